@@ -1,0 +1,148 @@
+// The log: what every engine (redis/, embedded/) promises and all that the stages above may ask of one.
+// In come events from the lanes; out come entries, in the order in which they were kept, to the consumer.
+// An append is kept once per event id; an entry is read by every replica that was running when it was kept.
+
+/** One hub message that an event causes. `except` is the connection id that must not get it (a hub method's caller). */
+export interface Delivery {
+  hub: string;
+  group: string;
+  method: string;
+  except?: string;
+}
+
+/** What one typing note carries so that it is never shown after its sender's later message. */
+export interface Typing {
+  user: string;
+  /** The position of the replica's own reader when the coalescing window opened. */
+  openedAt: Position;
+}
+
+/** What a call or a hub method becomes. */
+export interface Event {
+  /** Ids to remember against repeats: one, or several where calls were coalesced. Empty strings are never among them. */
+  eventIds: string[];
+  eventType: string;
+  /** The stream it belongs to, such as `events:chat`; a shadow stream for a mirrored event. */
+  stream: string;
+  /** Upper bound of the stream in entries (`MAXLEN ~`). */
+  maxLength: number;
+  room: string;
+  /** The deliveries' one argument as raw JSON text. */
+  payload: string;
+  deliveries: Delivery[];
+  /** W3C trace id of the call, where it had one. */
+  traceId?: string;
+  /** How many calls this event stands for, where they were coalesced. */
+  coalescedCount?: number;
+  typing?: Typing;
+  /** The user whose earlier typing notes must not be shown after this event. */
+  endsTypingOf?: string;
+}
+
+/** A place in the log, `<ms>-<sequence>`; see {@link comparePositions}. One order over all streams of a log. */
+export type Position = string;
+
+/** An event as it was kept. */
+export interface Entry {
+  stream: string;
+  position: Position;
+  eventId: string;
+  eventType: string;
+  /** When it was published, in ms since 1970 by the publisher's clock; NaN where the publisher wrote none. */
+  publishedAtMs: number;
+  room: string;
+  payload: string;
+  /** Absent in an entry that another publisher wrote: the contract's `foreign` section then says what it delivers. */
+  deliveries?: Delivery[];
+  typing?: Typing;
+  endsTypingOf?: string;
+}
+
+/** An entry that cannot be understood; it is acknowledged and never delivered. */
+export interface Malformed {
+  stream: string;
+  position: Position;
+  reason: string;
+}
+
+/** What one read brought, in log order over all streams. */
+export interface Batch {
+  entries: Entry[];
+  malformed: Malformed[];
+  /** Entries that were trimmed before this replica had read them. */
+  missed: number;
+  /** Set in the first batches after the log was replaced: what was published before this time (ms) is history. */
+  replacedSinceMs?: number;
+}
+
+/** One replica's own cursor over the contract's streams. */
+export interface Reader {
+  /**
+   * The next entries; waits for them as long as it takes, also across a lost connection.
+   * @returns undefined after close()
+   */
+  read(): Promise<Batch | undefined>;
+  /** Says that every entry of the batch was delivered. Not awaited: what is not acknowledged is read again. */
+  acknowledge(batch: Batch): void;
+  /** The position of the last entry that read() returned, or the tail at which the reader was opened. */
+  readonly position: Position;
+  close(): Promise<void>;
+}
+
+export type AppendResult = 'appended' | 'duplicate' | 'undecided';
+export type ClaimResult = 'claimed' | 'duplicate' | 'undecided';
+
+/** This replica's counters, seen by all replicas (connections per user, members per room), and the presence keys. */
+export interface Roster {
+  /** Sets one counter of this replica; 0 removes it. Kept in memory and written behind; rewritten after a lost log. */
+  set(counter: string, value: number): void;
+  /** The counters of every live replica, this one included. Error: LOG_UNAVAILABLE. */
+  read(): Promise<Map<string, number>[]>;
+  /** `presence:desktop:{session}` = user and session in the set `presence:user:{user}`, both for 660 s, renewed while held. */
+  holdPresence(user: string, session: string): void;
+  /** Ends what was held for this user if no live replica counts a connection of the user (`counter` > 0) any more. */
+  releasePresence(user: string, counter: string): void;
+}
+
+export interface StreamState {
+  stream: string;
+  /** Entries in the stream. */
+  depth: number;
+  /** Entries that this replica has not acknowledged yet: unread ones and those being delivered. */
+  lag: number;
+}
+
+export interface Log {
+  /**
+   * Keeps the event at the end of its stream, unless one of its ids was kept in the last 5 minutes.
+   * Resolves when the log itself has acknowledged. Nothing can be written after a rejection with LOG_APPEND_REFUSED.
+   * @returns `undecided` while another replica's claim on the id is open
+   * Errors: LOG_APPEND_REFUSED (certainly not kept), LOG_APPEND_UNKNOWN (sent, no answer, could not be looked up).
+   * `reason` on both: `redis_error`, `timeout` or `connection_lost`.
+   */
+  append(event: Event): Promise<AppendResult>;
+  /** Remembers an id whose event goes by the bridge lane; open for 15 s until settled. Error: LOG_UNAVAILABLE. */
+  claim(eventId: string): Promise<ClaimResult>;
+  /** Ends a claim: kept (a repeat is a duplicate for 5 minutes) or not (a repeat is new). Never rejects. */
+  settle(eventId: string, kept: boolean): Promise<void>;
+  /** Opens the replica's cursor at the tail of the streams. Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN. */
+  openReader(streams: string[]): Promise<Reader>;
+  readonly roster: Roster;
+  /** Whether the log answers at this moment. */
+  readonly reachable: boolean;
+  /** Error: LOG_UNAVAILABLE. */
+  streamStates(): Promise<StreamState[]>;
+  /** Finishes what is under way (bounded), gives the instance name back, closes. */
+  close(): Promise<void>;
+}
+
+/** Less than, equal to or greater than 0, as a stands before, at or after b. */
+export function comparePositions(a: Position, b: Position): number {
+  const [aMs = '0', aSeq = '0'] = a.split('-');
+  const [bMs = '0', bSeq = '0'] = b.split('-');
+  return Number(aMs) - Number(bMs) || Number(aSeq) - Number(bSeq);
+}
+
+export const idempotencyTtlMs = 5 * 60_000;
+export const claimTtlMs = 15_000;
+export const presenceTtlMs = 660_000;
