@@ -2,13 +2,7 @@
 // In come events from the lanes; out come entries, in the order in which they were kept, to the consumer.
 // An append is kept once per event id; an entry is read by every replica that was running when it was kept.
 
-/** One hub message that an event causes. `except` is the connection id that must not get it (a hub method's caller). */
-export interface Delivery {
-  hub: string;
-  group: string;
-  method: string;
-  except?: string;
-}
+import type { Delivery, Event } from '../contract/event.ts';
 
 /** What one typing note carries so that it is never shown after its sender's later message. */
 export interface Typing {
@@ -17,26 +11,11 @@ export interface Typing {
   openedAt: Position;
 }
 
-/** What a call or a hub method becomes. */
-export interface Event {
-  /** Ids to remember against repeats: one, or several where calls were coalesced. Empty strings are never among them. */
-  eventIds: string[];
-  eventType: string;
-  /** The stream it belongs to, such as `events:chat`; a shadow stream for a mirrored event. */
-  stream: string;
-  /** Upper bound of the stream in entries (`MAXLEN ~`). */
-  maxLength: number;
-  room: string;
-  /** The deliveries' one argument as raw JSON text. */
-  payload: string;
-  deliveries: Delivery[];
+/** An event with what its lane adds before it is kept. */
+export interface NewEntry extends Event {
   /** W3C trace id of the call, where it had one. */
   traceId?: string;
-  /** How many calls this event stands for, where they were coalesced. */
-  coalescedCount?: number;
   typing?: Typing;
-  /** The user whose earlier typing notes must not be shown after this event. */
-  endsTypingOf?: string;
 }
 
 /** A place in the log, `<ms>-<sequence>`; see {@link comparePositions}. One order over all streams of a log. */
@@ -114,13 +93,13 @@ export interface StreamState {
 
 export interface Log {
   /**
-   * Keeps the event at the end of its stream, unless one of its ids was kept in the last 5 minutes.
+   * Keeps the entry at the end of its stream, unless one of its ids was kept in the last 5 minutes.
    * Resolves when the log itself has acknowledged. Nothing can be written after a rejection with LOG_APPEND_REFUSED.
    * @returns `undecided` while another replica's claim on the id is open
    * Errors: LOG_APPEND_REFUSED (certainly not kept), LOG_APPEND_UNKNOWN (sent, no answer, could not be looked up).
    * `reason` on both: `redis_error`, `timeout` or `connection_lost`.
    */
-  append(event: Event): Promise<AppendResult>;
+  append(entry: NewEntry): Promise<AppendResult>;
   /** Remembers an id whose event goes by the bridge lane; open for 15 s until settled. Error: LOG_UNAVAILABLE. */
   claim(eventId: string): Promise<ClaimResult>;
   /** Ends a claim: kept (a repeat is a duplicate for 5 minutes) or not (a repeat is new). Never rejects. */

@@ -1,0 +1,383 @@
+// Compiles the parts of a contract document into the lookups of contract.ts: in go parsed YAML parts, out come calls,
+// foreign entries and hubs. Every name is checked here; faults are collected, so that all are reported at once.
+
+import { type Field, readBody, type Shape } from './body.ts';
+import type {
+  Call,
+  Effect,
+  Foreign,
+  Hub,
+  HubMethod,
+  JoinEffect,
+  OthersEffect,
+  StreamSpec,
+  Values,
+} from './contract.ts';
+import type { Coalescing, Delivery, Event } from './event.ts';
+import { parseRaw } from './json.ts';
+import type {
+  CallDocument,
+  CoalesceDocument,
+  DeliveriesDocument,
+  EffectDocument,
+  EventTypeDocument,
+  ForeignDocument,
+  HubDocument,
+  MethodDocument,
+  OthersDocument,
+} from './schema.ts';
+import { type ArgumentTemplate, compileArgument, compileText, namesIn, textOf } from './template.ts';
+
+export type Path = (string | number)[];
+
+export class CompileFaults {
+  readonly list: { path: Path; message: string }[] = [];
+
+  add(path: Path, message: string): void {
+    this.list.push({ path, message });
+  }
+}
+
+/** What the parts of a contract may refer to. */
+interface Scope {
+  types: Map<string, Shape>;
+  streams: Map<string, StreamSpec>;
+  hubNames: Set<string>;
+  faults: CompileFaults;
+}
+
+const scalarTypes = new Set(['string', 'int', 'bool', 'any', 'string[]']);
+const declaration = /^([\w[\]]+)(\?)?(?:\s*=\s*(.*))?$/;
+
+/** Types may use types that stand before or behind them; a cycle is a fault. */
+export function compileTypes(document: Record<string, Record<string, string>>, faults: CompileFaults): Map<string, Shape> {
+  const types = new Map<string, Shape>();
+  const open: string[] = [];
+  const compile = (name: string): Shape | undefined => {
+    const members = document[name];
+    if (types.has(name) || members === undefined) return types.get(name);
+    if (open.includes(name)) {
+      faults.add(['types', name], `the type holds itself (${[...open, name].join(' > ')})`);
+      return undefined;
+    }
+    open.push(name);
+    const shape = compileShape(members, ['types', name], compile, faults);
+    open.pop();
+    types.set(name, shape);
+    return shape;
+  };
+  for (const name of Object.keys(document)) compile(name);
+  return types;
+}
+
+function compileShape(
+  members: Record<string, string>,
+  path: Path,
+  typeNamed: (name: string) => Shape | undefined,
+  faults: CompileFaults,
+): Shape {
+  const shape: Shape = new Map();
+  for (const [name, text] of Object.entries(members)) {
+    const field = compileField(name, text, typeNamed);
+    if (typeof field === 'string') faults.add([...path, name], field);
+    else shape.set(name.toLowerCase(), field);
+  }
+  return shape;
+}
+
+/** @returns the field, or what is wrong with its declaration */
+function compileField(name: string, text: string, typeNamed: (name: string) => Shape | undefined): Field | string {
+  const [, typeName = '', optional, fallback] = declaration.exec(text.trim()) ?? [];
+  const type = scalarTypes.has(typeName) ? (typeName as Field['type']) : typeNamed(typeName);
+  if (type === undefined) return `'${text}' is not a type (${[...scalarTypes].join(', ')} or a name under types)`;
+  const field: Field = { name, type, optional: optional !== undefined };
+  if (fallback === undefined) return field;
+  const raw = type === 'string' ? JSON.stringify(fallback) : fallback;
+  const fits =
+    type === 'string' ||
+    (type === 'bool' && /^(true|false)$/.test(fallback)) ||
+    (type === 'int' && /^-?\d+$/.test(fallback));
+  return fits ? { ...field, fallback: raw } : `'${fallback}' cannot be the default of ${typeName}`;
+}
+
+export function compileCall(path: string, document: CallDocument, scope: Scope): Call {
+  const at: Path = ['calls', path];
+  const shape = compileShape(document.body, [...at, 'body'], (name) => scope.types.get(name), scope.faults);
+  if (!shape.has('event_id')) scope.faults.add([...at, 'body'], 'a call needs an event_id');
+  const names = valueNames(shape);
+  checkName(document.ends_typing_of, [...at, 'ends_typing_of'], names, scope);
+  const toEvent = compileEvent(document, at, names, scope, compileDeliveries(document.deliver, at, names, scope));
+  return {
+    path,
+    read: (body) => readBody(shape, body),
+    toEvent(values) {
+      const event = toEvent(values);
+      const eventId = textOf(values, 'event_id');
+      if (eventId !== '') event.eventIds = [eventId];
+      if (document.ends_typing_of !== undefined) {
+        const user = textOf(values, document.ends_typing_of);
+        if (user !== '') event.endsTypingOf = user;
+      }
+      return event;
+    },
+  };
+}
+
+export function compileForeign(eventType: string, document: ForeignDocument, scope: Scope): Foreign {
+  const at: Path = ['foreign', eventType];
+  const shape =
+    document.payload === 'any'
+      ? undefined
+      : compileShape(document.payload, [...at, 'payload'], (name) => scope.types.get(name), scope.faults);
+  const payloadNames = shape === undefined ? [] : [...valueNames(shape)].map((name) => `payload.${name}`);
+  const names = new Set(['room_id', 'payload', ...payloadNames]);
+  checkTemplate(document.argument, [...at, 'argument'], names, scope);
+  const deliveries = compileDeliveries(document.deliver, at, names, scope);
+  const argument = compileArgument(document.argument);
+  return {
+    toEvent(room, payload) {
+      const values: Values = new Map([
+        ['room_id', JSON.stringify(room)],
+        ['payload', payload],
+      ]);
+      if (shape !== undefined) for (const [name, raw] of readBody(shape, payload)) values.set(`payload.${name}`, raw);
+      return { payload: argument(values), deliveries: deliveries(values) };
+    },
+  };
+}
+
+export function compileHub(name: string, document: HubDocument, scope: Scope): Hub {
+  const at: Path = ['hubs', name];
+  const connect = document.connect.map((effect, index) =>
+    compileEffect(name, effect, [...at, 'connect', index], new Set(['sub']), scope),
+  );
+  const methods = Object.entries(document.methods).map(([methodName, method]) =>
+    compileMethod(name, methodName, method, scope),
+  );
+  const methodsByName = new Map(methods.map((method) => [method.name.toLowerCase(), method]));
+  return { name, connect, methods, method: (methodName) => methodsByName.get(methodName.toLowerCase()) };
+}
+
+function compileMethod(hub: string, name: string, document: MethodDocument, scope: Scope): HubMethod {
+  const at: Path = ['hubs', hub, 'methods', name];
+  const shape = compileShape(document.args, [...at, 'args'], () => undefined, scope.faults);
+  const parameters = [...shape.values()];
+  const names = new Set(['sub', ...parameters.map((parameter) => parameter.name)]);
+  const ignored = document.ignore_empty ?? [];
+  for (const [index, ignoredName] of ignored.entries()) {
+    checkName(ignoredName, [...at, 'ignore_empty', index], names, scope);
+  }
+  const effects = document.effects.map((effect, index) =>
+    compileEffect(hub, effect, [...at, 'effects', index], names, scope),
+  );
+  return {
+    name,
+    effects,
+    ignores: (values) => ignored.some((ignoredName) => isEmpty(values.get(ignoredName))),
+    bind(args) {
+      if (args.length !== parameters.length) return undefined;
+      const values: Values = new Map();
+      for (const [index, parameter] of parameters.entries()) {
+        if (!accepts(parameter, args[index]!)) return undefined;
+        values.set(parameter.name, args[index]!);
+      }
+      return values;
+    },
+  };
+}
+
+function isEmpty(raw: string | undefined): boolean {
+  return raw === undefined || raw === 'null' || raw === '""' || raw === '[]';
+}
+
+/** Arguments are bound without conversions: a hub knows no default and no number in a string. */
+function accepts(parameter: Field, raw: string): boolean {
+  if (parameter.type === 'any') return true;
+  if (raw === 'null') return parameter.optional;
+  if (parameter.type === 'string') return raw.startsWith('"');
+  if (parameter.type === 'bool') return raw === 'true' || raw === 'false';
+  return parameter.type === 'string[]' && stringsIn(raw) !== undefined;
+}
+
+function compileEffect(hub: string, document: EffectDocument, at: Path, names: Set<string>, scope: Scope): Effect {
+  if ('join' in document) {
+    checkTemplate(document.join, [...at, 'join'], names, scope);
+    const effect: JoinEffect = {
+      kind: 'join',
+      group: compileText(document.join),
+      countsAsRoom: document.counts_as_room ?? false,
+    };
+    if (document.on_disconnect !== undefined) {
+      effect.farewell = compileOthers(hub, document.join, document.on_disconnect, [...at, 'on_disconnect'], names, scope);
+    }
+    return effect;
+  }
+  if ('leave' in document) {
+    checkTemplate(document.leave, [...at, 'leave'], names, scope);
+    return { kind: 'leave', group: compileText(document.leave) };
+  }
+  if ('caller' in document) {
+    if (document.argument === undefined) return { kind: 'caller', method: document.caller, arguments: () => [] };
+    checkTemplate(document.argument, [...at, 'argument'], names, scope);
+    const argument = compileArgument(document.argument);
+    return { kind: 'caller', method: document.caller, arguments: (values) => [argument(values)] };
+  }
+  return compileOthers(hub, document.others, document, at, names, scope);
+}
+
+function compileOthers(
+  hub: string,
+  groupTemplate: string,
+  document: OthersDocument,
+  at: Path,
+  names: Set<string>,
+  scope: Scope,
+): OthersEffect {
+  checkTemplate(groupTemplate, at, names, scope);
+  checkTemplate(document.method, [...at, 'method'], names, scope);
+  const group = compileText(groupTemplate);
+  const method = compileText(document.method);
+  const toEvent = compileEvent(document, at, names, scope, (values) => [
+    { hub, group: group(values), method: method(values) },
+  ]);
+  return {
+    kind: 'others',
+    toEvent(values, connectionId) {
+      const event = toEvent(values);
+      for (const delivery of event.deliveries) delivery.except = connectionId;
+      return event;
+    },
+  };
+}
+
+interface EventDocument {
+  event: EventTypeDocument;
+  stream: string;
+  room: string;
+  argument: ArgumentTemplate;
+  coalesce?: CoalesceDocument | undefined;
+}
+
+/** What calls and hub methods share: values to an event, without ids. */
+function compileEvent(
+  document: EventDocument,
+  at: Path,
+  names: Set<string>,
+  scope: Scope,
+  deliveries: (values: Values) => Delivery[],
+): (values: Values) => Event {
+  const stream = scope.streams.get(document.stream);
+  if (stream === undefined) scope.faults.add([...at, 'stream'], `'${document.stream}' is not under streams`);
+  checkTemplate(document.room, [...at, 'room'], names, scope);
+  checkTemplate(document.argument, [...at, 'argument'], names, scope);
+  checkName(document.coalesce?.user, [...at, 'coalesce', 'user'], names, scope);
+  checkName(document.coalesce?.union, [...at, 'coalesce', 'union'], names, scope);
+  const eventType = compileEventType(document.event, at, names, scope);
+  const room = compileText(document.room);
+  const argument = compileArgument(document.argument);
+  const build = (values: Values): Event => {
+    const event: Event = {
+      eventIds: [],
+      eventType: eventType(values),
+      stream: document.stream,
+      maxLength: stream!.maxLength,
+      room: room(values),
+      payload: argument(values),
+      deliveries: deliveries(values),
+    };
+    if (document.coalesce !== undefined) event.coalescing = compileCoalescing(document.coalesce, values, event, argument);
+    return event;
+  };
+  return build;
+}
+
+function compileEventType(
+  document: EventTypeDocument,
+  at: Path,
+  names: Set<string>,
+  scope: Scope,
+): (values: Values) => string {
+  if (typeof document === 'string') return () => document;
+  checkName(document.by, [...at, 'event', 'by'], names, scope);
+  return (values) => document.cases[textOf(values, document.by)] ?? document.else;
+}
+
+/** Without `union` the latest event stands for all (typing); with it the lists are united (read receipts). */
+function compileCoalescing(
+  document: CoalesceDocument,
+  values: Values,
+  event: Event,
+  argument: (values: Values) => string,
+): Coalescing & { listed?: string[] } {
+  const user = textOf(values, document.user);
+  const key = `${event.deliveries[0]!.method} ${user}`;
+  const merged = (earlier: Event, payload: string): Event => ({
+    ...event,
+    payload,
+    eventIds: [...earlier.eventIds, ...event.eventIds],
+    coalescedCount: (earlier.coalescedCount ?? 1) + 1,
+  });
+  if (document.union === undefined) {
+    return { key, typingOf: user, mergeInto: (earlier) => merged(earlier, event.payload) };
+  }
+  const list = document.union;
+  const listed = stringsIn(values.get(list)!) ?? [];
+  return {
+    key,
+    listed,
+    mergeInto(earlier) {
+      const before = (earlier.coalescing as { listed?: string[] }).listed ?? [];
+      const united = [...new Set([...before, ...listed])];
+      const payload = argument(new Map(values).set(list, `[${united.join(',')}]`));
+      return { ...merged(earlier, payload), coalescing: { ...event.coalescing!, listed: united } as Coalescing };
+    },
+  };
+}
+
+/** The raw elements of a list of strings (and nulls), or undefined where it is anything else. */
+function stringsIn(raw: string): string[] | undefined {
+  const items = parseRaw(raw, 64).items;
+  if (!items?.every((item) => item.kind === 'string' || item.kind === 'null')) return undefined;
+  return items.map((item) => item.raw);
+}
+
+function compileDeliveries(
+  document: DeliveriesDocument,
+  at: Path,
+  names: Set<string>,
+  scope: Scope,
+): (values: Values) => Delivery[] {
+  const compiled = document.map((delivery, index) => {
+    const place: Path = [...at, 'deliver', index];
+    if (!scope.hubNames.has(delivery.hub)) scope.faults.add([...place, 'hub'], `'${delivery.hub}' is not under hubs`);
+    checkTemplate(delivery.group, [...place, 'group'], names, scope);
+    checkName(delivery.unless_empty, [...place, 'unless_empty'], names, scope);
+    return { ...delivery, group: compileText(delivery.group) };
+  });
+  return (values) =>
+    compiled
+      .filter(({ unless_empty: name }) => name === undefined || !isEmpty(values.get(name)))
+      .map(({ hub, group, method }) => ({ hub, group: group(values), method }));
+}
+
+/** All names under which readBody() gives values of this shape. */
+function valueNames(shape: Shape, prefix = ''): Set<string> {
+  const names = new Set<string>();
+  for (const field of shape.values()) {
+    names.add(prefix + field.name);
+    if (field.type instanceof Map) {
+      for (const name of valueNames(field.type, `${prefix}${field.name}.`)) names.add(name);
+    }
+  }
+  return names;
+}
+
+function checkTemplate(template: ArgumentTemplate, path: Path, names: Set<string>, scope: Scope): void {
+  for (const name of namesIn(template)) checkName(name, path, names, scope);
+}
+
+function checkName(name: string | undefined, path: Path, names: Set<string>, scope: Scope): void {
+  if (name !== undefined && !names.has(name)) {
+    scope.faults.add(path, `'${name}' is not a value here (known: ${[...names].join(', ')})`);
+  }
+}

@@ -1,0 +1,40 @@
+// What a call or a hub method becomes, before it is kept anywhere: the event, its deliveries and how it may be coalesced.
+
+/** One hub message that an event causes. `except` is the connection id that must not get it (a hub method's caller). */
+export interface Delivery {
+  hub: string;
+  group: string;
+  method: string;
+  except?: string;
+}
+
+/** How events of one kind, room and user are merged within one coalescing window. */
+export interface Coalescing {
+  /** Windows are kept apart by this: the kind and the user; the room is the event's. */
+  key: string;
+  /** The one event that stands for `earlier` and this one. It has both events' ids and counts. */
+  mergeInto(earlier: Event): Event;
+  /** Set for typing: the user whose note this is. */
+  typingOf?: string;
+}
+
+/** What a call or a hub method becomes. */
+export interface Event {
+  /** Ids to remember against repeats: one, or several where calls were coalesced. Empty strings are never among them. */
+  eventIds: string[];
+  eventType: string;
+  /** The stream it belongs to, such as `events:chat`. */
+  stream: string;
+  /** Upper bound of the stream in entries (`MAXLEN ~`). */
+  maxLength: number;
+  room: string;
+  /** The deliveries' one argument as raw JSON text. */
+  payload: string;
+  deliveries: Delivery[];
+  /** The user whose earlier typing notes must not be shown after this event. */
+  endsTypingOf?: string;
+  /** Set where the event may wait in a window. */
+  coalescing?: Coalescing;
+  /** How many calls this event stands for; absent for one. */
+  coalescedCount?: number;
+}

@@ -1,0 +1,95 @@
+// Loads a contract: in goes YAML text, out comes the compiled Contract or the list of every fault with its line.
+// Promises: a contract that loads cannot fail later on a name; what remains at run time is the calls' own bodies.
+
+import { createHash } from 'node:crypto';
+import { LineCounter, parseDocument } from 'yaml';
+import { CrossfadeError } from '../errors.ts';
+import { CompileFaults, compileCall, compileForeign, compileHub, compileTypes, type Path } from './compile.ts';
+import type { Contract } from './contract.ts';
+import { contractSchema } from './schema.ts';
+
+export interface ContractFault {
+  /** From 1; 1 where the fault has no place of its own. */
+  line: number;
+  /** Such as `calls.chat/message.room`. */
+  place: string;
+  message: string;
+}
+
+/** CONTRACT_INVALID with every fault that was found. */
+export class ContractError extends CrossfadeError {
+  readonly faults: ContractFault[];
+
+  constructor(source: string, faults: ContractFault[]) {
+    const lines = faults.map((fault) => `${source}:${fault.line}: ${fault.place}: ${fault.message}`);
+    super('CONTRACT_INVALID', lines.join('\n'));
+    this.faults = faults;
+  }
+}
+
+/**
+ * @param text YAML
+ * @param source the file's name, for the faults' lines
+ * @throws ContractError
+ */
+export function loadContract(text: string, source: string): Contract {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const lineOf = (path: Path) => lines.linePos(offsetOf(document, path)).line;
+  const refuse = (faults: { path: Path; message: string }[]): never => {
+    const placed = faults.map(({ path, message }) => ({ line: lineOf(path), place: path.join('.') || source, message }));
+    throw new ContractError(
+      source,
+      placed.sort((a, b) => a.line - b.line),
+    );
+  };
+
+  if (document.errors.length > 0) {
+    throw new ContractError(
+      source,
+      document.errors.map((error) => ({
+        line: error.linePos?.[0].line ?? 1,
+        place: source,
+        message: error.message.split('\n')[0]!,
+      })),
+    );
+  }
+  const parsed = contractSchema.safeParse(document.toJS());
+  if (!parsed.success) {
+    return refuse(parsed.error.issues.map(({ path, message }) => ({ path: path as Path, message })));
+  }
+
+  const faults = new CompileFaults();
+  const types = compileTypes(parsed.data.types, faults);
+  const streams = new Map(Object.entries(parsed.data.streams).map(([name, maxLength]) => [name, { name, maxLength }]));
+  const scope = { types, streams, hubNames: new Set(Object.keys(parsed.data.hubs)), faults };
+  const calls = Object.entries(parsed.data.calls).map(([path, call]) => compileCall(path, call, scope));
+  const foreign = Object.entries(parsed.data.foreign).map(
+    ([type, entry]) => [type, compileForeign(type, entry, scope)] as const,
+  );
+  const hubs = Object.entries(parsed.data.hubs).map(([name, hub]) => compileHub(name, hub, scope));
+  if (faults.list.length > 0) return refuse(faults.list);
+
+  const callsByPath = new Map(calls.map((call) => [call.path.toLowerCase(), call]));
+  const hubsByName = new Map(hubs.map((hub) => [hub.name.toLowerCase(), hub]));
+  const foreignByType = new Map(foreign);
+  return {
+    name: parsed.data.contract,
+    fingerprint: createHash('sha256').update(text).digest('hex').slice(0, 16),
+    streams,
+    calls,
+    call: (path) => callsByPath.get(path.toLowerCase().replace(/\/$/, '')),
+    hubs,
+    hub: (name) => hubsByName.get(name.toLowerCase()),
+    foreign: (eventType) => foreignByType.get(eventType),
+  };
+}
+
+/** Where a path stands in the text; of the nearest parent where it does not exist (a missing key, say). */
+function offsetOf(document: ReturnType<typeof parseDocument>, path: Path): number {
+  for (let length = path.length; length > 0; length--) {
+    const node = document.getIn(path.slice(0, length), true) as { range?: [number, number, number] } | undefined;
+    if (node?.range) return node.range[0];
+  }
+  return 0;
+}
