@@ -73,7 +73,9 @@ class Bridge implements ToyBridge {
   constructor({ apiKey, jwtSecret, allowedOrigins = [] }: ToyBridgeOptions) {
     this.#apiKey = apiKey;
     this.#endpoints = new HubEndpoints(this.#hubs, jwtSecret, allowedOrigins);
-    this.#server.on('upgrade', (req, socket, head) => this.#endpoints.upgrade(req, socket, head));
+    this.#server.on('upgrade', (req, socket, head) => {
+      this.#endpoints.upgrade(req, socket, head).catch(() => socket.destroy());
+    });
   }
 
   get url(): string {
