@@ -2,7 +2,6 @@
 // Promises that it is ready when it is handed over, and dead when the test ends, also if it was stopped by a signal.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { until } from './wait.ts';
@@ -36,9 +35,15 @@ export class Running {
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
-    this.exited = once(child, 'close').then(([code, signal]) => {
-      this.exit = { code, signal };
-      return this.exit;
+    // A program that cannot be started at all closes too; its error says why.
+    child.on('error', (error) => {
+      this.stderr += `${error}\n`;
+    });
+    this.exited = new Promise((resolve) => {
+      child.on('close', (code, signal) => {
+        this.exit = { code, signal };
+        resolve(this.exit);
+      });
     });
   }
 
@@ -103,8 +108,6 @@ export function spawnCrossfade(
     env: { PATH, HOME, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  // A program that cannot be started at all ends with 'close' too, and shows why.
-  child.on('error', (error) => child.stderr!.push(`${error}\n`));
   const running = new Running(child);
   t.after(() => running.exit ?? running.kill());
   return running;
