@@ -1,0 +1,410 @@
+// The configuration enters here, once: flags and environment in, one frozen Config out, or every fault with one line.
+// `settings` is the only declaration of a flag: the command line, the help and the README's table are made from it.
+
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { CrossfadeError } from './errors.ts';
+
+export interface HostPort {
+  host: string;
+  port: number;
+}
+
+export interface Config {
+  readonly listen: HostPort;
+  readonly edge: HostPort;
+  readonly admin: HostPort;
+  /** Base URL of the bridge; absent: standalone. */
+  readonly bridge?: string;
+  readonly hubs: 'native';
+  /** Absent: the embedded log in `dataDir`. */
+  readonly redis?: string;
+  readonly dataDir: string;
+  /** 0-100; 0 while the kill switch is on. */
+  readonly percent: number;
+  readonly mirror: boolean;
+  readonly fallback: boolean;
+  readonly publishTimeout: number;
+  readonly consumerGroup: string;
+  readonly instance: string;
+  /** ms */
+  readonly coalesceWindow: number;
+  readonly coalesce: boolean;
+  /** bytes */
+  readonly maxBody: number;
+  /** Path of a contract file; absent: the built-in one. */
+  readonly contract?: string;
+  readonly allowedOrigins: readonly string[];
+  readonly insecure: boolean;
+  readonly apiKey?: string;
+  readonly jwtSecret?: string;
+  readonly jwksUrl?: string;
+  readonly adminToken?: string;
+}
+
+type Key = keyof Config | 'killSwitchOff';
+
+export interface Setting {
+  key: Key;
+  /** As commander takes it, such as `--percent <0-100>`; absent for what only a variable can set. */
+  flag?: string;
+  variables: string[];
+  /** For the tables: what holds when nothing is set. */
+  standard: string;
+  meaning: string;
+  /** @throws Error whose message says what a right value looks like */
+  parse(text: string): unknown;
+}
+
+export const settings: Setting[] = [
+  {
+    key: 'listen',
+    flag: '--listen <host:port>',
+    variables: ['CROSSFADE_LISTEN'],
+    standard: '127.0.0.1:7400',
+    meaning: "backend side: the bridge's HTTP API",
+    parse: hostPort,
+  },
+  {
+    key: 'edge',
+    flag: '--edge <host:port>',
+    variables: ['CROSSFADE_EDGE'],
+    standard: '127.0.0.1:7401',
+    meaning: 'client side: `/hubs/*` only',
+    parse: hostPort,
+  },
+  {
+    key: 'admin',
+    flag: '--admin <host:port>',
+    variables: ['CROSSFADE_ADMIN'],
+    standard: '127.0.0.1:7402',
+    meaning: 'metrics and health; beyond loopback only with a token',
+    parse: hostPort,
+  },
+  {
+    key: 'bridge',
+    flag: '--bridge <url>',
+    variables: ['CROSSFADE_BRIDGE'],
+    standard: 'none',
+    meaning: 'the legacy bridge; none: standalone, everything by stream',
+    parse: httpUrl,
+  },
+  {
+    key: 'hubs',
+    flag: '--hubs <native>',
+    variables: ['CROSSFADE_HUBS'],
+    standard: 'native',
+    meaning: 'where hub connections end: at crossfade',
+    parse: oneOf('native'),
+  },
+  {
+    key: 'redis',
+    flag: '--redis <url>',
+    variables: ['REDIS_URL'],
+    standard: 'none',
+    meaning: '`redis://` or `rediss://`; none: the embedded log',
+    parse: redisUrl,
+  },
+  {
+    key: 'dataDir',
+    flag: '--data-dir <dir>',
+    variables: ['CROSSFADE_DATA_DIR'],
+    standard: './crossfade-data',
+    meaning: 'where the embedded log lives',
+    parse: nonEmpty,
+  },
+  {
+    key: 'percent',
+    flag: '--percent <0-100>',
+    variables: ['EVENT_TRANSPORT_REDIS_STREAMS_PERCENTAGE', 'EVENT_TRANSPORT_REDIS_PERCENTAGE'],
+    standard: '0 (100 without a bridge)',
+    meaning: 'share of rooms on the stream lane',
+    parse: integer(0, 100),
+  },
+  {
+    key: 'mirror',
+    flag: '--mirror',
+    variables: ['EVENT_TRANSPORT_DUAL_WRITE'],
+    standard: 'off',
+    meaning: 'also write bridge-lane events to shadow streams',
+    parse: boolean,
+  },
+  {
+    key: 'fallback',
+    flag: '--no-fallback',
+    variables: ['EVENT_TRANSPORT_FALLBACK_TO_HTTP'],
+    standard: 'fallback on',
+    meaning: 'whether a call goes to the bridge when the log cannot take it in time',
+    parse: boolean,
+  },
+  {
+    key: 'publishTimeout',
+    flag: '--publish-timeout <ms>',
+    variables: ['EVENT_TRANSPORT_PUBLISH_TIMEOUT_MS'],
+    standard: '100',
+    meaning: 'how long the log may take for one event',
+    parse: integer(1, 60_000),
+  },
+  {
+    key: 'consumerGroup',
+    flag: '--consumer-group <name>',
+    variables: ['EVENT_TRANSPORT_CONSUMER_GROUP'],
+    standard: 'signalr-consumers',
+    meaning: "prefix of the replicas' consumer groups",
+    parse: nonEmpty,
+  },
+  {
+    key: 'instance',
+    flag: '--instance <id>',
+    variables: ['CROSSFADE_INSTANCE', 'HOSTNAME'],
+    standard: 'hostname',
+    meaning: "this replica's name; two live replicas never share one",
+    parse: nonEmpty,
+  },
+  {
+    key: 'coalesceWindow',
+    flag: '--coalesce-window <ms>',
+    variables: ['EVENT_COALESCING_WINDOW_MS'],
+    standard: '100',
+    meaning: 'how long typing and read receipts are gathered',
+    parse: integer(1, 60_000),
+  },
+  {
+    key: 'coalesce',
+    flag: '--no-coalesce',
+    variables: ['EVENT_COALESCING_ENABLED'],
+    standard: 'coalescing on',
+    meaning: 'send every typing event and read receipt by itself',
+    parse: boolean,
+  },
+  {
+    key: 'maxBody',
+    flag: '--max-body <bytes>',
+    variables: ['CROSSFADE_MAX_BODY'],
+    standard: '30000000',
+    meaning: 'larger calls are 413, as on the bridge',
+    parse: integer(1, 1_000_000_000),
+  },
+  {
+    key: 'contract',
+    flag: '--contract <file>',
+    variables: ['CROSSFADE_CONTRACT'],
+    standard: 'support-center',
+    meaning: 'the contract: which calls and hubs there are',
+    parse: nonEmpty,
+  },
+  {
+    key: 'allowedOrigins',
+    flag: '--allowed-origins <list>',
+    variables: ['CROSSFADE_ALLOWED_ORIGINS'],
+    standard: 'none',
+    meaning: 'CORS with credentials for these origins, exactly; separated by commas',
+    parse: origins,
+  },
+  {
+    key: 'insecure',
+    flag: '--insecure',
+    variables: ['CROSSFADE_INSECURE'],
+    standard: 'off',
+    meaning: 'start without an API key, a JWT secret or an admin token (development only)',
+    parse: boolean,
+  },
+  {
+    key: 'killSwitchOff',
+    variables: ['EVENT_TRANSPORT_USE_REDIS_STREAMS'],
+    standard: 'true',
+    meaning: 'false: the kill switch, everything by the bridge lane; reading goes on',
+    parse: boolean,
+  },
+];
+
+/** Secrets come by variable or by a file named in `<variable>_FILE`, never by flag. */
+export const secrets: { key: Key; variables: string[]; meaning: string }[] = [
+  {
+    key: 'apiKey',
+    variables: ['INTERNAL_API_KEY', 'SIGNALR_INTERNAL_API_KEY'],
+    meaning: 'what the backend sends as X-Internal-Api-Key',
+  },
+  { key: 'jwtSecret', variables: ['JWT_SECRET_KEY'], meaning: "HS256 secret of the clients' tokens" },
+  { key: 'jwksUrl', variables: ['CROSSFADE_JWKS_URL'], meaning: "public keys of the clients' tokens (RS256, ES256, …)" },
+  { key: 'adminToken', variables: ['CROSSFADE_ADMIN_TOKEN'], meaning: 'bearer token of the admin port' },
+];
+
+/** CONFIG_INVALID with one line a fault. */
+export class ConfigError extends CrossfadeError {
+  constructor(faults: string[]) {
+    super('CONFIG_INVALID', faults.join('\n'));
+  }
+}
+
+/**
+ * @param flags raw values of the flags that were given, by key (`true`/`false` for switches)
+ * @param env the process's environment; empty variables count as not set
+ * @throws ConfigError with every fault
+ */
+export function readConfig(flags: Partial<Record<string, string | boolean>>, env: NodeJS.ProcessEnv): Config {
+  const faults: string[] = [];
+  const values: Partial<Record<Key, unknown>> = {};
+  for (const setting of settings) {
+    const given = givenValue(setting, flags, env);
+    if (given === undefined) continue;
+    try {
+      values[setting.key] = setting.parse(given);
+    } catch (error) {
+      faults.push(`${namesOf(setting)}: ${(error as Error).message}`);
+    }
+  }
+  for (const secret of secrets) {
+    const text = readSecret(secret.variables, env, faults);
+    if (text !== undefined) values[secret.key] = text;
+  }
+  if (faults.length > 0) throw new ConfigError(faults);
+  const config = withStandards(values);
+  faults.push(...contradictions(config, values));
+  if (faults.length > 0) throw new ConfigError(faults);
+  return Object.freeze(config);
+}
+
+function givenValue(
+  setting: Setting,
+  flags: Partial<Record<string, string | boolean>>,
+  env: NodeJS.ProcessEnv,
+): string | undefined {
+  const flag = flags[setting.key];
+  if (flag !== undefined) return String(flag);
+  return setting.variables.map((name) => env[name]).find((value) => value !== undefined && value !== '');
+}
+
+function readSecret(variables: string[], env: NodeJS.ProcessEnv, faults: string[]): string | undefined {
+  for (const name of variables) {
+    if (env[name]) return env[name];
+    const file = env[`${name}_FILE`];
+    if (!file) continue;
+    try {
+      return readFileSync(file, 'utf8').trimEnd();
+    } catch (error) {
+      faults.push(`${name}_FILE: cannot read '${file}' (${(error as NodeJS.ErrnoException).code})`);
+    }
+  }
+  return undefined;
+}
+
+function withStandards(values: Partial<Record<Key, unknown>>): Config {
+  const { killSwitchOff, ...given } = values as Partial<Config> & { killSwitchOff?: boolean };
+  const killed = killSwitchOff === false;
+  return {
+    listen: { host: '127.0.0.1', port: 7400 },
+    edge: { host: '127.0.0.1', port: 7401 },
+    admin: { host: '127.0.0.1', port: 7402 },
+    hubs: 'native',
+    dataDir: './crossfade-data',
+    fallback: true,
+    publishTimeout: 100,
+    consumerGroup: 'signalr-consumers',
+    instance: hostname(),
+    coalesceWindow: 100,
+    coalesce: true,
+    maxBody: 30_000_000,
+    allowedOrigins: [],
+    insecure: false,
+    ...given,
+    percent: killed ? 0 : (given.percent ?? (given.bridge === undefined ? 100 : 0)),
+    mirror: !killed && (given.mirror ?? false),
+  };
+}
+
+function contradictions(config: Config, values: Partial<Record<Key, unknown>>): string[] {
+  const faults: string[] = [];
+  if (config.bridge === undefined && values.killSwitchOff === false) {
+    faults.push('EVENT_TRANSPORT_USE_REDIS_STREAMS: false needs --bridge: without one there is no other lane');
+  } else if (config.bridge === undefined && config.percent < 100) {
+    faults.push(`--percent (${variablesOf('percent')}): ${config.percent} needs --bridge: without one all rooms go by stream`);
+  }
+  if (config.bridge === undefined && config.mirror) {
+    faults.push('--mirror (EVENT_TRANSPORT_DUAL_WRITE): needs --bridge: without one there is nothing to mirror');
+  }
+  if (config.insecure) return faults;
+  if (config.apiKey === undefined) {
+    faults.push('INTERNAL_API_KEY: is not set, so anyone could broadcast; set it, or say --insecure');
+  }
+  if (config.jwtSecret === undefined && config.jwksUrl === undefined) {
+    faults.push('JWT_SECRET_KEY or CROSSFADE_JWKS_URL: neither is set, so no client could be known; set one, or say --insecure');
+  }
+  if (config.adminToken === undefined && !isLoopback(config.admin.host)) {
+    faults.push(
+      `--admin (CROSSFADE_ADMIN): ${config.admin.host} is beyond loopback and needs CROSSFADE_ADMIN_TOKEN, or say --insecure`,
+    );
+  }
+  return faults;
+}
+
+/** Whether a host or a remote address can only be reached from this machine. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^(::ffff:)?127\./.test(host);
+}
+
+function namesOf(setting: Setting): string {
+  const variables = setting.variables.join(', ');
+  return setting.flag === undefined ? variables : `${setting.flag.split(' ')[0]} (${variables})`;
+}
+
+function variablesOf(key: Key): string {
+  return settings.find((setting) => setting.key === key)!.variables.join(', ');
+}
+
+function hostPort(text: string): HostPort {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new Error(`'${text}' is not host:port, such as 127.0.0.1:7400`);
+  return { host: (match[1] ?? match[2])!, port };
+}
+
+function httpUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    throw new Error(`'${text}' is not an http:// or https:// address`);
+  }
+  return text.replace(/\/+$/, '');
+}
+
+function redisUrl(text: string): string {
+  // Passwords may hold characters that a URL may not, so only the scheme is judged here; the value is never shown.
+  if (!/^rediss?:\/\/./.test(text)) throw new Error('is not a redis:// or rediss:// address');
+  return text;
+}
+
+function origins(text: string): string[] {
+  const list = text.split(',').map((origin) => origin.trim());
+  for (const origin of list) {
+    if (URL.parse(origin)?.origin !== origin) throw new Error(`'${origin}' is not an origin, such as https://app.example`);
+  }
+  return list;
+}
+
+function integer(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most) {
+      throw new Error(`'${text}' is not a whole number from ${least} to ${most}`);
+    }
+    return value;
+  };
+}
+
+function boolean(text: string): boolean {
+  if (/^(true|1|yes|on)$/i.test(text)) return true;
+  if (/^(false|0|no|off)$/i.test(text)) return false;
+  throw new Error(`'${text}' is neither true nor false`);
+}
+
+function oneOf(...allowed: string[]): (text: string) => string {
+  return (text) => {
+    if (!allowed.includes(text)) throw new Error(`'${text}' is not one of: ${allowed.join(', ')}`);
+    return text;
+  };
+}
+
+function nonEmpty(text: string): string {
+  if (text.trim() === '') throw new Error('is empty');
+  return text;
+}

@@ -1,0 +1,101 @@
+// The consumer loop: in come batches from this replica's reader, out go their deliveries to the edge, then the
+// acknowledgement. Promises: log order; an entry is acknowledged only when it was delivered (or set aside, counted);
+// an event is shown once; after a gap the clients are closed so that they fetch history.
+
+import type { Contract } from '../contract/contract.ts';
+import type { Audience, OutgoingMessage } from '../edge/audience.ts';
+import type { Batch, Entry, Malformed, Reader } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { SeenIds } from './seen.ts';
+import { TypingGuard } from './typing.ts';
+
+export interface ConsumerOptions {
+  reader: Reader;
+  audience: Audience;
+  contract: Contract;
+  /** Called when entries were trimmed unread, before what follows them is delivered. */
+  onGap(missed: number): Promise<void>;
+  clock: Clock;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+export class Consumer {
+  readonly #options: ConsumerOptions;
+  readonly #seen: SeenIds;
+  readonly #typing = new TypingGuard();
+
+  constructor(options: ConsumerOptions) {
+    this.#options = options;
+    this.#seen = new SeenIds(options.clock);
+  }
+
+  /** Runs until the reader is closed. */
+  async run(): Promise<void> {
+    const { reader } = this.#options;
+    for (let batch = await reader.read(); batch !== undefined; batch = await reader.read()) {
+      await this.#consume(batch);
+      reader.acknowledge(batch);
+    }
+  }
+
+  async #consume(batch: Batch): Promise<void> {
+    if (batch.missed > 0) await this.#reportGap(batch.missed);
+    for (const malformed of batch.malformed) this.#setAside(malformed);
+    const shown: Entry[] = [];
+    const messages: OutgoingMessage[] = [];
+    for (const entry of batch.entries) {
+      const reason = this.#reasonToWithhold(entry, batch);
+      if (reason !== undefined) {
+        this.#options.metrics.withheld.inc({ reason });
+        continue;
+      }
+      const message = this.#toMessage(entry);
+      if (message === undefined) continue;
+      messages.push(message);
+      shown.push(entry);
+    }
+    await this.#options.audience.deliver(messages);
+    for (const entry of shown) this.#measure(entry);
+  }
+
+  async #reportGap(missed: number): Promise<void> {
+    this.#options.metrics.missed.inc(missed);
+    this.#options.logger.error({ code: 'EDGE_GAP', missed }, 'entries were trimmed unread; clients are closed to reconnect');
+    await this.#options.onGap(missed);
+  }
+
+  #setAside({ stream, position, reason }: Malformed): void {
+    this.#options.metrics.malformed.inc({ stream });
+    this.#options.logger.warn({ stream, position, reason }, 'a malformed entry was set aside');
+  }
+
+  #reasonToWithhold(entry: Entry, batch: Batch): 'history' | 'repeat' | 'typing' | undefined {
+    if (batch.replacedSinceMs !== undefined && entry.publishedAtMs < batch.replacedSinceMs) return 'history';
+    if (!this.#seen.add(entry.eventId)) return 'repeat';
+    return this.#typing.allows(entry) ? undefined : 'typing';
+  }
+
+  /** An entry carries its finished deliveries; one that another publisher wrote is delivered by its event type. */
+  #toMessage(entry: Entry): OutgoingMessage | undefined {
+    if (entry.deliveries !== undefined) return { room: entry.room, payload: entry.payload, deliveries: entry.deliveries };
+    const foreign = this.#options.contract.foreign(entry.eventType);
+    try {
+      if (foreign === undefined) throw new Error(`the contract does not know the event type '${entry.eventType}'`);
+      return { room: entry.room, ...foreign.toEvent(entry.room, entry.payload) };
+    } catch (error) {
+      this.#setAside({ stream: entry.stream, position: entry.position, reason: (error as Error).message });
+      return undefined;
+    }
+  }
+
+  #measure(entry: Entry): void {
+    const { metrics, clock } = this.#options;
+    metrics.delivered.inc({ stream: entry.stream });
+    if (Number.isNaN(entry.publishedAtMs)) return;
+    const seconds = Math.max(0, clock.now() - entry.publishedAtMs) / 1000;
+    metrics.deliveryDuration.observe({ event_type: entry.eventType, transport: 'redis_streams' }, seconds);
+  }
+}

@@ -1,0 +1,26 @@
+// Keeps a typing note from being shown after its sender's later message, also when the two came through different
+// replicas: the note carries where its replica's reader stood when its window opened, and a message of the same sender
+// in the same room behind that place makes it stale.
+
+import { comparePositions, type Entry, type Position } from '../log/log.ts';
+
+/** Rooms and senders remembered; a note waits one window, so the latest thousands are plenty. */
+const maxRemembered = 10_000;
+
+export class TypingGuard {
+  readonly #lastMessage = new Map<string, Position>();
+
+  /** Notes messages as they pass; false for a typing note that must not be shown any more. */
+  allows(entry: Entry): boolean {
+    if (entry.endsTypingOf !== undefined) this.#remember(JSON.stringify([entry.room, entry.endsTypingOf]), entry.position);
+    if (entry.typing === undefined) return true;
+    const message = this.#lastMessage.get(JSON.stringify([entry.room, entry.typing.user]));
+    return message === undefined || comparePositions(message, entry.typing.openedAt) <= 0;
+  }
+
+  #remember(key: string, position: Position): void {
+    this.#lastMessage.delete(key);
+    this.#lastMessage.set(key, position);
+    if (this.#lastMessage.size > maxRemembered) this.#lastMessage.delete(this.#lastMessage.keys().next().value!);
+  }
+}

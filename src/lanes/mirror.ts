@@ -1,0 +1,55 @@
+// The mirror: events that the bridge has delivered are also written to shadow streams, to be measured and compared.
+// Promises: never in the call's way, never on one of the four streams, bounded; what is dropped is counted.
+
+import type { Log, NewEntry } from '../log/log.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+
+const maxPending = 1_000;
+
+export class Mirror {
+  readonly #log: Log;
+  readonly #logger: Logger;
+  readonly #metrics: Metrics;
+  readonly #pending = new Set<Promise<void>>();
+
+  constructor(options: { log: Log; logger: Logger; metrics: Metrics }) {
+    this.#log = options.log;
+    this.#logger = options.logger;
+    this.#metrics = options.metrics;
+  }
+
+  /** Writes the event's shadow; its id stays the bridge lane's to remember. */
+  shadow(entry: NewEntry): void {
+    this.#metrics.dualWriteSuccess.inc({ transport: 'http' });
+    if (this.#pending.size >= maxPending) return this.#failed('too many shadows are pending');
+    const writing = this.#log
+      .append({ ...entry, stream: shadowStream(entry.stream), idsSettled: true })
+      .then(
+        () => this.#succeeded(),
+        (error: Error) => this.#failed(error.message),
+      )
+      .finally(() => this.#pending.delete(writing));
+    this.#pending.add(writing);
+  }
+
+  async drain(): Promise<void> {
+    await Promise.all(this.#pending);
+  }
+
+  #succeeded(): void {
+    this.#metrics.dualWriteSuccess.inc({ transport: 'redis_streams' });
+    this.#metrics.dualWriteStatus.set(1);
+  }
+
+  #failed(reason: string): void {
+    this.#metrics.dualWriteFailure.inc({ transport: 'redis_streams' });
+    this.#metrics.dualWriteStatus.set(0);
+    this.#logger.debug({ reason }, 'an event was not mirrored');
+  }
+}
+
+/** `events:chat` is shadowed by `crossfade:shadow:events:chat`. */
+export function shadowStream(stream: string): string {
+  return `crossfade:shadow:${stream}`;
+}

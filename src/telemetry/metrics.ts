@@ -1,0 +1,151 @@
+// Every metric of crossfade, by its Prometheus name: the ones that the operators' dashboards already query (with their
+// labels), and crossfade's own. In come observations from all stages, out comes the text of /metrics.
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { FailureReason } from '../errors.ts';
+
+/** 0.5 ms to 5 s. */
+const secondsBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
+
+export type Transport = 'http' | 'redis_streams';
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+export function createMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  return {
+    registry,
+    publishDuration: new Histogram({
+      name: 'event_publish_duration_seconds',
+      help: 'From the call in hand to the answer of its lane',
+      labelNames: ['transport', 'event_type'],
+      buckets: secondsBuckets,
+      registers,
+    }),
+    deliveryDuration: new Histogram({
+      name: 'event_delivery_duration_seconds',
+      help: 'From publish to broadcast',
+      labelNames: ['event_type', 'transport'],
+      buckets: secondsBuckets,
+      registers,
+    }),
+    queueDepth: new Gauge({
+      name: 'event_queue_depth',
+      help: 'Entries in a stream',
+      labelNames: ['stream'],
+      registers,
+    }),
+    published: new Counter({
+      name: 'events_published_total',
+      help: 'Events by lane and outcome (success, duplicate, failure)',
+      labelNames: ['transport', 'event_type', 'status'],
+      registers,
+    }),
+    coalesced: new Counter({
+      name: 'events_coalesced_total',
+      help: 'Events that were merged into another one',
+      labelNames: ['event_type'],
+      registers,
+    }),
+    consumerLag: new Gauge({
+      name: 'event_consumer_lag',
+      help: 'Entries that this replica has not acknowledged yet',
+      labelNames: ['stream', 'consumer_group'],
+      registers,
+    }),
+    fallback: new Counter<'reason'>({
+      name: 'event_transport_fallback_total',
+      help: 'Calls that the log could not take and that went to the bridge',
+      labelNames: ['reason'],
+      registers,
+    }),
+    dualWriteStatus: new Gauge({
+      name: 'event_dual_write_status',
+      help: '1 while mirroring is on and its last event reached both sides, else 0',
+      registers,
+    }),
+    dualWriteSuccess: new Counter({
+      name: 'event_dual_write_success_total',
+      help: 'Mirrored events that reached this side',
+      labelNames: ['transport'],
+      registers,
+    }),
+    dualWriteFailure: new Counter({
+      name: 'event_dual_write_failure_total',
+      help: 'Mirrored events that did not reach this side',
+      labelNames: ['transport'],
+      registers,
+    }),
+    answers: new Counter({
+      name: 'crossfade_ingress_answers_total',
+      help: "Answers to the backend's calls, by status",
+      labelNames: ['status'],
+      registers,
+    }),
+    callsInFlight: new Gauge({ name: 'crossfade_ingress_calls_in_flight', help: 'Calls without an answer yet', registers }),
+    bridgeQueue: new Gauge({
+      name: 'crossfade_bridge_requests_in_flight',
+      help: 'Requests at the bridge or queued in front of it',
+      registers,
+    }),
+    coalescingWindows: new Gauge({ name: 'crossfade_coalescing_windows', help: 'Open coalescing windows', registers }),
+    coalescedLost: new Counter({
+      name: 'crossfade_coalesced_lost_total',
+      help: 'Coalesced events that neither log nor bridge took, or that found no free window',
+      labelNames: ['event_type'],
+      registers,
+    }),
+    delivered: new Counter({
+      name: 'crossfade_entries_delivered_total',
+      help: 'Entries that were handed to the edge',
+      labelNames: ['stream'],
+      registers,
+    }),
+    withheld: new Counter({
+      name: 'crossfade_entries_withheld_total',
+      help: 'Entries that were not shown: repeat, history (from before an outage) or typing (older than its message)',
+      labelNames: ['reason'],
+      registers,
+    }),
+    malformed: new Counter({
+      name: 'crossfade_entries_malformed_total',
+      help: 'Entries that could not be understood and were set aside',
+      labelNames: ['stream'],
+      registers,
+    }),
+    missed: new Counter({
+      name: 'crossfade_entries_missed_total',
+      help: 'Entries that were trimmed before this replica had read them',
+      registers,
+    }),
+    connections: new Gauge({
+      name: 'crossfade_edge_connections',
+      help: 'Open hub connections of this replica',
+      labelNames: ['hub'],
+      registers,
+    }),
+    connectionsClosed: new Counter({
+      name: 'crossfade_edge_connections_closed_total',
+      help: 'Hub connections that ended, by reason',
+      labelNames: ['hub', 'reason'],
+      registers,
+    }),
+    framesWritten: new Counter({
+      name: 'crossfade_edge_frames_total',
+      help: 'Prepared frames written to connections',
+      registers,
+    }),
+    slowClients: new Counter({
+      name: 'crossfade_edge_slow_clients_total',
+      help: 'Connections that were cut because they read too slowly',
+      registers,
+    }),
+  };
+}
+
+/** Counts one fallback under its reason. */
+export function countFallback(metrics: Metrics, reason: FailureReason | undefined): void {
+  metrics.fallback.inc({ reason: reason ?? 'redis_error' });
+}
