@@ -74,7 +74,7 @@ export class Consumer {
 
   #reasonToWithhold(entry: Entry, batch: Batch): 'history' | 'repeat' | 'typing' | undefined {
     if (batch.replacedSinceMs !== undefined && entry.publishedAtMs < batch.replacedSinceMs) return 'history';
-    if (!this.#seen.add(entry.eventId)) return 'repeat';
+    if (entry.eventId !== '' && !this.#seen.add(entry.eventId)) return 'repeat';
     return this.#typing.allows(entry) ? undefined : 'typing';
   }
 

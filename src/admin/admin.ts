@@ -1,0 +1,100 @@
+// The admin port: /metrics for Prometheus, /healthz and /readyz for whoever starts and stops replicas.
+// Promises: beyond loopback nothing is answered without the admin token.
+
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type HostPort, isLoopback } from '../config.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+
+export interface Check {
+  ok: boolean;
+  /** What is so, in words for the operator. */
+  detail: string;
+}
+
+export interface AdminOptions {
+  listen: HostPort;
+  /** undefined: callers beyond loopback are let in only if `insecure`. */
+  token: string | undefined;
+  insecure: boolean;
+  metrics: Metrics;
+  /** Brings the gauges up to date that are only read at a scrape. */
+  beforeScrape(): Promise<void>;
+  readiness(): Record<string, Check>;
+}
+
+export class Admin {
+  readonly #options: AdminOptions;
+  readonly #server: Server;
+
+  private constructor(options: AdminOptions) {
+    this.#options = options;
+    this.#server = createServer((request, response) => {
+      this.#handle(request, response).catch(() => response.headersSent || response.writeHead(500).end());
+    });
+  }
+
+  static async listen(options: AdminOptions): Promise<Admin> {
+    const admin = new Admin(options);
+    const { host, port } = options.listen;
+    await new Promise<void>((resolve, reject) => {
+      admin.#server.once('error', reject).listen(port, host, resolve);
+    });
+    return admin;
+  }
+
+  get address(): HostPort {
+    const { address, port } = this.#server.address() as AddressInfo;
+    return { host: address, port };
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!this.#mayAsk(request)) {
+      response.writeHead(401, ['WWW-Authenticate', 'Bearer']).end();
+      return;
+    }
+    const pages: Record<string, (response: ServerResponse) => Promise<void> | void> = {
+      '/metrics': (answer) => this.#metrics(answer),
+      '/healthz': (answer) => writeJson(answer, 200, { status: 'alive' }),
+      '/readyz': (answer) => this.#readyz(answer),
+    };
+    const page = pages[request.url!.split('?', 1)[0]!];
+    if (page === undefined) writeJson(response, 404, { error: 'not found', pages: Object.keys(pages) });
+    else if (request.method !== 'GET' && request.method !== 'HEAD') response.writeHead(405, ['Allow', 'GET, HEAD']).end();
+    else await page(response);
+  }
+
+  #mayAsk(request: IncomingMessage): boolean {
+    if (isLoopback(request.socket.remoteAddress ?? '')) return true;
+    const { token, insecure } = this.#options;
+    if (token === undefined) return insecure;
+    return timingSafeEqual(digest(request.headers.authorization ?? ''), digest(`Bearer ${token}`));
+  }
+
+  async #metrics(response: ServerResponse): Promise<void> {
+    const { metrics, beforeScrape } = this.#options;
+    await beforeScrape();
+    const text = await metrics.registry.metrics();
+    response.writeHead(200, ['Content-Type', metrics.registry.contentType]).end(text);
+  }
+
+  #readyz(response: ServerResponse): void {
+    const checks = this.#options.readiness();
+    const ready = Object.values(checks).every((check) => check.ok);
+    writeJson(response, ready ? 200 : 503, { status: ready ? 'ready' : 'not ready', checks });
+  }
+}
+
+function writeJson(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, ['Content-Type', 'application/json; charset=utf-8']).end(JSON.stringify(value));
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

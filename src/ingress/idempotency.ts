@@ -1,0 +1,76 @@
+// This replica's memory of event ids: in comes a call with its id, out comes its outcome, or `duplicate` for a repeat.
+// Promises: a repeat of a call that is under way here waits for it, and is carried itself if that one was not kept;
+// repeats that reach another replica are the log's to know.
+
+import type { Outcome } from '../lanes/lanes.ts';
+import { idempotencyTtlMs, type Roster } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+
+/** What the counter of this replica's remembered ids is called in the roster. */
+export const idsCounter = 'ids';
+
+export class Idempotency {
+  readonly #clock: Clock;
+  readonly #roster: Roster;
+  readonly #open = new Map<string, Promise<boolean>>();
+  /** Accepted ids and the time (monotonic ms) until which they are remembered, oldest first. */
+  readonly #accepted = new Map<string, number>();
+  readonly #stopCounting: () => void;
+
+  constructor(clock: Clock, roster: Roster) {
+    this.#clock = clock;
+    this.#roster = roster;
+    this.#stopCounting = clock.every(1_000, () => this.count());
+  }
+
+  /** Carries the call unless its id was accepted in the last 5 minutes. */
+  async once(eventId: string, carry: () => Promise<Outcome>): Promise<Outcome> {
+    for (let open = this.#open.get(eventId); open !== undefined; open = this.#open.get(eventId)) await open;
+    if ((this.#accepted.get(eventId) ?? 0) > this.#clock.monotonic()) return { kind: 'duplicate' };
+    const carried = carry();
+    this.#open.set(
+      eventId,
+      carried.then(wasKept, () => false),
+    );
+    try {
+      const outcome = await carried;
+      if (wasAccepted(outcome)) this.#remember(eventId);
+      return outcome;
+    } finally {
+      this.#open.delete(eventId);
+    }
+  }
+
+  /** Tells the roster how many ids are remembered, for `/internal/stats` over all replicas. */
+  count(): void {
+    this.#forget();
+    this.#roster.set(idsCounter, this.#accepted.size);
+  }
+
+  close(): void {
+    this.#stopCounting();
+  }
+
+  #remember(eventId: string): void {
+    this.#forget();
+    this.#accepted.set(eventId, this.#clock.monotonic() + idempotencyTtlMs);
+  }
+
+  #forget(): void {
+    const now = this.#clock.monotonic();
+    for (const [id, until] of this.#accepted) {
+      if (until > now) return;
+      this.#accepted.delete(id);
+    }
+  }
+}
+
+function wasKept(outcome: Outcome): boolean {
+  return outcome.kind !== 'bridge' || outcome.answer.status === 200;
+}
+
+/** A duplicate was accepted by another replica, which counts it. */
+function wasAccepted(outcome: Outcome): boolean {
+  return outcome.kind !== 'duplicate' && wasKept(outcome);
+}
+

@@ -1,0 +1,63 @@
+// The bridge's reads, answered without a bridge: health, the counts of all replicas, and whether a user is online.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Roster } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import { answer, answerJson } from './answers.ts';
+import { type Idempotency, idsCounter } from './idempotency.ts';
+
+interface Sources {
+  roster: Roster;
+  clock: Clock;
+  idempotency: Idempotency;
+}
+
+/** Answers 404 to what it does not know. Error: LOG_UNAVAILABLE. */
+export async function answerRead(request: IncomingMessage, response: ServerResponse, sources: Sources): Promise<void> {
+  const path = request.url!.split('?', 1)[0]!.replace(/\/$/, '');
+  const read = findRead(path);
+  if (read === undefined) return answer(response, 404);
+  if (request.method !== 'GET') return answer(response, 405, ['Allow', 'GET']);
+  answerJson(response, 200, await read(sources));
+}
+
+function findRead(path: string): ((sources: Sources) => object | Promise<object>) | undefined {
+  if (/^\/health$/i.test(path)) return health;
+  if (/^\/internal\/stats$/i.test(path)) return stats;
+  const user = /^\/internal\/users\/([^/]+)\/online$/i.exec(path)?.[1];
+  return user === undefined ? undefined : (sources) => online(sources, decode(user));
+}
+
+function health({ clock }: Sources): object {
+  return { status: 'healthy', timestamp: new Date(clock.now()).toISOString() };
+}
+
+async function stats({ roster, idempotency }: Sources): Promise<object> {
+  idempotency.count();
+  const replicas = await roster.read();
+  const distinct = (prefix: string) =>
+    new Set(replicas.flatMap((counters) => [...counters.keys()].filter((name) => name.startsWith(prefix)))).size;
+  return {
+    connections: sum(replicas, 'connections'),
+    users: distinct('user:'),
+    rooms: distinct('room:'),
+    idempotencyEntries: sum(replicas, idsCounter),
+  };
+}
+
+async function online({ roster }: Sources, userId: string): Promise<object> {
+  const connectionCount = sum(await roster.read(), `user:${userId}`);
+  return { userId, isOnline: connectionCount > 0, connectionCount };
+}
+
+function sum(replicas: Map<string, number>[], counter: string): number {
+  return replicas.reduce((total, counters) => total + (counters.get(counter) ?? 0), 0);
+}
+
+function decode(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
