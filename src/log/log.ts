@@ -3,6 +3,8 @@
 // An append is kept once per event id; an entry is read by every replica that was running when it was kept.
 
 import type { Delivery, Event } from '../contract/event.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
 
 /** What one typing note carries so that it is never shown after its sender's later message. */
 export interface Typing {
@@ -16,6 +18,8 @@ export interface NewEntry extends Event {
   /** W3C trace id of the call, where it had one. */
   traceId?: string;
   typing?: Typing;
+  /** The ids are remembered elsewhere already (claims, the bridge lane): the append neither compares nor keeps them. */
+  idsSettled?: boolean;
 }
 
 /** A place in the log, `<ms>-<sequence>`; see {@link comparePositions}. One order over all streams of a log. */
@@ -81,6 +85,22 @@ export interface Roster {
   holdPresence(user: string, session: string): void;
   /** Ends what was held for this user if no live replica counts a connection of the user (`counter` > 0) any more. */
   releasePresence(user: string, counter: string): void;
+}
+
+/** What every engine is opened with. */
+export interface LogOptions {
+  /** Prefix of the replicas' consumer groups. */
+  group: string;
+  /** This replica's name. */
+  instance: string;
+  /** ms that one append may take. */
+  publishTimeoutMs: number;
+  /** crossfade's release, written into every entry. */
+  version: string;
+  clock: Clock;
+  logger: Logger;
+  /** Called once if another process takes this instance's name while this one runs. */
+  onInstanceLost(): void;
 }
 
 export interface StreamState {
