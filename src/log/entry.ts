@@ -1,0 +1,157 @@
+// An entry's fields on the wire, the same in every engine: `event_id`, `event_type`, `timestamp`, `room_id`, `payload`
+// and `metadata`, all strings. In comes an event, out comes its flat field list, and the reverse for what any publisher
+// wrote. Decoding never throws: what cannot be understood comes back as Malformed. The payload stays the text it was.
+
+import { randomUUID } from 'node:crypto';
+import type { Delivery } from '../contract/event.ts';
+import type { Entry, Malformed, NewEntry, Position, Typing } from './log.ts';
+
+/** `metadata` as crossfade writes it; another publisher writes the first three at most. */
+interface Metadata {
+  trace_id?: string;
+  source_instance?: string;
+  coalesced_count?: number;
+  deliveries?: Delivery[];
+  version?: string;
+  typing?: { user: string; opened_at: Position };
+  ends_typing_of?: string;
+}
+
+/** What the log adds to an event when it is kept. */
+export interface Origin {
+  /** See {@link eventIdOf}. */
+  eventId: string;
+  /** ISO 8601. */
+  timestamp: string;
+  /** The replica that keeps it. */
+  instance: string;
+  /** crossfade's release. */
+  version: string;
+}
+
+/** The one id under which an event is kept: its first, or a fresh UUID where the publisher gave none. */
+export function eventIdOf(event: { eventIds: string[] }): string {
+  return event.eventIds[0] ?? randomUUID();
+}
+
+/** @returns field, value, field, value … in the order of the wire */
+export function encodeEntry(entry: NewEntry, origin: Origin): string[] {
+  const metadata: Metadata = {
+    trace_id: entry.traceId,
+    source_instance: origin.instance,
+    coalesced_count: entry.coalescedCount,
+    deliveries: entry.deliveries,
+    version: origin.version,
+    typing: entry.typing && { user: entry.typing.user, opened_at: entry.typing.openedAt },
+    ends_typing_of: entry.endsTypingOf,
+  };
+  return [
+    'event_id',
+    origin.eventId,
+    'event_type',
+    entry.eventType,
+    'timestamp',
+    origin.timestamp,
+    'room_id',
+    entry.room,
+    'payload',
+    entry.payload,
+    'metadata',
+    JSON.stringify(metadata),
+  ];
+}
+
+/** @returns a Malformed (it has a `reason`) where a needed field is missing or a JSON field does not hold what it must */
+export function decodeEntry(stream: string, position: Position, fields: string[]): Entry | Malformed {
+  const values = byName(fields);
+  const malformed = (reason: string): Malformed => ({ stream, position, reason });
+
+  const eventType = values.get('event_type');
+  const room = values.get('room_id');
+  const payload = values.get('payload');
+  if (!eventType) return malformed('event_type is missing');
+  if (room === undefined) return malformed('room_id is missing');
+  if (payload === undefined) return malformed('payload is missing');
+  if (parse(payload) === undefined) return malformed('payload is not JSON');
+
+  const metadata = readMetadata(values.get('metadata'));
+  if (typeof metadata === 'string') return malformed(metadata);
+  return {
+    stream,
+    position,
+    eventId: values.get('event_id') ?? '',
+    eventType,
+    publishedAtMs: readTimestamp(values.get('timestamp')),
+    room,
+    payload,
+    ...metadata,
+  };
+}
+
+function byName(fields: string[]): Map<string, string> {
+  const values = new Map<string, string>();
+  for (let i = 0; i + 1 < fields.length; i += 2) values.set(fields[i]!, fields[i + 1]!);
+  return values;
+}
+
+/** @returns the part of the entry that `metadata` holds, or why it is malformed */
+function readMetadata(text: string | undefined): Pick<Entry, 'deliveries' | 'typing' | 'endsTypingOf'> | string {
+  if (!text) return {};
+  const metadata = parse(text);
+  if (metadata === undefined) return 'metadata is not JSON';
+  if (metadata === null) return {};
+  if (!isObject(metadata)) return 'metadata is not an object';
+
+  const { deliveries, typing, ends_typing_of: endsTypingOf } = metadata;
+  const read: { deliveries?: Delivery[]; typing?: Typing; endsTypingOf?: string } = {};
+  if (deliveries !== undefined) {
+    if (!Array.isArray(deliveries) || !deliveries.every(isDelivery)) return 'metadata.deliveries has a wrong shape';
+    read.deliveries = deliveries;
+  }
+  if (typing !== undefined) {
+    if (!isObject(typing) || typeof typing.user !== 'string' || !isPosition(typing.opened_at)) {
+      return 'metadata.typing has a wrong shape';
+    }
+    read.typing = { user: typing.user, openedAt: typing.opened_at };
+  }
+  if (endsTypingOf !== undefined) {
+    if (typeof endsTypingOf !== 'string') return 'metadata.ends_typing_of has a wrong shape';
+    read.endsTypingOf = endsTypingOf;
+  }
+  return read;
+}
+
+/** NaN where there is none. A time without a zone is UTC: Python's `utcnow().isoformat()` writes none. */
+function readTimestamp(text: string | undefined): number {
+  if (text === undefined) return Number.NaN;
+  const zoned = /(?:Z|[+-]\d\d:?\d\d)$/i.test(text) || !text.includes('T');
+  return Date.parse(zoned ? text : `${text}Z`);
+}
+
+/** undefined where the text is not JSON; no JSON text has that value. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isDelivery(value: unknown): value is Delivery {
+  if (!isObject(value)) return false;
+  const { hub, group, method, except } = value;
+  return (
+    typeof hub === 'string' &&
+    typeof group === 'string' &&
+    typeof method === 'string' &&
+    (except === undefined || typeof except === 'string')
+  );
+}
+
+function isPosition(value: unknown): value is Position {
+  return typeof value === 'string' && /^\d+-\d+$/.test(value);
+}
