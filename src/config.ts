@@ -226,7 +226,11 @@ export const secrets: { key: Key; variables: string[]; meaning: string }[] = [
     meaning: 'what the backend sends as X-Internal-Api-Key',
   },
   { key: 'jwtSecret', variables: ['JWT_SECRET_KEY'], meaning: "HS256 secret of the clients' tokens" },
-  { key: 'jwksUrl', variables: ['CROSSFADE_JWKS_URL'], meaning: "public keys of the clients' tokens (RS256, ES256, …)" },
+  {
+    key: 'jwksUrl',
+    variables: ['CROSSFADE_JWKS_URL'],
+    meaning: "public keys of the clients' tokens (RS256, ES256, …)",
+  },
   { key: 'adminToken', variables: ['CROSSFADE_ADMIN_TOKEN'], meaning: 'bearer token of the admin port' },
 ];
 
@@ -318,7 +322,9 @@ function contradictions(config: Config, values: Partial<Record<Key, unknown>>): 
   if (config.bridge === undefined && values.killSwitchOff === false) {
     faults.push('EVENT_TRANSPORT_USE_REDIS_STREAMS: false needs --bridge: without one there is no other lane');
   } else if (config.bridge === undefined && config.percent < 100) {
-    faults.push(`--percent (${variablesOf('percent')}): ${config.percent} needs --bridge: without one all rooms go by stream`);
+    faults.push(
+      `--percent (${variablesOf('percent')}): ${config.percent} needs --bridge: without one all rooms go by stream`,
+    );
   }
   if (config.bridge === undefined && config.mirror) {
     faults.push('--mirror (EVENT_TRANSPORT_DUAL_WRITE): needs --bridge: without one there is nothing to mirror');
@@ -328,7 +334,9 @@ function contradictions(config: Config, values: Partial<Record<Key, unknown>>): 
     faults.push('INTERNAL_API_KEY: is not set, so anyone could broadcast; set it, or say --insecure');
   }
   if (config.jwtSecret === undefined && config.jwksUrl === undefined) {
-    faults.push('JWT_SECRET_KEY or CROSSFADE_JWKS_URL: neither is set, so no client could be known; set one, or say --insecure');
+    faults.push(
+      'JWT_SECRET_KEY or CROSSFADE_JWKS_URL: neither is set, so no client could be known; set one, or say --insecure',
+    );
   }
   if (config.adminToken === undefined && !isLoopback(config.admin.host)) {
     faults.push(
@@ -376,7 +384,8 @@ function redisUrl(text: string): string {
 function origins(text: string): string[] {
   const list = text.split(',').map((origin) => origin.trim());
   for (const origin of list) {
-    if (URL.parse(origin)?.origin !== origin) throw new Error(`'${origin}' is not an origin, such as https://app.example`);
+    if (URL.parse(origin)?.origin !== origin)
+      throw new Error(`'${origin}' is not an origin, such as https://app.example`);
   }
   return list;
 }

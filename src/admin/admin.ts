@@ -66,7 +66,8 @@ export class Admin {
     };
     const page = pages[request.url!.split('?', 1)[0]!];
     if (page === undefined) writeJson(response, 404, { error: 'not found', pages: Object.keys(pages) });
-    else if (request.method !== 'GET' && request.method !== 'HEAD') response.writeHead(405, ['Allow', 'GET, HEAD']).end();
+    else if (request.method !== 'GET' && request.method !== 'HEAD')
+      response.writeHead(405, ['Allow', 'GET, HEAD']).end();
     else await page(response);
   }
 

@@ -63,7 +63,10 @@ export class Consumer {
 
   async #reportGap(missed: number): Promise<void> {
     this.#options.metrics.missed.inc(missed);
-    this.#options.logger.error({ code: 'EDGE_GAP', missed }, 'entries were trimmed unread; clients are closed to reconnect');
+    this.#options.logger.error(
+      { code: 'EDGE_GAP', missed },
+      'entries were trimmed unread; clients are closed to reconnect',
+    );
     await this.#options.onGap(missed);
   }
 
@@ -80,7 +83,8 @@ export class Consumer {
 
   /** An entry carries its finished deliveries; one that another publisher wrote is delivered by its event type. */
   #toMessage(entry: Entry): OutgoingMessage | undefined {
-    if (entry.deliveries !== undefined) return { room: entry.room, payload: entry.payload, deliveries: entry.deliveries };
+    if (entry.deliveries !== undefined)
+      return { room: entry.room, payload: entry.payload, deliveries: entry.deliveries };
     const foreign = this.#options.contract.foreign(entry.eventType);
     try {
       if (foreign === undefined) throw new Error(`the contract does not know the event type '${entry.eventType}'`);

@@ -12,7 +12,8 @@ export class TypingGuard {
 
   /** Notes messages as they pass; false for a typing note that must not be shown any more. */
   allows(entry: Entry): boolean {
-    if (entry.endsTypingOf !== undefined) this.#remember(JSON.stringify([entry.room, entry.endsTypingOf]), entry.position);
+    if (entry.endsTypingOf !== undefined)
+      this.#remember(JSON.stringify([entry.room, entry.endsTypingOf]), entry.position);
     if (entry.typing === undefined) return true;
     const message = this.#lastMessage.get(JSON.stringify([entry.room, entry.typing.user]));
     return message === undefined || comparePositions(message, entry.typing.openedAt) <= 0;

@@ -57,7 +57,8 @@ class BodyReading {
   }
 
   object(shape: Shape, node: RawNode, path: string[]): string {
-    if (node.members === undefined) throw faultAt(jsonPath(path), 'The JSON value could not be converted to an object.');
+    if (node.members === undefined)
+      throw faultAt(jsonPath(path), 'The JSON value could not be converted to an object.');
     const raws = new Map<string, string>();
     for (const [name, value] of node.members) {
       const field = shape.get(name.toLowerCase());

@@ -50,7 +50,10 @@ const scalarTypes = new Set(['string', 'int', 'bool', 'any', 'string[]']);
 const declaration = /^([\w[\]]+)(\?)?(?:\s*=\s*(.*))?$/;
 
 /** Types may use types that stand before or behind them; a cycle is a fault. */
-export function compileTypes(document: Record<string, Record<string, string>>, faults: CompileFaults): Map<string, Shape> {
+export function compileTypes(
+  document: Record<string, Record<string, string>>,
+  faults: CompileFaults,
+): Map<string, Shape> {
   const types = new Map<string, Shape>();
   const open: string[] = [];
   const compile = (name: string): Shape | undefined => {
@@ -208,7 +211,14 @@ function compileEffect(hub: string, document: EffectDocument, at: Path, names: S
       countsAsRoom: document.counts_as_room ?? false,
     };
     if (document.on_disconnect !== undefined) {
-      effect.farewell = compileOthers(hub, document.join, document.on_disconnect, [...at, 'on_disconnect'], names, scope);
+      effect.farewell = compileOthers(
+        hub,
+        document.join,
+        document.on_disconnect,
+        [...at, 'on_disconnect'],
+        names,
+        scope,
+      );
     }
     return effect;
   }
@@ -285,7 +295,8 @@ function compileEvent(
       payload: argument(values),
       deliveries: deliveries(values),
     };
-    if (document.coalesce !== undefined) event.coalescing = compileCoalescing(document.coalesce, values, event, argument);
+    if (document.coalesce !== undefined)
+      event.coalescing = compileCoalescing(document.coalesce, values, event, argument);
     return event;
   };
   return build;

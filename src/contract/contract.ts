@@ -99,7 +99,11 @@ export class BodyFault extends Error {
   readonly errors: Record<string, string[]>;
 
   constructor(errors: Record<string, string[]>) {
-    super(Object.entries(errors).map(([field, texts]) => `${field}: ${texts.join(' ')}`).join('; '));
+    super(
+      Object.entries(errors)
+        .map(([field, texts]) => `${field}: ${texts.join(' ')}`)
+        .join('; '),
+    );
     this.name = 'BodyFault';
     this.errors = errors;
   }

@@ -154,7 +154,8 @@ class RawParser {
   #number(): RawNode {
     number.lastIndex = this.#at;
     const raw = number.exec(this.#text)?.[0];
-    if (raw === undefined) this.#fail(this.#at < this.#text.length ? 'A value was expected.' : 'The JSON text ends early.');
+    if (raw === undefined)
+      this.#fail(this.#at < this.#text.length ? 'A value was expected.' : 'The JSON text ends early.');
     this.#at += raw.length;
     return { kind: 'number', raw };
   }

@@ -37,7 +37,11 @@ export function loadContract(text: string, source: string): Contract {
   const document = parseDocument(text, { lineCounter: lines });
   const lineOf = (path: Path) => lines.linePos(offsetOf(document, path)).line;
   const refuse = (faults: { path: Path; message: string }[]): never => {
-    const placed = faults.map(({ path, message }) => ({ line: lineOf(path), place: path.join('.') || source, message }));
+    const placed = faults.map(({ path, message }) => ({
+      line: lineOf(path),
+      place: path.join('.') || source,
+      message,
+    }));
     throw new ContractError(
       source,
       placed.sort((a, b) => a.line - b.line),

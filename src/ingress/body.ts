@@ -37,7 +37,10 @@ export function decodeBody(body: Buffer): string {
 
 /** The media types that the bridge reads as JSON: `application/json`, `text/json`, `application/*+json`, in UTF-8. */
 export function isJson(contentType: string | undefined): boolean {
-  const [type = '', ...parameters] = (contentType ?? '').toLowerCase().split(';').map((part) => part.trim());
+  const [type = '', ...parameters] = (contentType ?? '')
+    .toLowerCase()
+    .split(';')
+    .map((part) => part.trim());
   if (!/^(application|text)\/json$|^application\/[^\s]+\+json$/.test(type)) return false;
   const charset = parameters.find((parameter) => parameter.startsWith('charset='))?.slice('charset='.length);
   return charset === undefined || charset.replaceAll('"', '') === 'utf-8';

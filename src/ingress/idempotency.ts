@@ -73,4 +73,3 @@ function wasKept(outcome: Outcome): boolean {
 function wasAccepted(outcome: Outcome): boolean {
   return outcome.kind !== 'duplicate' && wasKept(outcome);
 }
-

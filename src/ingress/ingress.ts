@@ -116,7 +116,11 @@ export class Ingress {
   /** Reads and whatever else the contract does not know: the bridge's business where there is one. */
   async #answerUnknown(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (this.#options.bridge !== undefined) return this.#options.bridge.forward(request, response);
-    await answerRead(request, response, { roster: this.#options.log.roster, clock: this.#options.clock, idempotency: this.#idempotency });
+    await answerRead(request, response, {
+      roster: this.#options.log.roster,
+      clock: this.#options.clock,
+      idempotency: this.#idempotency,
+    });
   }
 
   async #refuseMethod(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -125,7 +129,11 @@ export class Ingress {
   }
 
   /** Holds calls and their bodies within bounds; what is over them is told to come again. */
-  async #admit(request: IncomingMessage, response: ServerResponse, accept: (body: Buffer) => Promise<void>): Promise<void> {
+  async #admit(
+    request: IncomingMessage,
+    response: ServerResponse,
+    accept: (body: Buffer) => Promise<void>,
+  ): Promise<void> {
     const bytes = Number(request.headers['content-length'] ?? unknownBodyBytes);
     if (bytes > this.#options.maxBodyBytes) return this.#refuseSize(request, response);
     const calls = this.#inFlight;
@@ -170,12 +178,7 @@ export class Ingress {
   }
 
   /** A bad call is the bridge's to refuse where there is one: it says exactly what it would have said. */
-  async #refuse(
-    request: IncomingMessage,
-    response: ServerResponse,
-    body: Buffer,
-    refuse: () => void,
-  ): Promise<void> {
+  async #refuse(request: IncomingMessage, response: ServerResponse, body: Buffer, refuse: () => void): Promise<void> {
     if (this.#options.bridge !== undefined) return this.#options.bridge.forward(request, response, body);
     refuse();
   }
@@ -189,7 +192,8 @@ export class Ingress {
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     if (request.destroyed && !response.writable) return;
     const path = request.url?.split('?', 1)[0];
-    if (error instanceof CrossfadeError) this.#options.logger.warn({ code: error.code, reason: error.reason, path }, error.message);
+    if (error instanceof CrossfadeError)
+      this.#options.logger.warn({ code: error.code, reason: error.reason, path }, error.message);
     else this.#options.logger.error({ path, err: error }, 'a call failed unexpectedly');
     if (response.headersSent) response.destroy();
     else answerError(response, error);

@@ -92,8 +92,14 @@ export class BridgeLane {
    */
   forward(request: IncomingMessage, response: ServerResponse, body?: Buffer): Promise<void> {
     return this.#bounded(async () => {
-      const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined;
-      const answer = await this.#request(request.method!, request.url!, request.rawHeaders, body ?? (hasBody ? request : null));
+      const hasBody =
+        request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined;
+      const answer = await this.#request(
+        request.method!,
+        request.url!,
+        request.rawHeaders,
+        body ?? (hasBody ? request : null),
+      );
       response.sendDate = false;
       response.writeHead(answer.statusCode, endToEnd(answer.headers as unknown as string[]));
       await pipeline(answer.body, response);
@@ -154,7 +160,11 @@ function asBridgeError(cause: unknown): CrossfadeError {
   const timedOut = cause instanceof errors.HeadersTimeoutError || cause instanceof errors.BodyTimeoutError;
   const code = timedOut ? 'BRIDGE_TIMEOUT' : 'BRIDGE_UNREACHABLE';
   const detail = cause instanceof Error ? cause.message : String(cause);
-  return new CrossfadeError(code, `the bridge ${timedOut ? 'did not answer in time' : 'could not be reached'}: ${detail}`, {
-    cause,
-  });
+  return new CrossfadeError(
+    code,
+    `the bridge ${timedOut ? 'did not answer in time' : 'could not be reached'}: ${detail}`,
+    {
+      cause,
+    },
+  );
 }

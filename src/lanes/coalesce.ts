@@ -85,6 +85,9 @@ export class Coalescer<Origin> {
     if (windows.size === 0) this.#rooms.delete(room);
     this.#openWindows--;
     const user = event.coalescing!.typingOf;
-    this.#options.emit({ ...event, ...(user !== undefined && { typing: { user, openedAt } }), idsSettled: true }, origins);
+    this.#options.emit(
+      { ...event, ...(user !== undefined && { typing: { user, openedAt } }), idsSettled: true },
+      origins,
+    );
   }
 }

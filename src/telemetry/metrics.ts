@@ -84,7 +84,11 @@ export function createMetrics() {
       labelNames: ['status'],
       registers,
     }),
-    callsInFlight: new Gauge({ name: 'crossfade_ingress_calls_in_flight', help: 'Calls without an answer yet', registers }),
+    callsInFlight: new Gauge({
+      name: 'crossfade_ingress_calls_in_flight',
+      help: 'Calls without an answer yet',
+      registers,
+    }),
     bridgeQueue: new Gauge({
       name: 'crossfade_bridge_requests_in_flight',
       help: 'Requests at the bridge or queued in front of it',

@@ -1,0 +1,24 @@
+// What the consumer asks of the edge: to show messages to the members of their groups, in order.
+
+import type { Delivery } from '../contract/event.ts';
+
+export interface OutgoingMessage {
+  /** Order is kept per room and connection. */
+  room: string;
+  /** The deliveries' one argument as raw JSON. */
+  payload: string;
+  deliveries: Delivery[];
+}
+
+export interface Audience {
+  /** Resolves when every member's frame was handed to its socket, or the member is gone. Never rejects. */
+  deliver(messages: OutgoingMessage[]): Promise<void>;
+}
+
+/** One connection as the fan-out sees it; where it ends (here or at the bridge) is not its business. */
+export interface Member {
+  /** The SignalR connection id. */
+  readonly id: string;
+  /** Takes a prepared frame; a member that is gone or too slow drops it. */
+  write(frame: Buffer): void;
+}

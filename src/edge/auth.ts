@@ -1,0 +1,81 @@
+// Who a client is: in comes a request with its token, out comes the user or the challenge of a 401.
+// The checks are the bridge's (JwtBearer): signature, lifetime with 5 minutes of skew, an expiry is required; issuer and
+// audience are not looked at. Texts as recorded.
+
+import { createSecretKey, type KeyObject } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose';
+
+export interface AuthOptions {
+  /** HS256. */
+  secret: string | undefined;
+  /** Keys for every other algorithm (RS256, ES256, …). */
+  jwksUrl: string | undefined;
+}
+
+/** `user` undefined: a valid token without a user; the hub aborts such a connection. */
+export type Identity = { user: string | undefined } | { challenge: string };
+
+const clockSkewSeconds = 300;
+const nameIdentifier = 'http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier';
+
+export class Auth {
+  readonly #secret: KeyObject | undefined;
+  readonly #keys: ReturnType<typeof createRemoteJWKSet> | undefined;
+
+  constructor({ secret, jwksUrl }: AuthOptions) {
+    if (secret !== undefined) this.#secret = createSecretKey(Buffer.from(secret));
+    if (jwksUrl !== undefined) this.#keys = createRemoteJWKSet(new URL(jwksUrl));
+  }
+
+  async identify(request: IncomingMessage, query: URLSearchParams): Promise<Identity> {
+    const token = tokenOf(request, query);
+    if (token === undefined) return { challenge: 'Bearer' };
+    try {
+      return { user: userOf(await this.#verify(token)) };
+    } catch (error) {
+      const description = describe(error);
+      const detail = description === undefined ? '' : `, error_description="${description}"`;
+      return { challenge: `Bearer error="invalid_token"${detail}` };
+    }
+  }
+
+  async #verify(token: string): Promise<JWTPayload> {
+    const options = { clockTolerance: clockSkewSeconds, requiredClaims: ['exp'] };
+    const symmetric = decodeProtectedHeader(token).alg?.startsWith('HS');
+    if (symmetric && this.#secret) {
+      return (await jwtVerify(token, this.#secret, { ...options, algorithms: ['HS256'] })).payload;
+    }
+    if (!symmetric && this.#keys) return (await jwtVerify(token, this.#keys, options)).payload;
+    throw new errors.JWKSNoMatchingKey();
+  }
+}
+
+function tokenOf(request: IncomingMessage, query: URLSearchParams): string | undefined {
+  const bearer = /^Bearer\s+(.+)$/i.exec(request.headers.authorization ?? '')?.[1];
+  return bearer ?? (query.get('access_token') || undefined);
+}
+
+function userOf(claims: JWTPayload): string | undefined {
+  return [claims.sub, claims.nameid, claims[nameIdentifier]].find(
+    (claim) => typeof claim === 'string' && claim !== '',
+  ) as string | undefined;
+}
+
+function describe(error: unknown): string | undefined {
+  if (error instanceof errors.JWTExpired) return `The token expired at '${asDate(error.payload.exp)}'`;
+  if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JWKSNoMatchingKey) {
+    return 'The signature key was not found';
+  }
+  if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'exp') return 'The token has no expiration';
+  if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'nbf') {
+    return `The token is not valid before '${asDate(error.payload.nbf)}'`;
+  }
+  return undefined;
+}
+
+/** Seconds since 1970 as .NET's invariant culture writes them, in UTC: `11/23/2026 21:31:24`. */
+function asDate(seconds: number | undefined): string {
+  const [year, month, day, time] = new Date((seconds ?? 0) * 1000).toISOString().split(/[-T.]/);
+  return `${month}/${day}/${year} ${time}`;
+}

@@ -1,0 +1,238 @@
+// One native hub connection: in come the client's records, out go answers and prepared frames.
+// Promises: records are handled one after the other; what one frame of the client causes at once goes back as one
+// frame; a client that reads too slowly is cut before it costs others anything.
+
+import type { Socket } from 'node:net';
+import type { WebSocket } from 'ws';
+import type { Hub } from '../contract/contract.ts';
+import type { Member } from './audience.ts';
+import { textFrame } from './frame.ts';
+import * as protocol from './protocol.ts';
+
+export interface ConnectionLimits {
+  /** Bytes that may wait for a client before the next frame. */
+  maxBufferedBytes: number;
+  /** ms for which a client may be behind at all. */
+  maxBackloggedMs: number;
+  /** Bytes of one record, with its separator. */
+  maxRecordBytes: number;
+  handshakeTimeoutMs: number;
+  pingIntervalMs: number;
+  /** ms without a sign of a client that has pinged before. */
+  clientTimeoutMs: number;
+}
+
+/** What a connection tells the edge; the edge runs the hub. */
+export interface ConnectionOwner {
+  limits: ConnectionLimits;
+  /** ms, monotonic */
+  now(): number;
+  onConnected(connection: Connection): void;
+  onInvocation(connection: Connection, invocation: Invocation): Promise<void>;
+  onSlow(connection: Connection): void;
+  onEnd(connection: Connection): void;
+}
+
+export type Invocation = Extract<protocol.ClientMessage, { kind: 'invocation' }>;
+
+/** Records waiting for their turn before the socket is no longer read. */
+const maxQueuedRecords = 256;
+const pingFrame = textFrame(protocol.ping);
+const unexpectedEnd = { error: 'Connection closed with an error.', allowReconnect: true };
+
+export class Connection implements Member {
+  readonly id: string;
+  readonly token: string;
+  readonly hub: Hub;
+  /** undefined: a token without a user; the connection ends with its handshake. */
+  readonly user: string | undefined;
+  /** The desktop session named in the URL's query. */
+  readonly session: string | undefined;
+  /** The groups it is in, each with what the others get when the connection ends. */
+  readonly groups = new Map<string, (() => void) | undefined>();
+  /** Those of them that count as rooms in `/internal/stats`. */
+  readonly countedRooms = new Set<string>();
+  readonly #owner: ConnectionOwner;
+  readonly #webSocket: WebSocket;
+  readonly #socket: Socket;
+  readonly #splitter: protocol.RecordSplitter;
+  readonly #openedAt: number;
+  #queued: string[] = [];
+  #handling = false;
+  #answers = '';
+  #shookHands = false;
+  #closing = false;
+  #closeReason = 'client';
+  #lastHeardAt = 0;
+  #hasPinged = false;
+  #nextPingAt = 0;
+  #emptyAt: number;
+
+  constructor(
+    owner: ConnectionOwner,
+    webSocket: WebSocket,
+    socket: Socket,
+    facts: Pick<Connection, 'id' | 'token' | 'hub' | 'user' | 'session'>,
+  ) {
+    this.#owner = owner;
+    this.#webSocket = webSocket;
+    this.#socket = socket;
+    this.id = facts.id;
+    this.token = facts.token;
+    this.hub = facts.hub;
+    this.user = facts.user;
+    this.session = facts.session;
+    this.#splitter = new protocol.RecordSplitter(owner.limits.maxRecordBytes);
+    this.#openedAt = owner.now();
+    this.#emptyAt = this.#openedAt;
+    webSocket.on('message', (data) => this.#receive(data as Buffer));
+    webSocket.on('error', () => webSocket.terminate());
+    webSocket.once('close', () => owner.onEnd(this));
+  }
+
+  /** Whether the hub's connect has run, so that its disconnect must. */
+  get wasConnected(): boolean {
+    return this.#shookHands && this.user !== undefined;
+  }
+
+  /** Why the connection ended, for the metric: client, error, timeout, slow, gap or shutdown. */
+  get closeReason(): string {
+    return this.#closeReason;
+  }
+
+  write(frame: Buffer): void {
+    if (this.#closing || !this.#shookHands) return;
+    this.#flush();
+    this.#put(frame);
+  }
+
+  /** A record for this client alone, in order with everything else it gets. */
+  send(record: string): void {
+    this.#answers += record;
+    if (!this.#handling) this.#flush();
+  }
+
+  /** Hands over what was sent so far, before something is waited for. */
+  flush(): void {
+    this.#flush();
+  }
+
+  /** Ends the connection by the protocol: a Close record, then WebSocket close 1000. */
+  close(reason: string, message: { error?: string; allowReconnect?: boolean } = {}): void {
+    if (this.#closing) return;
+    if (this.#shookHands) this.#answers += protocol.close(message);
+    this.#end(reason);
+  }
+
+  /** Cuts the connection off without a word; the client sees 1006 and comes back if it reconnects at all. */
+  terminate(reason: string): void {
+    if (!this.#closing) this.#closeReason = reason;
+    this.#closing = true;
+    this.#webSocket.terminate();
+  }
+
+  /** Pings, timeouts and the slow-client clock; called about once a second. */
+  sweep(now: number): void {
+    if (this.#closing) return;
+    const { limits } = this.#owner;
+    if (this.#socket.writableLength === 0) this.#emptyAt = now;
+    else if (now - this.#emptyAt > limits.maxBackloggedMs) return this.#cutSlow();
+    if (!this.#shookHands) {
+      if (now - this.#openedAt > limits.handshakeTimeoutMs) this.#refuseHandshake('Handshake was canceled.');
+      return;
+    }
+    if (this.#hasPinged && !this.#handling && now - this.#lastHeardAt > limits.clientTimeoutMs) {
+      return this.close('timeout', unexpectedEnd);
+    }
+    if (now >= this.#nextPingAt) {
+      this.#nextPingAt = now + limits.pingIntervalMs;
+      this.write(pingFrame);
+    }
+  }
+
+  #receive(data: Buffer): void {
+    if (this.#closing) return;
+    this.#lastHeardAt = this.#owner.now();
+    try {
+      this.#queued.push(...this.#splitter.push(data));
+    } catch (error) {
+      return this.#fail(error);
+    }
+    if (this.#queued.length > maxQueuedRecords) this.#webSocket.pause();
+    if (!this.#handling) void this.#handleQueued();
+  }
+
+  async #handleQueued(): Promise<void> {
+    this.#handling = true;
+    try {
+      while (this.#queued.length > 0 && !this.#closing) await this.#handleAll(this.#queued.splice(0));
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#handling = false;
+      this.#flush();
+      if (this.#webSocket.isPaused) this.#webSocket.resume();
+    }
+  }
+
+  /** A fault in one record discards all that came with it, as ASP.NET does. */
+  async #handleAll(records: string[]): Promise<void> {
+    if (!this.#shookHands) {
+      this.#shakeHands(records.shift()!);
+      if (!this.#shookHands) return;
+    }
+    for (const message of records.map(protocol.readMessage)) {
+      if (this.#closing) return;
+      if (message.kind === 'invocation') await this.#owner.onInvocation(this, message);
+      else if (message.kind === 'ping') this.#hasPinged = true;
+      else if (message.kind === 'close') this.close('client');
+    }
+  }
+
+  #shakeHands(record: string): void {
+    const refusal = protocol.readHandshake(record);
+    if (refusal !== undefined) return this.#refuseHandshake(refusal);
+    this.#shookHands = true;
+    this.#nextPingAt = this.#owner.now() + this.#owner.limits.pingIntervalMs;
+    this.#answers += protocol.handshakeAccepted;
+    if (this.user === undefined) return this.close('no user');
+    // The answer goes out by itself: what the connect causes follows in a frame of its own.
+    this.#flush();
+    this.#owner.onConnected(this);
+  }
+
+  #refuseHandshake(error: string): void {
+    this.#answers = protocol.handshakeRefused(error);
+    this.#end('handshake');
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#shookHands) this.#refuseHandshake('An unexpected error occurred during connection handshake.');
+    else this.close(error instanceof protocol.ProtocolFault ? 'protocol' : 'error', unexpectedEnd);
+  }
+
+  #end(reason: string): void {
+    this.#closeReason = reason;
+    this.#flush();
+    this.#closing = true;
+    this.#webSocket.close(1000);
+  }
+
+  #flush(): void {
+    if (this.#answers === '' || this.#closing) return;
+    const answers = this.#answers;
+    this.#answers = '';
+    this.#put(textFrame(answers));
+  }
+
+  /** One large message to a client that keeps up must pass, so only what waits already counts. */
+  #put(frame: Buffer): void {
+    if (this.#socket.writableLength > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
+    this.#socket.write(frame);
+  }
+
+  #cutSlow(): void {
+    this.terminate('slow');
+    this.#owner.onSlow(this);
+  }
+}

@@ -1,0 +1,112 @@
+// The fan-out: in come the messages of one batch, out goes one prepared frame per group to each of its members.
+// Promises: per connection and room the order of the messages; one queue, written in slices so that a large room does
+// not hold the event loop; who left in between gets nothing, who joined later nothing older.
+
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Audience, Member, OutgoingMessage } from './audience.ts';
+import { textFrame } from './frame.ts';
+import type { Groups } from './groups.ts';
+import { invocation } from './protocol.ts';
+
+/** Sockets written per turn of the event loop: free down to 64, and keeps everyone else's latency low. */
+const socketsPerTurn = 128;
+/** Records of one group are gathered into one frame up to this size. */
+const gatheredChars = 256 * 1024;
+
+/** Records for one group (all members but `except`) that go out as one frame. */
+interface Gathered {
+  hub: string;
+  group: string;
+  except: string | undefined;
+  text: string;
+}
+
+interface Job {
+  frame: Buffer;
+  members: Member[];
+  /** The group as it is now: who left meanwhile is not in it. */
+  group: ReadonlySet<Member>;
+  next: number;
+}
+
+export class Fanout implements Audience {
+  readonly #groups: Groups;
+  readonly #metrics: Metrics;
+  readonly #queue: Job[] = [];
+  #whenDrained: (() => void)[] = [];
+  #scheduled = false;
+
+  constructor(groups: Groups, metrics: Metrics) {
+    this.#groups = groups;
+    this.#metrics = metrics;
+  }
+
+  deliver(messages: OutgoingMessage[]): Promise<void> {
+    for (const gathered of gather(messages)) this.#enqueue(gathered);
+    if (!this.#scheduled) this.#writeSlice();
+    return this.#queue.length === 0 ? Promise.resolve() : new Promise((resolve) => this.#whenDrained.push(resolve));
+  }
+
+  #enqueue({ hub, group, except, text }: Gathered): void {
+    const members = this.#groups.members(hub, group);
+    if (members === undefined) return;
+    const receivers = except === undefined ? [...members] : [...members].filter((member) => member.id !== except);
+    if (receivers.length > 0) this.#queue.push({ frame: textFrame(text), members: receivers, group: members, next: 0 });
+  }
+
+  #writeSlice(): void {
+    this.#scheduled = false;
+    let written = 0;
+    let done = 0;
+    for (const job of this.#queue) {
+      while (job.next < job.members.length && written < socketsPerTurn) {
+        const member = job.members[job.next++]!;
+        if (!job.group.has(member)) continue;
+        member.write(job.frame);
+        written++;
+      }
+      if (job.next < job.members.length) break;
+      done++;
+    }
+    this.#queue.splice(0, done);
+    this.#metrics.framesWritten.inc(written);
+    if (this.#queue.length > 0) return this.#schedule();
+    const waiting = this.#whenDrained;
+    this.#whenDrained = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  #schedule(): void {
+    this.#scheduled = true;
+    setImmediate(() => this.#writeSlice());
+  }
+}
+
+/**
+ * One frame per group and batch. A room whose events go on to another group of the same hub must not overtake itself at
+ * a connection that is in both, so the frame it was gathered in is closed then.
+ */
+function gather(messages: OutgoingMessage[]): Gathered[] {
+  const all: Gathered[] = [];
+  const open = new Map<string, Gathered>();
+  const lastOfRoom = new Map<string, string>();
+  for (const { room, payload, deliveries } of messages) {
+    for (const { hub, group, method, except } of deliveries) {
+      const key = JSON.stringify([hub, group, except]);
+      const roomAtHub = JSON.stringify([hub, room]);
+      const last = lastOfRoom.get(roomAtHub);
+      if (last !== undefined && last !== key) open.delete(last);
+      lastOfRoom.set(roomAtHub, key);
+      const record = invocation(method, [payload]);
+      const gathered = open.get(key);
+      if (gathered !== undefined && gathered.text.length < gatheredChars) {
+        gathered.text += record;
+      } else {
+        const fresh = { hub, group, except, text: record };
+        open.set(key, fresh);
+        all.push(fresh);
+      }
+    }
+  }
+  return all;
+}

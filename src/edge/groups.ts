@@ -1,0 +1,34 @@
+// Who is in which group of which hub, on this replica.
+
+import type { Member } from './audience.ts';
+
+export class Groups {
+  readonly #members = new Map<string, Set<Member>>();
+
+  /** @returns how many members the group has now */
+  join(hub: string, group: string, member: Member): number {
+    const key = keyOf(hub, group);
+    const members = this.#members.get(key) ?? new Set();
+    this.#members.set(key, members.add(member));
+    return members.size;
+  }
+
+  /** @returns how many members the group has now */
+  leave(hub: string, group: string, member: Member): number {
+    const key = keyOf(hub, group);
+    const members = this.#members.get(key);
+    if (members === undefined) return 0;
+    members.delete(member);
+    if (members.size === 0) this.#members.delete(key);
+    return members.size;
+  }
+
+  members(hub: string, group: string): ReadonlySet<Member> | undefined {
+    return this.#members.get(keyOf(hub, group));
+  }
+}
+
+/** A hub's name has no space, so that keys cannot meet. */
+function keyOf(hub: string, group: string): string {
+  return `${hub} ${group}`;
+}

@@ -1,0 +1,92 @@
+// Negotiation: connection ids are given out here and spent on one WebSocket each.
+// Source: TransportProtocols.md, "POST [endpoint-base]/negotiate"; property order and errors as ASP.NET writes them.
+
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../telemetry/clock.ts';
+
+export interface Negotiated {
+  connectionId: string;
+  /** The secret that addresses the connection; the id itself in version 0. */
+  token: string;
+}
+
+const transports = [{ transport: 'WebSockets', transferFormats: ['Text', 'Binary'] }];
+
+export class Negotiations {
+  readonly #clock: Clock;
+  readonly #unusedMs: number;
+  /** Token to what it stands for, oldest first; `live` once a WebSocket has it. */
+  readonly #given = new Map<string, Negotiated & { expiresAt: number; live: boolean }>();
+
+  /** @param unusedMs how long a token waits for its WebSocket */
+  constructor(clock: Clock, unusedMs: number) {
+    this.#clock = clock;
+    this.#unusedMs = unusedMs;
+  }
+
+  /** @returns the body of the 200, which is also where a wrong version is told */
+  negotiate(query: URLSearchParams): object {
+    const version = queryValue(query, 'negotiateVersion') ?? '0';
+    if (!/^\d+$/.test(version)) return { error: 'The client requested a non-integer protocol version.' };
+    const connectionId = newId();
+    if (version === '0') {
+      this.#give({ connectionId, token: connectionId });
+      return { negotiateVersion: 0, connectionId, availableTransports: transports };
+    }
+    const token = newId();
+    this.#give({ connectionId, token });
+    return { negotiateVersion: 1, connectionId, connectionToken: token, availableTransports: transports };
+  }
+
+  /** Takes a token for a WebSocket; without one (skipNegotiation) the connection is made on the fly. */
+  take(token: string | undefined): Negotiated | 'unknown' | 'taken' {
+    if (token === undefined) {
+      const connectionId = newId();
+      return { connectionId, token: connectionId };
+    }
+    this.#forgetUnused();
+    const given = this.#given.get(token);
+    if (given === undefined) return 'unknown';
+    if (given.live) return 'taken';
+    given.live = true;
+    return given;
+  }
+
+  knows(token: string): boolean {
+    this.#forgetUnused();
+    return this.#given.has(token);
+  }
+
+  /** The connection has ended; its token is worth nothing now. */
+  release(token: string): void {
+    this.#given.delete(token);
+  }
+
+  #give(negotiated: Negotiated): void {
+    this.#forgetUnused();
+    this.#given.set(negotiated.token, {
+      ...negotiated,
+      expiresAt: this.#clock.monotonic() + this.#unusedMs,
+      live: false,
+    });
+  }
+
+  #forgetUnused(): void {
+    const now = this.#clock.monotonic();
+    for (const [token, { expiresAt, live }] of this.#given) {
+      if (expiresAt > now) return;
+      if (!live) this.#given.delete(token);
+    }
+  }
+}
+
+/** ASP.NET finds query names in any case. */
+export function queryValue(query: URLSearchParams, name: string): string | undefined {
+  for (const [key, value] of query) if (key.toLowerCase() === name.toLowerCase()) return value;
+  return undefined;
+}
+
+/** 16 random bytes as 22 characters that need no escaping in a URL. */
+function newId(): string {
+  return randomBytes(16).toString('base64url');
+}

@@ -1,0 +1,144 @@
+// The JSON hub protocol without sockets: records out of bytes, messages out of records, and records to write.
+// Source: HubProtocol.md ("JSON Encoding") and what the recorded bridge does. Arguments stay raw JSON text.
+
+import { JsonFault, parseRaw, type RawNode } from '../contract/json.ts';
+
+export const recordSeparator = '\x1e';
+const separatorByte = 0x1e;
+/** SignalR reads hub messages with System.Text.Json's own limit. */
+const maxMessageDepth = 64;
+
+/** The peer broke the protocol; the connection ends with an error. */
+export class ProtocolFault extends Error {}
+
+/** Cuts a stream of bytes into records, wherever its chunks were cut. */
+export class RecordSplitter {
+  readonly #maxRecordBytes: number;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+
+  /** @param maxRecordBytes with the separator */
+  constructor(maxRecordBytes: number) {
+    this.#maxRecordBytes = maxRecordBytes;
+  }
+
+  /**
+   * @returns the records that this chunk completes, without separators
+   * @throws ProtocolFault for a record over the limit
+   */
+  push(chunk: Buffer): string[] {
+    const records: string[] = [];
+    let start = 0;
+    for (let end = chunk.indexOf(separatorByte); end !== -1; end = chunk.indexOf(separatorByte, start)) {
+      this.#keep(chunk.subarray(start, end));
+      records.push(Buffer.concat(this.#pending).toString('utf8'));
+      this.#pending = [];
+      this.#pendingBytes = 0;
+      start = end + 1;
+    }
+    if (start < chunk.length) this.#keep(chunk.subarray(start));
+    return records;
+  }
+
+  #keep(part: Buffer): void {
+    this.#pendingBytes += part.length;
+    if (this.#pendingBytes + 1 > this.#maxRecordBytes) {
+      throw new ProtocolFault(`The maximum message size of ${this.#maxRecordBytes}B was exceeded.`);
+    }
+    this.#pending.push(part);
+  }
+}
+
+/** @returns undefined for a handshake that is welcome, else the error text of the answer */
+export function readHandshake(record: string): string | undefined {
+  const members = parseObject(record);
+  const protocol = members?.get('protocol');
+  const version = members?.get('version');
+  if (protocol?.kind !== 'string' || version?.kind !== 'number' || !/^-?\d+$/.test(version.raw)) {
+    return 'An unexpected error occurred during connection handshake.';
+  }
+  if (protocol.text!.toLowerCase() !== 'json') return `The protocol '${protocol.text}' is not supported.`;
+  if (Number(version.raw) > 2) return `The server does not support version ${version.raw} of the 'json' protocol.`;
+  return undefined;
+}
+
+export type ClientMessage =
+  | { kind: 'invocation'; invocationId: string | undefined; target: string; args: string[]; streaming: boolean }
+  | { kind: 'ping' }
+  | { kind: 'close' }
+  /** Of a type that asks nothing of these hubs: stream items, completions, cancellations, acks, unknown ones. */
+  | { kind: 'ignored' };
+
+/** @throws ProtocolFault */
+export function readMessage(record: string): ClientMessage {
+  const members = parseObject(record);
+  const type = members?.get('type');
+  if (members === undefined || type?.kind !== 'number') throw new ProtocolFault('A message has no type.');
+  switch (type.raw) {
+    case '1':
+      return readInvocation(members, false);
+    case '4':
+      return readInvocation(members, true);
+    case '6':
+      return { kind: 'ping' };
+    case '7':
+      return { kind: 'close' };
+    default:
+      return { kind: 'ignored' };
+  }
+}
+
+function readInvocation(members: Map<string, RawNode>, streaming: boolean): ClientMessage {
+  const target = members.get('target');
+  const args = members.get('arguments');
+  const id = members.get('invocationId');
+  if (target?.kind !== 'string' || args?.items === undefined) {
+    throw new ProtocolFault('An invocation lacks its target or its arguments.');
+  }
+  if ((id !== undefined && id.kind !== 'string') || (streaming && id === undefined)) {
+    throw new ProtocolFault('An invocation has no valid invocationId.');
+  }
+  return {
+    kind: 'invocation',
+    invocationId: id?.text,
+    target: target.text!,
+    args: args.items.map((item) => item.raw),
+    streaming,
+  };
+}
+
+function parseObject(record: string): Map<string, RawNode> | undefined {
+  try {
+    const { members } = parseRaw(record, maxMessageDepth);
+    return members && new Map(members);
+  } catch (error) {
+    if (error instanceof JsonFault) return undefined;
+    throw error;
+  }
+}
+
+export const handshakeAccepted = `{}${recordSeparator}`;
+export const ping = `{"type":6}${recordSeparator}`;
+
+export function handshakeRefused(error: string): string {
+  return JSON.stringify({ error }) + recordSeparator;
+}
+
+/** @param args raw JSON texts */
+export function invocation(target: string, args: string[]): string {
+  return `{"type":1,"target":${JSON.stringify(target)},"arguments":[${args.join(',')}]}${recordSeparator}`;
+}
+
+/** A method without a result is answered with `"result":null`, as ASP.NET does. */
+export function completion(invocationId: string): string {
+  return `{"type":3,"invocationId":${JSON.stringify(invocationId)},"result":null}${recordSeparator}`;
+}
+
+export function failedCompletion(invocationId: string, error: string): string {
+  return JSON.stringify({ type: 3, invocationId, error }) + recordSeparator;
+}
+
+/** @param allowReconnect whether a client with automatic reconnect comes back */
+export function close(options: { error?: string; allowReconnect?: boolean } = {}): string {
+  return JSON.stringify({ type: 7, ...options }) + recordSeparator;
+}
