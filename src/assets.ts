@@ -1,0 +1,18 @@
+// The files that the program ships: from disk in a checkout, from inside the executable in the single binary.
+
+import { readFileSync } from 'node:fs';
+import { getAsset, isSea } from 'node:sea';
+
+/** Name to path from the repository's root; the build puts exactly these into the binary. */
+export const assets = {
+  'support-center.yaml': 'src/contract/support-center.yaml',
+  'page.html': 'src/commands/demo/page.html',
+  'signalr.min.js': 'node_modules/@microsoft/signalr/dist/browser/signalr.min.js',
+};
+
+export type AssetName = keyof typeof assets;
+
+export function assetText(name: AssetName): string {
+  if (isSea()) return getAsset(name, 'utf8');
+  return readFileSync(new URL(`../${assets[name]}`, import.meta.url), 'utf8');
+}

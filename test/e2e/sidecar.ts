@@ -1,0 +1,34 @@
+// crossfade as the end-to-end tests start it: from the source and from the built binary, on the log of their choice.
+// In come a test and flags; out go the running sidecar's addresses and clients that are connected to it.
+
+import type { TestContext } from 'node:test';
+import { allowedOrigin, apiKey, jwtSecret } from '../support/bridge.ts';
+import { builtBinary, type Crossfade, type StartOptions, startCrossfade } from '../support/process.ts';
+import { connect, type ConnectOptions, type HubClient, makeToken } from '../support/signalr.ts';
+
+/** What is run: `npm test` builds the binary first. */
+export const programs: { name: string; options: StartOptions }[] = [
+  { name: 'the source', options: {} },
+  { name: 'the binary', options: { binary: builtBinary } },
+];
+
+export const secrets = { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret };
+
+let instances = 0;
+
+/** One sidecar with a name of its own, unless the flags give one. */
+export function startSidecar(t: TestContext, flags: string[], options: StartOptions = {}): Promise<Crossfade> {
+  const instance = flags.includes('--instance') ? [] : ['--instance', `test-${process.pid}-${++instances}`];
+  return startCrossfade(t, [...instance, '--allowed-origins', allowedOrigin, ...flags], secrets, options);
+}
+
+/** A client of one hub, joined to nothing yet. */
+export async function join(
+  t: TestContext,
+  url: string,
+  hub: string,
+  user: string,
+  options: ConnectOptions = {},
+): Promise<HubClient> {
+  return connect(t, `${url}/hubs/${hub}`, await makeToken({ sub: user }, jwtSecret), options);
+}
