@@ -93,11 +93,7 @@ const table: [path: string, body: object, received: [client: string, method: str
       ['ticket', 'NewTicket', '{"both":1}'],
     ],
   ],
-  [
-    'ticket/system-message',
-    { request_id: 'r1', type: 'status', message },
-    [['chat', 'ReceiveMessage', chatMessage]],
-  ],
+  ['ticket/system-message', { request_id: 'r1', type: 'status', message }, [['chat', 'ReceiveMessage', chatMessage]]],
   ['notification/new-message', { request_id: 'r1', message, sender_id: 'u2' }, []],
   [
     'notification/send',
@@ -185,7 +181,9 @@ for (const { name, options } of programs) {
         assert.deepEqual(answer, { status: 200, body: { broadcast: true } });
         for (const [client, method, argument] of received) expected.get(client)!.push(record(method, argument));
         for (const [client, records] of expected) {
-          await until(() => clients[client]!.received.length >= records.length, { what: `${client} to receive ${path}` });
+          await until(() => clients[client]!.received.length >= records.length, {
+            what: `${client} to receive ${path}`,
+          });
         }
         const repeated = await call(listen, path, { event_id: `event-${index}`, ...body });
         assert.deepEqual(repeated, { status: 200, body: { duplicate: true } });
@@ -218,7 +216,9 @@ for (const { name, options } of programs) {
     const { status, body } = await call(listen, 'chat/message', { event_id: 'x', message });
     assert.equal(status, 400);
     assert.match(JSON.stringify(body), /request_id/);
-    const tooLarge = await call(listen, 'chat/message', { ...good, filler: 'x'.repeat(30_000_000) }).catch(() => undefined);
+    const tooLarge = await call(listen, 'chat/message', { ...good, filler: 'x'.repeat(30_000_000) }).catch(
+      () => undefined,
+    );
     assert.ok(tooLarge === undefined || tooLarge.status === 413);
     assert.deepEqual(await call(listen, 'chat/message', good), { status: 200, body: { broadcast: true } });
     await until(() => chat.of('ReceiveMessage').length === 1);

@@ -4,7 +4,7 @@
 import type { TestContext } from 'node:test';
 import { allowedOrigin, apiKey, jwtSecret } from '../support/bridge.ts';
 import { builtBinary, type Crossfade, type StartOptions, startCrossfade } from '../support/process.ts';
-import { connect, type ConnectOptions, type HubClient, makeToken } from '../support/signalr.ts';
+import { type ConnectOptions, connect, type HubClient, makeToken } from '../support/signalr.ts';
 
 /** What is run: `npm test` builds the binary first. */
 export const programs: { name: string; options: StartOptions }[] = [
