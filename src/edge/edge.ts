@@ -212,7 +212,10 @@ export class Edge implements Audience, ConnectionOwner {
     const identity = await this.#identify(request, response, target.query);
     if (identity === undefined) return;
     const negotiated = this.#negotiations.take(queryValue(target.query, 'id'));
-    if (negotiated === 'unknown') return answerText(response, 404, 'No Connection with that ID');
+    if (negotiated === 'unknown') {
+      response.writeHead(404).end('No Connection with that ID');
+      return;
+    }
     if (negotiated === 'taken') return answerEmpty(response, 409);
     response.detachSocket(socket);
     this.#open(request, socket, head, target, identity.user, negotiated);

@@ -1,5 +1,6 @@
 // The answers that crossfade gives by itself, in the bridge's shape: statuses live here and nowhere below.
 
+import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { BodyFault } from '../contract/contract.ts';
 import { CrossfadeError, type ErrorCode } from '../errors.ts';
@@ -20,6 +21,7 @@ export function answerValidation(response: ServerResponse, fault: BodyFault): vo
     title: 'One or more validation errors occurred.',
     status: 400,
     errors: fault.errors,
+    traceId: newTraceId(),
   });
 }
 
@@ -28,7 +30,13 @@ export function answerProblem(response: ServerResponse, status: 415): void {
     type: 'https://tools.ietf.org/html/rfc9110#section-15.5.16',
     title: 'Unsupported Media Type',
     status,
+    traceId: newTraceId(),
   });
+}
+
+/** ASP.NET puts one into every problem, in the form of a `traceparent`. */
+function newTraceId(): string {
+  return `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`;
 }
 
 const problem = 'application/problem+json; charset=utf-8';
