@@ -1,0 +1,36 @@
+// Claims: the ids of events that go by the bridge lane, remembered in Redis so that every replica knows a repeat.
+// A claim is open for 15 s; settled as kept it answers `duplicate` for 5 minutes, settled as not kept it is forgotten.
+
+import type { Redis } from 'ioredis';
+import { type ClaimResult, claimTtlMs, idempotencyTtlMs, type LogOptions } from '../log.ts';
+import { ask, noAnswer, within, withoutArguments } from './connections.ts';
+import { keys, run } from './scripts.ts';
+
+/** What a settled claim holds in place of the token of an append. */
+const keptByBridge = 'kept:bridge';
+
+export function createClaims(commands: Redis, options: LogOptions) {
+  const { clock, publishTimeoutMs, logger } = options;
+  const open = `open:${options.instance}`;
+
+  /** Error: LOG_UNAVAILABLE. */
+  async function claim(eventId: string): Promise<ClaimResult> {
+    const question = () => run(commands, 'claim', [keys.id(eventId)], [open, claimTtlMs]);
+    return (await ask(clock, publishTimeoutMs, 'the event id could not be claimed', question)) as ClaimResult;
+  }
+
+  /** Never rejects: without it the claim lapses, and a repeat is then delivered again rather than lost. */
+  async function settle(eventId: string, kept: boolean): Promise<void> {
+    const settled = kept
+      ? commands.set(keys.id(eventId), keptByBridge, 'PX', idempotencyTtlMs)
+      : run(commands, 'deleteIfOwn', [keys.id(eventId)], [open]);
+    try {
+      const answer = await within<unknown>(clock, publishTimeoutMs, settled);
+      if (answer === noAnswer) logger.warn('a claim was settled, but Redis did not answer in time');
+    } catch (error) {
+      logger.warn({ reason: withoutArguments(error).message }, 'a claim could not be settled');
+    }
+  }
+
+  return { claim, settle };
+}

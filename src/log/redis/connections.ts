@@ -1,0 +1,119 @@
+// A connection to Redis with the settings that the log's promises need: in comes an address, out goes a client that
+// connects again forever and never sends a command twice, or later than it was asked to.
+
+import { type ChainableCommander, Redis, type RedisOptions, ReplyError } from 'ioredis';
+import { CrossfadeError, type FailureReason } from '../../errors.ts';
+import type { Clock } from '../../telemetry/clock.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import { scriptOptions } from './scripts.ts';
+import type { RedisAddress } from './url.ts';
+
+/** A Redis that is silent this long while it owes an answer is given up; what was not answered fails then. */
+const silenceMs = 2_000;
+const maxRetryDelayMs = 500;
+
+/**
+ * ioredis repeats what was under way when a connection broke; an entry would be written twice. Here it fails instead.
+ * @param role what it is for, as log lines and `CLIENT LIST` show it
+ */
+export function connect(address: RedisAddress, role: string, logger: Logger, options: RedisOptions = {}): Redis {
+  const { host, port, db, username, password } = address;
+  const redis = new Redis({
+    host,
+    port,
+    db,
+    ...(username && { username }),
+    ...(password && { password }),
+    ...(address.tls && { tls: { servername: host } }),
+    connectionName: `crossfade:${role}`,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    retryStrategy: (attempt) => Math.min(25 * 2 ** attempt, maxRetryDelayMs),
+    connectTimeout: silenceMs,
+    socketTimeout: silenceMs,
+    scripts: scriptOptions,
+    ...options,
+  });
+  logOutages(redis, role, logger);
+  return redis;
+}
+
+/** One line when it breaks and one when it is back, however many attempts lie between. */
+function logOutages(redis: Redis, role: string, logger: Logger): void {
+  let broken = false;
+  redis.on('error', (error: Error) => {
+    if (broken) return;
+    broken = true;
+    logger.warn({ role, reason: error.message }, 'no connection to Redis');
+  });
+  redis.on('ready', () => {
+    if (broken) logger.info({ role }, 'connected to Redis again');
+    broken = false;
+  });
+}
+
+export function isReady(redis: Redis): boolean {
+  return redis.status === 'ready';
+}
+
+/** Redis' own refusal, such as OOM or READONLY: certainly nothing was done. */
+export function isServerError(error: unknown): boolean {
+  return error instanceof ReplyError;
+}
+
+/** The client refused to send it, for want of a connection: certainly nothing was done. */
+export function wasNeverSent(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("Stream isn't writeable");
+}
+
+export const noAnswer = Symbol('no answer');
+
+/** The promise's value, or `noAnswer` after `ms`. A later failure of the promise is ignored. */
+export function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T | typeof noAnswer> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(ms, () => resolve(noAnswer));
+    promise.then(resolve, reject).finally(cancel);
+  });
+}
+
+export function sleep(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.after(ms, resolve));
+}
+
+/** ioredis hangs the command with its arguments on its errors: payloads, which no log line may hold. */
+export function withoutArguments(error: unknown): Error {
+  return new Error(error instanceof Error ? error.message : String(error));
+}
+
+export function unavailable(what: string, reason: FailureReason, cause?: unknown): CrossfadeError {
+  return new CrossfadeError('LOG_UNAVAILABLE', what, {
+    reason,
+    ...(cause !== undefined && { cause: withoutArguments(cause) }),
+  });
+}
+
+/** Asks Redis something that needs an answer within `ms`. Error: LOG_UNAVAILABLE, whose message begins with `what`. */
+export async function ask<T>(clock: Clock, ms: number, what: string, question: () => Promise<T>): Promise<T> {
+  let answer: T | typeof noAnswer;
+  try {
+    answer = await within(clock, ms, question());
+  } catch (error) {
+    throw unavailable(
+      `${what}: ${withoutArguments(error).message}`,
+      isServerError(error) ? 'redis_error' : 'connection_lost',
+      error,
+    );
+  }
+  if (answer === noAnswer) throw unavailable(`${what}: no answer within ${ms} ms`, 'timeout');
+  return answer;
+}
+
+/** Several commands written as one, whose first error counts. */
+export async function runAll(pipeline: ChainableCommander): Promise<unknown[]> {
+  const results = (await pipeline.exec()) ?? [];
+  return results.map(([error, value]) => {
+    if (error) throw error;
+    return value;
+  });
+}

@@ -1,0 +1,94 @@
+// The replicas' consumer groups. In comes a replica's name, out go its groups, one a stream. Every group is noted in the
+// set `crossfade:groups`, and only what is noted there is ever removed: other programs have groups on the same streams.
+
+import type { Redis } from 'ioredis';
+import type { LogOptions } from '../log.ts';
+import { isReady, withoutArguments } from './connections.ts';
+import { keys, run } from './scripts.ts';
+
+/** A stream as Redis describes it. */
+export interface StreamInfo {
+  /** The last id that was ever given in it; empty where the stream does not exist. */
+  lastId: string;
+  /** Entries that were ever added. */
+  added: number;
+  length: number;
+  hasGroup: boolean;
+}
+
+export function groupName(options: LogOptions): string {
+  return `${options.group}:${options.instance}`;
+}
+
+/** Makes this replica's group anew, behind `after` (`$`: at the tail; `0`: at the start). */
+export async function makeGroup(redis: Redis, stream: string, options: LogOptions, after: string): Promise<StreamInfo> {
+  const noted = note(stream, options.group, options.instance);
+  return readInfo(await run(redis, 'makeGroup', [stream, keys.groups], [groupName(options), noted, after]));
+}
+
+/** Removes this replica's group. */
+export async function removeGroup(redis: Redis, stream: string, options: LogOptions): Promise<void> {
+  const noted = note(stream, options.group, options.instance);
+  await run(redis, 'removeGroup', [stream, keys.groups], [groupName(options), noted]);
+}
+
+export async function inspect(redis: Redis, streams: string[], options: LogOptions): Promise<StreamInfo[]> {
+  const states = (await run(redis, 'inspect', streams, [groupName(options)])) as unknown[];
+  return states.map(readInfo);
+}
+
+const sweepEveryMs = 60_000;
+const goneMs = 10 * 60_000;
+
+/**
+ * Removes the groups of replicas that have held no lease for 10 minutes, by our own watching: after an outage of Redis
+ * every replica gets its whole time again.
+ * @returns ends it
+ */
+export function sweepGroups(redis: Redis, { clock, logger }: LogOptions): () => void {
+  const goneSince = new Map<string, number>();
+  const forget = () => goneSince.clear();
+
+  async function sweep(): Promise<void> {
+    if (!isReady(redis)) return;
+    const noted = await redis.smembers(keys.groups);
+    for (const gone of goneSince.keys()) if (!noted.includes(gone)) goneSince.delete(gone);
+    for (const each of noted) await sweepOne(each);
+  }
+
+  async function sweepOne(noted: string): Promise<void> {
+    const [stream, group, instance] = readNote(noted);
+    const lease = keys.lease(group, instance);
+    const since = goneSince.get(noted) ?? clock.monotonic();
+    if ((await redis.exists(lease)) === 1) {
+      goneSince.delete(noted);
+      return;
+    }
+    goneSince.set(noted, since);
+    if (clock.monotonic() - since < goneMs) return;
+    await run(redis, 'removeGroup', [stream, keys.groups, lease], [`${group}:${instance}`, noted]);
+    logger.info({ stream, instance }, 'removed the consumer group of a replica that is gone');
+  }
+
+  redis.on('close', forget);
+  const stop = clock.every(sweepEveryMs, () => {
+    sweep().catch((error) => logger.warn({ reason: withoutArguments(error).message }, 'groups could not be swept'));
+  });
+  return () => {
+    stop();
+    redis.off('close', forget);
+  };
+}
+
+function note(stream: string, group: string, instance: string): string {
+  return JSON.stringify([stream, group, instance]);
+}
+
+function readNote(noted: string): [stream: string, group: string, instance: string] {
+  return JSON.parse(noted);
+}
+
+function readInfo(state: unknown): StreamInfo {
+  const [lastId, added, length, hasGroup] = state as [string, number, number, number];
+  return { lastId, added, length, hasGroup: hasGroup === 1 };
+}

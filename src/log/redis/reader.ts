@@ -1,0 +1,282 @@
+// One replica's reader: one blocking XREADGROUP over all streams, on a connection of its own. Out go batches in log order.
+// Promises to go on where it was after any outage, to return an entry once, and to count what was trimmed unread.
+
+import type { Redis } from 'ioredis';
+import { type Batch, comparePositions, type LogOptions, type Position, type Reader, type StreamState } from '../log.ts';
+import { isReady, sleep, withoutArguments } from './connections.ts';
+import { Cursor, type Item, type RawEntry } from './cursor.ts';
+import { groupName, inspect, makeGroup, removeGroup, type StreamInfo } from './groups.ts';
+import { mergeReady } from './merge.ts';
+
+const blockMs = 1_000;
+/** Of each stream in one read. */
+export const maxCount = 256;
+/** A longer pause between two turns may have let Redis trim what was not read yet. */
+const stallMs = 250;
+/** A pause after an error of Redis, and between looks at a connection that is down. */
+const pauseMs = 100;
+/** A publisher's clock may be this far behind ours: what it published within is not history. */
+const historySlackMs = 10_000;
+
+export interface RedisReader extends Reader {
+  streamStates(redis: Redis): Promise<StreamState[]>;
+}
+
+export interface ReaderParts {
+  /** For blocking reads alone. */
+  blocking: Redis;
+  commands: Redis;
+  options: LogOptions;
+}
+
+/** Makes the replica's groups at the tail; an old process' groups of the same name go first. Rejects as Redis does. */
+export async function openReader(parts: ReaderParts, streams: string[]): Promise<RedisReader> {
+  const { commands, options } = parts;
+  const tails = await Promise.all(streams.map((stream) => makeGroup(commands, stream, options, '$')));
+  return createReader(
+    parts,
+    streams.map((stream, index) => new Cursor(stream, tails[index]!)),
+  );
+}
+
+function createReader({ blocking, commands, options }: ReaderParts, cursors: Cursor[]): RedisReader {
+  const { clock, logger, instance } = options;
+  const group = groupName(options);
+  const byStream = new Map(cursors.map((cursor) => [cursor.stream, cursor]));
+
+  let position = cursors.map((cursor) => cursor.readTo).reduce(later, '0-0');
+  let closed = false;
+  /** Pending entries are to be read again before new ones. */
+  let mustRecover = false;
+  /** Entries may have been trimmed unread; holds until a look finds us at the tail. */
+  let mustCount = false;
+  let missed = 0;
+  let replacedSinceMs: number | undefined;
+  /** When Redis last replied to us: on the wall, for the start of an outage, and monotonic, for stalls. */
+  let repliedAtMs = clock.now();
+  let repliedAt = clock.monotonic();
+
+  const onClose = () => {
+    mustRecover = true;
+  };
+  blocking.on('close', onClose);
+
+  async function read(): Promise<Batch | undefined> {
+    while (!closed) {
+      try {
+        if (mustRecover) await recover();
+        await turn();
+        const batch = takeBatch();
+        if (batch !== undefined) return batch;
+      } catch (error) {
+        if (!closed) await afterFailure(error);
+      }
+    }
+    return undefined;
+  }
+
+  /** One XREADGROUP; where entries may be missing, a look at the streams goes out with it. */
+  async function turn(): Promise<void> {
+    if (clock.monotonic() - repliedAt > stallMs) mustCount = true;
+    const wanted = cursors.filter((cursor) => cursor.held.length < maxCount);
+    const waits = !mustCount && cursors.every((cursor) => cursor.held.length === 0);
+    const counts = mustCount;
+
+    const askedAt = clock.monotonic();
+    const [replies, infos] = await Promise.all([
+      readNew(wanted, waits),
+      counts
+        ? inspect(
+            blocking,
+            cursors.map(({ stream }) => stream),
+            options,
+          )
+        : undefined,
+    ]);
+    noteReply();
+    if (repliedAt - askedAt > blockMs + stallMs) mustCount = true;
+
+    for (const cursor of cursors) cursor.complete = wanted.includes(cursor);
+    for (const [stream, entries] of replies) {
+      const cursor = byStream.get(stream)!;
+      take(cursor, entries);
+      cursor.complete = entries.length < maxCount;
+      if (!cursor.complete) mustCount = true;
+    }
+    if (infos !== undefined) countMissed(infos);
+  }
+
+  async function readNew(wanted: Cursor[], waits: boolean): Promise<[string, RawEntry[]][]> {
+    const names = wanted.map((cursor) => cursor.stream);
+    const from = names.map(() => '>');
+    const reply = waits
+      ? await blocking.xreadgroup(
+          'GROUP',
+          group,
+          instance,
+          'COUNT',
+          maxCount,
+          'BLOCK',
+          blockMs,
+          'STREAMS',
+          ...names,
+          ...from,
+        )
+      : await blocking.xreadgroup('GROUP', group, instance, 'COUNT', maxCount, 'STREAMS', ...names, ...from);
+    return (reply ?? []) as [string, RawEntry[]][];
+  }
+
+  function take(cursor: Cursor, entries: RawEntry[]): void {
+    const taken = cursor.take(entries);
+    missed += taken.missed;
+    if (taken.again.length > 0) xack(cursor.stream, taken.again);
+  }
+
+  function countMissed(infos: StreamInfo[]): void {
+    for (const [index, cursor] of cursors.entries()) missed += cursor.countMissed(infos[index]!);
+    mustCount = !cursors.every((cursor, index) => cursor.isAtTail(infos[index]!));
+  }
+
+  function noteReply(): void {
+    repliedAtMs = clock.now();
+    repliedAt = clock.monotonic();
+  }
+
+  /** After an outage: makes sure of the groups, then reads what the old connection may not have brought. */
+  async function recover(): Promise<void> {
+    mustRecover = false;
+    mustCount = true;
+    try {
+      const infos = await inspect(
+        blocking,
+        cursors.map(({ stream }) => stream),
+        options,
+      );
+      for (const [index, cursor] of cursors.entries()) await resume(cursor, infos[index]!);
+      for (const cursor of cursors) await readPending(cursor);
+    } catch (error) {
+      mustRecover = true;
+      throw error;
+    }
+  }
+
+  async function resume(cursor: Cursor, info: StreamInfo): Promise<void> {
+    if (cursor.isReplaced(info)) {
+      logger.warn({ stream: cursor.stream }, 'the log was replaced; reading the new one from its start');
+      replacedSinceMs = Math.min(replacedSinceMs ?? Number.POSITIVE_INFINITY, repliedAtMs - historySlackMs);
+      await makeGroup(blocking, cursor.stream, options, '0');
+      cursor.restart();
+    } else if (!info.hasGroup) {
+      logger.warn({ stream: cursor.stream }, "this replica's consumer group was gone; made again where it stood");
+      await makeGroup(blocking, cursor.stream, options, cursor.readTo);
+    }
+  }
+
+  async function readPending(cursor: Cursor): Promise<void> {
+    let from: Position = '0';
+    for (;;) {
+      const reply = await blocking.xreadgroup(
+        'GROUP',
+        group,
+        instance,
+        'COUNT',
+        maxCount,
+        'STREAMS',
+        cursor.stream,
+        from,
+      );
+      const entries = ((reply ?? []) as [string, RawEntry[]][])[0]?.[1] ?? [];
+      take(cursor, entries);
+      if (entries.length < maxCount) return;
+      from = entries.at(-1)![0];
+    }
+  }
+
+  function takeBatch(): Batch | undefined {
+    const { ready, rest } = mergeReady<Item>(cursors);
+    if (ready.length === 0 && missed === 0) {
+      endReplay();
+      return undefined;
+    }
+    for (const [index, cursor] of cursors.entries()) {
+      cursor.handOut(cursor.held.slice(0, cursor.held.length - rest[index]!.length));
+      cursor.held = rest[index]!;
+    }
+    const batch: Batch = {
+      entries: [],
+      malformed: [],
+      missed,
+      ...(replacedSinceMs !== undefined && { replacedSinceMs }),
+    };
+    for (const item of ready) {
+      if ('reason' in item) batch.malformed.push(item);
+      else batch.entries.push(item);
+    }
+    const last = ready.at(-1)?.position ?? position;
+    position = replacedSinceMs === undefined ? later(position, last) : last;
+    missed = 0;
+    endReplay();
+    return batch;
+  }
+
+  function endReplay(): void {
+    if (cursors.every((cursor) => cursor.complete && cursor.held.length === 0)) replacedSinceMs = undefined;
+  }
+
+  function acknowledge(batch: Batch): void {
+    for (const cursor of cursors) {
+      const inStream = (item: Item) => item.stream === cursor.stream;
+      const positions = [...batch.entries, ...batch.malformed].filter(inStream).map((item) => item.position);
+      if (positions.length === 0) continue;
+      cursor.acknowledged(positions);
+      xack(cursor.stream, positions);
+    }
+  }
+
+  /** Not awaited: what Redis did not hear is found again among the pending entries, and acknowledged then. */
+  function xack(stream: string, positions: Position[]): void {
+    commands.xack(stream, group, ...positions).catch(() => {
+      mustRecover = true;
+    });
+  }
+
+  async function afterFailure(error: unknown): Promise<void> {
+    mustRecover = true;
+    if (isReady(blocking)) {
+      logger.warn({ reason: withoutArguments(error).message }, 'reading from Redis failed; trying again');
+      await sleep(clock, pauseMs);
+    }
+    while (!closed && !isReady(blocking)) await sleep(clock, pauseMs);
+  }
+
+  return {
+    read,
+    acknowledge,
+    get position() {
+      return position;
+    },
+    async streamStates(redis) {
+      const infos = await inspect(
+        redis,
+        cursors.map(({ stream }) => stream),
+        options,
+      );
+      return cursors.map((cursor, index) => ({
+        stream: cursor.stream,
+        depth: infos[index]!.length,
+        lag: cursor.lag(infos[index]!),
+      }));
+    },
+    async close() {
+      if (closed) return;
+      closed = true;
+      blocking.off('close', onClose);
+      blocking.disconnect();
+      for (const { stream } of cursors) await removeGroup(commands, stream, options);
+    },
+  };
+}
+
+function later(a: Position, b: Position): Position {
+  return comparePositions(a, b) >= 0 ? a : b;
+}

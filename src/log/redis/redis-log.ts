@@ -1,0 +1,136 @@
+// The Redis engine of the log: one Redis, its streams, and crossfade's own keys beside them. In comes an address, out goes
+// a Log once Redis answers and the instance name is ours. The parts lie beside this file; here they are only put together.
+
+import type { Redis } from 'ioredis';
+import type { AppendResult, Log, LogOptions, NewEntry } from '../log.ts';
+import { createAppend } from './append.ts';
+import { createClaims } from './claims.ts';
+import { ask, connect, isReady, noAnswer, sleep, unavailable, within, withoutArguments } from './connections.ts';
+import { sweepGroups } from './groups.ts';
+import { renewEveryMs, takeLease } from './lease.ts';
+import { openReader, type RedisReader } from './reader.ts';
+import { createRoster } from './roster.ts';
+import { watchServerClock } from './server-clock.ts';
+import { parseRedisUrl, type RedisAddress } from './url.ts';
+
+const openTimeoutMs = 5_000;
+const answerMs = 2_000;
+/** A reader's connection is silent for its BLOCK of 1 s. */
+const readerSilenceMs = 4_000;
+
+/**
+ * Waits for Redis for 5 s, and up to 11 s more for the lease of a process that died with our instance name.
+ * @param options.url `redis[s]://[user][:password]@host[:port][/db]`, escaped or not
+ * Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN, CONFIG_INVALID (the address cannot be read).
+ */
+export async function openRedisLog(options: LogOptions & { url: string }): Promise<Log> {
+  const { clock, logger } = options;
+  const address = parseRedisUrl(options.url);
+  const commands = connect(address, 'commands', logger, { enableAutoPipelining: true });
+  const lookUps = connect(address, 'lookups', logger);
+  const serverClock = watchServerClock(commands, clock, Math.max(options.publishTimeoutMs / 2, 5));
+  try {
+    await waitUntilAnswers(commands, address, options);
+    await serverClock.measure();
+    const lease = await takeLease(commands, options);
+    return createLog({ address, commands, lookUps, serverClock, lease, options });
+  } catch (error) {
+    serverClock.close();
+    commands.disconnect();
+    lookUps.disconnect();
+    throw error;
+  }
+}
+
+async function waitUntilAnswers(redis: Redis, { host, port }: RedisAddress, { clock }: LogOptions): Promise<void> {
+  let lastError: Error | undefined;
+  const note = (error: Error) => {
+    lastError = error;
+  };
+  redis.on('error', note);
+  const giveUpAt = clock.monotonic() + openTimeoutMs;
+  while (!isReady(redis)) {
+    if (clock.monotonic() > giveUpAt) {
+      throw unavailable(`Redis at ${host}:${port} did not answer within 5 s`, 'connection_lost', lastError);
+    }
+    await sleep(clock, 10);
+  }
+  redis.off('error', note);
+}
+
+interface Parts {
+  address: RedisAddress;
+  commands: Redis;
+  lookUps: Redis;
+  serverClock: ReturnType<typeof watchServerClock>;
+  lease: Awaited<ReturnType<typeof takeLease>>;
+  options: LogOptions;
+}
+
+function createLog({ address, commands, lookUps, serverClock, lease, options }: Parts): Log {
+  const { clock, logger, publishTimeoutMs } = options;
+  const { claim, settle } = createClaims(commands, options);
+  const appendOnce = createAppend({ commands, lookUps, serverClock, options });
+  const roster = createRoster(commands, options);
+  const underWay = new Set<Promise<AppendResult>>();
+  let reader: RedisReader | undefined;
+
+  const renew = () => {
+    if (!isReady(commands)) return;
+    Promise.all([lease.renew(), roster.renew()]).catch((error) =>
+      logger.warn({ reason: withoutArguments(error).message }, 'lease and roster could not be renewed'),
+    );
+  };
+  commands.on('ready', renew);
+  const stopRenewing = clock.every(renewEveryMs, renew);
+  const stopSweeping = sweepGroups(commands, options);
+  renew();
+
+  function append(entry: NewEntry): Promise<AppendResult> {
+    const outcome = appendOnce(entry);
+    underWay.add(outcome);
+    outcome.finally(() => underWay.delete(outcome)).catch(() => {});
+    return outcome;
+  }
+
+  async function close(): Promise<void> {
+    await within(clock, 2 * publishTimeoutMs + answerMs, Promise.allSettled(underWay));
+    stopRenewing();
+    stopSweeping();
+    commands.off('ready', renew);
+    const goodbye = Promise.allSettled([reader?.close(), roster.giveBack(), lease.giveBack()]);
+    if ((await within(clock, answerMs, goodbye)) === noAnswer) {
+      logger.warn('Redis did not answer at the end; lease and groups will lapse by themselves');
+    }
+    serverClock.close();
+    commands.disconnect();
+    lookUps.disconnect();
+  }
+
+  return {
+    append,
+    claim,
+    settle,
+    roster,
+    close,
+    get reachable() {
+      return serverClock.answers;
+    },
+    async openReader(streams) {
+      const blocking = connect(address, 'reader', logger, { socketTimeout: readerSilenceMs });
+      const open = () => openReader({ blocking, commands, options }, streams);
+      try {
+        reader = await ask(clock, openTimeoutMs, 'the consumer groups could not be made', open);
+      } catch (error) {
+        blocking.disconnect();
+        throw error;
+      }
+      return reader;
+    },
+    async streamStates() {
+      if (reader === undefined) return [];
+      const open = reader;
+      return ask(clock, answerMs, 'the streams could not be looked at', () => open.streamStates(commands));
+    },
+  };
+}

@@ -1,0 +1,154 @@
+// This replica's counters and presence in Redis. In come single counters; out go the counters of all live replicas. Memory
+// is the truth: what Redis lost is written whole again. A replica whose hash has expired is not live.
+
+import type { Redis } from 'ioredis';
+import { type LogOptions, presenceTtlMs, type Roster } from '../log.ts';
+import { ask, isReady, runAll, unavailable, withoutArguments } from './connections.ts';
+import { keys, run } from './scripts.ts';
+
+const rosterTtlMs = 30_000;
+const presenceRenewMs = presenceTtlMs / 3;
+const writeBehindMs = 10;
+const answerMs = 2_000;
+/** Keeps the hash of a replica without counters alive; no counter has an empty name. */
+const aliveField = '';
+
+export interface RedisRoster extends Roster {
+  /** Keeps the replica's counters alive, or writes them whole where Redis lost them. Rejects as the connection does. */
+  renew(): Promise<void>;
+  /** Takes this replica out of the roster. */
+  giveBack(): Promise<void>;
+}
+
+export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
+  const { clock, instance, logger } = options;
+  const key = keys.rosterPrefix + instance;
+  const counters = new Map<string, number>();
+  const unwritten = new Set<string>();
+  const held = new Map<string, Set<string>>();
+  /** Users to release as soon as Redis answers again, with their counters. */
+  const releases = new Map<string, string>();
+  let scheduled = false;
+  let closed = false;
+
+  function scheduleWrite(): void {
+    if (scheduled) return;
+    scheduled = true;
+    clock.after(writeBehindMs, () => {
+      scheduled = false;
+      writeChanges().catch(() => {});
+    });
+  }
+
+  /** What cannot be written now is written whole by the next renewal. */
+  async function writeChanges(): Promise<void> {
+    if (unwritten.size === 0 || closed || !isReady(redis)) return;
+    const changed = [...unwritten];
+    unwritten.clear();
+    try {
+      await write(changed);
+    } catch (error) {
+      for (const counter of changed) unwritten.add(counter);
+      throw error;
+    }
+  }
+
+  async function write(changed: string[]): Promise<void> {
+    const gone = changed.filter((counter) => !counters.has(counter));
+    const pipeline = redis.pipeline().sadd(keys.replicas, instance);
+    pipeline.hset(key, [aliveField, '1', ...changed.flatMap((name) => [name, counters.get(name) ?? 0].map(String))]);
+    if (gone.length > 0) pipeline.hdel(key, ...gone);
+    await runAll(pipeline.pexpire(key, rosterTtlMs));
+  }
+
+  async function releaseUsers(): Promise<void> {
+    for (const [user, counter] of releases) {
+      await run(
+        redis,
+        'releasePresence',
+        [keys.presenceUser(user), keys.replicas],
+        [counter, keys.rosterPrefix, keys.presenceDesktopPrefix],
+      );
+      releases.delete(user);
+    }
+  }
+
+  async function writePresence(user: string, sessions: Iterable<string>): Promise<void> {
+    const pipeline = redis.pipeline();
+    for (const session of sessions) {
+      pipeline.set(keys.presenceDesktopPrefix + session, user, 'PX', presenceTtlMs);
+      pipeline.sadd(keys.presenceUser(user), session);
+    }
+    await runAll(pipeline.pexpire(keys.presenceUser(user), presenceTtlMs));
+  }
+
+  async function writeAllPresence(): Promise<void> {
+    if (!isReady(redis)) return;
+    for (const [user, sessions] of held) await writePresence(user, sessions);
+  }
+
+  const failed = (what: string) => (error: unknown) => logger.warn({ reason: withoutArguments(error).message }, what);
+  const stopPresence = clock.every(presenceRenewMs, () => {
+    writeAllPresence().catch(failed('presence could not be renewed'));
+  });
+  const onReady = () => {
+    writeAllPresence().catch(failed('presence could not be written again'));
+  };
+  redis.on('ready', onReady);
+
+  return {
+    set(counter, value) {
+      if (value === 0) counters.delete(counter);
+      else counters.set(counter, value);
+      unwritten.add(counter);
+      scheduleWrite();
+    },
+
+    async read() {
+      const what = 'the roster could not be read';
+      if (!isReady(redis)) throw unavailable(what, 'connection_lost');
+      const rosters = await ask(clock, answerMs, what, async () => {
+        const instances = await redis.smembers(keys.replicas);
+        const others = instances.filter((each) => each !== instance);
+        return Promise.all(others.map((each) => redis.hgetall(keys.rosterPrefix + each)));
+      });
+      return [new Map(counters), ...rosters.map(readCounters).filter((roster) => roster !== undefined)];
+    },
+
+    holdPresence(user, session) {
+      releases.delete(user);
+      const sessions = held.get(user) ?? new Set();
+      held.set(user, sessions.add(session));
+      writePresence(user, [session]).catch(failed('presence could not be written'));
+    },
+
+    releasePresence(user, counter) {
+      held.delete(user);
+      releases.set(user, counter);
+      // The script counts what Redis holds, so the counter that has just fallen must be there first.
+      writeChanges().then(releaseUsers).catch(failed('presence could not be released yet'));
+    },
+
+    async renew() {
+      const isAlive = (await redis.pexpire(key, rosterTtlMs)) === 1;
+      if (isAlive) await writeChanges();
+      else await write([...counters.keys()]);
+      await releaseUsers();
+    },
+
+    async giveBack() {
+      closed = true;
+      stopPresence();
+      redis.off('ready', onReady);
+      await runAll(redis.pipeline().srem(keys.replicas, instance).del(key));
+      await releaseUsers();
+    },
+  };
+}
+
+/** undefined where the replica is not live. */
+function readCounters(fields: Record<string, string>): Map<string, number> | undefined {
+  if (!(aliveField in fields)) return undefined;
+  const { [aliveField]: _alive, ...rest } = fields;
+  return new Map(Object.entries(rest).map(([counter, value]) => [counter, Number(value)]));
+}

@@ -1,0 +1,72 @@
+// Redis' own clock and whether Redis answers. In goes a connection, out comes a deadline in Redis' time that is never
+// later than the same moment here: an append that Redis executes after its caller gave up is then refused by Redis.
+
+import type { Redis } from 'ioredis';
+import type { Clock } from '../../telemetry/clock.ts';
+import { isReady } from './connections.ts';
+
+const probeMs = 1_000;
+/** Clocks drift apart: a measurement is trusted this long before a slower one may replace it. */
+const trustMs = 10_000;
+/** Redis counts as silent when nothing was answered for so long. */
+const silentAfterMs = 2 * probeMs;
+
+export interface ServerClock {
+  /** Redis' time in ms at the moment `ms` from now, at the latest; undefined while it is not known. */
+  deadline(ms: number): number | undefined;
+  /** Whether Redis answers at this moment. */
+  readonly answers: boolean;
+  /** Asks at once; rejects as the connection does. */
+  measure(): Promise<void>;
+  close(): void;
+}
+
+interface Measurement {
+  /** Redis' clock minus ours. Redis read its clock before we got the answer, so the true value is this or more. */
+  offsetMs: number;
+  roundTripMs: number;
+  takenAt: number;
+}
+
+/** @param maxRoundTripMs slower measurements say too little to be used */
+export function watchServerClock(redis: Redis, clock: Clock, maxRoundTripMs: number): ServerClock {
+  let best: Measurement | undefined;
+  let lastAnswerAt = Number.NEGATIVE_INFINITY;
+
+  async function measure(): Promise<void> {
+    const sentAt = clock.monotonic();
+    const [seconds, micros] = (await redis.time()) as unknown as [string, string];
+    const takenAt = clock.monotonic();
+    lastAnswerAt = takenAt;
+    const roundTripMs = takenAt - sentAt;
+    if (roundTripMs > maxRoundTripMs) return;
+    if (best !== undefined && roundTripMs > 2 * best.roundTripMs && takenAt - best.takenAt < trustMs) return;
+    best = { offsetMs: Number(seconds) * 1000 + Number(micros) / 1000 - takenAt, roundTripMs, takenAt };
+  }
+
+  const measureIfConnected = () => {
+    if (isReady(redis)) measure().catch(() => {});
+  };
+  // Behind the same address there may be another Redis now.
+  const forget = () => {
+    best = undefined;
+    lastAnswerAt = Number.NEGATIVE_INFINITY;
+  };
+  redis.on('ready', measureIfConnected);
+  redis.on('close', forget);
+  const stop = clock.every(probeMs, measureIfConnected);
+  measureIfConnected();
+
+  return {
+    deadline: (ms) => (best === undefined ? undefined : Math.floor(best.offsetMs + clock.monotonic() + ms)),
+    get answers() {
+      return isReady(redis) && clock.monotonic() - lastAnswerAt < silentAfterMs;
+    },
+    measure,
+    close() {
+      stop();
+      redis.off('ready', measureIfConnected);
+      redis.off('close', forget);
+    },
+  };
+}
