@@ -1,0 +1,164 @@
+// The log without a server: events come in, are kept in one SQLite file of this replica, and go out to its one reader.
+// Promises: group commit (what one turn of the event loop asks for is one transaction and one fsync), every promise
+// resolves after its commit, and a kill -9 loses nothing that was acknowledged.
+
+import { CrossfadeError, type ErrorCode, type FailureReason } from '../../errors.ts';
+import { encodeEntry, eventIdOf } from '../entry.ts';
+import {
+  type AppendResult,
+  type ClaimResult,
+  claimTtlMs,
+  idempotencyTtlMs,
+  type Log,
+  type LogOptions,
+  type NewEntry,
+  type Reader,
+  type Roster,
+  type StreamState,
+} from '../log.ts';
+import { EmbeddedReader } from './reader.ts';
+import { EmbeddedRoster } from './roster.ts';
+import { Store } from './store.ts';
+
+/** ms between two removals of expired ids; it is also how soon a log that failed is found to work again. */
+const tidyMs = 5_000;
+
+export type EmbeddedLogOptions = LogOptions & {
+  /** The folder of `log.sqlite`; made where it is missing. */
+  dataDir: string;
+};
+
+/** Errors: LOG_INSTANCE_TAKEN (another process has the folder), LOG_UNAVAILABLE (no folder or file can be made there). */
+export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Log> {
+  return new EmbeddedLog(options, new Store(options.dataDir));
+}
+
+/** A change that waits for the commit of its turn. `run` is called within the transaction. */
+interface Change {
+  run(): void;
+  committed(): void;
+  failed(reason: FailureReason, cause: unknown): void;
+}
+
+class EmbeddedLog implements Log {
+  readonly roster: Roster = new EmbeddedRoster();
+  readonly #options: EmbeddedLogOptions;
+  readonly #store: Store;
+  readonly #stopTidying: () => void;
+  #waiting: Change[] = [];
+  #reader: EmbeddedReader | undefined;
+  #reachable = true;
+  #closed = false;
+
+  constructor(options: EmbeddedLogOptions, store: Store) {
+    this.#options = options;
+    this.#store = store;
+    this.#stopTidying = options.clock.every(tidyMs, () => this.#tidy());
+  }
+
+  get reachable(): boolean {
+    return this.#reachable && !this.#closed;
+  }
+
+  append(entry: NewEntry): Promise<AppendResult> {
+    return this.#change('LOG_APPEND_REFUSED', (nowMs) => this.#keepOnce(entry, nowMs));
+  }
+
+  claim(eventId: string): Promise<ClaimResult> {
+    return this.#change('LOG_UNAVAILABLE', (nowMs) => {
+      const known = this.#known([eventId], nowMs);
+      if (known !== undefined) return known;
+      this.#store.rememberId(eventId, 'open', nowMs + claimTtlMs);
+      return 'claimed';
+    });
+  }
+
+  async settle(eventId: string, kept: boolean): Promise<void> {
+    try {
+      await this.#change('LOG_UNAVAILABLE', (nowMs) => {
+        if (kept) this.#store.rememberId(eventId, 'kept', nowMs + idempotencyTtlMs);
+        else this.#store.forgetId(eventId);
+      });
+    } catch (error) {
+      this.#options.logger.warn({ err: error, eventId }, 'a claim could not be settled; it ends by its time');
+    }
+  }
+
+  async openReader(streams: string[]): Promise<Reader> {
+    await this.#reader?.close();
+    this.#reader = new EmbeddedReader(this.#store, streams, this.#options.clock, this.#options.logger);
+    return this.#reader;
+  }
+
+  async streamStates(): Promise<StreamState[]> {
+    return (this.#reader?.streams ?? []).map((stream) => {
+      const { first, last } = this.#store.extent(stream);
+      return { stream, depth: last - first + 1, lag: this.#reader!.lag(stream) };
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#commit();
+    this.#closed = true;
+    this.#stopTidying();
+    await this.#reader?.close();
+    this.#store.close();
+  }
+
+  #keepOnce(entry: NewEntry, nowMs: number): AppendResult {
+    const ids = entry.idsSettled ? [] : entry.eventIds;
+    const known = this.#known(ids, nowMs);
+    if (known !== undefined) return known;
+    const { instance, version } = this.#options;
+    const timestamp = new Date(nowMs).toISOString();
+    const fields = encodeEntry(entry, { eventId: eventIdOf(entry), timestamp, instance, version });
+    this.#store.keep(entry.stream, fields, nowMs, entry.maxLength);
+    for (const id of ids) this.#store.rememberId(id, 'kept', nowMs + idempotencyTtlMs);
+    return 'appended';
+  }
+
+  #known(ids: string[], nowMs: number): 'duplicate' | 'undecided' | undefined {
+    const states = ids.filter((id) => id !== '').map((id) => this.#store.idState(id, nowMs));
+    if (states.includes('kept')) return 'duplicate';
+    return states.includes('open') ? 'undecided' : undefined;
+  }
+
+  /** Runs `run` in the transaction that ends this turn of the event loop; resolves when it is committed. */
+  #change<T>(errorCode: ErrorCode, run: (nowMs: number) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const failed = (reason: FailureReason, cause?: unknown) =>
+        reject(new CrossfadeError(errorCode, 'the embedded log could not write', { reason, cause }));
+      if (this.#closed) return failed('connection_lost');
+      let result: T;
+      const runNow = () => {
+        result = run(this.#options.clock.now());
+      };
+      if (this.#waiting.push({ run: runNow, committed: () => resolve(result), failed }) === 1) {
+        setImmediate(() => this.#commit());
+      }
+    });
+  }
+
+  #commit(): void {
+    const changes = this.#waiting;
+    this.#waiting = [];
+    if (changes.length === 0) return;
+    try {
+      this.#store.transact(() => {
+        for (const { run } of changes) run();
+      });
+      this.#reachable = true;
+      for (const { committed } of changes) committed();
+      this.#reader?.wake();
+    } catch (error) {
+      this.#reachable = false;
+      this.#options.logger.error({ err: error, changes: changes.length }, 'the embedded log could not write');
+      for (const { failed } of changes) failed('redis_error', error);
+    }
+  }
+
+  #tidy(): void {
+    this.#change('LOG_UNAVAILABLE', (nowMs) => this.#store.forgetExpiredIds(nowMs)).catch(() => undefined);
+  }
+}
