@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { hasCode } from '../../src/errors.ts';
+import { comparePositions } from '../../src/log/log.ts';
+import { startRedis } from '../support/redis.ts';
+import { startProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/wait.ts';
+import { chat, contents, event, numbers, openTestLog, readUntil, ticket } from './redis-setup.ts';
+
+test('positions are one order over all streams, also within one ms and with foreign XADD * between', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  const foreign = (stream: string, content: string) =>
+    client.xadd(stream, '*', 'event_type', 'x', 'room_id', 'r', 'payload', JSON.stringify(content));
+
+  const kept: Promise<unknown>[] = [];
+  for (const content of numbers(200)) {
+    kept.push(log.append(event(content, { stream: Number(content) % 2 ? chat : ticket })));
+  }
+  await Promise.all(kept);
+  for (const content of numbers(50, 200)) {
+    const stream = Number(content) % 3 ? chat : ticket;
+    if (Number(content) % 2) await foreign(stream, content);
+    else await log.append(event(content, { stream }));
+  }
+
+  const { entries } = await readUntil(reader, (seen) => seen.entries.length >= 250);
+  const own = entries.filter((entry) => entry.deliveries !== undefined);
+  assert.deepEqual(contents(own), [
+    ...numbers(200),
+    ...numbers(50, 200).filter((content) => Number(content) % 2 === 0),
+  ]);
+  assert.equal(new Set(own.map((entry) => entry.position)).size, own.length);
+  for (const stream of [chat, ticket]) {
+    const ofStream = entries.filter((entry) => entry.stream === stream);
+    assert.deepEqual(
+      contents(ofStream),
+      contents(ofStream).sort((a, b) => Number(a) - Number(b)),
+    );
+  }
+});
+
+test('an id far ahead in the stream, as after a step of Redis' clock, does not stop the appends', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  const ahead = `${Date.now() + 3_600_000}-5`;
+  await redis.client().xadd(chat, ahead, 'event_type', 'x', 'room_id', 'r', 'payload', '"ahead"');
+
+  assert.equal(await log.append(event('next')), 'appended');
+  assert.equal(await log.append(event('other stream', { stream: ticket })), 'appended');
+
+  const { entries } = await readUntil(reader, (seen) => seen.entries.length >= 3);
+  assert.deepEqual(contents(entries), ['ahead', 'next', 'other stream']);
+  assert.ok(comparePositions(entries[2]!.position, ahead) > 0);
+});
+
+for (const ids of [['e-1', 'e-2'], []]) {
+  test(`a reply that is lost after the append (${ids.length} ids) is found by looking it up`, async (t) => {
+    const redis = await startRedis(t);
+    const client = redis.client();
+    const proxy = await startProxy(t, redis.port);
+    const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`, { publishTimeoutMs: 300 });
+
+    proxy.swallowReplies();
+    const outcome = log.append(event('x', { eventIds: ids }));
+    await until(() => client.xlen(chat), { what: 'Redis to execute the append' });
+    proxy.cut();
+
+    assert.equal(await outcome, 'appended');
+    assert.equal(await client.xlen(chat), 1);
+    if (ids.length > 0) {
+      await until(() => log.reachable);
+      assert.equal(await log.append(event('x', { eventIds: ['e-2'] })), 'duplicate');
+    }
+  });
+}
+
+test('an append that was lost on its way is refused once its deadline has passed, and is not written', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const proxy = await startProxy(t, redis.port);
+  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`, { publishTimeoutMs: 200 });
+
+  proxy.stall();
+  const outcome = log.append(event('x', { eventIds: ['e-1'] }));
+  setTimeout(() => {
+    proxy.cut();
+    proxy.pass();
+  }, 50);
+
+  await assert.rejects(outcome, (error) => hasCode(error, 'LOG_APPEND_REFUSED', 'LOG_APPEND_UNKNOWN'));
+  await until(() => log.reachable);
+  assert.equal(await client.xlen(chat), 0);
+});
+
+test('while Redis hangs, appends fail within two publish timeouts, and none is written later', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url, { publishTimeoutMs: 100 });
+  assert.equal(await log.append(event('before', { eventIds: ['before'] })), 'appended');
+
+  redis.pause();
+  const begin = performance.now();
+  const outcomes = await Promise.allSettled(
+    numbers(20).map((content) => log.append(event(content, { eventIds: [content] }))),
+  );
+  const tookMs = performance.now() - begin;
+  redis.resume();
+
+  for (const outcome of outcomes) {
+    assert.equal(outcome.status, 'rejected');
+    assert.ok(hasCode(outcome.reason, 'LOG_APPEND_REFUSED', 'LOG_APPEND_UNKNOWN'), String(outcome.reason));
+    assert.equal(outcome.reason.reason, 'timeout');
+  }
+  assert.ok(tookMs < 1_000, `took ${tookMs} ms`);
+  await until(() => log.reachable);
+  assert.equal(await log.append(event('after', { eventIds: ['after'] })), 'appended');
+  assert.equal(await client.xlen(chat), 2, 'no ghost of the hung appends');
+});
+
+test('without a connection an append is refused at once', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  await redis.kill9();
+  await until(() => !log.reachable);
+
+  const begin = performance.now();
+  await assert.rejects(
+    log.append(event('x')),
+    (error) => hasCode(error, 'LOG_APPEND_REFUSED') && error.reason === 'connection_lost',
+  );
+  assert.ok(performance.now() - begin < 200);
+  await assert.rejects(log.claim('e'), (error) => hasCode(error, 'LOG_UNAVAILABLE'));
+  await assert.rejects(log.roster.read(), (error) => hasCode(error, 'LOG_UNAVAILABLE'));
+});
+
+test('what Redis refuses is refused with its reason, and no error holds the payload', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  await redis.client().config('SET', 'maxmemory', '1');
+
+  await assert.rejects(log.append(event('a secret text')), (error) => {
+    assert.ok(hasCode(error, 'LOG_APPEND_REFUSED'));
+    assert.equal(error.reason, 'redis_error');
+    assert.match(error.message, /OOM/);
+    assert.doesNotMatch(JSON.stringify([error.message, error, error.cause]), /secret/);
+    return true;
+  });
+});
+
+test('a password with / + = @ opens the log, a wrong one does not and is not told', async (t) => {
+  const redis = await startRedis(t, { password: 'a/b+c=d@e' });
+  const log = await openTestLog(t, redis.url);
+  assert.equal(await log.append(event('x')), 'appended');
+
+  await assert.rejects(
+    openTestLog(t, `redis://:wrong@127.0.0.1:${redis.port}`, { instance: 'b' }),
+    (error) =>
+      hasCode(error, 'LOG_UNAVAILABLE') &&
+      error.message.includes(`127.0.0.1:${redis.port}`) &&
+      !`${error.message}${error.cause}`.includes(':wrong@'),
+  );
+});
