@@ -42,7 +42,7 @@ test('positions are one order over all streams, also within one ms and with fore
   }
 });
 
-test('an id far ahead in the stream, as after a step of Redis' clock, does not stop the appends', async (t) => {
+test('an id far ahead in the stream, as after a step of the clock of Redis, does not stop the appends', async (t) => {
   const redis = await startRedis(t);
   const log = await openTestLog(t, redis.url);
   const reader = await log.openReader([chat, ticket]);

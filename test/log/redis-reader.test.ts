@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Batch } from '../../src/log/log.ts';
+import { startRedis } from '../support/redis.ts';
+import { startProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/wait.ts';
+import { chat, contents, event, numbers, openTestLog, readUntil, ticket } from './redis-setup.ts';
+
+test('kill -9 of Redis loses nothing acknowledged, and the reader goes on without repeating anything', async (t) => {
+  const redis = await startRedis(t, { appendfsync: 'always' });
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  const acknowledged: string[] = [];
+  let written = 0;
+  let writing = true;
+  const writer = (async () => {
+    while (writing) {
+      const content = String(written++);
+      const stream = written % 2 ? chat : ticket;
+      await log.append(event(content, { stream })).then(
+        () => acknowledged.push(content),
+        () => new Promise((resolve) => setTimeout(resolve, 20)),
+      );
+    }
+  })();
+
+  const read = readUntil(reader, (seen) => contents(seen.entries).includes('end'));
+  await until(() => acknowledged.length > 200);
+  await redis.kill9();
+  const before = acknowledged.length;
+  await redis.restart();
+  await until(() => acknowledged.length > before + 200);
+  writing = false;
+  await writer;
+  await log.append(event('end'));
+
+  const { entries, missed, batches } = await read;
+  const shown = contents(entries);
+  assert.equal(new Set(shown).size, shown.length, 'nothing twice');
+  assert.deepEqual(
+    acknowledged.filter((content) => !shown.includes(content)),
+    [],
+  );
+  assert.equal(missed, 0);
+  assert.ok(batches.every((batch) => batch.replacedSinceMs === undefined));
+  const client = redis.client();
+  await until(async () => ((await client.xpending(chat, 'test:a')) as [number])[0] === 0, { what: 'all acknowledged' });
+});
+
+test('a reply of XREADGROUP that is lost on its way is read again, once', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const proxy = await startProxy(t, redis.port);
+  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`);
+  const writer = await openTestLog(t, redis.url, { instance: 'writer' });
+  const reader = await log.openReader([chat]);
+  await writer.append(event('0'));
+  const first = await reader.read();
+  assert.deepEqual(contents(first!.entries), ['0']);
+
+  const read = readUntil(reader, (seen) => seen.entries.length >= 2);
+  proxy.swallowReplies();
+  await writer.append(event('1'));
+  await until(async () => ((await client.xpending(chat, 'test:a')) as [number])[0] === 2);
+  proxy.cut();
+  await writer.append(event('2'));
+
+  assert.deepEqual(contents((await read).entries), ['1', '2']);
+  reader.acknowledge(first!);
+  await until(async () => ((await client.xpending(chat, 'test:a')) as [number])[0] === 0);
+});
+
+test('more than one read can hold comes in log order over all streams', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  const all = numbers(2_000);
+  await Promise.all(
+    all.map((content) => log.append(event(content, { stream: Number(content) < 1_200 ? chat : ticket }))),
+  );
+  const { entries, missed } = await readUntil(reader, (seen) => seen.entries.length >= all.length);
+  assert.deepEqual(contents(entries), all);
+  assert.equal(missed, 0);
+  assert.equal(reader.position, entries.at(-1)!.position);
+});
+
+test('what was trimmed before it was read is counted exactly', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  await log.append(event('first'));
+  await readUntil(reader, (seen) => seen.entries.length === 1);
+
+  const count = 1_500;
+  await Promise.all(numbers(count).map((content) => log.append(event(content, { maxLength: 500 }))));
+  await until(async () => (await redis.client().xlen(chat)) < count);
+  const seen = await readUntil(reader, ({ entries, missed }) => entries.length + missed >= count);
+  assert.equal(seen.entries.length + seen.missed, count);
+  assert.ok(seen.missed > 500);
+  assert.deepEqual(contents(seen.entries), numbers(seen.entries.length, seen.missed));
+
+  await log.append(event('after'));
+  const rest = await readUntil(reader, ({ entries }) => contents(entries).includes('after'));
+  assert.equal(rest.missed, 0);
+});
+
+test('pending entries that were trimmed while the connection was down count as missed', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const proxy = await startProxy(t, redis.port);
+  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`);
+  const writer = await openTestLog(t, redis.url, { instance: 'writer' });
+  const reader = await log.openReader([chat]);
+  const read = readUntil(reader, ({ entries, missed }) => entries.length + missed >= 21);
+
+  await until(async () => ((await client.client('LIST')) as string).includes('cmd=xreadgroup'));
+  proxy.swallowReplies();
+  await writer.append(event('lost'));
+  await until(async () => ((await client.xpending(chat, 'test:a')) as [number])[0] === 1);
+  for (const content of numbers(20)) await writer.append(event(content));
+  await client.xtrim(chat, 'MAXLEN', 5);
+  proxy.cut();
+
+  const { entries, missed } = await read;
+  assert.deepEqual(contents(entries), numbers(5, 15));
+  assert.equal(missed, 16);
+});
+
+test('a replaced, empty Redis is read from its start; what is older than the outage is marked', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  await log.append(event('old'));
+  await readUntil(reader, (seen) => seen.entries.length === 1);
+
+  const read = readUntil(reader, (seen) => seen.entries.length >= 2);
+  const outageMs = Date.now();
+  await redis.kill9();
+  await redis.restart({ empty: true });
+  const foreign = redis.client();
+  await foreign.xadd(chat, '1-1', 'event_type', 'x', 'room_id', 'r', 'payload', '"restored"');
+  await until(() => log.append(event('new', { stream: ticket })).catch(() => false));
+
+  const { entries, batches } = await read;
+  assert.deepEqual(contents(entries).sort(), ['new', 'restored']);
+  const replay = batches.filter((batch) => contents(batch.entries).includes('restored'));
+  assert.ok(replay.every((batch) => Math.abs(batch.replacedSinceMs! - (outageMs - 10_000)) < 3_000));
+
+  await log.append(event('later'));
+  const after = await readUntil(reader, (seen) => seen.entries.length >= 1);
+  assert.deepEqual(contents(after.entries), ['later']);
+  assert.equal(after.batches.at(-1)!.replacedSinceMs, undefined);
+});
+
+test('FLUSHALL under a waiting reader, and a group that someone removed, are survived', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  await log.append(event('0'));
+  await readUntil(reader, (seen) => seen.entries.length === 1);
+
+  const flushed = readUntil(reader, (seen) => seen.entries.length === 1);
+  await client.flushall();
+  await log.append(event('1'));
+  assert.deepEqual(contents((await flushed).entries), ['1']);
+
+  await client.xgroup('DESTROY', chat, 'test:a');
+  await log.append(event('2'));
+  await log.append(event('3'));
+  assert.deepEqual(contents((await readUntil(reader, (seen) => seen.entries.length === 2)).entries), ['2', '3']);
+});
+
+test('a malformed entry is set aside, acknowledged, and blocks nothing', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat]);
+  await client.xadd(chat, '*', 'event_type', 'x', 'room_id', 'r', 'payload', '{broken');
+  await log.append(event('next'));
+  const { entries, batches } = await readUntil(reader, (seen) => seen.entries.length === 1);
+  assert.deepEqual(contents(entries), ['next']);
+  assert.deepEqual(
+    batches.flatMap((batch) => batch.malformed.map(({ reason }) => reason)),
+    ['payload is not JSON'],
+  );
+  await until(async () => ((await client.xpending(chat, 'test:a')) as [number])[0] === 0);
+});
+
+test('while Redis is down the reader waits without burning the processor', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat]);
+  const read = reader.read();
+  await redis.kill9();
+  await until(() => !log.reachable);
+
+  const cpu = process.cpuUsage();
+  const begin = performance.now();
+  await until(() => performance.now() - begin > 500);
+  const { user, system } = process.cpuUsage(cpu);
+  assert.ok((user + system) / 1_000 < 250, `${(user + system) / 1_000} ms of CPU in 500 ms`);
+
+  await log.close();
+  assert.equal(await read, undefined);
+});
+
+test('a new process begins at the tail, and close() ends a waiting read at once and removes the groups', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const writer = await openTestLog(t, redis.url, { instance: 'writer' });
+  await writer.append(event('before'));
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  await writer.append(event('after'));
+  assert.deepEqual(contents((await reader.read())!.entries), ['after']);
+  assert.deepEqual(await log.streamStates(), [
+    { stream: chat, depth: 2, lag: 1 },
+    { stream: ticket, depth: 0, lag: 0 },
+  ]);
+
+  const read: Promise<Batch | undefined> = reader.read();
+  const begin = performance.now();
+  await log.close();
+  assert.equal(await read, undefined);
+  assert.ok(performance.now() - begin < 500);
+  assert.deepEqual(await client.xinfo('GROUPS', chat), []);
+  assert.equal(await client.scard('crossfade:groups'), 0);
+});
