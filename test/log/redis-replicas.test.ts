@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { hasCode } from '../../src/errors.ts';
+import { presenceTtlMs } from '../../src/log/log.ts';
+import { type Clock, systemClock } from '../../src/telemetry/clock.ts';
+import { startRedis } from '../support/redis.ts';
+import { until } from '../support/wait.ts';
+import { chat, event, openTestLog } from './redis-setup.ts';
+
+const leaseKey = 'crossfade:lease:test:a';
+
+/** Real time, but what recurs every minute or more recurs when the test says so, and later by the time it says. */
+function skippingClock() {
+  let skippedMs = 0;
+  const slow = new Set<() => void>();
+  const clock: Clock = {
+    ...systemClock,
+    monotonic: () => systemClock.monotonic() + skippedMs,
+    every(ms, run) {
+      if (ms < 60_000) return systemClock.every(ms, run);
+      slow.add(run);
+      return () => slow.delete(run);
+    },
+  };
+  return {
+    clock,
+    skip(ms: number) {
+      skippedMs += ms;
+      for (const run of slow) run();
+    },
+  };
+}
+
+test('a second process with the same instance name is refused while the first one renews its lease', async (t) => {
+  const redis = await startRedis(t);
+  await openTestLog(t, redis.url);
+  await assert.rejects(openTestLog(t, redis.url), (error) => hasCode(error, 'LOG_INSTANCE_TAKEN'));
+});
+
+test('a lease that nobody renews is waited out', async (t) => {
+  const redis = await startRedis(t);
+  await redis.client().set(leaseKey, 'dead', 'PX', 1_200);
+  const log = await openTestLog(t, redis.url);
+  assert.ok(log.reachable);
+  assert.equal(await log.append(event('x')), 'appended');
+});
+
+test('close() gives the name back at once', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  await log.close();
+  const begin = performance.now();
+  await openTestLog(t, redis.url);
+  assert.ok(performance.now() - begin < 450);
+});
+
+test('a lost lease is taken again; one that another holds ends this replica, once', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  let lost = 0;
+  await openTestLog(t, redis.url, { onInstanceLost: () => lost++ });
+  const token = await client.get(leaseKey);
+
+  await client.del(leaseKey);
+  await until(async () => (await client.get(leaseKey)) === token, { what: 'the lease to be taken again' });
+  assert.equal(lost, 0);
+
+  await client.set(leaseKey, 'other', 'PX', 60_000);
+  await until(() => lost, { what: 'the loss to be told' });
+  assert.equal(await client.get(leaseKey), 'other');
+});
+
+test('counters are seen by every replica, end with it, and are written again after a lost log', async (t) => {
+  const redis = await startRedis(t);
+  const [a, b] = [await openTestLog(t, redis.url), await openTestLog(t, redis.url, { instance: 'b' })];
+  a.roster.set('user:u1', 2);
+  a.roster.set('user:gone', 1);
+  a.roster.set('user:gone', 0);
+  b.roster.set('user:u1', 1);
+  const others = async () => (await b.roster.read()).slice(1).map((counters) => Object.fromEntries(counters));
+
+  await until(async () => JSON.stringify(await others()) === '[{"user:u1":2}]');
+  assert.deepEqual((await b.roster.read())[0], new Map([['user:u1', 1]]));
+
+  await redis.kill9();
+  await redis.restart({ empty: true });
+  await until(async () => JSON.stringify(await others().catch(() => '')) === '[{"user:u1":2}]');
+
+  await a.close();
+  assert.deepEqual(await others(), []);
+});
+
+test('presence is held for 660 s, renewed, and ends with the last connection of any replica', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const { clock, skip } = skippingClock();
+  const [a, b] = [await openTestLog(t, redis.url, { clock }), await openTestLog(t, redis.url, { instance: 'b' })];
+  a.roster.set('user:u1', 1);
+  b.roster.set('user:u1', 1);
+  a.roster.holdPresence('u1', 's1');
+  await until(async () => (await client.get('presence:desktop:s1')) === 'u1');
+  assert.deepEqual(await client.smembers('presence:user:u1'), ['s1']);
+
+  await client.pexpire('presence:desktop:s1', 5_000);
+  skip(220_000);
+  await until(async () => (await client.pttl('presence:desktop:s1')) > presenceTtlMs - 5_000);
+
+  await until(async () => (await client.hget('crossfade:roster:b', 'user:u1')) === '1');
+  a.roster.set('user:u1', 0);
+  a.roster.releasePresence('u1', 'user:u1');
+  await until(async () => (await client.hget('crossfade:roster:a', 'user:u1')) === null);
+  await a.roster.read();
+  assert.equal(await client.exists('presence:desktop:s1'), 1, 'the user is still connected to the other replica');
+
+  b.roster.set('user:u1', 0);
+  b.roster.releasePresence('u1', 'user:u1');
+  await until(async () => (await client.exists('presence:desktop:s1', 'presence:user:u1')) === 0);
+});
+
+test('the group of a replica that is gone for 10 minutes is removed, a foreign group never', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const { clock, skip } = skippingClock();
+  const a = await openTestLog(t, redis.url, { clock });
+  await a.openReader([chat]);
+  await client.xgroup('CREATE', chat, 'signalr-consumers', '$');
+  await client.xgroup('CREATE', chat, 'test:dead', '$');
+  await client.sadd('crossfade:groups', JSON.stringify([chat, 'test', 'dead']));
+  const groups = async () => ((await client.xinfo('GROUPS', chat)) as string[][]).map((group) => group[1]).sort();
+
+  skip(0);
+  await until(async () => (await commandCount('exists')) >= 2, { what: 'the first look' });
+  assert.deepEqual(await groups(), ['signalr-consumers', 'test:a', 'test:dead']);
+  skip(10 * 60_000);
+  await until(async () => (await groups()).length === 2);
+  assert.deepEqual(await groups(), ['signalr-consumers', 'test:a']);
+
+  async function commandCount(command: string): Promise<number> {
+    const stats = await client.info('commandstats');
+    return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+  }
+});
+
+test('claims are open for their replica until they are settled', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const [a, b] = [await openTestLog(t, redis.url), await openTestLog(t, redis.url, { instance: 'b' })];
+  assert.equal(await a.claim('e'), 'claimed');
+  assert.equal(await client.get('crossfade:id:e'), 'open:a');
+  assert.equal(await b.claim('e'), 'undecided');
+  assert.equal(await b.append(event('x', { eventIds: ['e'] })), 'undecided');
+
+  await b.settle('e', false);
+  assert.equal(await b.claim('e'), 'undecided', 'only its own replica ends a claim');
+  await a.settle('e', false);
+  assert.equal(await b.claim('e'), 'claimed');
+  await b.settle('e', true);
+  assert.equal(await a.claim('e'), 'duplicate');
+  assert.equal(await a.append(event('x', { eventIds: ['new', 'e'] })), 'duplicate');
+  assert.equal(await a.append(event('x', { eventIds: ['e'], idsSettled: true })), 'appended');
+});
