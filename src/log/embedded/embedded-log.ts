@@ -77,7 +77,7 @@ class EmbeddedLog implements Log {
     try {
       await this.#change('LOG_UNAVAILABLE', (nowMs) => {
         if (kept) this.#store.rememberId(eventId, 'kept', nowMs + idempotencyTtlMs);
-        else this.#store.forgetId(eventId);
+        else this.#store.endClaim(eventId);
       });
     } catch (error) {
       this.#options.logger.warn({ err: error, eventId }, 'a claim could not be settled; it ends by its time');

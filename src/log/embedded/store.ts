@@ -48,7 +48,7 @@ export class Store {
   readonly #after: StatementSync;
   readonly #idState: StatementSync;
   readonly #setId: StatementSync;
-  readonly #deleteId: StatementSync;
+  readonly #endClaim: StatementSync;
   readonly #expireIds: StatementSync;
   readonly #extents = new Map<string, Extent>();
   #tail: Position = '0-0';
@@ -64,7 +64,7 @@ export class Store {
     );
     this.#idState = prepare('SELECT kept FROM ids WHERE id = ? AND expires > ?');
     this.#setId = prepare('INSERT OR REPLACE INTO ids (id, kept, expires) VALUES (?, ?, ?)');
-    this.#deleteId = prepare('DELETE FROM ids WHERE id = ?');
+    this.#endClaim = prepare('DELETE FROM ids WHERE id = ? AND kept = 0');
     this.#expireIds = prepare('DELETE FROM ids WHERE expires <= ?');
     this.#recall();
   }
@@ -114,8 +114,9 @@ export class Store {
     this.#setId.run(id, state === 'kept' ? 1 : 0, expiresMs);
   }
 
-  forgetId(id: string): void {
-    this.#deleteId.run(id);
+  /** Forgets an id unless it is kept. */
+  endClaim(id: string): void {
+    this.#endClaim.run(id);
   }
 
   forgetExpiredIds(nowMs: number): void {
