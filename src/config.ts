@@ -134,7 +134,7 @@ export const settings: Setting[] = [
     flag: '--no-fallback',
     variables: ['EVENT_TRANSPORT_FALLBACK_TO_HTTP'],
     standard: 'fallback on',
-    meaning: 'whether a call goes to the bridge when the log cannot take it in time',
+    meaning: 'refuse a call (503) when the log cannot take it in time, instead of sending it to the bridge',
     parse: boolean,
   },
   {

@@ -11,7 +11,6 @@ import { version } from './version.ts';
 const program = new Command('crossfade')
   .description('Fades a legacy SignalR bridge over to Redis Streams, a room at a time.')
   .version(version)
-  .showHelpAfterError('(crossfade --help lists the commands)')
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'crossfade: ')) })
   .exitOverride();
 

@@ -16,9 +16,9 @@ test('the README’s tables of settings, secrets and errors are those of the cod
 });
 
 test('the README’s npm commands exist, and its files too', () => {
-  for (const [, name] of readme.matchAll(/npm run (\w+)/g)) assert.ok(scripts[name!], name);
+  for (const [, name] of readme.matchAll(/npm run (\w+)/g)) assert.ok(scripts[name!], name!);
   for (const [, path] of readme.matchAll(/\]\(([\w./-]+)\)/g)) {
-    assert.ok(existsSync(new URL(`../${path}`, import.meta.url)), path);
+    assert.ok(existsSync(new URL(`../${path}`, import.meta.url)), path as string);
   }
 });
 

@@ -12,7 +12,7 @@ import { Edge } from '../edge/edge.ts';
 import { Ingress } from '../ingress/ingress.ts';
 import { BridgeLane } from '../lanes/bridge.ts';
 import { Lanes } from '../lanes/lanes.ts';
-import type { Log, Reader } from '../log/log.ts';
+import type { Log } from '../log/log.ts';
 import { openLog } from '../log/open.ts';
 import { systemClock as clock } from '../telemetry/clock.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
@@ -20,7 +20,9 @@ import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { version } from '../version.ts';
 import { readContract } from './contract.ts';
 
-/** ms of the 10 that a drain may take at most for the calls under way. */
+/** ms after which a drain that hangs (on a bridge that does not answer, say) is given up. */
+const drainLimitMs = 9_500;
+/** ms of them that the calls under way may take. */
 const callsDrainMs = 5_000;
 /** ms that clients get to see what was published last. */
 const deliveryDrainMs = 1_000;
@@ -49,6 +51,10 @@ export async function serve(config: Config): Promise<void> {
   );
   const reason = await stopping.promise;
   logger.info({ reason }, 'draining');
+  setTimeout(() => {
+    logger.error('the drain took too long; what was still under way is cut off');
+    process.exit(1);
+  }, drainLimitMs).unref();
   await replica.stop();
   logger.info('stopped');
   process.exit();
@@ -130,7 +136,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
       draining = true;
       await ingress.drain(callsDrainMs);
       await lanes.drain();
-      await untilDelivered(log, reader);
+      await untilDelivered(log);
       await edge.close();
       await reader.close();
       await consuming;
@@ -157,18 +163,16 @@ function warnOfLimits(config: Config, logger: Logger): void {
 }
 
 /** What was published last shall still be shown before the clients are closed. */
-async function untilDelivered(log: Log, reader: Reader): Promise<void> {
+async function untilDelivered(log: Log): Promise<void> {
   const givesUpAt = clock.monotonic() + deliveryDrainMs;
-  let position: string;
-  do {
-    position = reader.position;
+  while (clock.monotonic() < givesUpAt) {
     const lags = await log.streamStates().then(
       (states) => states.map(({ lag }) => lag),
       () => [],
     );
     if (lags.every((lag) => lag === 0)) return;
     await new Promise<void>((resolve) => setTimeout(resolve, 10));
-  } while (clock.monotonic() < givesUpAt || position !== reader.position);
+  }
 }
 
 async function measure(parts: {

@@ -80,7 +80,10 @@ export class Ingress {
   async drain(limitMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const cancel = this.#options.clock.after(limitMs, () => this.#server.closeAllConnections());
+    // A connection that was busy when the server closed goes idle later, and would hold the drain up.
+    const stopClosing = this.#options.clock.every(50, () => this.#server.closeIdleConnections());
     await closed;
+    stopClosing();
     cancel();
     this.#idempotency.close();
   }
