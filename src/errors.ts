@@ -59,7 +59,8 @@ export const catalogue = {
     remedy: 'None for single clients; many at once point to the network in front of the edge.',
   },
   EDGE_GAP: {
-    meaning: 'Entries were trimmed before this replica had read them; its clients were closed so that they fetch history.',
+    meaning:
+      'Entries were trimmed before this replica had read them; its clients were closed so that they fetch history.',
     remedy: 'The replica was stopped or starved; raise the stream lengths in the contract if it repeats.',
   },
 } as const satisfies Record<string, { meaning: string; remedy: string }>;
