@@ -128,17 +128,19 @@ test('pending entries that were trimmed while the connection was down count as m
 
 test('a replaced, empty Redis is read from its start; what is older than the outage is marked', async (t) => {
   const redis = await startRedis(t);
-  const log = await openTestLog(t, redis.url);
+  const proxy = await startProxy(t, redis.port);
+  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`);
   const reader = await log.openReader([chat, ticket]);
   await log.append(event('old'));
   await readUntil(reader, (seen) => seen.entries.length === 1);
 
   const read = readUntil(reader, (seen) => seen.entries.length >= 2);
   const outageMs = Date.now();
+  proxy.refuse();
   await redis.kill9();
   await redis.restart({ empty: true });
-  const foreign = redis.client();
-  await foreign.xadd(chat, '1-1', 'event_type', 'x', 'room_id', 'r', 'payload', '"restored"');
+  await redis.client().xadd(chat, '1-1', 'event_type', 'x', 'room_id', 'r', 'payload', '"restored"');
+  proxy.pass();
   await until(() => log.append(event('new', { stream: ticket })).catch(() => false));
 
   const { entries, batches } = await read;

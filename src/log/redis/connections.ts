@@ -24,7 +24,7 @@ export function connect(address: RedisAddress, role: string, logger: Logger, opt
     db,
     ...(username && { username }),
     ...(password && { password }),
-    ...(address.tls && { tls: { servername: host } }),
+    ...(address.tls && { tls: {} }),
     connectionName: `crossfade:${role}`,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
@@ -55,6 +55,13 @@ function logOutages(redis: Redis, role: string, logger: Logger): void {
 
 export function isReady(redis: Redis): boolean {
   return redis.status === 'ready';
+}
+
+const readyPollMs = 10;
+
+/** @param goesOn asked between looks; waiting ends when it says no */
+export async function untilReady(redis: Redis, clock: Clock, goesOn: () => boolean): Promise<void> {
+  while (!isReady(redis) && goesOn()) await sleep(clock, readyPollMs);
 }
 
 /** Redis' own refusal, such as OOM or READONLY: certainly nothing was done. */

@@ -63,8 +63,9 @@ export class Cursor {
     return missed;
   }
 
+  /** Whether nothing is left to read. Not by the last id that was given: its entry may have been deleted. */
   isAtTail(info: StreamInfo): boolean {
-    return this.readTo === info.lastId;
+    return comparePositions(info.topId || '0-0', this.readTo) <= 0;
   }
 
   /** Whether another, or an older, log stands there now: its last id is below what we have read. */

@@ -10,6 +10,8 @@ import { keys, run } from './scripts.ts';
 export interface StreamInfo {
   /** The last id that was ever given in it; empty where the stream does not exist. */
   lastId: string;
+  /** The id of the last entry that is there; empty where there is none. */
+  topId: string;
   /** Entries that were ever added. */
   added: number;
   length: number;
@@ -26,10 +28,11 @@ export async function makeGroup(redis: Redis, stream: string, options: LogOption
   return readInfo(await run(redis, 'makeGroup', [stream, keys.groups], [groupName(options), noted, after]));
 }
 
-/** Removes this replica's group. */
-export async function removeGroup(redis: Redis, stream: string, options: LogOptions): Promise<void> {
-  const noted = note(stream, options.group, options.instance);
-  await run(redis, 'removeGroup', [stream, keys.groups], [groupName(options), noted]);
+/** Removes this replica's group, unless another process has taken the instance name. */
+export async function removeGroup(redis: Redis, stream: string, options: LogOptions, token: string): Promise<void> {
+  const { group, instance } = options;
+  const names = [stream, keys.groups, keys.lease(group, instance)];
+  await run(redis, 'removeGroup', names, [groupName(options), note(stream, group, instance), token]);
 }
 
 export async function inspect(redis: Redis, streams: string[], options: LogOptions): Promise<StreamInfo[]> {
@@ -66,7 +69,7 @@ export function sweepGroups(redis: Redis, { clock, logger }: LogOptions): () => 
     }
     goneSince.set(noted, since);
     if (clock.monotonic() - since < goneMs) return;
-    await run(redis, 'removeGroup', [stream, keys.groups, lease], [`${group}:${instance}`, noted]);
+    await run(redis, 'removeGroup', [stream, keys.groups, lease], [`${group}:${instance}`, noted, '']);
     logger.info({ stream, instance }, 'removed the consumer group of a replica that is gone');
   }
 
@@ -89,6 +92,6 @@ function readNote(noted: string): [stream: string, group: string, instance: stri
 }
 
 function readInfo(state: unknown): StreamInfo {
-  const [lastId, added, length, hasGroup] = state as [string, number, number, number];
-  return { lastId, added, length, hasGroup: hasGroup === 1 };
+  const [lastId, topId, added, length, hasGroup] = state as [string, string, number, number, number];
+  return { lastId, topId, added, length, hasGroup: hasGroup === 1 };
 }

@@ -1,5 +1,5 @@
 // The lease on an instance name: in comes the name, out goes the proof that no other live process has it. Renewed every
-// 3 s, gone 10 s after its holder, given back at close. Taken over by another while we run, it says so once.
+// 3 s, gone 10 s after its holder, given back at close. Taken over by another while we run, it says so.
 
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -17,8 +17,13 @@ const watchStepMs = 500;
 const answerMs = 2_000;
 
 export interface Lease {
-  /** Takes it again where Redis lost it. Rejects as the connection does. */
-  renew(): Promise<void>;
+  /** What Redis holds while the name is ours. */
+  readonly token: string;
+  /**
+   * Takes it again where Redis lost it. Rejects as the connection does.
+   * @returns false if another process has the name now
+   */
+  renew(): Promise<boolean>;
   giveBack(): Promise<void>;
 }
 
@@ -27,7 +32,6 @@ export async function takeLease(redis: Redis, options: LogOptions): Promise<Leas
   const { clock, logger, instance, group } = options;
   const key = keys.lease(group, instance);
   const token = randomBytes(12).toString('base64url');
-  let lost = false;
 
   const question = <T>(run: () => Promise<T>) => ask(clock, answerMs, 'the instance name could not be leased', run);
   const take = () => question(() => redis.set(key, token, 'PX', leaseTtlMs, 'NX'));
@@ -48,13 +52,11 @@ export async function takeLease(redis: Redis, options: LogOptions): Promise<Leas
   }
 
   return {
+    token,
     async renew() {
       const answer = await run(redis, 'renewLease', [key], [token, leaseTtlMs]);
       if (answer === 'taken') logger.warn({ instance }, 'the lease on the instance name was gone; taken again');
-      if (answer !== 'lost' || lost) return;
-      lost = true;
-      logger.error({ instance }, 'another process took this instance name');
-      options.onInstanceLost();
+      return answer !== 'lost';
     },
     async giveBack() {
       await run(redis, 'deleteIfOwn', [key], [token]);

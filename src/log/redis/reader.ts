@@ -3,7 +3,7 @@
 
 import type { Redis } from 'ioredis';
 import { type Batch, comparePositions, type LogOptions, type Position, type Reader, type StreamState } from '../log.ts';
-import { isReady, sleep, withoutArguments } from './connections.ts';
+import { isReady, sleep, untilReady, withoutArguments } from './connections.ts';
 import { Cursor, type Item, type RawEntry } from './cursor.ts';
 import { groupName, inspect, makeGroup, removeGroup, type StreamInfo } from './groups.ts';
 import { mergeReady } from './merge.ts';
@@ -13,7 +13,9 @@ const blockMs = 1_000;
 export const maxCount = 256;
 /** A longer pause between two turns may have let Redis trim what was not read yet. */
 const stallMs = 250;
-/** A pause after an error of Redis, and between looks at a connection that is down. */
+/** After a pause this long another process may have taken our name, and our groups with it. */
+const longStallMs = 5_000;
+/** A pause after an error of Redis. */
 const pauseMs = 100;
 /** A publisher's clock may be this far behind ours: what it published within is not history. */
 const historySlackMs = 10_000;
@@ -27,6 +29,10 @@ export interface ReaderParts {
   blocking: Redis;
   commands: Redis;
   options: LogOptions;
+  /** See lease.ts. */
+  token: string;
+  /** Whether the instance name is still ours, by Redis' own word. If it is not, the reader is closed. */
+  ownsName(): Promise<boolean>;
 }
 
 /** Makes the replica's groups at the tail; an old process' groups of the same name go first. Rejects as Redis does. */
@@ -39,7 +45,7 @@ export async function openReader(parts: ReaderParts, streams: string[]): Promise
   );
 }
 
-function createReader({ blocking, commands, options }: ReaderParts, cursors: Cursor[]): RedisReader {
+function createReader({ blocking, commands, options, token, ownsName }: ReaderParts, cursors: Cursor[]): RedisReader {
   const { clock, logger, instance } = options;
   const group = groupName(options);
   const byStream = new Map(cursors.map((cursor) => [cursor.stream, cursor]));
@@ -64,7 +70,9 @@ function createReader({ blocking, commands, options }: ReaderParts, cursors: Cur
   async function read(): Promise<Batch | undefined> {
     while (!closed) {
       try {
+        if (clock.monotonic() - repliedAt > longStallMs) mustRecover = true;
         if (mustRecover) await recover();
+        if (closed) break;
         await turn();
         const batch = takeBatch();
         if (batch !== undefined) return batch;
@@ -147,6 +155,7 @@ function createReader({ blocking, commands, options }: ReaderParts, cursors: Cur
     mustRecover = false;
     mustCount = true;
     try {
+      if (!(await ownsName())) return;
       const infos = await inspect(
         blocking,
         cursors.map(({ stream }) => stream),
@@ -246,7 +255,7 @@ function createReader({ blocking, commands, options }: ReaderParts, cursors: Cur
       logger.warn({ reason: withoutArguments(error).message }, 'reading from Redis failed; trying again');
       await sleep(clock, pauseMs);
     }
-    while (!closed && !isReady(blocking)) await sleep(clock, pauseMs);
+    await untilReady(blocking, clock, () => !closed);
   }
 
   return {
@@ -272,7 +281,7 @@ function createReader({ blocking, commands, options }: ReaderParts, cursors: Cur
       closed = true;
       blocking.off('close', onClose);
       blocking.disconnect();
-      for (const { stream } of cursors) await removeGroup(commands, stream, options);
+      for (const { stream } of cursors) await removeGroup(commands, stream, options, token);
     },
   };
 }

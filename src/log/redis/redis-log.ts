@@ -5,7 +5,7 @@ import type { Redis } from 'ioredis';
 import type { AppendResult, Log, LogOptions, NewEntry } from '../log.ts';
 import { createAppend } from './append.ts';
 import { createClaims } from './claims.ts';
-import { ask, connect, isReady, noAnswer, sleep, unavailable, within, withoutArguments } from './connections.ts';
+import { ask, connect, isReady, noAnswer, unavailable, untilReady, within, withoutArguments } from './connections.ts';
 import { sweepGroups } from './groups.ts';
 import { renewEveryMs, takeLease } from './lease.ts';
 import { openReader, type RedisReader } from './reader.ts';
@@ -49,13 +49,11 @@ async function waitUntilAnswers(redis: Redis, { host, port }: RedisAddress, { cl
   };
   redis.on('error', note);
   const giveUpAt = clock.monotonic() + openTimeoutMs;
-  while (!isReady(redis)) {
-    if (clock.monotonic() > giveUpAt) {
-      throw unavailable(`Redis at ${host}:${port} did not answer within 5 s`, 'connection_lost', lastError);
-    }
-    await sleep(clock, 10);
-  }
+  await untilReady(redis, clock, () => clock.monotonic() < giveUpAt);
   redis.off('error', note);
+  if (!isReady(redis)) {
+    throw unavailable(`Redis at ${host}:${port} did not answer within 5 s`, 'connection_lost', lastError);
+  }
 }
 
 interface Parts {
@@ -75,9 +73,26 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
   const underWay = new Set<Promise<AppendResult>>();
   let reader: RedisReader | undefined;
 
+  let isLost = false;
+
+  /** What the name stands for belongs to its new holder from then on: neither read nor written nor removed any more. */
+  async function ownsName(): Promise<boolean> {
+    if (isLost) return false;
+    if (await lease.renew()) return true;
+    if (isLost) return false;
+    isLost = true;
+    logger.error({ instance: options.instance }, 'another process took this instance name');
+    reader?.close().catch(() => {});
+    options.onInstanceLost();
+    return false;
+  }
+
+  async function renewAll(): Promise<void> {
+    if (isReady(commands) && (await ownsName())) await roster.renew();
+  }
+
   const renew = () => {
-    if (!isReady(commands)) return;
-    Promise.all([lease.renew(), roster.renew()]).catch((error) =>
+    renewAll().catch((error) =>
       logger.warn({ reason: withoutArguments(error).message }, 'lease and roster could not be renewed'),
     );
   };
@@ -97,8 +112,9 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
     await within(clock, 2 * publishTimeoutMs + answerMs, Promise.allSettled(underWay));
     stopRenewing();
     stopSweeping();
+    roster.stop();
     commands.off('ready', renew);
-    const goodbye = Promise.allSettled([reader?.close(), roster.giveBack(), lease.giveBack()]);
+    const goodbye = Promise.allSettled([reader?.close(), ...(isLost ? [] : [roster.giveBack(), lease.giveBack()])]);
     if ((await within(clock, answerMs, goodbye)) === noAnswer) {
       logger.warn('Redis did not answer at the end; lease and groups will lapse by themselves');
     }
@@ -118,7 +134,7 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
     },
     async openReader(streams) {
       const blocking = connect(address, 'reader', logger, { socketTimeout: readerSilenceMs });
-      const open = () => openReader({ blocking, commands, options }, streams);
+      const open = () => openReader({ blocking, commands, options, token: lease.token, ownsName }, streams);
       try {
         reader = await ask(clock, openTimeoutMs, 'the consumer groups could not be made', open);
       } catch (error) {

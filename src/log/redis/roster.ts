@@ -16,6 +16,8 @@ const aliveField = '';
 export interface RedisRoster extends Roster {
   /** Keeps the replica's counters alive, or writes them whole where Redis lost them. Rejects as the connection does. */
   renew(): Promise<void>;
+  /** Ends the renewals of what is held. */
+  stop(): void;
   /** Takes this replica out of the roster. */
   giveBack(): Promise<void>;
 }
@@ -136,10 +138,13 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
       await releaseUsers();
     },
 
-    async giveBack() {
+    stop() {
       closed = true;
       stopPresence();
       redis.off('ready', onReady);
+    },
+
+    async giveBack() {
       await runAll(redis.pipeline().srem(keys.replicas, instance).del(key));
       await releaseUsers();
     },

@@ -112,11 +112,12 @@ return holder and 'renewed' or 'taken'`;
 
 const streamState = `
 local function state(stream, group)
-  if redis.call('EXISTS', stream) == 0 then return { '', 0, 0, 0 } end
-  local last, added, length, found = '', 0, 0, 0
+  if redis.call('EXISTS', stream) == 0 then return { '', '', 0, 0, 0 } end
+  local last, top, added, length, found = '', '', 0, 0, 0
   local info = redis.call('XINFO', 'STREAM', stream)
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then last = info[i + 1] end
+    if info[i] == 'last-entry' and info[i + 1] then top = info[i + 1][1] end
     if info[i] == 'entries-added' then added = info[i + 1] end
     if info[i] == 'length' then length = info[i + 1] end
   end
@@ -125,14 +126,14 @@ local function state(stream, group)
       if each[i] == 'name' and each[i + 1] == group then found = 1 end
     end
   end
-  return { last, added, length, found }
+  return { last, top, added, length, found }
 end`;
 
 /**
  * Makes a group anew, where it stood before or not.
  * KEYS 1 stream, 2 groups
  * ARGV 1 group, 2 the group's name in `groups`, 3 the position to begin after (`$`: the end)
- * Returns the stream's state: last id, entries added, length, 1.
+ * Returns the stream's state as `inspect` does.
  */
 const makeGroup = `${streamState}
 redis.call('SADD', KEYS[2], ARGV[2])
@@ -141,13 +142,14 @@ redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[3], 'MKSTREAM')
 return state(KEYS[1], ARGV[1])`;
 
 /**
- * Removes a group that crossfade made, unless its lease is held.
- * KEYS 1 stream, 2 groups, 3 lease (none: whoever holds it)
- * ARGV 1 group, 2 the group's name in `groups`
+ * Removes a group that crossfade made, unless another holds its lease.
+ * KEYS 1 stream, 2 groups, 3 lease
+ * ARGV 1 group, 2 the group's name in `groups`, 3 our token, or an empty text
  */
 const removeGroup = `
 if redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 0 then return 0 end
-if KEYS[3] and redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+local holder = redis.call('GET', KEYS[3])
+if holder and holder ~= ARGV[3] then return 0 end
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1]) end
 return redis.call('SREM', KEYS[2], ARGV[2])`;
 
@@ -155,7 +157,8 @@ return redis.call('SREM', KEYS[2], ARGV[2])`;
  * The streams' states.
  * KEYS streams
  * ARGV 1 group
- * Returns for each: last id (empty: no such stream), entries ever added, length, 1 if the group exists.
+ * Returns for each: last id ever given (empty: no such stream), id of the last entry (empty: none), entries ever added,
+ * length, 1 if the group exists.
  */
 const inspect = `${streamState}
 local states = {}

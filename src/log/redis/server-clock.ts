@@ -28,7 +28,7 @@ interface Measurement {
   takenAt: number;
 }
 
-/** @param maxRoundTripMs slower measurements say too little to be used */
+/** @param maxRoundTripMs a slower measurement says little; it is used only where there is no other */
 export function watchServerClock(redis: Redis, clock: Clock, maxRoundTripMs: number): ServerClock {
   let best: Measurement | undefined;
   let lastAnswerAt = Number.NEGATIVE_INFINITY;
@@ -39,9 +39,13 @@ export function watchServerClock(redis: Redis, clock: Clock, maxRoundTripMs: num
     const takenAt = clock.monotonic();
     lastAnswerAt = takenAt;
     const roundTripMs = takenAt - sentAt;
-    if (roundTripMs > maxRoundTripMs) return;
-    if (best !== undefined && roundTripMs > 2 * best.roundTripMs && takenAt - best.takenAt < trustMs) return;
+    if (best !== undefined && !isBetter(best, roundTripMs, takenAt)) return;
     best = { offsetMs: Number(seconds) * 1000 + Number(micros) / 1000 - takenAt, roundTripMs, takenAt };
+  }
+
+  function isBetter(known: Measurement, roundTripMs: number, takenAt: number): boolean {
+    if (roundTripMs <= 2 * known.roundTripMs) return true;
+    return roundTripMs <= maxRoundTripMs && takenAt - known.takenAt >= trustMs;
   }
 
   const measureIfConnected = () => {
