@@ -46,12 +46,12 @@ function parseBody(text: string): RawNode {
 
 class BodyReading {
   readonly #values: Values = new Map();
-  /** Required fields that were null: found by the bridge's validation, which runs after all of its parsing. */
-  readonly #nulls: string[][] = [];
+  /** Required fields that were null, by place: found by the bridge's validation, which runs after all of its parsing. */
+  readonly #nulls = new Map<string, string[]>();
 
   finish(): Values {
-    if (this.#nulls.length > 0) {
-      throw new BodyFault(Object.fromEntries(this.#nulls.map((path) => requiredError(path))));
+    if (this.#nulls.size > 0) {
+      throw new BodyFault(Object.fromEntries([...this.#nulls.values()].map((path) => requiredError(path))));
     }
     return this.#values;
   }
@@ -62,7 +62,10 @@ class BodyReading {
     const raws = new Map<string, string>();
     for (const [name, value] of node.members) {
       const field = shape.get(name.toLowerCase());
-      if (field !== undefined) raws.set(field.name, this.#field(field, value, [...path, field.name]));
+      if (field === undefined) continue;
+      const fieldPath = [...path, field.name];
+      if (raws.has(field.name)) this.#forget(fieldPath);
+      raws.set(field.name, this.#field(field, value, fieldPath));
     }
     this.#fillIn(shape, raws, path);
     return writeObject(shape, raws);
@@ -76,8 +79,16 @@ class BodyReading {
 
   #null(field: Field, path: string[]): string {
     if (field.type === 'int' || field.type === 'bool') throw cannotConvert(field.type, path);
-    if (!field.optional) this.#nulls.push(path);
+    if (!field.optional) this.#nulls.set(path.join('.'), path);
     return 'null';
+  }
+
+  /** The last of a repeated name wins: nothing that an earlier one held, or lacked, counts. */
+  #forget(path: string[]): void {
+    const place = path.join('.');
+    for (const found of [this.#values, this.#nulls]) {
+      for (const name of found.keys()) if (name === place || name.startsWith(`${place}.`)) found.delete(name);
+    }
   }
 
   #convert(field: Field, node: RawNode, path: string[]): string {

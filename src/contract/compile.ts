@@ -57,7 +57,7 @@ export function compileTypes(
   const types = new Map<string, Shape>();
   const open: string[] = [];
   const compile = (name: string): Shape | undefined => {
-    const members = document[name];
+    const members = Object.hasOwn(document, name) ? document[name] : undefined;
     if (types.has(name) || members === undefined) return types.get(name);
     if (open.includes(name)) {
       faults.add(['types', name], `the type holds itself (${[...open, name].join(' > ')})`);
@@ -310,7 +310,8 @@ function compileEventType(
 ): (values: Values) => string {
   if (typeof document === 'string') return () => document;
   checkName(document.by, [...at, 'event', 'by'], names, scope);
-  return (values) => document.cases[textOf(values, document.by)] ?? document.else;
+  const cases = new Map(Object.entries(document.cases));
+  return (values) => cases.get(textOf(values, document.by)) ?? document.else;
 }
 
 /** Without `union` the latest event stands for all (typing); with it the lists are united (read receipts). */
