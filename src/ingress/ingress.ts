@@ -40,6 +40,8 @@ export interface IngressOptions {
 
 /** Bytes of bodies held at once; more are 503. Room for a few calls of the largest size. */
 const maxBytesInFlight = 256 * 1024 * 1024;
+/** ms for which the rest of a body that is too large is read and dropped. */
+const dropLimitMs = 5_000;
 /** What one call without a declared length may take before the sum is known. */
 const unknownBodyBytes = 64 * 1024;
 
@@ -186,10 +188,15 @@ export class Ingress {
     refuse();
   }
 
+  /** Answering at once would close the connection under a client that is still sending, which would then see a reset. */
   #refuseSize(request: IncomingMessage, response: ServerResponse): void {
-    answer(response, 413, ['Connection', 'close']);
-    // Reading on (and dropping) lets the answer reach a client that is still sending.
-    request.resume();
+    const refuse = () => {
+      cancel();
+      if (!response.headersSent) answer(response, 413, ['Connection', 'close']);
+    };
+    const cancel = this.#options.clock.after(dropLimitMs, refuse);
+    if (request.readableEnded) refuse();
+    else request.resume().once('end', refuse).once('close', cancel);
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
