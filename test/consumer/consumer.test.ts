@@ -1,0 +1,223 @@
+// The consumer loop between a hand-made reader and a hand-made audience.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Consumer } from '../../src/consumer/consumer.ts';
+import { BodyFault, type Contract } from '../../src/contract/contract.ts';
+import type { OutgoingMessage } from '../../src/edge/audience.ts';
+import type { Batch, Entry, Reader } from '../../src/log/log.ts';
+import { silentLogger } from '../../src/telemetry/logger.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { TestClock } from '../support/clock.ts';
+import { until } from '../support/wait.ts';
+
+const startMs = Date.UTC(2026, 0, 1);
+const deliveries = [{ hub: 'chat', group: 'request:r1', method: 'ReceiveMessage' }];
+
+function entry(eventId: string, extra: Partial<Entry> = {}): Entry {
+  const place = { stream: 'events:chat', position: `${startMs}-0`, room: 'r1' };
+  return {
+    ...place,
+    eventId,
+    eventType: 'chat_message',
+    publishedAtMs: startMs,
+    payload: `"${eventId}"`,
+    deliveries,
+    ...extra,
+  };
+}
+
+function batch(entries: Entry[], extra: Partial<Batch> = {}): Batch {
+  return { entries, malformed: [], missed: 0, ...extra };
+}
+
+/** Returns the batches one by one, then undefined as after close(). */
+class ScriptedReader implements Reader {
+  readonly position = '0-0';
+  readonly acknowledged: Batch[] = [];
+  readonly #batches: Batch[];
+  readonly #journal: string[];
+
+  constructor(batches: Batch[], journal: string[]) {
+    this.#batches = [...batches];
+    this.#journal = journal;
+  }
+
+  async read(): Promise<Batch | undefined> {
+    return this.#batches.shift();
+  }
+
+  acknowledge(done: Batch): void {
+    this.#journal.push(`acknowledged ${done.entries.map(({ eventId }) => eventId).join()}`);
+    this.acknowledged.push(done);
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** Knows one foreign event type, `note`, whose payload must not be `"bad"`. */
+const contract = {
+  foreign: (eventType: string) =>
+    eventType === 'note'
+      ? {
+          toEvent(room: string, payload: string) {
+            if (payload === '"bad"') throw new BodyFault({ $: ['is bad'] });
+            return { payload: `[${payload}]`, deliveries: [{ hub: 'chat', group: `request:${room}`, method: 'Note' }] };
+          },
+        }
+      : undefined,
+} as Pick<Contract, 'foreign'> as Contract;
+
+function setUp(batches: Batch[]) {
+  const journal: string[] = [];
+  const shown: OutgoingMessage[] = [];
+  const reader = new ScriptedReader(batches, journal);
+  const clock = new TestClock(startMs);
+  const metrics = createMetrics();
+  const consumer = new Consumer({
+    reader,
+    audience: {
+      async deliver(messages) {
+        journal.push(`delivered ${messages.map(({ payload }) => payload).join()}`);
+        shown.push(...messages);
+      },
+    },
+    contract,
+    async onGap(missed) {
+      journal.push(`gap of ${missed}`);
+    },
+    clock,
+    logger: silentLogger,
+    metrics,
+  });
+  const counted = async (name: keyof typeof metrics & ('withheld' | 'malformed' | 'missed' | 'delivered')) =>
+    Object.fromEntries(
+      (await metrics[name].get()).values.map(({ labels, value }) => [Object.values(labels).join(), value]),
+    );
+  return { consumer, reader, journal, shown, clock, metrics, counted };
+}
+
+test('entries are delivered in log order, and acknowledged once they were', async () => {
+  const { consumer, journal, shown, counted } = setUp([batch([entry('a'), entry('b')]), batch([entry('c')])]);
+  await consumer.run();
+  assert.deepEqual(journal, ['delivered "a","b"', 'acknowledged a,b', 'delivered "c"', 'acknowledged c']);
+  assert.deepEqual(shown[0], { room: 'r1', payload: '"a"', deliveries });
+  assert.deepEqual(await counted('delivered'), { 'events:chat': 3 });
+});
+
+test('nothing is read or acknowledged while a delivery is under way', async () => {
+  const { reader, journal, metrics, clock } = setUp([batch([entry('a')]), batch([entry('b')])]);
+  let finish = () => {};
+  const delivering = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  let deliveredBatches = 0;
+  const audience = {
+    deliver() {
+      deliveredBatches++;
+      return delivering;
+    },
+  };
+  const options = { reader, audience, contract, onGap: async () => {}, clock, logger: silentLogger, metrics };
+  const running = new Consumer(options).run();
+  await until(() => deliveredBatches === 1);
+  await new Promise(setImmediate);
+  assert.deepEqual([deliveredBatches, journal], [1, []]);
+  finish();
+  await running;
+  assert.deepEqual(journal, ['acknowledged a', 'acknowledged b']);
+});
+
+test('an event that stands in the log twice is shown once', async () => {
+  const { consumer, shown, counted } = setUp([batch([entry('a'), entry('a')]), batch([entry('a'), entry('b')])]);
+  await consumer.run();
+  assert.deepEqual(
+    shown.map(({ payload }) => payload),
+    ['"a"', '"b"'],
+  );
+  assert.deepEqual(await counted('withheld'), { repeat: 2 });
+});
+
+test('an entry without an id is never a repeat', async () => {
+  const { consumer, shown } = setUp([batch([entry(''), entry('')])]);
+  await consumer.run();
+  assert.equal(shown.length, 2);
+});
+
+test('a typing note behind its sender’s later message is withheld', async () => {
+  const message = entry('m', { position: '10-0', endsTypingOf: 'u1' });
+  const stale = entry('t1', { position: '11-0', typing: { user: 'u1', openedAt: '9-0' } });
+  const fresh = entry('t2', { position: '12-0', typing: { user: 'u1', openedAt: '10-0' } });
+  const { consumer, shown, counted } = setUp([batch([message, stale, fresh])]);
+  await consumer.run();
+  assert.deepEqual(
+    shown.map(({ payload }) => payload),
+    ['"m"', '"t2"'],
+  );
+  assert.deepEqual(await counted('withheld'), { typing: 1 });
+});
+
+test('of a log that was replaced, what is older than the outage is history', async () => {
+  const old = entry('old', { publishedAtMs: startMs - 1 });
+  const undated = entry('undated', { publishedAtMs: Number.NaN });
+  const { consumer, shown, counted } = setUp([
+    batch([old, entry('new'), undated], { replacedSinceMs: startMs }),
+    batch([entry('late', { publishedAtMs: startMs - 1 })]),
+  ]);
+  await consumer.run();
+  assert.deepEqual(
+    shown.map(({ payload }) => payload),
+    ['"new"', '"undated"', '"late"'],
+  );
+  assert.deepEqual(await counted('withheld'), { history: 1 });
+});
+
+test('an entry of another publisher is delivered by its event type', async () => {
+  const foreign = { deliveries: undefined, eventType: 'note' };
+  const { consumer, shown } = setUp([batch([entry('a', foreign as Partial<Entry>)])]);
+  await consumer.run();
+  const noted = [{ hub: 'chat', group: 'request:r1', method: 'Note' }];
+  assert.deepEqual(shown, [{ room: 'r1', payload: '["a"]', deliveries: noted }]);
+});
+
+test('what cannot be understood is set aside, counted and acknowledged, and the rest goes on', async () => {
+  const unknown = entry('x', { eventType: 'nobody knows' });
+  const misfit = entry('bad', { eventType: 'note' });
+  delete unknown.deliveries;
+  delete misfit.deliveries;
+  const malformed = [{ stream: 'events:ticket', position: '1-0', reason: 'payload is missing' }];
+  const { consumer, reader, shown, counted } = setUp([batch([unknown, misfit, entry('a')], { malformed })]);
+  await consumer.run();
+  assert.deepEqual(
+    shown.map(({ payload }) => payload),
+    ['"a"'],
+  );
+  assert.deepEqual(await counted('malformed'), { 'events:chat': 2, 'events:ticket': 1 });
+  assert.equal(reader.acknowledged.length, 1);
+});
+
+test('an entry with no deliveries at all is not taken for another publisher’s', async () => {
+  const { consumer, shown, counted } = setUp([batch([entry('a', { deliveries: [], eventType: 'nobody knows' })])]);
+  await consumer.run();
+  assert.deepEqual(shown, [{ room: 'r1', payload: '"a"', deliveries: [] }]);
+  assert.deepEqual(await counted('malformed'), {});
+});
+
+test('a gap is reported before what follows it is delivered', async () => {
+  const { consumer, journal, counted } = setUp([batch([entry('a')], { missed: 7 })]);
+  await consumer.run();
+  assert.deepEqual(journal, ['gap of 7', 'delivered "a"', 'acknowledged a']);
+  assert.deepEqual(await counted('missed'), { '': 7 });
+});
+
+test('the time from publish to broadcast is measured, where it is known, and is never negative', async () => {
+  const { consumer, clock, metrics } = setUp([
+    batch([entry('a'), entry('b', { publishedAtMs: startMs + 60_000 }), entry('c', { publishedAtMs: Number.NaN })]),
+  ]);
+  clock.advance(250);
+  await consumer.run();
+  const { values } = await metrics.deliveryDuration.get();
+  const value = (suffix: string) => values.find(({ metricName }) => metricName?.endsWith(suffix))?.value;
+  assert.equal(value('_count'), 2);
+  assert.equal(value('_sum'), 0.25);
+});

@@ -1,0 +1,65 @@
+// Which typing notes are still shown once their sender's message has passed.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { TypingGuard } from '../../src/consumer/typing.ts';
+import type { Entry, Position } from '../../src/log/log.ts';
+
+function entry(position: Position, extra: Partial<Entry>): Entry {
+  const base = { stream: 'events:chat', eventId: position, eventType: 'x', publishedAtMs: 0, room: 'r1', payload: '1' };
+  return { ...base, position, ...extra };
+}
+
+const message = (position: Position, user: string, room = 'r1') => entry(position, { endsTypingOf: user, room });
+const note = (position: Position, user: string, openedAt: Position, room = 'r1') =>
+  entry(position, { typing: { user, openedAt }, room });
+
+test('a note is shown where its sender has sent no message', () => {
+  assert.equal(new TypingGuard().allows(note('5-0', 'u1', '4-0')), true);
+});
+
+test('a note whose window opened before the message was read is not shown behind it', () => {
+  const guard = new TypingGuard();
+  assert.equal(guard.allows(message('10-0', 'u1')), true);
+  assert.equal(guard.allows(note('11-0', 'u1', '9-5')), false);
+});
+
+test('a note whose window opened when the message had been read is shown', () => {
+  const guard = new TypingGuard();
+  guard.allows(message('10-0', 'u1'));
+  assert.equal(guard.allows(note('11-0', 'u1', '10-0')), true);
+  assert.equal(guard.allows(note('12-0', 'u1', '10-1')), true);
+});
+
+test('places are compared as numbers', () => {
+  const guard = new TypingGuard();
+  guard.allows(message('10-9', 'u1'));
+  assert.equal(guard.allows(note('11-0', 'u1', '9-10')), false);
+  assert.equal(guard.allows(note('11-0', 'u1', '10-10')), true);
+});
+
+test('only the same sender in the same room counts', () => {
+  const guard = new TypingGuard();
+  guard.allows(message('10-0', 'u1'));
+  guard.allows(message('10-1', 'u3', 'r1","u2'));
+  assert.equal(guard.allows(note('11-0', 'u2', '5-0')), true);
+  assert.equal(guard.allows(note('11-1', 'u1', '5-0', 'r2')), true);
+});
+
+test('the latest message counts', () => {
+  const guard = new TypingGuard();
+  guard.allows(message('10-0', 'u1'));
+  guard.allows(message('20-0', 'u1'));
+  assert.equal(guard.allows(note('21-0', 'u1', '15-0')), false);
+});
+
+test('any other entry is shown', () => {
+  assert.equal(new TypingGuard().allows(entry('1-0', {})), true);
+});
+
+test('its memory is bounded: the senders of the latest messages are remembered', () => {
+  const guard = new TypingGuard();
+  for (let i = 1; i <= 10_001; i++) guard.allows(message(`${i}-0`, `u${i}`));
+  assert.equal(guard.allows(note('20000-0', 'u1', '0-0')), true, 'forgotten: in doubt it is shown');
+  assert.equal(guard.allows(note('20000-1', 'u2', '0-0')), false);
+});
