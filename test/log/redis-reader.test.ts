@@ -189,6 +189,29 @@ test('a malformed entry is set aside, acknowledged, and blocks nothing', async (
   await until(async () => ((await client.xpending(chat, 'test:a')) as [number])[0] === 0);
 });
 
+test('a deleted entry at the end of a stream does not keep the reader from waiting', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat]);
+  const read = readUntil(reader, (seen) => seen.entries.length >= 1);
+  const calls = async () => Number(/cmdstat_xreadgroup:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0);
+
+  // A replica that must count and finds its stream's last entry gone.
+  await client.multi().xadd(chat, '*', 'a', 'b').xtrim(chat, 'MAXLEN', 0).exec();
+  await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  await until(() => log.reachable);
+  const before = await calls();
+  const begin = performance.now();
+  await until(() => performance.now() - begin > 500);
+  assert.ok((await calls()) - before < 20);
+
+  await until(() => log.append(event('next')).catch(() => false));
+  const { entries, missed } = await read;
+  assert.deepEqual(contents(entries), ['next']);
+  assert.equal(missed, 1);
+});
+
 test('while Redis is down the reader waits without burning the processor', async (t) => {
   const redis = await startRedis(t);
   const log = await openTestLog(t, redis.url);

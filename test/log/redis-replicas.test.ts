@@ -58,7 +58,9 @@ test('a lost lease is taken again; one that another holds ends this replica, onc
   const redis = await startRedis(t);
   const client = redis.client();
   let lost = 0;
-  await openTestLog(t, redis.url, { onInstanceLost: () => lost++ });
+  const log = await openTestLog(t, redis.url, { onInstanceLost: () => lost++ });
+  const reader = await log.openReader([chat]);
+  const read = reader.read();
   const token = await client.get(leaseKey);
 
   await client.del(leaseKey);
@@ -67,7 +69,11 @@ test('a lost lease is taken again; one that another holds ends this replica, onc
 
   await client.set(leaseKey, 'other', 'PX', 60_000);
   await until(() => lost, { what: 'the loss to be told' });
+  assert.equal(await read, undefined, 'it reads nothing of the new holder');
+  await log.close();
+  assert.equal(lost, 1);
   assert.equal(await client.get(leaseKey), 'other');
+  assert.equal(((await client.xinfo('GROUPS', chat)) as unknown[]).length, 1, 'the group belongs to the new holder');
 });
 
 test('counters are seen by every replica, end with it, and are written again after a lost log', async (t) => {

@@ -35,7 +35,7 @@ const markSlackMs = 10_000;
 export function createAppend(parts: AppendParts): (entry: NewEntry) => Promise<AppendResult> {
   const { commands, serverClock, options } = parts;
   const { clock, publishTimeoutMs } = options;
-  const process = randomBytes(6).toString('base64url');
+  const tokenPrefix = randomBytes(6).toString('base64url');
   let count = 0;
 
   return async function append(entry) {
@@ -43,7 +43,7 @@ export function createAppend(parts: AppendParts): (entry: NewEntry) => Promise<A
     if (deadline === undefined) throw refused('connection_lost', 'there is no connection to Redis');
 
     count += 1;
-    const token = `${process}${count.toString(36)}`;
+    const token = `${tokenPrefix}${count.toString(36)}`;
     const comparesIds = entry.eventIds.length > 0 && !entry.idsSettled;
     const marks = comparesIds ? entry.eventIds.map(keys.id) : [keys.mark(token)];
     const sent: Sent = { key: marks[0]!, mark: `kept:${token}`, deadline };

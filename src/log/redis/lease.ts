@@ -8,7 +8,7 @@ import type { LogOptions } from '../log.ts';
 import { ask, sleep } from './connections.ts';
 import { keys, run } from './scripts.ts';
 
-export const leaseTtlMs = 10_000;
+const leaseTtlMs = 10_000;
 /** Roster and lease are renewed together, see redis-log.ts. */
 export const renewEveryMs = 3_000;
 /** A live holder renews within 3 s; a dead one's lease is gone after 10. */

@@ -10,7 +10,7 @@ import { mergeReady } from './merge.ts';
 
 const blockMs = 1_000;
 /** Of each stream in one read. */
-export const maxCount = 256;
+const maxCount = 256;
 /** A longer pause between two turns may have let Redis trim what was not read yet. */
 const stallMs = 250;
 /** After a pause this long another process may have taken our name, and our groups with it. */

@@ -109,6 +109,7 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
   }
 
   async function close(): Promise<void> {
+    serverClock.close();
     await within(clock, 2 * publishTimeoutMs + answerMs, Promise.allSettled(underWay));
     stopRenewing();
     stopSweeping();
@@ -118,7 +119,6 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
     if ((await within(clock, answerMs, goodbye)) === noAnswer) {
       logger.warn('Redis did not answer at the end; lease and groups will lapse by themselves');
     }
-    serverClock.close();
     commands.disconnect();
     lookUps.disconnect();
   }

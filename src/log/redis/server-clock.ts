@@ -18,6 +18,7 @@ export interface ServerClock {
   readonly answers: boolean;
   /** Asks at once; rejects as the connection does. */
   measure(): Promise<void>;
+  /** From then on nothing is known: every append is refused. */
   close(): void;
 }
 
@@ -71,6 +72,7 @@ export function watchServerClock(redis: Redis, clock: Clock, maxRoundTripMs: num
       stop();
       redis.off('ready', measureIfConnected);
       redis.off('close', forget);
+      forget();
     },
   };
 }
