@@ -219,19 +219,26 @@ export const settings: Setting[] = [
 ];
 
 /** Secrets come by variable or by a file named in `<variable>_FILE`, never by flag. */
-export const secrets: { key: Key; variables: string[]; meaning: string }[] = [
+export const secrets: Pick<Setting, 'key' | 'variables' | 'meaning' | 'parse'>[] = [
   {
     key: 'apiKey',
     variables: ['INTERNAL_API_KEY', 'SIGNALR_INTERNAL_API_KEY'],
     meaning: 'what the backend sends as X-Internal-Api-Key',
+    parse: nonEmpty,
   },
-  { key: 'jwtSecret', variables: ['JWT_SECRET_KEY'], meaning: "HS256 secret of the clients' tokens" },
+  { key: 'jwtSecret', variables: ['JWT_SECRET_KEY'], meaning: "HS256 secret of the clients' tokens", parse: nonEmpty },
   {
     key: 'jwksUrl',
     variables: ['CROSSFADE_JWKS_URL'],
     meaning: "public keys of the clients' tokens (RS256, ES256, …)",
+    parse: keysUrl,
   },
-  { key: 'adminToken', variables: ['CROSSFADE_ADMIN_TOKEN'], meaning: 'bearer token of the admin port' },
+  {
+    key: 'adminToken',
+    variables: ['CROSSFADE_ADMIN_TOKEN'],
+    meaning: 'bearer token of the admin port',
+    parse: nonEmpty,
+  },
 ];
 
 /** CONFIG_INVALID with one line a fault. */
@@ -259,8 +266,13 @@ export function readConfig(flags: Partial<Record<string, string | boolean>>, env
     }
   }
   for (const secret of secrets) {
-    const text = readSecret(secret.variables, env, faults);
-    if (text !== undefined) values[secret.key] = text;
+    const found = findSecret(secret.variables, env);
+    if (found === undefined) continue;
+    try {
+      values[secret.key] = secret.parse(found.read());
+    } catch (error) {
+      faults.push(`${found.name}: ${(error as Error).message}`);
+    }
   }
   if (faults.length > 0) throw new ConfigError(faults);
   const config = withStandards(values);
@@ -279,18 +291,24 @@ function givenValue(
   return setting.variables.map((name) => env[name]).find((value) => value !== undefined && value !== '');
 }
 
-function readSecret(variables: string[], env: NodeJS.ProcessEnv, faults: string[]): string | undefined {
-  for (const name of variables) {
-    if (env[name]) return env[name];
-    const file = env[`${name}_FILE`];
-    if (!file) continue;
-    try {
-      return readFileSync(file, 'utf8').trimEnd();
-    } catch (error) {
-      faults.push(`${name}_FILE: cannot read '${file}' (${(error as NodeJS.ErrnoException).code})`);
-    }
+/** @returns the variable that says it, and how to read it */
+function findSecret(variables: string[], env: NodeJS.ProcessEnv): { name: string; read(): string } | undefined {
+  for (const variable of variables) {
+    const text = env[variable];
+    if (text) return { name: variable, read: () => text };
+    const file = env[`${variable}_FILE`];
+    if (file) return { name: `${variable}_FILE`, read: () => readSecretFile(file) };
   }
   return undefined;
+}
+
+/** @throws Error */
+function readSecretFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trimEnd();
+  } catch (error) {
+    throw new Error(`cannot read '${file}' (${(error as NodeJS.ErrnoException).code})`);
+  }
 }
 
 function withStandards(values: Partial<Record<Key, unknown>>): Config {
@@ -348,7 +366,7 @@ function contradictions(config: Config, values: Partial<Record<Key, unknown>>): 
 
 /** Whether a host or a remote address can only be reached from this machine. */
 export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^(::ffff:)?127\./.test(host);
+  return host === 'localhost' || host === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/.test(host);
 }
 
 function namesOf(setting: Setting): string {
@@ -373,6 +391,12 @@ function httpUrl(text: string): string {
     throw new Error(`'${text}' is not an http:// or https:// address`);
   }
   return text.replace(/\/+$/, '');
+}
+
+/** Stands among the secrets, so the value is never shown. */
+function keysUrl(text: string): string {
+  if (!/^https?:$/.test(URL.parse(text)?.protocol ?? '')) throw new Error('is not an http:// or https:// address');
+  return text;
 }
 
 function redisUrl(text: string): string {
