@@ -148,12 +148,13 @@ class EmbeddedLog implements Log {
       this.#store.transact(() => {
         for (const { run } of changes) run();
       });
+      if (!this.#reachable) this.#options.logger.info('the embedded log can write again');
       this.#reachable = true;
       for (const { committed } of changes) committed();
       this.#reader?.wake();
     } catch (error) {
+      if (this.#reachable) this.#options.logger.error({ err: error }, 'the embedded log cannot write');
       this.#reachable = false;
-      this.#options.logger.error({ err: error, changes: changes.length }, 'the embedded log could not write');
       for (const { failed } of changes) failed('redis_error', error);
     }
   }
