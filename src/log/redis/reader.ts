@@ -9,6 +9,8 @@ import { groupName, inspect, makeGroup, removeGroup, type StreamInfo } from './g
 import { mergeReady } from './merge.ts';
 
 const blockMs = 1_000;
+/** The wait where something else is to be done as well; 0 would be forever. */
+const glanceMs = 1;
 /** Of each stream in one read. */
 const maxCount = 256;
 /** A longer pause between two turns may have let Redis trim what was not read yet. */
@@ -48,6 +50,7 @@ export async function openReader(parts: ReaderParts, streams: string[]): Promise
 function createReader({ blocking, commands, options, token, ownsName }: ReaderParts, cursors: Cursor[]): RedisReader {
   const { clock, logger, instance } = options;
   const group = groupName(options);
+  const streams = cursors.map(({ stream }) => stream);
   const byStream = new Map(cursors.map((cursor) => [cursor.stream, cursor]));
 
   let position = cursors.map((cursor) => cursor.readTo).reduce(later, '0-0');
@@ -93,13 +96,7 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
     const askedAt = clock.monotonic();
     const [replies, infos] = await Promise.all([
       readNew(wanted, waits),
-      counts
-        ? inspect(
-            blocking,
-            cursors.map(({ stream }) => stream),
-            options,
-          )
-        : undefined,
+      counts ? inspect(blocking, streams, options) : undefined,
     ]);
     noteReply();
     if (repliedAt - askedAt > blockMs + stallMs) mustCount = true;
@@ -117,20 +114,19 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
   async function readNew(wanted: Cursor[], waits: boolean): Promise<[string, RawEntry[]][]> {
     const names = wanted.map((cursor) => cursor.stream);
     const from = names.map(() => '>');
-    const reply = waits
-      ? await blocking.xreadgroup(
-          'GROUP',
-          group,
-          instance,
-          'COUNT',
-          maxCount,
-          'BLOCK',
-          blockMs,
-          'STREAMS',
-          ...names,
-          ...from,
-        )
-      : await blocking.xreadgroup('GROUP', group, instance, 'COUNT', maxCount, 'STREAMS', ...names, ...from);
+    const longest = waits ? blockMs : glanceMs;
+    const reply = await blocking.xreadgroup(
+      'GROUP',
+      group,
+      instance,
+      'COUNT',
+      maxCount,
+      'BLOCK',
+      longest,
+      'STREAMS',
+      ...names,
+      ...from,
+    );
     return (reply ?? []) as [string, RawEntry[]][];
   }
 
@@ -156,11 +152,7 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
     mustCount = true;
     try {
       if (!(await ownsName())) return;
-      const infos = await inspect(
-        blocking,
-        cursors.map(({ stream }) => stream),
-        options,
-      );
+      const infos = await inspect(blocking, streams, options);
       for (const [index, cursor] of cursors.entries()) await resume(cursor, infos[index]!);
       for (const cursor of cursors) await readPending(cursor);
     } catch (error) {
@@ -265,11 +257,7 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
       return position;
     },
     async streamStates(redis) {
-      const infos = await inspect(
-        redis,
-        cursors.map(({ stream }) => stream),
-        options,
-      );
+      const infos = await inspect(redis, streams, options);
       return cursors.map((cursor, index) => ({
         stream: cursor.stream,
         depth: infos[index]!.length,
