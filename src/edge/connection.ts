@@ -3,7 +3,7 @@
 // frame; a client that reads too slowly is cut before it costs others anything.
 
 import type { Socket } from 'node:net';
-import type { WebSocket } from 'ws';
+import { WebSocket } from 'ws';
 import type { Hub } from '../contract/contract.ts';
 import type { Member } from './audience.ts';
 import { textFrame } from './frame.ts';
@@ -20,6 +20,8 @@ export interface ConnectionLimits {
   pingIntervalMs: number;
   /** ms without a sign of a client that has pinged before. */
   clientTimeoutMs: number;
+  /** ms for which the client's own close frame is awaited. */
+  closeTimeoutMs: number;
 }
 
 /** What a connection tells the edge; the edge runs the hub. */
@@ -62,6 +64,7 @@ export class Connection implements Member {
   #answers = '';
   #shookHands = false;
   #closing = false;
+  #closingSince = 0;
   #closeReason = 'client';
   #lastHeardAt = 0;
   #hasPinged = false;
@@ -87,7 +90,7 @@ export class Connection implements Member {
     this.#emptyAt = this.#openedAt;
     webSocket.on('message', (data) => this.#receive(data as Buffer));
     webSocket.on('error', () => webSocket.terminate());
-    webSocket.once('close', () => owner.onEnd(this));
+    webSocket.once('close', () => this.#ended());
   }
 
   /** Whether the hub's connect has run, so that its disconnect must. */
@@ -128,13 +131,17 @@ export class Connection implements Member {
   terminate(reason: string): void {
     if (!this.#closing) this.#closeReason = reason;
     this.#closing = true;
+    this.#closingSince = this.#owner.now();
     this.#webSocket.terminate();
   }
 
   /** Pings, timeouts and the slow-client clock; called about once a second. */
   sweep(now: number): void {
-    if (this.#closing) return;
     const { limits } = this.#owner;
+    if (this.#closing) {
+      if (now - this.#closingSince > limits.closeTimeoutMs) this.#webSocket.terminate();
+      return;
+    }
     if (this.#socket.writableLength === 0) this.#emptyAt = now;
     else if (now - this.#emptyAt > limits.maxBackloggedMs) return this.#cutSlow();
     if (!this.#shookHands) {
@@ -206,6 +213,13 @@ export class Connection implements Member {
     this.#end('handshake');
   }
 
+  /** Whatever is still being handled must not join anything any more. */
+  #ended(): void {
+    this.#closing = true;
+    this.#queued = [];
+    this.#owner.onEnd(this);
+  }
+
   #fail(error: unknown): void {
     if (!this.#shookHands) this.#refuseHandshake('An unexpected error occurred during connection handshake.');
     else this.close(error instanceof protocol.ProtocolFault ? 'protocol' : 'error', unexpectedEnd);
@@ -215,6 +229,7 @@ export class Connection implements Member {
     this.#closeReason = reason;
     this.#flush();
     this.#closing = true;
+    this.#closingSince = this.#owner.now();
     this.#webSocket.close(1000);
   }
 
@@ -227,6 +242,8 @@ export class Connection implements Member {
 
   /** One large message to a client that keeps up must pass, so only what waits already counts. */
   #put(frame: Buffer): void {
+    // Nothing may follow the close frame with which `ws` has answered the client's.
+    if (this.#webSocket.readyState !== WebSocket.OPEN) return;
     if (this.#socket.writableLength > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
     this.#socket.write(frame);
   }

@@ -41,6 +41,7 @@ const standardLimits: ConnectionLimits = {
   handshakeTimeoutMs: 15_000,
   pingIntervalMs: 15_000,
   clientTimeoutMs: 30_000,
+  closeTimeoutMs: 5_000,
 };
 /** One WebSocket message may hold several records; ASP.NET limits the records alone, memory wants a bound. */
 const maxMessageBytes = 16 * 1024 * 1024;
@@ -231,6 +232,7 @@ export class Edge implements Audience, ConnectionOwner {
   ): void {
     const session = queryValue(query, 'sessionId') || undefined;
     const release = () => this.#negotiations.release(token);
+    if (socket.destroyed) return release();
     socket.once('close', release);
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       socket.off('close', release);

@@ -15,8 +15,10 @@ const transports = [{ transport: 'WebSockets', transferFormats: ['Text', 'Binary
 export class Negotiations {
   readonly #clock: Clock;
   readonly #unusedMs: number;
-  /** Token to what it stands for, oldest first; `live` once a WebSocket has it. */
-  readonly #given = new Map<string, Negotiated & { expiresAt: number; live: boolean }>();
+  /** Tokens that wait for their WebSocket, oldest first. */
+  readonly #given = new Map<string, Negotiated & { expiresAt: number }>();
+  /** Tokens that a WebSocket has. */
+  readonly #live = new Set<string>();
 
   /** @param unusedMs how long a token waits for its WebSocket */
   constructor(clock: Clock, unusedMs: number) {
@@ -40,44 +42,46 @@ export class Negotiations {
 
   /** Takes a token for a WebSocket; without one (skipNegotiation) the connection is made on the fly. */
   take(token: string | undefined): Negotiated | 'unknown' | 'taken' {
-    if (token === undefined) {
-      const connectionId = newId();
-      return { connectionId, token: connectionId };
-    }
-    this.#forgetUnused();
-    const given = this.#given.get(token);
+    if (token !== undefined && this.#live.has(token)) return 'taken';
+    const given = token === undefined ? onTheFly() : this.#unused(token);
     if (given === undefined) return 'unknown';
-    if (given.live) return 'taken';
-    given.live = true;
+    this.#given.delete(given.token);
+    this.#live.add(given.token);
     return given;
   }
 
   knows(token: string): boolean {
-    this.#forgetUnused();
-    return this.#given.has(token);
+    return this.#live.has(token) || this.#unused(token) !== undefined;
   }
 
   /** The connection has ended; its token is worth nothing now. */
   release(token: string): void {
-    this.#given.delete(token);
+    this.#live.delete(token);
+  }
+
+  #unused(token: string): Negotiated | undefined {
+    this.#forgetExpired();
+    return this.#given.get(token);
   }
 
   #give(negotiated: Negotiated): void {
-    this.#forgetUnused();
-    this.#given.set(negotiated.token, {
-      ...negotiated,
-      expiresAt: this.#clock.monotonic() + this.#unusedMs,
-      live: false,
-    });
+    this.#forgetExpired();
+    this.#given.set(negotiated.token, { ...negotiated, expiresAt: this.#clock.monotonic() + this.#unusedMs });
   }
 
-  #forgetUnused(): void {
+  #forgetExpired(): void {
     const now = this.#clock.monotonic();
-    for (const [token, { expiresAt, live }] of this.#given) {
+    for (const [token, { expiresAt }] of this.#given) {
       if (expiresAt > now) return;
-      if (!live) this.#given.delete(token);
+      this.#given.delete(token);
     }
   }
+}
+
+/** Without negotiation nothing addresses the connection again, so its id serves as its token. */
+function onTheFly(): Negotiated {
+  const connectionId = newId();
+  return { connectionId, token: connectionId };
 }
 
 /** ASP.NET finds query names in any case. */

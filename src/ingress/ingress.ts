@@ -200,7 +200,8 @@ export class Ingress {
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
-    if (request.destroyed && !response.writable) return;
+    // The backend has hung up: there is nobody to answer.
+    if (request.socket.destroyed) return;
     const path = request.url?.split('?', 1)[0];
     if (error instanceof CrossfadeError)
       this.#options.logger.warn({ code: error.code, reason: error.reason, path }, error.message);

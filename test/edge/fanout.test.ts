@@ -1,0 +1,100 @@
+// The fan-out with hand-made members: what is gathered into one frame, in which order, and who gets it.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Member, OutgoingMessage } from '../../src/edge/audience.ts';
+import { Fanout } from '../../src/edge/fanout.ts';
+import { Groups } from '../../src/edge/groups.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+
+class FakeMember implements Member {
+  readonly id: string;
+  readonly frames: string[] = [];
+  onWrite: () => void = () => {};
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  write(frame: Buffer): void {
+    // Short texts only: two bytes of header.
+    this.frames.push(frame.subarray(frame[1]! < 126 ? 2 : 4).toString());
+    this.onWrite();
+  }
+
+  /** The arguments of the records, in order. */
+  get shown(): string[] {
+    return this.frames
+      .join('')
+      .split('\x1e')
+      .filter(Boolean)
+      .map((record) => JSON.parse(record).arguments[0]);
+  }
+}
+
+function setUp() {
+  const groups = new Groups();
+  const fanout = new Fanout(groups, createMetrics());
+  const joined = (id: string, ...names: string[]) => {
+    const member = new FakeMember(id);
+    for (const name of names) groups.join('chat', name, member);
+    return member;
+  };
+  return { groups, fanout, joined };
+}
+
+function message(room: string, text: string, group = room, except?: string): OutgoingMessage {
+  const delivery = { hub: 'chat', group, method: 'M', ...(except !== undefined && { except }) };
+  return { room, payload: JSON.stringify(text), deliveries: [delivery] };
+}
+
+test('several events of one batch for one group go out as one frame', async () => {
+  const { fanout, joined } = setUp();
+  const member = joined('a', 'r');
+  await fanout.deliver([message('r', '1'), message('other', 'x'), message('r', '2'), message('r', '3')]);
+  assert.equal(member.frames.length, 1);
+  assert.deepEqual(member.shown, ['1', '2', '3']);
+});
+
+test('a room’s order holds at a connection that is in two groups of the hub, and with exceptions in between', async () => {
+  const { fanout, joined } = setUp();
+  const both = joined('both', 'r', 'user');
+  const excepted = joined('excepted', 'r');
+  await fanout.deliver([
+    message('r', '1'),
+    message('r', '2', 'user'),
+    message('r', '3'),
+    message('r', '4', 'r', 'excepted'),
+    message('r', '5'),
+  ]);
+  assert.deepEqual(both.shown, ['1', '2', '3', '4', '5']);
+  assert.deepEqual(excepted.shown, ['1', '3', '5']);
+});
+
+test('two deliveries to one group show twice', async () => {
+  const { fanout, joined } = setUp();
+  const member = joined('a', 'r');
+  const [delivery] = message('r', '').deliveries;
+  await fanout.deliver([{ room: 'r', payload: '"x"', deliveries: [delivery!, delivery!] }]);
+  assert.deepEqual(member.shown, ['x', 'x']);
+});
+
+test('a large group is written in slices; order holds, who left gets nothing, who joined later nothing older', async () => {
+  const { groups, fanout, joined } = setUp();
+  const members = Array.from({ length: 300 }, (_, i) => joined(String(i), 'r'));
+  const last = members.at(-1)!;
+  const first = fanout.deliver([message('r', '1')]);
+  assert.equal(last.frames.length, 0, 'the event loop has its turn first');
+  groups.leave('chat', 'r', last);
+  const late = joined('late', 'r');
+  const second = fanout.deliver([message('r', '2')]);
+  await Promise.all([first, second]);
+  assert.deepEqual(last.shown, []);
+  assert.deepEqual(late.shown, ['2']);
+  for (const member of members.slice(0, -1)) assert.deepEqual(member.shown, ['1', '2']);
+});
+
+test('a delivery to nobody is done at once', async () => {
+  const { fanout } = setUp();
+  await fanout.deliver([message('nobody', '1')]);
+});

@@ -1,0 +1,95 @@
+// The JSON hub protocol, fed with literal records, whole and byte by byte.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import * as protocol from '../../src/edge/protocol.ts';
+
+const mebibyte = 1024 * 1024;
+
+test('records come out whole, wherever the bytes were cut', () => {
+  fc.assert(
+    fc.property(fc.array(fc.string({ unit: 'binary' })), fc.array(fc.nat(40)), (texts, cuts) => {
+      const records = texts.map((text) => text.replaceAll('\x1e', ''));
+      const bytes = Buffer.from(records.map((record) => `${record}\x1e`).join(''));
+      const splitter = new protocol.RecordSplitter(mebibyte);
+      const out: string[] = [];
+      let at = 0;
+      for (const cut of cuts) {
+        out.push(...splitter.push(bytes.subarray(at, at + cut)));
+        at += cut;
+      }
+      for (const byte of bytes.subarray(at)) out.push(...splitter.push(Buffer.from([byte])));
+      assert.deepEqual(
+        out,
+        records.map((record) => Buffer.from(record).toString()),
+      );
+    }),
+  );
+});
+
+test('a record of exactly the limit passes, one byte more does not, and several in one chunk count each for itself', () => {
+  const record = (bytes: number) => Buffer.from(`${'x'.repeat(bytes - 1)}\x1e`);
+  const splitter = new protocol.RecordSplitter(100);
+  assert.equal(splitter.push(Buffer.concat([record(100), record(100), record(100)])).length, 3);
+  assert.throws(() => new protocol.RecordSplitter(100).push(record(101)), protocol.ProtocolFault);
+  assert.throws(() => new protocol.RecordSplitter(100).push(Buffer.alloc(100, 'x')), protocol.ProtocolFault);
+});
+
+test('a handshake is accepted up to version 2 of json in any case, and refused with the bridge’s texts', () => {
+  const garbage = 'An unexpected error occurred during connection handshake.';
+  const cases: [string, string | undefined][] = [
+    ['{"protocol":"json","version":1}', undefined],
+    ['{"version":0,"protocol":"JSON","extra":[1]}', undefined],
+    ['{"protocol":"json","version":2}', undefined],
+    ['{"protocol":"json","version":3}', "The server does not support version 3 of the 'json' protocol."],
+    ['{"protocol":"messagepack","version":1}', "The protocol 'messagepack' is not supported."],
+    ['{"protocol":"json"}', garbage],
+    ['{"protocol":1,"version":1}', garbage],
+    ['{"protocol":"json","version":"1"}', garbage],
+    ['hello', garbage],
+    ['', garbage],
+  ];
+  for (const [record, refusal] of cases) assert.equal(protocol.readHandshake(record), refusal, record);
+});
+
+test('an invocation keeps its arguments’ JSON text, and its members may stand in any order', () => {
+  const message = protocol.readMessage(
+    '{ "target":"Foo", "arguments":[1.10, {"a" : -0.0,"a":1e3}, null], "headers":{"x":"y"}, "type":1 }',
+  );
+  assert.deepEqual(message, {
+    kind: 'invocation',
+    invocationId: undefined,
+    target: 'Foo',
+    args: ['1.10', '{"a":-0.0,"a":1e3}', 'null'],
+    streaming: false,
+  });
+});
+
+test('what asks nothing is ignored, what breaks the protocol is a fault', () => {
+  for (const type of [2, 3, 5, 8, 9, 42])
+    assert.deepEqual(protocol.readMessage(`{"type":${type}}`), { kind: 'ignored' });
+  assert.deepEqual(protocol.readMessage('{"type":6}'), { kind: 'ping' });
+  assert.deepEqual(protocol.readMessage('{"type":7,"error":"x"}'), { kind: 'close' });
+  for (const broken of [
+    'not json',
+    '[]',
+    '{}',
+    '{"type":"1"}',
+    '{"type":1,"arguments":[]}',
+    '{"type":1,"target":"x"}',
+    '{"type":1,"target":"x","arguments":{}}',
+    '{"type":1,"invocationId":null,"target":"x","arguments":[]}',
+    '{"type":4,"target":"x","arguments":[]}',
+  ]) {
+    assert.throws(() => protocol.readMessage(broken), protocol.ProtocolFault, broken);
+  }
+});
+
+test('what is written is what ASP.NET writes', () => {
+  assert.equal(protocol.invocation('M', ['{"a":1}']), '{"type":1,"target":"M","arguments":[{"a":1}]}\x1e');
+  assert.equal(protocol.completion('0'), '{"type":3,"invocationId":"0","result":null}\x1e');
+  assert.equal(protocol.failedCompletion('0', 'no'), '{"type":3,"invocationId":"0","error":"no"}\x1e');
+  assert.equal(protocol.close(), '{"type":7}\x1e');
+  assert.equal(protocol.close({ allowReconnect: true }), '{"type":7,"allowReconnect":true}\x1e');
+});
