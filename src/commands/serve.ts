@@ -12,7 +12,8 @@ import { Edge } from '../edge/edge.ts';
 import { Ingress } from '../ingress/ingress.ts';
 import { BridgeLane } from '../lanes/bridge.ts';
 import { Lanes } from '../lanes/lanes.ts';
-import type { Log } from '../log/log.ts';
+import { LateLog } from '../log/late.ts';
+import type { Log, Reader } from '../log/log.ts';
 import { openLog } from '../log/open.ts';
 import { systemClock as clock } from '../telemetry/clock.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
@@ -29,13 +30,14 @@ const deliveryDrainMs = 1_000;
 
 export interface Replica {
   readonly listen: HostPort;
-  readonly edge: HostPort;
   readonly admin: HostPort;
-  /** Ends it as SIGTERM does. */
+  /** The client side's address, once the log is open and its reader stands at the tail. Errors: LOG_*, CONFIG_INVALID. */
+  readonly ready: Promise<HostPort>;
+  /** Ends it as SIGTERM does, ready or not. */
   stop(): Promise<void>;
 }
 
-/** Runs until SIGTERM or SIGINT. Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN, CONTRACT_INVALID. */
+/** Runs until SIGTERM or SIGINT. Errors: LOG_UNAVAILABLE (without a bridge), LOG_INSTANCE_TAKEN, CONTRACT_INVALID. */
 export async function serve(config: Config): Promise<void> {
   const logger = createLogger('serve');
   const stopping = Promise.withResolvers<string>();
@@ -44,12 +46,13 @@ export async function serve(config: Config): Promise<void> {
     process.exitCode = 1;
     stopping.resolve('the instance name was lost');
   });
-  const { listen, edge, admin } = replica;
-  logger.info(
-    { listen: addressText(listen), edge: addressText(edge), admin: addressText(admin), percent: config.percent },
-    'ready',
-  );
-  const reason = await stopping.promise;
+  const [listen, admin] = [addressText(replica.listen), addressText(replica.admin)];
+  logger.info({ listen, admin }, 'the backend side is open');
+  const running = replica.ready.then((edge) => {
+    logger.info({ listen, edge: addressText(edge), admin, percent: config.percent }, 'ready');
+    return stopping.promise;
+  });
+  const reason = await Promise.race([running, stopping.promise]);
   logger.info({ reason }, 'draining');
   setTimeout(() => {
     logger.error('the drain took too long; what was still under way is cut off');
@@ -60,24 +63,17 @@ export async function serve(config: Config): Promise<void> {
   process.exit();
 }
 
-/** Starts one replica. @param onInstanceLost called if another process takes its name */
+/**
+ * Starts one replica: the backend's side at once, the clients' side when the log is open.
+ * @param onInstanceLost called if another process takes its name
+ */
 export async function startReplica(config: Config, logger: Logger, onInstanceLost: () => void): Promise<Replica> {
   const contract = contractOf(config);
   const metrics = createMetrics();
-  const log = await openLog({
-    redisUrl: config.redis,
-    dataDir: config.dataDir,
-    group: config.consumerGroup,
-    instance: config.instance,
-    publishTimeoutMs: config.publishTimeout,
-    version,
-    clock,
-    logger,
-    onInstanceLost,
-  });
-  const reader = await log.openReader([...contract.streams.keys()]);
+  const log = await logOf(config, logger, onInstanceLost);
   const cutover = new Cutover(config);
   const bridge = config.bridge === undefined ? undefined : new BridgeLane({ url: config.bridge });
+  let clients: ClientSide | undefined;
   const lanes = new Lanes({
     log,
     bridge,
@@ -85,25 +81,11 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     mirror: cutover.mirror,
     remembersIds: cutover.remembersIds,
     coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
-    position: () => reader.position,
+    position: () => clients?.reader.position ?? '0-0',
     clock,
     logger,
     metrics,
   });
-  const edge = await Edge.listen({
-    listen: config.edge,
-    contract,
-    auth: { secret: config.jwtSecret, jwksUrl: config.jwksUrl },
-    allowedOrigins: config.allowedOrigins,
-    roster: log.roster,
-    publish: (event) => lanes.publish(event),
-    clock,
-    logger,
-    metrics,
-  });
-  const onGap = () => edge.closeClients('gap');
-  const consumer = new Consumer({ reader, audience: edge, contract, onGap, clock, logger, metrics });
-  const consuming = consumer.run();
   const ingress = await Ingress.listen({
     listen: config.listen,
     apiKey: config.apiKey,
@@ -124,27 +106,86 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     insecure: config.insecure,
     metrics,
     beforeScrape: () => measure({ config, log, lanes, bridge, metrics }),
-    readiness: () => readiness({ config, log, edge, draining }),
+    readiness: () => readiness({ config, log, edge: clients?.edge, draining }),
   });
   warnOfLimits(config, logger);
+  const opening = openClientSide({ config, contract, log, lanes, logger, metrics });
 
   return {
     listen: ingress.address,
-    edge: edge.address,
     admin: admin.address,
+    ready: opening.then((opened) => {
+      clients = opened;
+      return opened.edge.address;
+    }),
     async stop() {
       draining = true;
       await ingress.drain(callsDrainMs);
       await lanes.drain();
-      await untilDelivered(log);
-      await edge.close();
-      await reader.close();
-      await consuming;
+      if (clients !== undefined) await closeClientSide(clients, log);
       await log.close();
       await bridge?.close();
       admin.close();
     },
   };
+}
+
+/** With a bridge a replica does not wait for its log: calls go to the bridge until it is there. */
+async function logOf(config: Config, logger: Logger, onInstanceLost: () => void): Promise<Log> {
+  const open = () =>
+    openLog({
+      redisUrl: config.redis,
+      dataDir: config.dataDir,
+      group: config.consumerGroup,
+      instance: config.instance,
+      publishTimeoutMs: config.publishTimeout,
+      version,
+      clock,
+      logger,
+      onInstanceLost,
+    });
+  return config.bridge === undefined ? open() : new LateLog(open, clock, logger);
+}
+
+/** What delivers to the clients: the reader, the loop that it drives, and the edge. */
+interface ClientSide {
+  reader: Reader;
+  edge: Edge;
+  consuming: Promise<void>;
+}
+
+/** The edge opens when the reader stands at the tail, so that no client misses what comes after its join. */
+async function openClientSide(parts: {
+  config: Config;
+  contract: Contract;
+  log: Log;
+  lanes: Lanes;
+  logger: Logger;
+  metrics: Metrics;
+}): Promise<ClientSide> {
+  const { config, contract, log, lanes, logger, metrics } = parts;
+  const reader = await log.openReader([...contract.streams.keys()]);
+  const edge = await Edge.listen({
+    listen: config.edge,
+    contract,
+    auth: { secret: config.jwtSecret, jwksUrl: config.jwksUrl },
+    allowedOrigins: config.allowedOrigins,
+    roster: log.roster,
+    publish: (event) => lanes.publish(event),
+    clock,
+    logger,
+    metrics,
+  });
+  const onGap = () => edge.closeClients('gap');
+  const consumer = new Consumer({ reader, audience: edge, contract, onGap, clock, logger, metrics });
+  return { reader, edge, consuming: consumer.run() };
+}
+
+async function closeClientSide({ reader, edge, consuming }: ClientSide, log: Log): Promise<void> {
+  await untilDelivered(log);
+  await edge.close();
+  await reader.close();
+  await consuming;
 }
 
 function contractOf(config: Config): Contract {
@@ -192,7 +233,12 @@ async function measure(parts: {
   }
 }
 
-function readiness(parts: { config: Config; log: Log; edge: Edge; draining: boolean }): Record<string, Check> {
+function readiness(parts: {
+  config: Config;
+  log: Log;
+  edge: Edge | undefined;
+  draining: boolean;
+}): Record<string, Check> {
   const { config, log, edge, draining } = parts;
   const canFallBack = config.bridge !== undefined && (config.fallback || config.percent === 0);
   return {
@@ -200,7 +246,7 @@ function readiness(parts: { config: Config; log: Log; edge: Edge; draining: bool
       ok: log.reachable || canFallBack,
       detail: log.reachable ? 'reachable' : canFallBack ? 'not reachable: calls go to the bridge' : 'not reachable',
     },
-    edge: { ok: edge.listening, detail: edge.listening ? 'listening' : 'closed' },
+    edge: edge?.listening ? { ok: true, detail: 'listening' } : { ok: false, detail: 'not open' },
     draining: { ok: !draining, detail: draining ? 'yes: no new calls' : 'no' },
   };
 }

@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { join, startSidecar } from '../e2e/sidecar.ts';
+import { join, secrets, startSidecar } from '../e2e/sidecar.ts';
 import { call, startBridge } from '../support/bridge.ts';
+import { spawnCrossfade } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 
@@ -83,4 +84,48 @@ test('without a fallback a call that the log cannot take is a 503 that says when
   assert.equal((await fetch(`${admin}/readyz`)).status, 503);
   await redis.restart();
   await until(async () => (await call(listen, 'chat/message', messageFor('a'))).status === 200);
+});
+
+test('a sidecar that starts while Redis is down sends every call to the bridge, and opens its edge when Redis is there', async (t) => {
+  const redis = await startRedis(t, { appendfsync: 'always' });
+  const bridge = await startBridge(t);
+  await redis.kill9();
+  const flags = ['--redis', redis.url, '--bridge', bridge.url, '--percent', '100', '--instance', 'early'];
+  const addresses = ['--listen', '127.0.0.1:0', '--edge', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+  const process = spawnCrossfade(t, ['serve', ...addresses, ...flags], secrets);
+  const lineWith = (msg: string) => process.lines.find((line) => line.msg === msg);
+  const open = await until(() => lineWith('the backend side is open'), {
+    what: () => process.stdout,
+    timeoutMs: 15_000,
+  });
+  const answer = await call(`http://${open.listen}`, 'chat/message', messageFor('a'));
+  assert.deepEqual(answer, { status: 200, body: { broadcast: true } });
+  assert.equal(bridge.calls.length, 1);
+  const ready = await fetch(`http://${open.admin}/readyz`);
+  assert.equal(ready.status, 503);
+  await redis.restart();
+  const { edge, listen } = await until(() => lineWith('ready'), { what: () => process.stdout, timeoutMs: 15_000 });
+  const client = await join(t, `http://${edge}`, 'chat', 'u1');
+  await client.connection.invoke('JoinRoom', 'r');
+  await call(`http://${listen}`, 'chat/message', messageFor('b'));
+  await until(() => client.of('ReceiveMessage').length === 1);
+  assert.equal(bridge.calls.length, 1);
+  assert.deepEqual(await process.stop(), { code: 0, signal: null });
+});
+
+test('a sidecar that still waits for Redis ends at once on SIGTERM; without a bridge it does not start at all', async (t) => {
+  const redis = await startRedis(t);
+  const bridge = await startBridge(t);
+  await redis.kill9();
+  const addresses = ['--listen', '127.0.0.1:0', '--edge', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+  const flags = ['--redis', redis.url, '--instance', 'early'];
+  const waiting = spawnCrossfade(t, ['serve', ...addresses, ...flags, '--bridge', bridge.url], secrets);
+  await until(() => waiting.stdout.includes('the backend side is open'), {
+    what: () => waiting.stdout,
+    timeoutMs: 15_000,
+  });
+  assert.deepEqual(await waiting.stop(), { code: 0, signal: null });
+  const alone = spawnCrossfade(t, ['serve', ...addresses, ...flags], secrets);
+  assert.equal((await alone.exited).code, 1);
+  assert.match(alone.stderr, /^crossfade: Redis at 127\.0\.0\.1:\d+ did not answer within 5 s\n$/);
 });

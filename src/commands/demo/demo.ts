@@ -31,7 +31,7 @@ export async function demo(portText: string): Promise<void> {
   logger.level = process.env.LOG_LEVEL ?? 'warn';
   const replica = await startReplica(config, logger, () => process.exit(1));
   const ingressUrl = `http://127.0.0.1:${replica.listen.port}`;
-  const edgeUrl = `http://127.0.0.1:${replica.edge.port}`;
+  const edgeUrl = `http://127.0.0.1:${(await replica.ready).port}`;
   page.on('request', (request, response) => void servePage(request, response, { ingressUrl, edgeUrl }));
   sayWhatToTry({ pageUrl, bridgeUrl: bridge.url, ingressUrl, edgeUrl, adminPort: replica.admin.port });
 
