@@ -54,7 +54,8 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else if (error instanceof CrossfadeError) {
     for (const line of error.message.split('\n')) console.error(`crossfade: ${line}`);
-    process.exitCode = error.code === 'CONFIG_INVALID' || error.code === 'CONTRACT_INVALID' ? 2 : 1;
+    // What is open already (a port, a connection) must not keep a process alive that has failed.
+    process.exit(error.code === 'CONFIG_INVALID' || error.code === 'CONTRACT_INVALID' ? 2 : 1);
   } else {
     throw error;
   }

@@ -3,8 +3,8 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { type HostPort, isLoopback } from '../config.ts';
+import { addressOf, listenOn } from '../listen.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
 export interface Check {
@@ -37,16 +37,12 @@ export class Admin {
 
   static async listen(options: AdminOptions): Promise<Admin> {
     const admin = new Admin(options);
-    const { host, port } = options.listen;
-    await new Promise<void>((resolve, reject) => {
-      admin.#server.once('error', reject).listen(port, host, resolve);
-    });
+    await listenOn(admin.#server, options.listen);
     return admin;
   }
 
   get address(): HostPort {
-    const { address, port } = this.#server.address() as AddressInfo;
-    return { host: address, port };
+    return addressOf(this.#server);
   }
 
   close(): void {

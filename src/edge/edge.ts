@@ -2,11 +2,12 @@
 // Promises: nothing but /hubs/* is served here, and no hub without a valid token; every answer carries CORS.
 
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { WebSocketServer } from 'ws';
 import type { HostPort } from '../config.ts';
 import type { Contract, Hub } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
+import { addressOf, listenOn } from '../listen.ts';
 import type { Roster } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -85,16 +86,12 @@ export class Edge implements Audience, ConnectionOwner {
 
   static async listen(options: EdgeOptions): Promise<Edge> {
     const edge = new Edge(options);
-    const { host, port } = options.listen;
-    await new Promise<void>((resolve, reject) => {
-      edge.#server.once('error', reject).listen(port, host, resolve);
-    });
+    await listenOn(edge.#server, options.listen);
     return edge;
   }
 
   get address(): HostPort {
-    const { address, port } = this.#server.address() as AddressInfo;
-    return { host: address, port };
+    return addressOf(this.#server);
   }
 
   get listening(): boolean {

@@ -3,13 +3,13 @@
 // forwarded to the bridge byte for byte; without a bridge it is answered here, in the bridge's shape.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { HostPort } from '../config.ts';
 import { BodyFault, type Call, type Contract } from '../contract/contract.ts';
 import type { Cutover } from '../cutover/cutover.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { BridgeLane, RawRequest } from '../lanes/bridge.ts';
 import type { Lanes, Outcome } from '../lanes/lanes.ts';
+import { addressOf, listenOn } from '../listen.ts';
 import type { Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -66,16 +66,12 @@ export class Ingress {
 
   static async listen(options: IngressOptions): Promise<Ingress> {
     const ingress = new Ingress(options);
-    const { host, port } = options.listen;
-    await new Promise<void>((resolve, reject) => {
-      ingress.#server.once('error', reject).listen(port, host, resolve);
-    });
+    await listenOn(ingress.#server, options.listen);
     return ingress;
   }
 
   get address(): HostPort {
-    const { address, port } = this.#server.address() as AddressInfo;
-    return { host: address, port };
+    return addressOf(this.#server);
   }
 
   /** Takes no new calls and waits for the answers of those under way, at most `limitMs`. */

@@ -2,14 +2,14 @@
 // Promises: everything on loopback, in a directory of its own that is gone afterwards; ends with Ctrl-C.
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SignJWT } from 'jose';
 import { assetText } from '../../assets.ts';
 import { type Config, readConfig } from '../../config.ts';
 import { CrossfadeError } from '../../errors.ts';
+import { addressOf, listenOn } from '../../listen.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { startReplica } from '../serve.ts';
 import { startToyBridge } from './toy-bridge.ts';
@@ -23,8 +23,9 @@ const room = 'demo';
 export async function demo(portText: string): Promise<void> {
   const port = portOf(portText);
   const dataDir = mkdtempSync(join(tmpdir(), 'crossfade-demo-'));
-  const page = await listen(port);
-  const pageUrl = `http://127.0.0.1:${(page.address() as AddressInfo).port}`;
+  const page = createServer();
+  await listenOn(page, { host: '127.0.0.1', port });
+  const pageUrl = `http://127.0.0.1:${addressOf(page).port}`;
   const bridge = await startToyBridge({ apiKey, jwtSecret, allowedOrigins: [pageUrl] });
   const config = demoConfig({ bridgeUrl: bridge.url, dataDir, pageUrl });
   const logger = createLogger('demo');
@@ -65,17 +66,6 @@ function demoConfig(parts: { bridgeUrl: string; dataDir: string; pageUrl: string
     allowedOrigins: parts.pageUrl,
   };
   return readConfig(flags, { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret });
-}
-
-function listen(port: number): Promise<Server> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const message = `--port: cannot listen on 127.0.0.1:${port} (${cause.code}); try --port 0`;
-      reject(new CrossfadeError('CONFIG_INVALID', message, { cause }));
-    });
-    server.listen(port, '127.0.0.1', () => resolve(server));
-  });
 }
 
 interface Sidecar {
