@@ -8,8 +8,8 @@ COPY . .
 RUN npm run build
 
 FROM debian:bookworm-slim
-# The Node inside the binary is linked against libatomic, which slim images lack.
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libatomic1 \
+# What the Node inside the binary is linked against; slim images lack libatomic.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libatomic1 libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --no-create-home --uid 10001 crossfade
 COPY --from=build /src/dist/crossfade /usr/local/bin/crossfade

@@ -24,6 +24,7 @@ const arm64 = process.argv.includes('--arm64');
 const arch = arm64 ? 'arm64' : process.arch;
 const output = `${dist}crossfade${arm64 ? '-arm64' : ''}`;
 const stamp = `${output}.stamp`;
+const foreignNode = `${dist}node-arm64-original`;
 
 mkdirSync(dist, { recursive: true });
 const state = stateOfSources();
@@ -73,6 +74,7 @@ async function makeExecutable() {
     seaConfig: { mainFormat: 'module', useCodeCache: !arm64, assets: paths },
   });
   rmSync(node);
+  rmSync(foreignNode, { force: true });
 }
 
 /** Symbols are a fifth of the Node binary and nobody's business in production. */
@@ -98,7 +100,7 @@ function arm64Node() {
     console.error(`the npm package ${spec} could not be had, so there is no arm64 binary`);
     process.exit(1);
   }
-  renameSync(`${dist}package/bin/node`, `${dist}node-arm64-original`);
+  renameSync(`${dist}package/bin/node`, foreignNode);
   rmSync(`${dist}package`, { recursive: true });
-  return `${dist}node-arm64-original`;
+  return foreignNode;
 }
