@@ -11,7 +11,7 @@ FROM debian:bookworm-slim
 # What the Node inside the binary is linked against; slim images lack libatomic.
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libatomic1 libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --no-create-home --uid 10001 crossfade
+    && useradd --no-create-home --uid 10001 crossfade
 COPY --from=build /src/dist/crossfade /usr/local/bin/crossfade
 USER crossfade
 # The admin port stays on loopback unless CROSSFADE_ADMIN and CROSSFADE_ADMIN_TOKEN say otherwise.
