@@ -164,12 +164,15 @@ export class Lanes {
   }
 
   /** Asks again while another replica's call with the same id is open: a repeat of an undecided call waits for it. */
-  async #whenDecided<Result extends string>(ask: () => Promise<Result>): Promise<Exclude<Result, 'undecided'>> {
+  async #whenDecided<Result extends string>(
+    ask: () => Promise<Result>,
+  ): Promise<Exclude<Result, 'undecided' | 'stale'>> {
     const { clock } = this.#options;
     const givesUpAt = clock.monotonic() + undecidedLimitMs;
     for (;;) {
       const result = await ask();
-      if (result !== 'undecided') return result as Exclude<Result, 'undecided'>;
+      if (result === 'stale') throw new Error('the log compared an epoch that it was not given');
+      if (result !== 'undecided') return result as Exclude<Result, 'undecided' | 'stale'>;
       if (clock.monotonic() > givesUpAt) {
         throw new CrossfadeError('INGRESS_UNDECIDED', 'the first call with this event_id is still open');
       }

@@ -36,6 +36,8 @@ async function startEdge(t: TestContext, limits: Partial<ConnectionLimits> = {})
         else counters.set(counter, value);
       },
       read: async () => [counters],
+      describe: () => {},
+      replicas: async () => [{ instance: 'a', facts: {}, counters }],
       holdPresence: (user, session) => presence.push(`hold ${user} ${session}`),
       releasePresence: (user, counter) => presence.push(`release ${user} ${counter}`),
     },
