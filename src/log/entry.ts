@@ -31,8 +31,8 @@ export interface Origin {
 }
 
 /** The one id under which an event is kept: its first, or a fresh UUID where the publisher gave none. */
-export function eventIdOf(event: { eventIds: string[] }): string {
-  return event.eventIds[0] ?? randomUUID();
+export function eventIdOf(event: { eventIds: string[]; eventId?: string }): string {
+  return event.eventId ?? event.eventIds[0] ?? randomUUID();
 }
 
 /** @param nowMs since 1970 */

@@ -25,6 +25,7 @@ const retryMs = 1_000;
 export class LateLog implements Log {
   readonly #roster = new LateRoster();
   readonly #opened: Promise<Log | undefined>;
+  readonly #firstFailure = Promise.withResolvers<void>();
   #log: Log | undefined;
   #endWaiting = () => {};
   #closed = false;
@@ -41,6 +42,11 @@ export class LateLog implements Log {
 
   get reachable(): boolean {
     return this.#log?.reachable ?? false;
+  }
+
+  /** Resolves when a first attempt to open the log has failed; never if none does. */
+  get isLate(): Promise<void> {
+    return this.#firstFailure.promise;
   }
 
   async append(entry: NewEntry): Promise<AppendResult> {
@@ -107,6 +113,7 @@ export class LateLog implements Log {
       } catch (error) {
         if (!hasCode(error, 'LOG_UNAVAILABLE')) throw error;
         logger.warn({ code: error.code }, `${error.message}; every call goes to the bridge until it does`);
+        this.#firstFailure.resolve();
       }
       if (this.#log !== undefined) return this.#log;
       await new Promise<void>((resolve) => {

@@ -15,6 +15,8 @@ export interface Typing {
 
 /** An event with what its lane adds before it is kept. */
 export interface NewEntry extends Event {
+  /** Under which id it is kept, where its publisher must know that before; see eventIdOf() in entry.ts. */
+  eventId?: string;
   /** W3C trace id of the call, where it had one. */
   traceId?: string;
   typing?: Typing;
