@@ -1,29 +1,31 @@
-// `crossfade serve`: wires the stages in the order in which the data flows, and ends them in that order too.
-// Promises: the edge opens when the reader stands at the tail; SIGTERM loses nothing and ends within 10 s.
+// One replica: wires the stages in the order in which the data flows, and ends them in that order too.
+// Promises: native hubs open when the reader stands at the tail, proxied hubs at once (the bridge serves them); a stop loses
+// nothing that was accepted.
 
-import { Admin, type Check } from '../admin/admin.ts';
+import { networkInterfaces } from 'node:os';
+import { Admin } from '../admin/admin.ts';
 import { assetText } from '../assets.ts';
+import { BridgeAddresses } from '../bridge-addresses.ts';
 import type { Config, HostPort } from '../config.ts';
 import { Consumer } from '../consumer/consumer.ts';
 import type { Contract } from '../contract/contract.ts';
 import { loadContract } from '../contract/load.ts';
-import { Cutover } from '../cutover/cutover.ts';
+import { CutoverStage } from '../cutover/stage.ts';
 import { Edge } from '../edge/edge.ts';
 import { Ingress } from '../ingress/ingress.ts';
 import { BridgeLane } from '../lanes/bridge.ts';
 import { Lanes } from '../lanes/lanes.ts';
 import { LateLog } from '../log/late.ts';
-import type { Log, Reader } from '../log/log.ts';
+import { controlStream, type Log, type Reader } from '../log/log.ts';
 import { openLog } from '../log/open.ts';
 import { systemClock as clock } from '../telemetry/clock.ts';
-import { createLogger, type Logger } from '../telemetry/logger.ts';
-import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
 import { version } from '../version.ts';
 import { readContract } from './contract.ts';
+import { measure, readiness } from './health.ts';
 
-/** ms after which a drain that hangs (on a bridge that does not answer, say) is given up. */
-const drainLimitMs = 9_500;
-/** ms of them that the calls under way may take. */
+/** ms that the calls under way may take when the replica stops. */
 const callsDrainMs = 5_000;
 /** ms that clients get to see what was published last. */
 const deliveryDrainMs = 1_000;
@@ -31,57 +33,65 @@ const deliveryDrainMs = 1_000;
 export interface Replica {
   readonly listen: HostPort;
   readonly admin: HostPort;
-  /** The client side's address, once the log is open and its reader stands at the tail. Errors: LOG_*, CONFIG_INVALID. */
+  /** The client side's address, once clients may come. Errors: LOG_*, CONFIG_INVALID. */
   readonly ready: Promise<HostPort>;
+  /** Rejects if the log refuses this replica, also after it was ready. Errors: LOG_INSTANCE_TAKEN, CONFIG_INVALID. */
+  readonly failed: Promise<never>;
+  /** The share of rooms on the stream lane, as it holds here now. */
+  percent(): number;
   /** Ends it as SIGTERM does, ready or not. */
   stop(): Promise<void>;
 }
 
-/** Runs until SIGTERM or SIGINT. Errors: LOG_UNAVAILABLE (without a bridge), LOG_INSTANCE_TAKEN, CONTRACT_INVALID. */
-export async function serve(config: Config): Promise<void> {
-  const logger = createLogger('serve');
-  const stopping = Promise.withResolvers<string>();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.resolve(signal));
-  const replica = await startReplica(config, logger, () => {
-    process.exitCode = 1;
-    stopping.resolve('the instance name was lost');
-  });
-  const [listen, admin] = [addressText(replica.listen), addressText(replica.admin)];
-  logger.info({ listen, admin }, 'the backend side is open');
-  const running = replica.ready.then((edge) => {
-    logger.info({ listen, edge: addressText(edge), admin, percent: config.percent }, 'ready');
-    return stopping.promise;
-  });
-  const reason = await Promise.race([running, stopping.promise]);
-  logger.info({ reason }, 'draining');
-  setTimeout(() => {
-    logger.error('the drain took too long; what was still under way is cut off');
-    process.exit(1);
-  }, drainLimitMs).unref();
-  await replica.stop();
-  logger.info('stopped');
-  process.exit();
-}
-
 /**
- * Starts one replica: the backend's side at once, the clients' side when the log is open.
+ * Starts one replica: the backend's side at once, the clients' side as soon as they miss nothing.
  * @param onInstanceLost called if another process takes its name
  */
 export async function startReplica(config: Config, logger: Logger, onInstanceLost: () => void): Promise<Replica> {
   const contract = contractOf(config);
   const metrics = createMetrics();
   const log = await logOf(config, logger, onInstanceLost);
-  const cutover = new Cutover(config);
-  const bridge = config.bridge === undefined ? undefined : new BridgeLane({ url: config.bridge });
-  let clients: ClientSide | undefined;
+  const addresses =
+    config.bridges.length === 0 ? undefined : await BridgeAddresses.open([...config.bridges], { clock });
+  const bridge = addresses && new BridgeLane({ addresses, calls: config.bridgeCalls });
+  let edge: Edge | undefined;
+  let reading: { reader: Reader; consumer: Consumer; consuming: Promise<void> } | undefined;
+  const fences = {
+    hold: (id: string, covers: (room: string) => boolean) => edge?.hold(id, covers),
+    fence: (id: string) => edge?.fence(id) ?? Promise.resolve(),
+  };
+  const cutover = new CutoverStage({
+    config,
+    contract,
+    log,
+    bridge,
+    severalBridges: () => config.bridgeCalls === 'one' && (addresses?.all.length ?? 0) > 1,
+    fences,
+    flush: (covers) => lanes.flush(covers),
+    recentIds: () => ingress.recentIds(),
+    silentMs: () => reading?.reader.silentMs ?? Number.POSITIVE_INFINITY,
+    clock,
+    logger,
+    metrics,
+  });
   const lanes = new Lanes({
     log,
     bridge,
     fallback: config.fallback,
-    mirror: cutover.mirror,
-    remembersIds: cutover.remembersIds,
+    bridgeFallback: config.bridgeFallback,
+    cutover: cutover.lanes,
+    onLogFailure: (room, reason) => cutover.detour.take(room, reason),
+    wasRead: (eventId) => reading?.consumer.hasRead(eventId) ?? false,
+    async announceTwin(twin) {
+      edge?.expectTwin(twin);
+      await cutover.tellTwin(twin);
+    },
+    forgetTwin(eventId) {
+      edge?.forgetTwin(eventId);
+      cutover.tellNoTwin(eventId);
+    },
     coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
-    position: () => clients?.reader.position ?? '0-0',
+    position: () => reading?.reader.position ?? '0-0',
     clock,
     logger,
     metrics,
@@ -91,7 +101,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     apiKey: config.apiKey,
     maxBodyBytes: config.maxBody,
     contract,
-    cutover,
+    cutover: cutover.lanes,
     lanes,
     bridge,
     log,
@@ -106,25 +116,76 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     insecure: config.insecure,
     metrics,
     beforeScrape: () => measure({ config, log, lanes, bridge, metrics }),
-    readiness: () => readiness({ config, log, edge: clients?.edge, draining }),
+    readiness: () => readiness({ config, log, bridge, edge, draining }),
+    cutover: {
+      operator: cutover.operator,
+      expectTwin: (twin) => edge?.expectTwin(twin),
+      forgetTwin: (eventId) => edge?.forgetTwin(eventId),
+      takenElsewhere: (rooms) => cutover.detour.takenElsewhere(rooms),
+    },
   });
-  warnOfLimits(config, logger);
-  const opening = openClientSide({ config, contract, log, lanes, logger, metrics });
+  cutover.introduce({ admin: reachableUrl(admin.address), hubs: config.hubs, version });
+  if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
+
+  const openEdge = async () => {
+    edge = await Edge.listen({
+      listen: config.edge,
+      hubs: config.hubs,
+      contract,
+      auth: { secret: config.jwtSecret, jwksUrl: config.jwksUrl },
+      allowedOrigins: config.allowedOrigins,
+      addresses,
+      log,
+      publish: (event) => lanes.publish(event),
+      readsLog: cutover.freshness,
+      clock,
+      logger,
+      metrics,
+    });
+    cutover.onUse((inUse) => edge!.proveConnects(inUse));
+    return edge;
+  };
+  /** The consumer runs when the replica knows the shared state, which is older than whatever it reads. */
+  const read = async () => {
+    const reader = await log.openReader([...contract.streams.keys(), controlStream]);
+    const onEdge = edge ?? (await openEdge());
+    const consumer = new Consumer({
+      reader,
+      audience: onEdge,
+      contract,
+      onGap: () => onEdge.closeClients('gap'),
+      onNote: (entry) => cutover.onNote(entry),
+      onRead: (entry) => cutover.onRead(entry),
+      besideBridge: config.hubs === 'proxy',
+      clock,
+      logger,
+      metrics,
+    });
+    await cutover.begin();
+    reading = { reader, consumer, consuming: consumer.run() };
+  };
+  const reads = config.hubs === 'proxy' ? openEdge().then(read) : read();
+  // Behind a bridge a replica is ready while its log is late; what the log refuses outright ends it all the same.
+  const ready = log instanceof LateLog && config.hubs === 'proxy' ? Promise.race([reads, log.isLate]) : reads;
 
   return {
     listen: ingress.address,
     admin: admin.address,
-    ready: opening.then((opened) => {
-      clients = opened;
-      return opened.edge.address;
-    }),
+    ready: ready.then(() => edge!.address),
+    failed: reads.then(() => new Promise<never>(() => {})),
+    percent: () => cutover.percent,
     async stop() {
       draining = true;
       await ingress.drain(callsDrainMs);
       await lanes.drain();
-      if (clients !== undefined) await closeClientSide(clients, log);
+      if (reading !== undefined) await untilDelivered(log);
+      await edge?.close();
+      await reading?.reader.close();
+      await reading?.consuming;
+      cutover.close();
       await log.close();
       await bridge?.close();
+      addresses?.close();
       admin.close();
     },
   };
@@ -144,63 +205,12 @@ async function logOf(config: Config, logger: Logger, onInstanceLost: () => void)
       logger,
       onInstanceLost,
     });
-  return config.bridge === undefined ? open() : new LateLog(open, clock, logger);
-}
-
-/** What delivers to the clients: the reader, the loop that it drives, and the edge. */
-interface ClientSide {
-  reader: Reader;
-  edge: Edge;
-  consuming: Promise<void>;
-}
-
-/** The edge opens when the reader stands at the tail, so that no client misses what comes after its join. */
-async function openClientSide(parts: {
-  config: Config;
-  contract: Contract;
-  log: Log;
-  lanes: Lanes;
-  logger: Logger;
-  metrics: Metrics;
-}): Promise<ClientSide> {
-  const { config, contract, log, lanes, logger, metrics } = parts;
-  const reader = await log.openReader([...contract.streams.keys()]);
-  const edge = await Edge.listen({
-    listen: config.edge,
-    contract,
-    auth: { secret: config.jwtSecret, jwksUrl: config.jwksUrl },
-    allowedOrigins: config.allowedOrigins,
-    roster: log.roster,
-    publish: (event) => lanes.publish(event),
-    clock,
-    logger,
-    metrics,
-  });
-  const onGap = () => edge.closeClients('gap');
-  const consumer = new Consumer({ reader, audience: edge, contract, onGap, clock, logger, metrics });
-  return { reader, edge, consuming: consumer.run() };
-}
-
-async function closeClientSide({ reader, edge, consuming }: ClientSide, log: Log): Promise<void> {
-  await untilDelivered(log);
-  await edge.close();
-  await reader.close();
-  await consuming;
+  return config.bridges.length === 0 ? open() : new LateLog(open, clock, logger);
 }
 
 function contractOf(config: Config): Contract {
   if (config.contract === undefined) return loadContract(assetText('support-center.yaml'), 'support-center.yaml');
   return loadContract(readContract(config.contract), config.contract);
-}
-
-function warnOfLimits(config: Config, logger: Logger): void {
-  if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
-  if (config.bridge !== undefined && config.percent < 100) {
-    logger.warn(
-      { percent: config.percent },
-      'clients that connect here get the stream lane only; those of the bridge get the bridge lane only',
-    );
-  }
 }
 
 /** What was published last shall still be shown before the clients are closed. */
@@ -216,41 +226,12 @@ async function untilDelivered(log: Log): Promise<void> {
   }
 }
 
-async function measure(parts: {
-  config: Config;
-  log: Log;
-  lanes: Lanes;
-  bridge: BridgeLane | undefined;
-  metrics: Metrics;
-}): Promise<void> {
-  const { config, log, lanes, bridge, metrics } = parts;
-  metrics.coalescingWindows.set(lanes.openWindows);
-  metrics.bridgeQueue.set(bridge?.inFlight ?? 0);
-  const states = await log.streamStates().catch(() => []);
-  for (const { stream, depth, lag } of states) {
-    metrics.queueDepth.set({ stream }, depth);
-    metrics.consumerLag.set({ stream, consumer_group: `${config.consumerGroup}:${config.instance}` }, lag);
-  }
-}
-
-function readiness(parts: {
-  config: Config;
-  log: Log;
-  edge: Edge | undefined;
-  draining: boolean;
-}): Record<string, Check> {
-  const { config, log, edge, draining } = parts;
-  const canFallBack = config.bridge !== undefined && (config.fallback || config.percent === 0);
-  return {
-    log: {
-      ok: log.reachable || canFallBack,
-      detail: log.reachable ? 'reachable' : canFallBack ? 'not reachable: calls go to the bridge' : 'not reachable',
-    },
-    edge: edge?.listening ? { ok: true, detail: 'listening' } : { ok: false, detail: 'not open' },
-    draining: { ok: !draining, detail: draining ? 'yes: no new calls' : 'no' },
-  };
-}
-
-function addressText({ host, port }: HostPort): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+/** The admin port's address as other hosts can use it, where it listens beyond loopback. */
+function reachableUrl({ host, port }: HostPort): string {
+  const isAny = host === '0.0.0.0' || host === '::';
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((face) => face !== undefined && !face.internal && face.family === 'IPv4');
+  const name = isAny ? (outside?.address ?? '127.0.0.1') : host;
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
 }

@@ -1,0 +1,39 @@
+// `crossfade serve`: one replica for the life of this process. Promises: runs until SIGTERM or SIGINT, then drains and ends
+// within 10 s; ends with exit code 1 if another process takes its instance name.
+
+import type { Config, HostPort } from '../config.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { startReplica } from './replica.ts';
+
+/** ms after which a drain that hangs (on a bridge that does not answer, say) is given up. */
+const drainLimitMs = 9_500;
+
+/** Errors: LOG_UNAVAILABLE (without a bridge), LOG_INSTANCE_TAKEN, CONTRACT_INVALID, CONFIG_INVALID. */
+export async function serve(config: Config): Promise<void> {
+  const logger = createLogger('serve');
+  const stopping = Promise.withResolvers<string>();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.resolve(signal));
+  const replica = await startReplica(config, logger, () => {
+    process.exitCode = 1;
+    stopping.resolve('the instance name was lost');
+  });
+  const [listen, admin] = [addressText(replica.listen), addressText(replica.admin)];
+  logger.info({ listen, admin }, 'the backend side is open');
+  const running = replica.ready.then((edge) => {
+    logger.info({ listen, edge: addressText(edge), admin, hubs: config.hubs, percent: replica.percent() }, 'ready');
+    return stopping.promise;
+  });
+  const reason = await Promise.race([running, stopping.promise, replica.failed]);
+  logger.info({ reason }, 'draining');
+  setTimeout(() => {
+    logger.error('the drain took too long; what was still under way is cut off');
+    process.exit(1);
+  }, drainLimitMs).unref();
+  await replica.stop();
+  logger.info('stopped');
+  process.exit();
+}
+
+function addressText({ host, port }: HostPort): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
