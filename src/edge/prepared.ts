@@ -1,7 +1,8 @@
 // Hub messages of one room for one group, prepared for every way in which a connection may take them.
 // In come a room and its records, out go bytes; each form is encoded at most once, when the first member asks for it.
 
-import { bodyOf, textFrame } from './frame.ts';
+import { binaryFrame, bodyOf, textFrame } from './frame.ts';
+import * as messagePack from './messagepack.ts';
 import { invocation } from './protocol.ts';
 
 /** One hub message with the event that caused it. */
@@ -17,6 +18,7 @@ export class Prepared {
   readonly room: string;
   readonly records: readonly PreparedRecord[];
   #textFrame: Buffer | undefined;
+  #binaryFrame: Buffer | undefined;
   #serverSentEvent: Buffer | undefined;
 
   constructor(room: string, records: readonly PreparedRecord[]) {
@@ -35,6 +37,17 @@ export class Prepared {
     return this.#textFrame;
   }
 
+  /** MessagePack records with their length prefixes. */
+  get messagePack(): Buffer {
+    return bodyOf(this.binaryFrame);
+  }
+
+  /** {@link messagePack} as one WebSocket binary message. */
+  get binaryFrame(): Buffer {
+    this.#binaryFrame ??= binaryFrame(Buffer.concat(this.records.flatMap(encode)));
+    return this.#binaryFrame;
+  }
+
   /** {@link json} as one server-sent event. JSON has line breaks between its tokens only, where a space does as well. */
   get serverSentEvent(): Buffer {
     this.#serverSentEvent ??= Buffer.from(`data: ${this.#text().replace(/[\r\n]+/g, ' ')}\r\n\r\n`);
@@ -43,5 +56,15 @@ export class Prepared {
 
   #text(): string {
     return this.records.map(({ method, payload }) => invocation(method, [payload])).join('');
+  }
+}
+
+/** What nests too deep for any reader has no MessagePack form; it must not keep the other records back. */
+function encode({ method, payload }: PreparedRecord): Buffer[] {
+  try {
+    return [messagePack.invocation(method, [payload])];
+  } catch (error) {
+    if (error instanceof RangeError) return [];
+    throw error;
   }
 }
