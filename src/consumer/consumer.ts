@@ -111,12 +111,12 @@ export class Consumer {
 
   /** An entry carries its finished deliveries; one that another publisher wrote is delivered by its event type. */
   #toMessage(entry: Entry): OutgoingMessage | undefined {
-    const { room, eventId } = entry;
-    if (entry.deliveries !== undefined) return { room, eventId, payload: entry.payload, deliveries: entry.deliveries };
+    const { room, payload, deliveries, eventId } = entry;
+    if (deliveries !== undefined) return { room, payload, deliveries, eventId };
     const foreign = this.#options.contract.foreign(entry.eventType);
     try {
       if (foreign === undefined) throw new Error(`the contract does not know the event type '${entry.eventType}'`);
-      return { room, eventId, ...foreign.toEvent(room, entry.payload) };
+      return { room, ...foreign.toEvent(room, payload), eventId };
     } catch (error) {
       this.#setAside({ stream: entry.stream, position: entry.position, reason: (error as Error).message });
       return undefined;
