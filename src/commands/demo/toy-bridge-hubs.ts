@@ -190,7 +190,7 @@ export class Hub {
       method: name,
       args: raws.map((raw) => JSON.parse(raw!)),
     });
-    if (verdict === 'throw') return failed(name);
+    if (verdict === 'throw') return `An unexpected error occurred invoking '${name}' on the server.`;
     if (verdict === 'skip') return undefined;
     const isEmpty = parameters.some((parameter, place) => parameter.startsWith('id') && isNothing(raws[place]!));
     if (!isEmpty) run(this, me, ...(raws as string[]));

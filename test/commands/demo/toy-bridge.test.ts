@@ -67,7 +67,7 @@ test('a room is refused by an exception or in silence, and the others stay open'
   const client = await connect(t, `${bridge.url}/hubs/chat`, await makeToken({ sub: 'u1' }, jwtSecret));
   await assert.rejects(
     client.connection.invoke('JoinRoom', 'throws'),
-    /Failed to invoke 'JoinRoom' due to an error on the server\.$/,
+    /An unexpected error occurred invoking 'JoinRoom' on the server\.$/,
   );
   assert.equal(await client.connection.invoke('JoinRoom', 'silent'), null);
   assert.equal(await client.connection.invoke('JoinRoom', 'open'), null);
