@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { type Dispatcher, errors, Pool } from 'undici';
 import { CrossfadeError } from '../errors.ts';
+import { endToEnd } from '../http-headers.ts';
 
 /** A request as the backend sent it. */
 export interface RawRequest {
@@ -33,19 +34,6 @@ export interface BridgeLaneOptions {
   /** ms until the answer's headers, and between parts of its body; the backend itself gives up after 10 s. */
   timeoutMs?: number;
 }
-
-/** RFC 9110 7.6.1, and `Expect`, which this hop has already answered. `Host` names the bridge, as without crossfade. */
-const hopByHop = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'expect',
-  'host',
-]);
 
 export class BridgeLane {
   readonly #pool: Pool;
@@ -138,21 +126,6 @@ export class BridgeLane {
       responseHeaders: 'raw',
     });
   }
-}
-
-/** The headers that go on beyond this hop, in their order and spelling. */
-function endToEnd(rawHeaders: string[]): string[] {
-  const named = new Set<string>();
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]!.toLowerCase() !== 'connection') continue;
-    for (const name of rawHeaders[i + 1]!.split(',')) named.add(name.trim().toLowerCase());
-  }
-  const kept: string[] = [];
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!.toLowerCase();
-    if (!hopByHop.has(name) && !named.has(name)) kept.push(rawHeaders[i]!, rawHeaders[i + 1]!);
-  }
-  return kept;
 }
 
 function asBridgeError(cause: unknown): CrossfadeError {
