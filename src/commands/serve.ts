@@ -167,6 +167,7 @@ async function openClientSide(parts: {
   const reader = await log.openReader([...contract.streams.keys()]);
   const edge = await Edge.listen({
     listen: config.edge,
+    hubs: 'native',
     contract,
     auth: { secret: config.jwtSecret, jwksUrl: config.jwksUrl },
     allowedOrigins: config.allowedOrigins,
