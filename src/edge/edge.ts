@@ -1,5 +1,5 @@
 // The edge: the clients' side. In come requests and WebSockets for /hubs/*, out go hub messages.
-// Promises: nothing but /hubs/* is served here; members get their messages in order.
+// Promises: nothing but /hubs/* is served here; whether hubs are native or proxied, members get their messages in order.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -11,12 +11,17 @@ import { Groups } from './groups.ts';
 import { readHubPath } from './hub-path.ts';
 import type { HubsSide } from './hubs-side.ts';
 import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
+import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
 
 interface NativeParts extends Omit<NativeHubsOptions, 'groups'> {
   hubs: 'native';
 }
 
-export type EdgeOptions = { listen: HostPort } & NativeParts;
+interface ProxyParts extends ProxiedHubsOptions {
+  hubs: 'proxy';
+}
+
+export type EdgeOptions = { listen: HostPort } & (NativeParts | ProxyParts);
 
 /** Kestrel's: a proxy in front keeps idle connections for as long as it could with the bridge itself. */
 const keepAliveMs = 130_000;
@@ -31,7 +36,8 @@ export class Edge implements Audience {
 
   private constructor(options: EdgeOptions) {
     this.#fanout = new Fanout(this.#groups, options.metrics);
-    this.#hubs = new NativeHubs({ ...options, groups: this.#groups });
+    this.#hubs =
+      options.hubs === 'native' ? new NativeHubs({ ...options, groups: this.#groups }) : new ProxiedHubs(options);
     this.#server = createServer(
       {
         keepAliveTimeout: keepAliveMs,
