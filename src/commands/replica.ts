@@ -144,6 +144,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
             addresses: addresses!,
             share: (key, value, ttlMs) => log.share(key, value, ttlMs),
             shared: (key) => log.shared(key),
+            untilLogIsRead: () => cutover.lanes.untilCaughtUp(),
           },
     );
     cutover.onUse((inUse) => edge?.proveConnects(inUse));
