@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { call, jwtSecret, startBridge } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { noDotnet, startReferenceBridge } from '../support/reference-bridge.ts';
-import { type HubClient, makeToken, openRaw } from '../support/signalr.ts';
+import { type HubClient, makeToken, openRaw, type RawClient } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
 import { broadcast, force, messageOf, say, shownOf } from './operating.ts';
 import { join, startSidecar } from './sidecar.ts';
@@ -95,7 +95,7 @@ for (const { name, skip, start } of refusingBridges) {
       };
       const others = await Promise.all(['chat', 'notification'].map((hub) => join(t, edge, hub, 'u1')));
       await until(() => others[1]!.of('Connected').length === 1);
-      const refused = [];
+      const refused: RawClient[] = [];
       for (let n = 1; n <= 5; n++) {
         for (const hub of ['chat', 'notification']) {
           const client = await openRaw(t, `${edge}/hubs/${hub}`, token);

@@ -19,6 +19,7 @@ export interface State {
   operated: boolean;
   killed: string[];
   detour: number | 'all';
+  log: { reachable: boolean; followed: boolean };
   replicas: { instance: string; epoch?: string }[];
   history: { what: string; from: number; to: number }[];
 }
