@@ -219,20 +219,22 @@ async function settled(count: () => number): Promise<void> {
   });
 }
 
-test('a bridge that is held back stays unread until it is let go; what is injected passes', async (t) => {
+test('what the bridge sends waits while the log is not read, in its order; what is injected passes', async (t) => {
   const { client, tap, atBridge } = await connected(t);
-  tap.leg.pauseBridge();
-  atBridge.socket.send('held');
-  const injected = tap.inject('1');
-  await until(() => client.messages.length === 1);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  tap.ready = promise;
+  for (const text of ['first', 'second']) atBridge.socket.send(text);
   client.socket.send('asked');
   await until(() => atBridge.messages.length === 1);
+  const injected = tap.inject('1');
+  await until(() => client.messages.length === 1);
   assert.deepEqual(tap.received, []);
-  tap.leg.resumeBridge();
-  await until(() => client.messages.length === 2);
+  tap.ready = undefined;
+  resolve();
+  await until(() => client.messages.length === 3);
   assert.deepEqual(
     client.messages.map(({ data }) => data),
-    [`${injected}\x1e`, 'held'],
+    [`${injected}\x1e`, 'first', 'second'],
   );
 });
 
@@ -331,7 +333,7 @@ test('what asks for an upgrade but is no WebSocket handshake is an ordinary requ
 test('closing the clients says that they may come back, at both sides by the protocol; who is silent is cut off', async (t) => {
   const clock = new TestClock();
   const bridge = await startScriptedBridge(t);
-  const { url, edge, taps } = await startProxiedEdge(t, [bridge.url], { clock, logger: silentLogger });
+  const { url, hubs, taps } = await startProxiedEdge(t, [bridge.url], { clock, logger: silentLogger });
   const opened: Record<string, { client: SeenSocket; atBridge: ScriptedBridge['sockets'][number] }> = {};
   for (const name of ['json', 'messagepack', 'early', 'silent']) {
     const client = await openWebSocket(t, url, `/hubs/chat?id=${name}`);
@@ -344,7 +346,7 @@ test('closing the clients says that they may come back, at both sides by the pro
   await until(() => taps.filter((tap: TestTap) => tap.received.length === 1).length === 3);
   (silent!.client.socket as unknown as { _socket: { pause(): void } })._socket.pause();
 
-  const closed = edge.closeClients('gap');
+  const closed = hubs.closeClients();
   await until(() => json!.client.closed && messagepack!.client.closed && early!.client.closed);
   assert.equal(json!.client.messages.at(-1)!.data, '{"type":7,"allowReconnect":true}\x1e');
   assert.equal(json!.client.closed!.code, 1000);
