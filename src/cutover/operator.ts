@@ -63,7 +63,7 @@ const rememberedMs = 5_000;
 export class Operator {
   readonly #parts: OperatorParts;
   readonly #remembered: Tally<true>;
-  readonly #stops: (() => void)[];
+  readonly #stops: (() => void)[] = [];
   /** Whether the shared state has been compared with ours since the log was last away. */
   #follows = false;
   #following = false;
@@ -84,6 +84,9 @@ export class Operator {
       metrics.cutoverPercent.set(cutover.percent);
       if (state.remembers && !before.remembers) this.#shareIds(state.epoch);
     });
+    metrics.cutoverPercent.set(cutover.percent);
+    // Nothing ever moves there, and there is no bridge to ask.
+    if (cutover.standalone) return;
     this.#stops = [
       clock.every(answerMs / 2, () => void this.#followIfLost()),
       clock.every(pursueMs, () => void this.#pursue()),
