@@ -314,6 +314,7 @@ export class Operator {
     if (!this.#follows || this.#pursuing) return;
     this.#pursuing = true;
     try {
+      await this.#keepStored();
       await this.#pursueKillSwitches();
       await this.#pursueWish();
     } catch (error) {
@@ -322,6 +323,12 @@ export class Operator {
     } finally {
       this.#pursuing = false;
     }
+  }
+
+  /** The log may have been emptied, or gone and come back empty, without being away for as long as it takes to notice. */
+  async #keepStored(): Promise<void> {
+    const stored = await this.#readStored();
+    if (stored.epoch < this.#parts.cutover.state.epoch) await this.#writeBack(stored.epoch);
   }
 
   async #pursueKillSwitches(): Promise<void> {
