@@ -156,7 +156,7 @@ export class Operator {
     const { cutover } = this.#parts;
     const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};
     const outdated = state.epoch <= cutover.state.epoch && !isRolledBack(cutover.state);
-    this.#rolledBackWithoutLog(outdated ? this.#next(cutover.state, () => rolledBack, { who, what }) : state);
+    this.#rolledBackWithoutLog(outdated ? this.#next(cutover.state, () => rolledBack, { who, what })! : state);
   }
 
   onNote(note: Note): void {
@@ -193,7 +193,8 @@ export class Operator {
   /** Raises pass the guard first, unless forced. */
   async #guardedMove(change: ChangeOf, by: { who: string; what: string }, force: boolean): Promise<void> {
     const { cutover, guard } = this.#parts;
-    if (!force && movesBetween(cutover.state, this.#next(cutover.state, change, by)).raises) {
+    const to = this.#next(cutover.state, change, by);
+    if (!force && to !== undefined && movesBetween(cutover.state, to).raises) {
       const verdict = await guard.check();
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
     }
@@ -204,7 +205,7 @@ export class Operator {
   async #move(change: ChangeOf, by: { who: string; what: string }): Promise<Roll> {
     const { cutover, handover } = this.#parts;
     const to = this.#next(cutover.state, change, by);
-    if (!cutover.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
+    if (to !== undefined && !cutover.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
     return handover.move((from) => this.#next(from, change, by));
   }
 
@@ -239,7 +240,7 @@ export class Operator {
 
   async #rollBackWithoutLog(who: string): Promise<Told> {
     const { cutover, peers, logger } = this.#parts;
-    const state = this.#next(cutover.state, () => rolledBack, { who, what: 'rollback without the log' });
+    const state = this.#next(cutover.state, () => rolledBack, { who, what: 'rollback without the log' })!;
     this.#rolledBackWithoutLog(state);
     const told = await peers.tell('/cutover/adopt', state, peerMs);
     logger.warn(told, 'rolled back without the log');
@@ -270,7 +271,7 @@ export class Operator {
     const { cutover } = this.#parts;
     const base = stored.epoch > cutover.state.epoch ? stored : cutover.state;
     const by = { who: 'rollback', what: 'written into the log that was away' };
-    const state = this.#next(base, () => rolledBack, by);
+    const state = this.#next(base, () => rolledBack, by)!;
     await this.#restore(state, stored.epoch);
     cutover.adopt(state);
   }
@@ -335,14 +336,18 @@ export class Operator {
     const { cutover, killSwitch, instance, log } = this.#parts;
     const { killed } = cutover.state;
     if (killSwitch && !killed.includes(instance)) {
-      const add = (from: CutoverState) => ({ killed: [...new Set([...from.killed, instance])] });
+      const add = (from: CutoverState) =>
+        from.killed.includes(instance) ? undefined : { killed: [...from.killed, instance] };
       await this.#move(add, { who: instance, what: 'kill switch on' });
     }
     if (killed.length === 0) return;
     const live = (await log.roster.replicas()).map((replica) => replica.instance);
     const gone = killed.filter((each) => (each === instance ? !killSwitch : !live.includes(each)));
     if (gone.length === 0) return;
-    const remove = (from: CutoverState) => ({ killed: from.killed.filter((each) => !gone.includes(each)) });
+    const remove = (from: CutoverState) => {
+      const left = from.killed.filter((each) => !gone.includes(each));
+      return left.length < from.killed.length ? { killed: left } : undefined;
+    };
     await this.#guardedMove(remove, { who: instance, what: `kill switch of ${gone.join(', ')} gone` }, false);
     this.#letGo();
   }
@@ -350,9 +355,10 @@ export class Operator {
   async #pursueWish(): Promise<void> {
     const { cutover, wish, instance, killSwitch } = this.#parts;
     if (!this.#wishOpen || killSwitch) return;
-    const { operated, percent, mirror } = cutover.state;
-    if (!operated && (percent !== wish.percent || mirror !== wish.mirror)) {
-      await this.#guardedMove(() => wish, { who: instance, what: 'flags at start' }, false);
+    const follow = ({ operated, percent, mirror }: CutoverState) =>
+      operated || (percent === wish.percent && mirror === wish.mirror) ? undefined : wish;
+    if (follow(cutover.state) !== undefined) {
+      await this.#guardedMove(follow, { who: instance, what: 'flags at start' }, false);
     }
     this.#wishOpen = false;
     this.#letGo();
@@ -393,8 +399,9 @@ export class Operator {
     this.#surplusSince = now;
   }
 
-  #next(from: CutoverState, change: ChangeOf, { who, what }: { who: string; what: string }): CutoverState {
-    return nextState(from, change(from), { who, what, nowMs: this.#parts.clock.now() });
+  #next(from: CutoverState, change: ChangeOf, { who, what }: { who: string; what: string }): CutoverState | undefined {
+    const changed = change(from);
+    return changed && nextState(from, changed, { who, what, nowMs: this.#parts.clock.now() });
   }
 
   #requireLog(): void {
@@ -410,7 +417,8 @@ export class Operator {
   }
 }
 
-type ChangeOf = (from: CutoverState) => Parameters<typeof nextState>[1];
+/** undefined: it is so already. */
+type ChangeOf = (from: CutoverState) => Parameters<typeof nextState>[1] | undefined;
 
 function changeOf(from: CutoverState, { percent, mirror, pins }: Command): Parameters<typeof nextState>[1] {
   const kept = Object.entries({ ...from.pins, ...pins }).filter(([, lane]) => lane !== null);
