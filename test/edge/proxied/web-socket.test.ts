@@ -168,8 +168,15 @@ test('a loss is a loss on the other side, behind what was said before it, and ne
   await until(() => other.closed);
   assert.deepEqual([other.closed!.code, other.messages.length], [1006, 1]);
 
+  // More than the kernel takes at once is still owed.
+  const large = await openWebSocket(t, url, '/hubs/chat?id=l');
+  bridge.sockets[2]!.socket.send('x'.repeat(16 * 1024 * 1024));
+  (bridge.sockets[2]!.socket as unknown as { _socket: { end(): void } })._socket.end();
+  await until(() => large.closed);
+  assert.deepEqual([large.closed!.code, large.messages.length], [1006, 1]);
+
   const reset = await openWebSocket(t, url, '/hubs/chat?id=z');
-  (bridge.sockets[2]!.socket as unknown as { _socket: { resetAndDestroy(): void } })._socket.resetAndDestroy();
+  (bridge.sockets[3]!.socket as unknown as { _socket: { resetAndDestroy(): void } })._socket.resetAndDestroy();
   await until(() => reset.closed);
   assert.equal(reset.closed!.code, 1006);
 });
