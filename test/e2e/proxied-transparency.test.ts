@@ -56,7 +56,7 @@ const requests: string[][] = [
 ];
 
 async function started(t: TestContext) {
-  const direct = await startReferenceBridge(t);
+  const { url: direct } = await startReferenceBridge(t);
   const { url: proxied } = await startProxiedEdge(t, [direct]);
   return { urls: [direct, proxied], token: await makeToken({ sub: 'u1' }, jwtSecret) };
 }

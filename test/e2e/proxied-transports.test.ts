@@ -12,7 +12,11 @@ import { until } from '../support/wait.ts';
 
 const bridges = [
   { name: 'the toy bridge', skip: false, start: async (t: TestContext) => (await startBridge(t)).url },
-  { name: 'the reference bridge', skip: noDotnet, start: startReferenceBridge },
+  {
+    name: 'the reference bridge',
+    skip: noDotnet,
+    start: async (t: TestContext) => (await startReferenceBridge(t)).url,
+  },
 ];
 const transports = {
   WebSockets: HttpTransportType.WebSockets,
