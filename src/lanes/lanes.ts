@@ -179,9 +179,10 @@ export class Lanes {
       return { kind: 'bridge', answer };
     } catch (error) {
       if (!this.#options.bridgeFallback || !hasCode(error, 'BRIDGE_UNREACHABLE')) throw error;
-      await this.#append({ ...withTrace(call, epoch), idsSettled: claimed !== undefined });
+      const entry = { ...withTrace(call, epoch), idsSettled: claimed !== undefined };
+      const outcome = toOutcome(await this.#whenDecided(() => this.#append(entry)));
       kept = true;
-      return broadcast;
+      return outcome;
     } finally {
       // Also where remembering began, or the log came back, while the call was at the bridge.
       if (claimed === 'claimed' || (kept && eventId !== undefined && this.#remembers)) {
