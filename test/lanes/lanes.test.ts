@@ -97,3 +97,27 @@ test('with --bridge-fallback a repeat that only the log knows is answered as one
   scene.append = async () => 'duplicate';
   assert.deepEqual(await scene.carry(call('m'), { lane: 'bridge', epoch: 1 }), { kind: 'duplicate' });
 });
+
+const typing = (name: string, room = 'r') =>
+  call(name, { eventIds: [], room, coalescing: { key: 'ada', typingOf: 'ada', mergeInto: (earlier) => earlier } });
+
+test('a message by the bridge goes behind what its room’s windows still hold', async () => {
+  const scene = new Scene();
+  await scene.carry(typing('typing'));
+  scene.decision = { lane: 'bridge', epoch: 2 };
+  await scene.carry(call('message'));
+  assert.deepEqual(scene.journal, ['bridge typing', 'bridge message']);
+});
+
+test('a room does not wait for what the windows of another one gave out', async () => {
+  const scene = new Scene();
+  const stuck = Promise.withResolvers<AppendResult>();
+  scene.append = () => stuck.promise;
+  await scene.carry(typing('typing', 'other'));
+  const flushed = scene.lanes.flush((room) => room === 'other');
+  await until(() => scene.journal.length === 1);
+  await scene.carry(call('message'), { lane: 'bridge', epoch: 1, detour: 'timeout' });
+  stuck.resolve('appended');
+  await flushed;
+  assert.deepEqual(scene.journal, ['log typing', 'bridge message']);
+});
