@@ -161,6 +161,33 @@ test('a room that leaves the stream lane waits until every replica has shown wha
   await until(() => b.cutover.state.percent === 0);
 });
 
+test('a room that comes and goes at once is not overtaken by the bridge while its connections are still fenced', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  const steps: string[] = [];
+  b.ends.fence = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    steps.push('shown by stream');
+  };
+  await a.handover.move(toPercent(100));
+  await a.handover.move(toPercent(0));
+  steps.push(await a.call('r'));
+  assert.deepEqual(steps, ['shown by stream', 'bridge']);
+});
+
+test('a late call is not waited for any more once its room has left the stream lane again', async () => {
+  const log = new SharedLog();
+  const a = startReplica(log, 'a');
+  const atBridge = deferred();
+  const late = a.call('slow', () => atBridge.promise);
+  await a.handover.move(toPercent(100));
+  assert.equal(a.holds.size, 1);
+  await a.handover.move(toPercent(0));
+  await until(() => a.holds.size === 0);
+  atBridge.resolve();
+  await late;
+});
+
 test('a replica that was stopped across the commit is refused by the log, and decides again', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
