@@ -149,6 +149,7 @@ export class Handover {
     const id = newId();
     const { raises, lowers } = movesBetween(from, to);
     let late: { instance: string; rooms: string[] }[] = [];
+    const abandonedAt = clock.monotonic() + timeoutMs + abandonMs;
     if (raises || lowers) {
       this.#tally.open(`ready ${id}`);
       await this.tell({ kind: 'announce', id, from, to });
@@ -157,7 +158,9 @@ export class Handover {
     }
     const note = toEntry({ kind: 'commit', id, from, to, participants, late });
     const next = { epoch: to.epoch, value: JSON.stringify(to) };
-    const options = { over: from.epoch, note, withinMs: commitMs };
+    // Who was stopped meanwhile comes too late: the others' calls go on under the old lanes.
+    const withinMs = Math.max(0, Math.min(commitMs, abandonedAt - clock.monotonic()));
+    const options = { over: from.epoch, note, withinMs };
     const result = await log.commitState(next, options).catch((error) => {
       this.#say({ kind: 'abandon', id });
       throw error;
