@@ -117,7 +117,7 @@ export class CutoverStage {
       }),
       peers: this.#peers,
       log,
-      rememberRecentIds: () => this.#rememberRecentIds(),
+      rememberRecentIds: (withinMs) => this.#rememberRecentIds(withinMs),
       clock,
       logger,
       metrics,
