@@ -216,12 +216,19 @@ export class Operator {
   /** Raises pass the guard first, unless forced. */
   async #guardedMove(change: ChangeOf, by: { who: string; what: string }, force: boolean): Promise<void> {
     const { cutover, guard } = this.#parts;
+    const { epoch } = cutover.state;
     const to = this.#next(cutover.state, change, by);
     if (!force && to !== undefined && movesBetween(cutover.state, to).raises) {
       const verdict = await guard.check();
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
     }
-    await this.#move(change, by);
+    const unlessRolledBack = (from: CutoverState) => {
+      if (from.epoch > epoch && isRolledBack(from)) {
+        throw new CrossfadeError('CUTOVER_CONFLICT', 'all rooms were taken back while the guard looked');
+      }
+      return change(from);
+    };
+    await this.#move(unlessRolledBack, by);
     this.#wishOpen = false;
   }
 

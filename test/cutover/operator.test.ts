@@ -110,3 +110,16 @@ test('the log learns after an outage which ids the bridge has accepted without i
   assert.ok(remembered[0]! >= 20_000);
   operator.close();
 });
+
+test('a rollback also ends a raise for which the guard still looks', async () => {
+  const { cutover, operator, checkBy } = setUp();
+  await operator.follow();
+  const looking = Promise.withResolvers<Verdict>();
+  checkBy(() => looking.promise);
+  const set = operator.set({ percent: 50 }, { who: 'ada', force: false });
+  await operator.rollback('bob');
+  looking.resolve({ ok: true, reasons: [] });
+  await assert.rejects(set, { code: 'CUTOVER_CONFLICT' });
+  assert.equal(cutover.state.percent, 0);
+  operator.close();
+});
