@@ -92,6 +92,7 @@ export class CutoverStage {
       instance,
       gate,
       flights,
+      flush: options.flush,
       logAnswers: () => log.reachable && this.lanes.isFresh,
       beforeReturn: (sinceMs) => this.#rememberRecentIds(sinceMs),
       tell: (note) => this.#handover.tell(note),
