@@ -59,6 +59,8 @@ const alertMs = 30_000;
 const rollbackMs = 800;
 const peerMs = 1_000;
 const rememberedMs = 5_000;
+/** ms for which a replica must be missing in the roster; a live one renews it every 3 s. */
+const goneMs = 5_000;
 
 export class Operator {
   readonly #parts: OperatorParts;
@@ -74,6 +76,7 @@ export class Operator {
   #pursuing = false;
   #heldFor = '';
   #surplusSince: number | undefined;
+  readonly #missingSince = new Map<string, number>();
 
   constructor(parts: OperatorParts) {
     this.#parts = parts;
@@ -150,11 +153,18 @@ export class Operator {
     return this.#rollBackWithoutLog(who);
   }
 
-  /** Another replica has rolled back without the log, and maybe without knowing what is known here. Error: CUTOVER_INVALID. */
-  adoptFromPeer(state: CutoverState): void {
+  /**
+   * Another replica has rolled back without the log, and maybe without knowing what is known here. Where this one has the
+   * log, all that have it are moved back in order. Error: CUTOVER_INVALID.
+   */
+  async adoptFromPeer(state: CutoverState): Promise<void> {
     if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
-    const { cutover } = this.#parts;
+    const { cutover, log } = this.#parts;
     const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};
+    if (log.reachable && this.#follows) {
+      const moved = await this.#move(() => rolledBack, { who, what }).catch(() => undefined);
+      if (moved !== undefined && isRolledBack(cutover.state)) return;
+    }
     const outdated = state.epoch <= cutover.state.epoch && !isRolledBack(cutover.state);
     this.#rolledBackWithoutLog(outdated ? this.#next(cutover.state, () => rolledBack, { who, what })! : state);
   }
@@ -262,7 +272,7 @@ export class Operator {
   #takeOver(state: CutoverState): void {
     const { cutover, detour } = this.#parts;
     // Nothing of these rooms was fenced here: they come to the stream lane as after an outage.
-    if (usesStream(state)) detour.takeAll('connection_lost');
+    if (movesBetween(cutover.state, state).raises) detour.takeAll('connection_lost');
     cutover.adopt(state);
   }
 
@@ -342,7 +352,7 @@ export class Operator {
     }
     if (killed.length === 0) return;
     const live = (await log.roster.replicas()).map((replica) => replica.instance);
-    const gone = killed.filter((each) => (each === instance ? !killSwitch : !live.includes(each)));
+    const gone = killed.filter((each) => (each === instance ? !killSwitch : this.#isGone(each, live.includes(each))));
     if (gone.length === 0) return;
     const remove = (from: CutoverState) => {
       const left = from.killed.filter((each) => !gone.includes(each));
@@ -350,6 +360,14 @@ export class Operator {
     };
     await this.#guardedMove(remove, { who: instance, what: `kill switch of ${gone.join(', ')} gone` }, false);
     this.#letGo();
+  }
+
+  /** An emptied log has lost the roster, too: a replica is gone when it is missing for a while. */
+  #isGone(instance: string, isLive: boolean): boolean {
+    const now = this.#parts.clock.monotonic();
+    if (isLive) this.#missingSince.delete(instance);
+    else if (!this.#missingSince.has(instance)) this.#missingSince.set(instance, now);
+    return now - (this.#missingSince.get(instance) ?? now) >= goneMs;
   }
 
   async #pursueWish(): Promise<void> {
