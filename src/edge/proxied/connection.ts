@@ -46,6 +46,8 @@ export interface ConnectionOwner {
   readonly metrics: Metrics;
   /** ms, monotonic */
   now(): number;
+  /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
+  untilLogIsRead(): Promise<void> | undefined;
   onOpen(connection: ProxiedConnection): void;
   onEnd(connection: ProxiedConnection): void;
 }
@@ -98,6 +100,10 @@ export class ProxiedConnection implements Member, Tap {
 
   // What the transport tells.
 
+  untilReady(): Promise<void> | undefined {
+    return this.#state === 'open' ? this.#owner.untilLogIsRead() : undefined;
+  }
+
   fromClient(data: Buffer): void {
     if (this.#state === 'untapped' || this.#state === 'ended') return;
     const behindHandshake = this.#spoken === undefined ? this.#greet(data) : data;
@@ -122,11 +128,12 @@ export class ProxiedConnection implements Member, Tap {
 
   // What the log's side asks.
 
-  write(prepared: Prepared): void {
+  write(prepared: Prepared, group: string): void {
     if (this.#state !== 'open' || this.#cutReason !== undefined) return;
     if (this.#bytesBehind > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
     if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
-    this.#holds.push(prepared, this.#bytesOf(prepared));
+    const join = this.#spoken!.membership.joinOf(group);
+    this.#holds.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
     this.#owner.metrics.heldMessages.inc();
   }
 
@@ -155,13 +162,9 @@ export class ProxiedConnection implements Member, Tap {
 
   /** A copy that may come twice was shown already, if it went to members of these groups until `since` (ms). */
   noteShown(copy: Copy, groups: string[], since: number): void {
-    const times = groups.filter((group) => (this.#spoken?.membership.joinedAt(group) ?? since + 1) <= since).length;
+    const joins = groups.map((group) => this.#spoken?.membership.joinOf(group));
+    const times = joins.filter((join) => join !== undefined && join.at <= since).length;
     if (times > 0) this.#twinsHere().wasShown(copy, times);
-  }
-
-  pauseBridge(paused: boolean): void {
-    if (paused) this.#leg.pauseBridge();
-    else this.#leg.resumeBridge();
   }
 
   /** The slow-client clock; called about once a second. */
@@ -265,7 +268,9 @@ export class ProxiedConnection implements Member, Tap {
   #release(hold: Hold): void {
     const waiting = this.#holds.release(hold);
     this.#owner.metrics.heldMessages.dec(waiting.length);
-    for (const prepared of waiting) this.write(prepared);
+    for (const { prepared, group, join } of waiting) {
+      if (this.#spoken!.membership.joinOf(group) === join) this.write(prepared, group);
+    }
   }
 
   /** A connect that is not proven yet: its groups' messages count from now on, and wait for the proof. */

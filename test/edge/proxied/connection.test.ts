@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { codecs } from '../../../src/edge/proxied/codec.ts';
 import { record, setUp } from './proxied.ts';
 
 test('a connection counts from its handshake to its end', async () => {
@@ -67,6 +68,30 @@ test('what is no whole record passes as it is', () => {
   }
 });
 
+test('a message is parsed only while something is wanted of it', (t) => {
+  const { proxied, joined } = setUp();
+  const client = joined('r');
+  const reads = t.mock.method(codecs.json, 'readRecord').mock;
+  const message = client.invocation('RoomJoined', ['r']);
+  client.bridgeSends(message);
+  client.bridgeSends(client.completion('0'));
+  client.tap.fromClient(record({ type: 6 }));
+  client.invoke('SendTyping', ['r', true], '0');
+  // The test itself has read what was passed on.
+  assert.equal(reads.callCount(), 2);
+  client.invoke('LeaveRoom', ['r'], '1');
+  void proxied.fence('f');
+  client.tap.fromBridge(client.invocation('ReceiveMessage', ['x']));
+  assert.equal(reads.callCount(), 4, 'the invocation, and the fence in the test’s own hands');
+  client.tap.fromBridge(message);
+  assert.equal(reads.callCount(), 4, 'nobody waits for this confirmation');
+  client.tap.fromBridge(client.completion('1'));
+  client.tap.fromBridge(client.fenceAnswer());
+  assert.equal(reads.callCount(), 6);
+  client.tap.fromBridge(client.invocation('RoomLeft', ['r']));
+  assert.equal(reads.callCount(), 6);
+});
+
 test('messages of the log reach the members of their group, in the form of each one’s protocol', async () => {
   const { joined, connect, deliver } = setUp();
   const members = [joined('r'), joined('r', { protocol: 'messagepack' })];
@@ -120,27 +145,4 @@ test('a client is cut when it is behind for 30 s, by its socket or by its fence'
   assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [false, false, false]);
   sweepAfter(1_000);
   assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [true, true, false]);
-});
-
-test('all connections are cut at once, with the reason in the metric', async () => {
-  const { proxied, connect, metric } = setUp();
-  const clients = [connect('chat'), connect('ticket')];
-  proxied.closeAll('gap');
-  assert.ok(clients.every(({ wasCut }) => wasCut));
-  assert.equal(proxied.count, 0);
-  const closed = await metric('crossfade_edge_connections_closed_total');
-  assert.deepEqual(
-    closed.map(({ labels }) => labels.reason),
-    ['gap', 'gap'],
-  );
-});
-
-test('the bridge is left unread at every connection, new ones included, until it is read again', () => {
-  const { proxied, connect } = setUp();
-  const before = connect('chat');
-  proxied.pauseBridge(true);
-  const after = connect('chat');
-  assert.deepEqual([before.bridgePaused, after.bridgePaused], [true, true]);
-  proxied.pauseBridge(false);
-  assert.deepEqual([before.bridgePaused, after.bridgePaused, connect('chat').bridgePaused], [false, false, false]);
 });
