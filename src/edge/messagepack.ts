@@ -71,11 +71,10 @@ function readPrefix(bytes: Buffer, at: number): { length: number; bytes: number 
   throw new ProtocolFault('A message has no valid length.');
 }
 
-/** For each type from 0xc0 to 0xdf a digit of base 36: nil to true, bin, ext, floats, uints, ints, fixexts, str, array, map. */
 const digits = (text: string) => [...text.replaceAll(' ', '')].map((digit) => Number.parseInt(digit, 36));
-/** How many bytes its length takes, */
+/** Bytes that the length takes of a value of each type from 0xc0 on: nil to true, bin, ext, floats, uints, ints, and so on. */
 const lengthBytes = digits('0000 124 124 00 0000 0000 00000 124 24 24');
-/** and how many follow in any case. */
+/** Bytes that follow its length, or its type where it has none, whatever the length says. */
 const fixedBytes = digits('0000 000 111 48 1248 1248 2359h 000 00 00');
 
 /**
