@@ -92,7 +92,6 @@ export async function startProxiedEdge(
     shared: async () => undefined,
     clock,
     logger: silentLogger,
-    metrics: createMetrics(),
     ...options,
   });
   const server = serverOf(hubs);
