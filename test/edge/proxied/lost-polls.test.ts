@@ -1,4 +1,4 @@
-// Long polling whose bridge goes away: the connection ends with it, and nothing of it is left.
+// Long polling whose bridge goes away, or that is ended here: nothing of the connection is left, nor of its bytes lost.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -46,4 +46,24 @@ test('a poll that is lost while no client waits for it is asked again', async (t
   await until(() => warnings.length > 0, { what: 'the poll at the bridge to be lost' });
   assert.equal(await poll(), 'behind');
   assert.equal(taps[0]!.ends, 0);
+});
+
+test('a connection that is ended by its Tap still gives the client what the bridge sent; the next poll is told', async (t) => {
+  const bridge = await startScriptedBridge(t, {
+    answer: ({ request, response }) => {
+      if (request.method === 'DELETE') response.writeHead(202).end();
+      else response.writeHead(200, octets).end(bridge.asked.length === 1 ? '' : 'middle');
+    },
+  });
+  const { url, taps } = await startProxiedEdge(t, [bridge.url]);
+  const poll = () => fetch(`${url}/hubs/chat?id=t1`);
+  await poll();
+  taps[0]!.cutting = (data) => {
+    taps[0]!.leg.cut();
+    return data;
+  };
+  assert.equal(await (await poll()).text(), 'middle');
+  assert.equal((await poll()).status, 204);
+  await until(() => bridge.asked.some(({ request }) => request.method === 'DELETE'), { what: 'the DELETE' });
+  assert.equal(taps[0]!.ends, 1);
 });

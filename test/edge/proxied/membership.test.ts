@@ -187,7 +187,7 @@ test('the end of the connection ends its memberships', async () => {
   assert.deepEqual(client.got, []);
 });
 
-test('arguments that nest deeper than the hub reads are the hub\'s to refuse, and harm nothing', () => {
+test("arguments that nest deeper than the hub reads are the hub's to refuse, and harm nothing", () => {
   const { connect, members } = setUp();
   const client = connect('chat');
   const deep = (levels: number): unknown => (levels === 0 ? 'x' : [deep(levels - 1)]);
