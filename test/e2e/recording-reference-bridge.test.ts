@@ -6,7 +6,7 @@ import { playRecording } from '../support/recording.ts';
 import { noDotnet, startReferenceBridge } from '../support/reference-bridge.ts';
 
 test('the reference bridge answers all of the recording as the real bridge did', { skip: noDotnet }, async (t) => {
-  const url = await startReferenceBridge(t);
+  const { url } = await startReferenceBridge(t);
   const transports = { sse: true, longPolling: true };
   await playRecording(t, { httpUrl: url, hubsUrl: url, apiKey, jwtSecret, transports });
 });

@@ -11,6 +11,7 @@ namespace SignalRService;
 [Route("internal")]
 public class InternalController(
     State state,
+    Switches switches,
     IHubContext<ChatHub> chat,
     IHubContext<TicketHub> ticket,
     IHubContext<NotificationHub> notification,
@@ -119,6 +120,7 @@ public class InternalController(
     private async Task<IActionResult> Broadcast(BroadcastEvent evt, Func<Task> send)
     {
         if (!state.Remember(evt.EventId)) return Ok(new { duplicate = true });
+        await switches.Wait(Switches.Broadcasts);
         await send();
         return Ok(new { broadcast = true });
     }

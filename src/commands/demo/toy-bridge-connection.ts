@@ -79,7 +79,7 @@ export class Connection implements Member {
     this.send('{}');
     clearTimeout(this.#timer);
     this.#timer = setInterval(() => this.#keepAlive(), pingMs).unref();
-    if (this.user === '') this.#close('{"type":7}');
+    if (this.#hub.refuses(this)) this.#close('{"type":7}');
     else this.#hub.connect(this);
   }
 

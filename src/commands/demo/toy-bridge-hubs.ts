@@ -115,20 +115,40 @@ const specs: Record<string, HubSpec> = {
   },
 };
 
-export function createHubs(): Map<string, Hub> {
-  return new Map(Object.entries(specs).map(([name, spec]) => [name, new Hub(spec)]));
+/** One invocation of a method that exists, with arguments that fit. */
+export interface Invocation {
+  hub: string;
+  user: string;
+  method: string;
+  args: unknown[];
+}
+
+/** What tests may put in a client's way: asked each time, undefined lets it through. */
+export interface HubHooks {
+  /** Before a method runs. `throw`: it fails as by an exception of its own. `skip`: it completes and has done nothing. */
+  onInvoke: ((invocation: Invocation) => 'throw' | 'skip' | undefined) | undefined;
+  /** After the handshake of a connection that has a user. `abort`: it ends before it has joined anything. */
+  onConnect: ((hub: string, user: string) => 'abort' | undefined) | undefined;
+}
+
+export function createHubs(hooks: HubHooks): Map<string, Hub> {
+  return new Map(Object.entries(specs).map(([name, spec]) => [name, new Hub(name, spec, hooks)]));
 }
 
 /** What the others of a group get when a member's connection ends. */
 type Farewell = Record<string, string> | undefined;
 
 export class Hub {
+  readonly #name: string;
   readonly #spec: HubSpec;
+  readonly #hooks: HubHooks;
   readonly #memberships = new Map<Member, Map<string, Farewell>>();
   readonly #groups = new Map<string, Set<Member>>();
 
-  constructor(spec: HubSpec) {
+  constructor(name: string, spec: HubSpec, hooks: HubHooks) {
+    this.#name = name;
     this.#spec = spec;
+    this.#hooks = hooks;
   }
 
   get members(): Member[] {
@@ -138,6 +158,10 @@ export class Hub {
   /** How many rooms of requests have members. */
   get roomCount(): number {
     return [...this.#groups.keys()].filter((group) => group.startsWith('request:')).length;
+  }
+
+  refuses(me: Member): boolean {
+    return me.user === '' || this.#hooks.onConnect?.(this.#name, me.user) === 'abort';
   }
 
   connect(me: Member): void {
@@ -160,6 +184,14 @@ export class Hub {
     const { parameters, run } = this.#spec.methods[name]!;
     const raws = parameters.map((parameter, place) => bind(parameter, args[place]));
     if (args.length !== parameters.length || raws.includes(undefined)) return failed(name);
+    const verdict = this.#hooks.onInvoke?.({
+      hub: this.#name,
+      user: me.user,
+      method: name,
+      args: raws.map((raw) => JSON.parse(raw!)),
+    });
+    if (verdict === 'throw') return `An unexpected error occurred invoking '${name}' on the server.`;
+    if (verdict === 'skip') return undefined;
     const isEmpty = parameters.some((parameter, place) => parameter.startsWith('id') && isNothing(raws[place]!));
     if (!isEmpty) run(this, me, ...(raws as string[]));
     return undefined;

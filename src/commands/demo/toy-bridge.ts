@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isCall, Refusal, readCall } from './toy-bridge-calls.ts';
-import { createHubs, type Hub } from './toy-bridge-hubs.ts';
+import { createHubs, type Hub, type HubHooks } from './toy-bridge-hubs.ts';
 import { type Answer, answer, HubEndpoints } from './toy-bridge-transports.ts';
 
 export interface ToyBridgeOptions {
@@ -33,7 +33,7 @@ export interface RecordedCall {
 /** A failure in place of an answer: a status, no answer at all, or a broken connection. Nothing is delivered then. */
 export type Fault = { status: number } | 'hang' | 'reset';
 
-export interface ToyBridge {
+export interface ToyBridge extends HubHooks {
   /** `http://host:port` */
   readonly url: string;
   /** The last requests, oldest first; at most {@link maxRecordedCalls}. */
@@ -63,9 +63,11 @@ class Bridge implements ToyBridge {
   readonly calls: RecordedCall[] = [];
   delayMs = 0;
   onCall: ToyBridge['onCall'];
+  onInvoke: ToyBridge['onInvoke'];
+  onConnect: ToyBridge['onConnect'];
   readonly #server = createServer((req, res) => this.#onRequest(req, res));
   readonly #apiKey: string | undefined;
-  readonly #hubs = createHubs();
+  readonly #hubs = createHubs(this);
   readonly #endpoints: HubEndpoints;
   /** Event id -> until when (ms) it is remembered, in the order of being forgotten. */
   readonly #known = new Map<string, number>();

@@ -58,6 +58,44 @@ test('a call that hangs ends with the bridge', async (t) => {
   await hanging;
 });
 
+test('a room is refused by an exception or in silence, and the others stay open', async (t) => {
+  const bridge = await startBridge(t);
+  bridge.onInvoke = ({ method, args: [room] }) => {
+    if (method !== 'JoinRoom') return undefined;
+    return room === 'throws' ? 'throw' : room === 'silent' ? 'skip' : undefined;
+  };
+  const client = await connect(t, `${bridge.url}/hubs/chat`, await makeToken({ sub: 'u1' }, jwtSecret));
+  await assert.rejects(
+    client.connection.invoke('JoinRoom', 'throws'),
+    /An unexpected error occurred invoking 'JoinRoom' on the server\.$/,
+  );
+  assert.equal(await client.connection.invoke('JoinRoom', 'silent'), null);
+  assert.equal(await client.connection.invoke('JoinRoom', 'open'), null);
+  for (const room of ['throws', 'silent', 'open']) {
+    await call(bridge.url, 'chat/typing', { event_id: `e-${room}`, ...typing, request_id: room });
+  }
+  await until(() => client.received.length >= 2, { what: 'what the open room owes' });
+  assert.deepEqual(
+    client.received.map(({ method, args }) => [method, ...args]),
+    [
+      ['RoomJoined', 'open'],
+      ['TypingIndicator', { requestId: 'open', userId: 'u9', isTyping: true }],
+    ],
+  );
+});
+
+test('a user is refused on connect, after the handshake and before any join', async (t) => {
+  const bridge = await startBridge(t);
+  bridge.onConnect = (hub, user) => (hub === 'notification' && user === 'u1' ? 'abort' : undefined);
+  const refused = await openRaw(t, `${bridge.url}/hubs/notification`, await makeToken({ sub: 'u1' }, jwtSecret));
+  refused.shakeHands();
+  await until(() => refused.closed, { what: 'the connection to be ended' });
+  assert.deepEqual(refused.records, ['{}', '{"type":7}']);
+  assert.equal((await stats(bridge.url)).connections, 0);
+  await connect(t, `${bridge.url}/hubs/notification`, await makeToken({ sub: 'u2' }, jwtSecret));
+  await connect(t, `${bridge.url}/hubs/chat`, await makeToken({ sub: 'u1' }, jwtSecret));
+});
+
 async function stats(url: string): Promise<{ connections: number }> {
   const response = await fetch(`${url}/internal/stats`, { headers: { 'x-internal-api-key': 'test-api-key' } });
   return (await response.json()) as { connections: number };
