@@ -25,18 +25,12 @@ export class Feed {
   /** `200`, `200 duplicate`, `502`, `TimeoutError` … -> how many calls ended so. */
   readonly outcomes = new Map<string, number>();
   readonly #options: FeedOptions;
-  readonly #callCount: number;
-  #madeCount = 0;
+  /** How many calls were answered. */
+  madeCount = 0;
 
   constructor(options: FeedOptions) {
     this.#options = options;
     this.made = new Map([...options.plan.keys()].map((room) => [room, []]));
-    this.#callCount = [...options.plan.values()].reduce((sum, { length }) => sum + length, 0);
-  }
-
-  /** The share of the calls that have been answered, from 0 to 1. */
-  get progress(): number {
-    return this.#madeCount / this.#callCount;
   }
 
   /** Makes all calls; resolves when the last one is answered. */
@@ -64,7 +58,7 @@ export class Feed {
     const answeredAt = performance.now();
     this.made.get(call.room)!.push({ call, startedAt, answeredAt, accepted: outcome === '200' });
     this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
-    this.#madeCount++;
+    this.madeCount++;
   }
 
   async #send({ path, body }: PlannedCall, address: string): Promise<string> {

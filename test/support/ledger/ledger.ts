@@ -22,10 +22,18 @@ export interface LedgerOptions extends Omit<ClientOptions, 'clientCount' | 'room
   durationMs?: number;
   /** How long what is owed may take after the last call. */
   arrivalMs?: number;
-  /** @param readers those that read */
-  walk?(readers: Reader[]): Step[];
+  /** What is done meanwhile. */
+  walk?(progress: Progress): Step[];
   /** Asked once the calls are made: what the replicas have said by then. */
   rules?(): Promise<Partial<Rules>>;
+}
+
+/** How far a run has come, for steps that wait for it. */
+export interface Progress {
+  /** Those that read. */
+  readers: Reader[];
+  /** How many calls were answered. */
+  callCount(): number;
 }
 
 export interface LedgerReport {
@@ -55,13 +63,13 @@ export async function runLedger(t: TestContext, options: LedgerOptions): Promise
   };
   const clients = { ...options, clientCount, rooms };
   const readers = (await connectReaders(t, clients)).filter(({ spec }) => !spec.isStalled);
-  const walk = new Walk(options.walk?.(readers) ?? []);
+  const walk = new Walk(options.walk?.({ readers, callCount: () => feed.madeCount }) ?? []);
   const { apiKey, addressOf } = options;
   const plan = planCalls(rooms, callCount);
-  const feed = new Feed({ plan, apiKey, durationMs, addressOf, admit: (progress) => walk.admit(progress) });
+  const feed: Feed = new Feed({ plan, apiKey, durationMs, addressOf, admit: (progress) => walk.admit(progress) });
 
   const startedAt = performance.now();
-  await Promise.all([feed.run(), walk.run(() => feed.progress)]);
+  await Promise.all([feed.run(), walk.run(() => feed.madeCount / callCount)]);
   const feedMs = Math.round(performance.now() - startedAt);
   await settle(readers, feed, arrivalMs);
   const rules = { ...standardRules, ...(await options.rules?.()) };

@@ -1,5 +1,5 @@
 // What a client makes of a hub message: in come hub, method, argument and the client's user, out goes which room it
-// belongs to and the label that the plan gave it. Promises to read JSON's and MessagePack's spelling of a property.
+// belongs to and the label that the plan gave it.
 
 import type { Receipt, Typing } from './plan.ts';
 
@@ -60,8 +60,6 @@ export function readMessage(
   }
 }
 
-/** ASP.NET writes a property's own name in MessagePack (`RequestId`), and its camel case in JSON. */
 function field(argument: unknown, name: string): unknown {
-  const fields = argument as Record<string, unknown>;
-  return fields[name] ?? fields[name[0]!.toUpperCase() + name.slice(1)];
+  return (argument as Record<string, unknown>)[name];
 }
