@@ -14,17 +14,25 @@ export interface Config {
   readonly listen: HostPort;
   readonly edge: HostPort;
   readonly admin: HostPort;
-  /** Base URL of the bridge; absent: standalone. */
-  readonly bridge?: string;
-  readonly hubs: 'native';
+  /** Base URLs of the bridge's instances; empty: standalone. */
+  readonly bridges: readonly string[];
+  /** With several bridges: whether a call goes to one of them (they share a backplane) or to all. */
+  readonly bridgeCalls: 'one' | 'all';
+  /** Whether calls that no bridge can be reached for go by the log. */
+  readonly bridgeFallback: boolean;
+  readonly hubs: 'proxy' | 'native';
   /** Absent: the embedded log in `dataDir`. */
   readonly redis?: string;
   readonly dataDir: string;
-  /** 0-100; 0 while the kill switch is on. */
+  /** 0-100; what a replica asks for when it starts, until an operator has set something else. */
   readonly percent: number;
+  /** EVENT_TRANSPORT_USE_REDIS_STREAMS=false: while one live replica has it, all behave as percent 0. */
+  readonly killSwitch: boolean;
   readonly mirror: boolean;
   readonly fallback: boolean;
   readonly publishTimeout: number;
+  /** ms */
+  readonly handoverTimeout: number;
   readonly consumerGroup: string;
   readonly instance: string;
   /** ms */
@@ -42,12 +50,14 @@ export interface Config {
   readonly adminToken?: string;
 }
 
-type Key = keyof Config | 'killSwitchOff';
+type Key = Exclude<keyof Config, 'killSwitch'> | 'killSwitchOff';
 
 export interface Setting {
   key: Key;
   /** As commander takes it, such as `--percent <0-100>`; absent for what only a variable can set. */
   flag?: string;
+  /** The flag may be given several times; the variable holds a list with commas. */
+  repeatable?: boolean;
   variables: string[];
   /** For the tables: what holds when nothing is set. */
   standard: string;
@@ -82,20 +92,38 @@ export const settings: Setting[] = [
     parse: hostPort,
   },
   {
-    key: 'bridge',
+    key: 'bridges',
     flag: '--bridge <url>',
+    repeatable: true,
     variables: ['CROSSFADE_BRIDGE'],
     standard: 'none',
-    meaning: 'the legacy bridge; none: standalone, everything by stream',
-    parse: httpUrl,
+    meaning:
+      'the legacy bridge, repeatable (the variable: separated by commas); a name with several addresses counts as several; none: standalone, everything by stream, hubs native',
+    parse: httpUrls,
+  },
+  {
+    key: 'bridgeCalls',
+    flag: '--bridge-calls <one|all>',
+    variables: ['CROSSFADE_BRIDGE_CALLS'],
+    standard: 'one',
+    meaning: 'with several bridges: one (they share a backplane) or all (they do not: each reaches its own clients)',
+    parse: oneOf('one', 'all'),
+  },
+  {
+    key: 'bridgeFallback',
+    flag: '--bridge-fallback',
+    variables: ['CROSSFADE_BRIDGE_FALLBACK'],
+    standard: 'off',
+    meaning: 'send bridge-lane calls by stream while no bridge can be reached, instead of a 502',
+    parse: boolean,
   },
   {
     key: 'hubs',
-    flag: '--hubs <native>',
+    flag: '--hubs <proxy|native>',
     variables: ['CROSSFADE_HUBS'],
-    standard: 'native',
-    meaning: 'where hub connections end: at crossfade',
-    parse: oneOf('native'),
+    standard: 'proxy with a bridge, else native',
+    meaning: 'where hub connections end: at the bridge, behind crossfade, or at crossfade',
+    parse: oneOf('proxy', 'native'),
   },
   {
     key: 'redis',
@@ -144,6 +172,14 @@ export const settings: Setting[] = [
     standard: '100',
     meaning: 'how long the log may take for one event',
     parse: integer(1, 60_000),
+  },
+  {
+    key: 'handoverTimeout',
+    flag: '--handover-timeout <ms>',
+    variables: ['CROSSFADE_HANDOVER_TIMEOUT_MS'],
+    standard: '200',
+    meaning: 'how long a room may wait while it changes lane',
+    parse: integer(1, 10_000),
   },
   {
     key: 'consumerGroup',
@@ -248,12 +284,15 @@ export class ConfigError extends CrossfadeError {
   }
 }
 
+/** Raw values by key: `true`/`false` for switches, lists for what may be given several times. */
+export type GivenFlags = Partial<Record<string, string | boolean | string[]>>;
+
 /**
- * @param flags raw values of the flags that were given, by key (`true`/`false` for switches)
+ * @param flags those that stand on the command line
  * @param env the process's environment; empty variables count as not set
  * @throws ConfigError with every fault
  */
-export function readConfig(flags: Partial<Record<string, string | boolean>>, env: NodeJS.ProcessEnv): Config {
+export function readConfig(flags: GivenFlags, env: NodeJS.ProcessEnv): Config {
   const faults: string[] = [];
   const values: Partial<Record<Key, unknown>> = {};
   for (const setting of settings) {
@@ -281,14 +320,20 @@ export function readConfig(flags: Partial<Record<string, string | boolean>>, env
   return Object.freeze(config);
 }
 
-function givenValue(
-  setting: Setting,
-  flags: Partial<Record<string, string | boolean>>,
-  env: NodeJS.ProcessEnv,
-): string | undefined {
+function givenValue(setting: Setting, flags: GivenFlags, env: NodeJS.ProcessEnv): string | undefined {
   const flag = flags[setting.key];
   if (flag !== undefined) return String(flag);
   return setting.variables.map((name) => env[name]).find((value) => value !== undefined && value !== '');
+}
+
+/** A secret of a command other than serve. Error: CONFIG_INVALID where its file cannot be read. */
+export function readSecret(variable: string, env: NodeJS.ProcessEnv): string | undefined {
+  const found = findSecret([variable], env);
+  try {
+    return found?.read();
+  } catch (error) {
+    throw new ConfigError([`${found!.name}: ${(error as Error).message}`]);
+  }
 }
 
 /** @returns the variable that says it, and how to read it */
@@ -313,15 +358,19 @@ function readSecretFile(file: string): string {
 
 function withStandards(values: Partial<Record<Key, unknown>>): Config {
   const { killSwitchOff, ...given } = values as Partial<Config> & { killSwitchOff?: boolean };
-  const killed = killSwitchOff === false;
+  const standalone = (given.bridges ?? []).length === 0;
   return {
     listen: { host: '127.0.0.1', port: 7400 },
     edge: { host: '127.0.0.1', port: 7401 },
     admin: { host: '127.0.0.1', port: 7402 },
-    hubs: 'native',
+    bridges: [],
+    bridgeCalls: 'one',
+    bridgeFallback: false,
+    hubs: standalone ? 'native' : 'proxy',
     dataDir: './crossfade-data',
     fallback: true,
     publishTimeout: 100,
+    handoverTimeout: 200,
     consumerGroup: 'signalr-consumers',
     instance: hostname(),
     coalesceWindow: 100,
@@ -329,29 +378,39 @@ function withStandards(values: Partial<Record<Key, unknown>>): Config {
     maxBody: 30_000_000,
     allowedOrigins: [],
     insecure: false,
+    percent: standalone ? 100 : 0,
+    mirror: false,
     ...given,
-    percent: killed ? 0 : (given.percent ?? (given.bridge === undefined ? 100 : 0)),
-    mirror: !killed && (given.mirror ?? false),
+    killSwitch: killSwitchOff === false,
   };
 }
 
 function contradictions(config: Config, values: Partial<Record<Key, unknown>>): string[] {
   const faults: string[] = [];
-  if (config.bridge === undefined && values.killSwitchOff === false) {
+  const standalone = config.bridges.length === 0;
+  if (standalone && values.killSwitchOff === false) {
     faults.push('EVENT_TRANSPORT_USE_REDIS_STREAMS: false needs --bridge: without one there is no other lane');
-  } else if (config.bridge === undefined && config.percent < 100) {
+  } else if (standalone && config.percent < 100) {
     faults.push(
       `--percent (${variablesOf('percent')}): ${config.percent} needs --bridge: without one all rooms go by stream`,
     );
   }
-  if (config.bridge === undefined && config.mirror) {
+  if (standalone && config.mirror) {
     faults.push('--mirror (EVENT_TRANSPORT_DUAL_WRITE): needs --bridge: without one there is nothing to mirror');
+  }
+  if (standalone && config.hubs === 'proxy') {
+    faults.push('--hubs (CROSSFADE_HUBS): proxy needs --bridge: without one there is nothing behind crossfade');
+  }
+  if (!standalone && config.hubs === 'native' && config.percent < 100) {
+    faults.push(
+      `--hubs (CROSSFADE_HUBS): native with a bridge needs --percent 100 (${variablesOf('percent')}): native clients get nothing of the bridge lane`,
+    );
   }
   if (config.insecure) return faults;
   if (config.apiKey === undefined) {
     faults.push('INTERNAL_API_KEY: is not set, so anyone could broadcast; set it, or say --insecure');
   }
-  if (config.jwtSecret === undefined && config.jwksUrl === undefined) {
+  if (config.hubs === 'native' && config.jwtSecret === undefined && config.jwksUrl === undefined) {
     faults.push(
       'JWT_SECRET_KEY or CROSSFADE_JWKS_URL: neither is set, so no client could be known; set one, or say --insecure',
     );
@@ -383,6 +442,10 @@ function hostPort(text: string): HostPort {
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) throw new Error(`'${text}' is not host:port, such as 127.0.0.1:7400`);
   return { host: (match[1] ?? match[2])!, port };
+}
+
+function httpUrls(text: string): string[] {
+  return text.split(',').map((each) => httpUrl(each.trim()));
 }
 
 function httpUrl(text: string): string {

@@ -50,6 +50,22 @@ export const catalogue = {
     meaning: 'Another live process holds this instance name (or this data directory), so this one does not start.',
     remedy: 'Give each replica its own --instance, or its own --data-dir.',
   },
+  CUTOVER_GUARD: {
+    meaning: 'Rooms were not moved to the stream lane, because a client would miss their events or see them twice.',
+    remedy: 'Remove what the reasons name; where it is known to be harmless, `--force` goes on.',
+  },
+  CUTOVER_CONFLICT: {
+    meaning: 'Other changes of the cutover were faster, again and again; nothing was changed.',
+    remedy: 'Look at `crossfade cutover show`, who else operates it, and repeat the command.',
+  },
+  CUTOVER_INVALID: {
+    meaning: 'A command to the cutover cannot be used: its body is wrong, or there is no bridge to move rooms from.',
+    remedy: 'Correct what the message names.',
+  },
+  ADMIN_UNREACHABLE: {
+    meaning: 'A command found no crossfade at the admin address, or none that lets it in.',
+    remedy: 'Give `--admin` the address that `serve` logs, and CROSSFADE_ADMIN_TOKEN where it has one.',
+  },
   EDGE_TOKEN_INVALID: {
     meaning: 'A client came with no token, or one that is not valid; it got a 401 that says why.',
     remedy: 'Check JWT_SECRET_KEY or CROSSFADE_JWKS_URL against what the backend signs with.',

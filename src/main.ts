@@ -2,9 +2,10 @@
 
 import { Command, CommanderError, Option } from 'commander';
 import { checkContract } from './commands/contract.ts';
+import * as cutover from './commands/cutover.ts';
 import { demo } from './commands/demo/demo.ts';
 import { serve } from './commands/serve.ts';
-import { readConfig, settings } from './config.ts';
+import { type GivenFlags, readConfig, settings } from './config.ts';
 import { CrossfadeError } from './errors.ts';
 import { version } from './version.ts';
 
@@ -22,7 +23,9 @@ const serveCommand = program
 for (const setting of settings) {
   if (setting.flag === undefined) continue;
   const facts = `(${setting.variables.join(', ')}; default: ${setting.standard})`;
-  serveCommand.addOption(new Option(setting.flag, `${setting.meaning} ${facts}`));
+  const option = new Option(setting.flag, `${setting.meaning} ${facts}`);
+  if (setting.repeatable) option.argParser((value, before: string[] | undefined) => [...(before ?? []), value]);
+  serveCommand.addOption(option);
 }
 
 program
@@ -31,6 +34,31 @@ program
   .option('--port <port>', 'port of the page on 127.0.0.1; 0 takes a free one', '7410')
   .action((options: { port: string }) => demo(options.port));
 
+const cutoverCommand = program.command('cutover').description('operate a running crossfade by its admin port');
+const operate = (words: string, description: string) =>
+  cutoverCommand
+    .command(words)
+    .description(description)
+    .option('--admin <url>', 'its admin port', 'http://127.0.0.1:7402');
+const moving = (words: string, description: string) =>
+  operate(words, description).option('--force', 'also where the guard says no');
+operate('show', 'the percent, the replicas, the guard and the latest changes').action(cutover.show);
+moving('set <percent>', 'the share of rooms on the stream lane').action((percent: string, target: cutover.Target) =>
+  cutover.change(target, { percent: cutover.percentOf(percent) }),
+);
+operate('mirror <on|off>', 'shadow bridge-lane events into the log').action((on: string, target: cutover.Target) =>
+  cutover.change(target, { mirror: cutover.onOrOff(on) }),
+);
+moving('pin <room> <lane>', 'keep one room on a lane: bridge or stream').action(
+  (room: string, lane: string, target: cutover.Target) =>
+    cutover.change(target, { pins: { [room]: cutover.laneOf(lane) } }),
+);
+moving('unpin <room>', 'let the percent decide again').action((room: string, target: cutover.Target) =>
+  cutover.change(target, { pins: { [room]: null } }),
+);
+operate('rollback', 'everything by the bridge, at once, also without the log').action(cutover.rollback);
+moving('reset', 'forget what operators have set: flags and variables hold again').action(cutover.reset);
+
 const contract = program.command('contract').description('work with contract files');
 contract
   .command('check <file>')
@@ -38,8 +66,8 @@ contract
   .action((file: string) => checkContract(file));
 
 /** The flags that stand on the command line, by the key of their setting; defaults are config.ts's business. */
-function givenFlags(command: Command): Record<string, string | boolean> {
-  const given: Record<string, string | boolean> = {};
+function givenFlags(command: Command): GivenFlags {
+  const given: GivenFlags = {};
   for (const setting of settings) {
     const name = setting.flag && new Option(setting.flag).attributeName();
     if (name && command.getOptionValueSource(name) === 'cli') given[setting.key] = command.getOptionValue(name);

@@ -1,4 +1,5 @@
-// The admin port: /metrics for Prometheus, /healthz and /readyz for whoever starts and stops replicas.
+// The admin port: /metrics for Prometheus, /healthz and /readyz for whoever starts and stops replicas, /cutover for the
+// operator (see cutover-routes.ts).
 // Promises: beyond loopback nothing is answered without the admin token.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
@@ -6,6 +7,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type HostPort, isLoopback } from '../config.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { writeJson } from './answers.ts';
+import { answerCutover, type CutoverRoutesOptions } from './cutover-routes.ts';
 
 export interface Check {
   ok: boolean;
@@ -22,6 +25,7 @@ export interface AdminOptions {
   /** Brings the gauges up to date that are only read at a scrape. */
   beforeScrape(): Promise<void>;
   readiness(): Record<string, Check>;
+  cutover: CutoverRoutesOptions;
 }
 
 export class Admin {
@@ -60,8 +64,10 @@ export class Admin {
       '/healthz': (answer) => writeJson(answer, 200, { status: 'alive' }),
       '/readyz': (answer) => this.#readyz(answer),
     };
+    if (await answerCutover(request, response, this.#options.cutover)) return;
     const page = pages[request.url!.split('?', 1)[0]!];
-    if (page === undefined) writeJson(response, 404, { error: 'not found', pages: Object.keys(pages) });
+    if (page === undefined)
+      writeJson(response, 404, { error: 'not found', pages: [...Object.keys(pages), '/cutover'] });
     else if (request.method !== 'GET' && request.method !== 'HEAD')
       response.writeHead(405, ['Allow', 'GET, HEAD']).end();
     else await page(response);
@@ -86,10 +92,6 @@ export class Admin {
     const ready = Object.values(checks).every((check) => check.ok);
     writeJson(response, ready ? 200 : 503, { status: ready ? 'ready' : 'not ready', checks });
   }
-}
-
-function writeJson(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, ['Content-Type', 'application/json; charset=utf-8']).end(JSON.stringify(value));
 }
 
 function digest(text: string): Buffer {

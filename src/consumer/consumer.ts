@@ -1,10 +1,11 @@
-// The consumer loop: in come batches from this replica's reader, out go their deliveries to the edge, then the
-// acknowledgement. Promises: log order; an entry is acknowledged only when it was delivered (or set aside, counted);
-// an event is shown once; after a gap the clients are closed so that they fetch history.
+// The consumer loop: in come batches from this replica's reader, out go their deliveries to the edge and the cutover's
+// notes, then the acknowledgement. Promises: log order, also between events and notes; an entry is acknowledged only when
+// it was delivered (or set aside, counted); an event is shown once; after a gap the clients are closed so that they fetch
+// history.
 
 import type { Contract } from '../contract/contract.ts';
 import type { Audience, OutgoingMessage } from '../edge/audience.ts';
-import type { Batch, Entry, Malformed, Reader } from '../log/log.ts';
+import { type Batch, controlStream, type Entry, type Malformed, type Reader } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -17,6 +18,12 @@ export interface ConsumerOptions {
   contract: Contract;
   /** Called when entries were trimmed unread, before what follows them is delivered. */
   onGap(missed: number): Promise<void>;
+  /** An entry of the control stream, when everything before it was delivered. */
+  onNote(entry: Entry): void;
+  /** Called for each event, shown or not, before it is delivered. */
+  onRead(entry: Entry): void;
+  /** Whether bridge hubs run through this replica: what a bridge has sent before must be shown before. */
+  besideBridge: boolean;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -41,17 +48,38 @@ export class Consumer {
     }
   }
 
+  /** Whether the event was read in the last 5 minutes. */
+  hasRead(eventId: string): boolean {
+    return this.#seen.has(eventId);
+  }
+
   async #consume(batch: Batch): Promise<void> {
     if (batch.missed > 0) await this.#reportGap(batch.missed);
     for (const malformed of batch.malformed) this.#setAside(malformed);
+    if (this.#options.besideBridge && batch.entries.some(endsTyping)) await untilSocketsAreRead();
+    let run: Entry[] = [];
+    for (const entry of batch.entries) {
+      if (entry.stream !== controlStream) {
+        run.push(entry);
+        continue;
+      }
+      await this.#deliver(run, batch);
+      run = [];
+      this.#options.onNote(entry);
+    }
+    await this.#deliver(run, batch);
+  }
+
+  async #deliver(entries: Entry[], batch: Batch): Promise<void> {
     const shown: Entry[] = [];
     const messages: OutgoingMessage[] = [];
-    for (const entry of batch.entries) {
+    for (const entry of entries) {
       const reason = this.#reasonToWithhold(entry, batch);
       if (reason !== undefined) {
         this.#options.metrics.withheld.inc({ reason });
         continue;
       }
+      this.#options.onRead(entry);
       const message = this.#toMessage(entry);
       if (message === undefined) continue;
       messages.push(message);
@@ -83,12 +111,12 @@ export class Consumer {
 
   /** An entry carries its finished deliveries; one that another publisher wrote is delivered by its event type. */
   #toMessage(entry: Entry): OutgoingMessage | undefined {
-    if (entry.deliveries !== undefined)
-      return { room: entry.room, payload: entry.payload, deliveries: entry.deliveries };
+    const { room, payload, deliveries, eventId } = entry;
+    if (deliveries !== undefined) return { room, payload, deliveries, eventId };
     const foreign = this.#options.contract.foreign(entry.eventType);
     try {
       if (foreign === undefined) throw new Error(`the contract does not know the event type '${entry.eventType}'`);
-      return { room: entry.room, ...foreign.toEvent(entry.room, entry.payload) };
+      return { room, ...foreign.toEvent(room, payload), eventId };
     } catch (error) {
       this.#setAside({ stream: entry.stream, position: entry.position, reason: (error as Error).message });
       return undefined;
@@ -102,4 +130,16 @@ export class Consumer {
     const seconds = Math.max(0, clock.now() - entry.publishedAtMs) / 1000;
     metrics.deliveryDuration.observe({ event_type: entry.eventType, transport: 'redis_streams' }, seconds);
   }
+}
+
+function endsTyping(entry: Entry): boolean {
+  return entry.endsTypingOf !== undefined;
+}
+
+/**
+ * A typing note that a client sent through its bridge hub has reached this replica's sockets before its sender's message
+ * reached the log, so one turn of the event loop for what is readable now, and one for what that turn left over.
+ */
+async function untilSocketsAreRead(): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }

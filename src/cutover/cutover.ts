@@ -1,25 +1,140 @@
-// Which lane a room's events take: in goes a room, out comes its delivering lane.
-// Promises: a room's lane depends on its bucket and the percent alone, and a higher percent only adds rooms.
+// Which lane a call takes: in goes a call's room, out comes its lane with the epoch under which that was decided.
+// Promises: a room's lane depends on the shared state alone (and on the detour while the log fails); a call waits while
+// its room moves, and while this replica may have missed that it does; what the log refuses as stale is decided again.
 
-import type { Lane } from '../lanes/lanes.ts';
-import { bucketOf } from './bucket.ts';
+import { CrossfadeError, type FailureReason } from '../errors.ts';
+import { type Decision, StaleEpoch } from '../lanes/lanes.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Flights } from './flights.ts';
+import type { Gate } from './gate.ts';
+import { answerMs, pause } from './handover.ts';
+import { type CutoverState, initialState, laneOf, mirrors, usesStream } from './state.ts';
+
+/** How far this replica follows the log. */
+export interface Follow {
+  /** ms since the reader last had everything; Infinity before it has begun. */
+  silentMs(): number;
+  reachable(): boolean;
+}
+
+export interface CutoverParts {
+  /** Set where there is no bridge: every room is on the stream lane, and nothing ever moves. */
+  standalone: boolean;
+  /** This replica's own kill switch. */
+  killSwitch: boolean;
+  gate: Gate;
+  flights: Flights;
+  detourOf(room: string): FailureReason | undefined;
+  follow: Follow;
+  /** ms that a call may wait. */
+  timeoutMs: number;
+  clock: Clock;
+}
+
+const pollMs = 5;
+/** ms that a call waits for the state that the log already has. */
+const newerStateMs = 2_000;
 
 export class Cutover {
-  readonly percent: number;
-  readonly mirror: boolean;
+  readonly #parts: CutoverParts;
+  readonly #onAdopted: ((state: CutoverState, before: CutoverState) => void)[] = [];
+  #state: CutoverState = initialState;
 
-  /** @param state percent: 0-100, the share of rooms on the stream lane; mirror: shadow bridge-lane events */
-  constructor(state: { percent: number; mirror: boolean }) {
-    this.percent = state.percent;
-    this.mirror = state.mirror;
+  constructor(parts: CutoverParts) {
+    this.#parts = parts;
   }
 
-  laneOf(room: string): Lane {
-    return bucketOf(room) < this.percent ? 'stream' : 'bridge';
+  get state(): CutoverState {
+    return this.#state;
+  }
+
+  get standalone(): boolean {
+    return this.#parts.standalone;
+  }
+
+  /** Takes a state over, if it is newer than the one that holds. */
+  adopt(state: CutoverState): void {
+    if (state.epoch <= this.#state.epoch) return;
+    const before = this.#state;
+    this.#state = state;
+    for (const run of this.#onAdopted) run(state, before);
+  }
+
+  onAdopted(run: (state: CutoverState, before: CutoverState) => void): void {
+    this.#onAdopted.push(run);
+  }
+
+  /** What holds for the room at this moment. */
+  decide(room: string): Decision {
+    if (this.#parts.standalone) return { lane: 'stream' };
+    const { epoch } = this.#state;
+    if (this.#parts.killSwitch || laneOf(this.#state, room) === 'bridge') return { lane: 'bridge', epoch };
+    const detour = this.#parts.detourOf(room);
+    return detour === undefined ? { lane: 'stream', epoch } : { lane: 'bridge', epoch, detour };
+  }
+
+  /** Runs a call by its room's lane. Errors: those of `run`. */
+  async carry<Result>(room: string, run: (decision: Decision) => Promise<Result>): Promise<Result> {
+    for (;;) {
+      if (!this.#parts.standalone) await this.#admit(room);
+      const decision = this.decide(room);
+      const land = this.#parts.flights.start(room);
+      try {
+        return await run(decision);
+      } catch (error) {
+        if (!(error instanceof StaleEpoch)) throw error;
+      } finally {
+        land();
+      }
+      await this.newerThan(decision.epoch ?? 0);
+    }
+  }
+
+  /** Waits until this replica has read the state that the log already has. Error: LOG_UNAVAILABLE. */
+  async newerThan(epoch: number): Promise<void> {
+    const { clock } = this.#parts;
+    const givesUpAt = clock.monotonic() + newerStateMs;
+    while (this.#state.epoch <= epoch) {
+      if (clock.monotonic() > givesUpAt) {
+        throw new CrossfadeError('LOG_UNAVAILABLE', 'the cutover has changed, but the change was not read in time', {
+          reason: 'timeout',
+        });
+      }
+      await pause(clock, pollMs);
+    }
+  }
+
+  get mirror(): boolean {
+    return !this.#parts.killSwitch && mirrors(this.#state);
   }
 
   /** Whether event ids are remembered here; if not, the bridge's own memory answers repeats, as without crossfade. */
   get remembersIds(): boolean {
-    return this.percent > 0 || this.mirror;
+    if (this.#parts.standalone || this.#state.remembers) return true;
+    return this.#parts.clock.now() < this.#state.rememberUntilMs;
+  }
+
+  /** Whether any room may be on the stream lane. */
+  get usesStream(): boolean {
+    return this.#parts.standalone || usesStream(this.#state);
+  }
+
+  /** Whether this replica has read the log just now, or there is no log to be read. */
+  get isFresh(): boolean {
+    const { follow } = this.#parts;
+    return !follow.reachable() || follow.silentMs() < answerMs;
+  }
+
+  async #admit(room: string): Promise<void> {
+    if (!this.isFresh) await this.#untilFresh();
+    for (let wait = this.#parts.gate.waitFor(room); wait !== undefined; wait = this.#parts.gate.waitFor(room))
+      await wait;
+  }
+
+  /** A replica that was stopped may have missed a commit; a log that hangs is not waited for beyond the bound. */
+  async #untilFresh(): Promise<void> {
+    const { clock, timeoutMs } = this.#parts;
+    const givesUpAt = clock.monotonic() + timeoutMs;
+    while (!this.isFresh && clock.monotonic() < givesUpAt) await pause(clock, pollMs);
   }
 }

@@ -1,6 +1,7 @@
 // What the consumer asks of the edge: to show messages to the members of their groups, in order.
 
 import type { Delivery } from '../contract/event.ts';
+import type { Prepared } from './prepared.ts';
 
 export interface OutgoingMessage {
   /** Order is kept per room and connection. */
@@ -8,6 +9,8 @@ export interface OutgoingMessage {
   /** The deliveries' one argument as raw JSON. */
   payload: string;
   deliveries: Delivery[];
+  /** Empty where the entry's publisher gave none. */
+  eventId: string;
 }
 
 export interface Audience {
@@ -19,6 +22,6 @@ export interface Audience {
 export interface Member {
   /** The SignalR connection id. */
   readonly id: string;
-  /** Takes a prepared frame; a member that is gone or too slow drops it. */
-  write(frame: Buffer): void;
+  /** Takes the form of the messages that it needs; a member that is gone or too slow drops them. */
+  write(prepared: Prepared): void;
 }

@@ -7,6 +7,7 @@ import { WebSocket } from 'ws';
 import type { Hub } from '../contract/contract.ts';
 import type { Member } from './audience.ts';
 import { textFrame } from './frame.ts';
+import type { Prepared } from './prepared.ts';
 import * as protocol from './protocol.ts';
 
 export interface ConnectionLimits {
@@ -103,10 +104,8 @@ export class Connection implements Member {
     return this.#closeReason;
   }
 
-  write(frame: Buffer): void {
-    if (this.#closing || !this.#shookHands) return;
-    this.#flush();
-    this.#put(frame);
+  write(prepared: Prepared): void {
+    this.#write(prepared.textFrame);
   }
 
   /** A record for this client alone, in order with everything else it gets. */
@@ -153,8 +152,14 @@ export class Connection implements Member {
     }
     if (now >= this.#nextPingAt) {
       this.#nextPingAt = now + limits.pingIntervalMs;
-      this.write(pingFrame);
+      this.#write(pingFrame);
     }
+  }
+
+  #write(frame: Buffer): void {
+    if (this.#closing || !this.#shookHands) return;
+    this.#flush();
+    this.#put(frame);
   }
 
   #receive(data: Buffer): void {

@@ -1,28 +1,30 @@
-// The fan-out: in come the messages of one batch, out goes one prepared frame per group to each of its members.
+// The fan-out: in come the messages of one batch, out go a room's messages for one group, prepared once for all its
+// members.
 // Promises: per connection and room the order of the messages; one queue, written in slices so that a large room does
 // not hold the event loop; who left in between gets nothing, who joined later nothing older.
 
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Audience, Member, OutgoingMessage } from './audience.ts';
-import { textFrame } from './frame.ts';
 import type { Groups } from './groups.ts';
-import { invocation } from './protocol.ts';
+import { Prepared, type PreparedRecord } from './prepared.ts';
 
 /** Sockets written per turn of the event loop: free down to 64, and keeps everyone else's latency low. */
 const socketsPerTurn = 128;
-/** Records of one group are gathered into one frame up to this size. */
+/** Records of one room and group go out together up to this size. */
 const gatheredChars = 256 * 1024;
 
-/** Records for one group (all members but `except`) that go out as one frame. */
+/** Records of one room for one group (all members but `except`) that go out together. */
 interface Gathered {
   hub: string;
   group: string;
   except: string | undefined;
-  text: string;
+  room: string;
+  records: PreparedRecord[];
+  chars: number;
 }
 
 interface Job {
-  frame: Buffer;
+  prepared: Prepared;
   members: Member[];
   /** The group as it is now: who left meanwhile is not in it. */
   group: ReadonlySet<Member>;
@@ -47,11 +49,12 @@ export class Fanout implements Audience {
     return this.#queue.length === 0 ? Promise.resolve() : new Promise((resolve) => this.#whenDrained.push(resolve));
   }
 
-  #enqueue({ hub, group, except, text }: Gathered): void {
+  #enqueue({ hub, group, except, room, records }: Gathered): void {
     const members = this.#groups.members(hub, group);
     if (members === undefined) return;
     const receivers = except === undefined ? [...members] : [...members].filter((member) => member.id !== except);
-    if (receivers.length > 0) this.#queue.push({ frame: textFrame(text), members: receivers, group: members, next: 0 });
+    if (receivers.length === 0) return;
+    this.#queue.push({ prepared: new Prepared(room, records), members: receivers, group: members, next: 0 });
   }
 
   #writeSlice(): void {
@@ -62,7 +65,7 @@ export class Fanout implements Audience {
       while (job.next < job.members.length && written < socketsPerTurn) {
         const member = job.members[job.next++]!;
         if (!job.group.has(member)) continue;
-        member.write(job.frame);
+        member.write(job.prepared);
         written++;
       }
       if (job.next < job.members.length) break;
@@ -83,29 +86,28 @@ export class Fanout implements Audience {
 }
 
 /**
- * One frame per group and batch. A room whose events go on to another group of the same hub must not overtake itself at
- * a connection that is in both, so the frame it was gathered in is closed then.
+ * Once per room, group and batch. A room whose events go on to another group of the same hub must not overtake itself at
+ * a connection that is in both, so what it was gathered in is closed then.
  */
 function gather(messages: OutgoingMessage[]): Gathered[] {
   const all: Gathered[] = [];
   const open = new Map<string, Gathered>();
   const lastOfRoom = new Map<string, string>();
-  for (const { room, payload, deliveries } of messages) {
+  for (const { room, payload, deliveries, eventId } of messages) {
     for (const { hub, group, method, except } of deliveries) {
-      const key = JSON.stringify([hub, group, except]);
+      const key = JSON.stringify([hub, group, except, room]);
       const roomAtHub = JSON.stringify([hub, room]);
       const last = lastOfRoom.get(roomAtHub);
       if (last !== undefined && last !== key) open.delete(last);
       lastOfRoom.set(roomAtHub, key);
-      const record = invocation(method, [payload]);
-      const gathered = open.get(key);
-      if (gathered !== undefined && gathered.text.length < gatheredChars) {
-        gathered.text += record;
-      } else {
-        const fresh = { hub, group, except, text: record };
-        open.set(key, fresh);
-        all.push(fresh);
+      let gathered = open.get(key);
+      if (gathered === undefined || gathered.chars >= gatheredChars) {
+        gathered = { hub, group, except, room, records: [], chars: 0 };
+        open.set(key, gathered);
+        all.push(gathered);
       }
+      gathered.records.push({ method, payload, eventId });
+      gathered.chars += payload.length;
     }
   }
   return all;

@@ -117,6 +117,41 @@ function parseObject(record: string): Map<string, RawNode> | undefined {
   }
 }
 
+/** A record of a proxied connection, as far as crossfade needs to understand it; arguments are parsed. */
+export type TappedRecord =
+  /** An invocation (1) or stream invocation (4), whoever invokes. */
+  | { type: 1 | 4; invocationId: string | undefined; target: string; args: unknown[] }
+  /** A completion, or whatever asks nothing of a tap. */
+  | { type: number; invocationId: string | undefined; failed?: boolean; target?: undefined; args?: undefined };
+
+/** @returns how many bytes the record that starts at `at` takes with its separator; undefined while that is missing */
+export function recordLength(bytes: Buffer, at: number): number | undefined {
+  const end = bytes.indexOf(separatorByte, at);
+  return end === -1 ? undefined : end + 1 - at;
+}
+
+/**
+ * Reads a record that passes by.
+ * @param record with its separator
+ * @returns undefined for a record that is not understood; it is the bridge's or the client's business then
+ */
+export function readRecord(record: Buffer): TappedRecord | undefined {
+  let message: { type?: unknown; invocationId?: unknown; target?: unknown; arguments?: unknown; error?: unknown };
+  try {
+    message = JSON.parse(record.toString('utf8', 0, record.length - 1));
+  } catch {
+    return undefined;
+  }
+  if (typeof message?.type !== 'number') return undefined;
+  const { type, target, arguments: args } = message;
+  const invocationId = typeof message.invocationId === 'string' ? message.invocationId : undefined;
+  if (type === 3) return { type, invocationId, failed: message.error !== undefined };
+  if ((type !== 1 && type !== 4) || typeof target !== 'string' || !Array.isArray(args)) {
+    return { type, invocationId: undefined };
+  }
+  return { type, invocationId, target, args };
+}
+
 export const handshakeAccepted = `{}${recordSeparator}`;
 export const ping = `{"type":6}${recordSeparator}`;
 
@@ -125,8 +160,9 @@ export function handshakeRefused(error: string): string {
 }
 
 /** @param args raw JSON texts */
-export function invocation(target: string, args: string[]): string {
-  return `{"type":1,"target":${JSON.stringify(target)},"arguments":[${args.join(',')}]}${recordSeparator}`;
+export function invocation(target: string, args: string[], invocationId?: string): string {
+  const id = invocationId === undefined ? '' : `"invocationId":${JSON.stringify(invocationId)},`;
+  return `{"type":1,${id}"target":${JSON.stringify(target)},"arguments":[${args.join(',')}]}${recordSeparator}`;
 }
 
 /** A method without a result is answered with `"result":null`, as ASP.NET does. */

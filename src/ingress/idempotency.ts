@@ -1,6 +1,6 @@
 // This replica's memory of event ids: in comes a call with its id, out comes its outcome, or `duplicate` for a repeat.
 // Promises: a repeat of a call that is under way here waits for it, and is carried itself if that one was not kept;
-// repeats that reach another replica are the log's to know.
+// repeats that reach another replica are the log's to know. While the bridge's memory answers repeats, ids are only noted.
 
 import type { Outcome } from '../lanes/lanes.ts';
 import { idempotencyTtlMs, type Roster } from '../log/log.ts';
@@ -27,18 +27,28 @@ export class Idempotency {
   async once(eventId: string, carry: () => Promise<Outcome>): Promise<Outcome> {
     for (let open = this.#open.get(eventId); open !== undefined; open = this.#open.get(eventId)) await open;
     if ((this.#accepted.get(eventId) ?? 0) > this.#clock.monotonic()) return { kind: 'duplicate' };
+    return this.note(eventId, carry);
+  }
+
+  /** Carries the call whatever is known of its id, and remembers it. */
+  async note(eventId: string, carry: () => Promise<Outcome>): Promise<Outcome> {
     const carried = carry();
-    this.#open.set(
-      eventId,
-      carried.then(wasKept, () => false),
-    );
+    const open = carried.then(wasKept, () => false);
+    this.#open.set(eventId, open);
     try {
       const outcome = await carried;
       if (wasAccepted(outcome)) this.#remember(eventId);
       return outcome;
     } finally {
-      this.#open.delete(eventId);
+      if (this.#open.get(eventId) === open) this.#open.delete(eventId);
     }
+  }
+
+  recent(): { eventId: string; ttlMs: number }[] {
+    const now = this.#clock.monotonic();
+    return [...this.#accepted]
+      .filter(([, until]) => until > now)
+      .map(([eventId, until]) => ({ eventId, ttlMs: Math.ceil(until - now) }));
   }
 
   /** Tells the roster how many ids are remembered, for `/internal/stats` over all replicas. */
@@ -53,6 +63,7 @@ export class Idempotency {
 
   #remember(eventId: string): void {
     this.#forget();
+    if (this.#accepted.has(eventId)) return;
     this.#accepted.set(eventId, this.#clock.monotonic() + idempotencyTtlMs);
   }
 

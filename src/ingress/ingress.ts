@@ -8,7 +8,7 @@ import { BodyFault, type Call, type Contract } from '../contract/contract.ts';
 import type { Cutover } from '../cutover/cutover.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { BridgeLane, RawRequest } from '../lanes/bridge.ts';
-import type { Lanes, Outcome } from '../lanes/lanes.ts';
+import type { IncomingCall, Lanes, Outcome } from '../lanes/lanes.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -72,6 +72,11 @@ export class Ingress {
 
   get address(): HostPort {
     return addressOf(this.#server);
+  }
+
+  /** The event ids that this replica has accepted in the last 5 minutes, each with the rest of its time in ms. */
+  recentIds(): { eventId: string; ttlMs: number }[] {
+    return this.#idempotency.recent();
   }
 
   /** Takes no new calls and waits for the answers of those under way, at most `limitMs`. */
@@ -173,9 +178,10 @@ export class Ingress {
   #carry(event: ReturnType<Call['toEvent']>, request: RawRequest, traceId: string | undefined): Promise<Outcome> {
     const { cutover, lanes } = this.#options;
     const [eventId] = event.eventIds;
-    const carry = () =>
-      lanes.carry({ event, request, ...(traceId !== undefined && { traceId }) }, cutover.laneOf(event.room));
-    return eventId === undefined || !cutover.remembersIds ? carry() : this.#idempotency.once(eventId, carry);
+    const call: IncomingCall = { event, request, ...(traceId !== undefined && { traceId }) };
+    const carry = () => cutover.carry(event.room, (decision) => lanes.carry(call, decision));
+    if (eventId === undefined) return carry();
+    return cutover.remembersIds ? this.#idempotency.once(eventId, carry) : this.#idempotency.note(eventId, carry);
   }
 
   /** A bad call is the bridge's to refuse where there is one: it says exactly what it would have said. */

@@ -1,10 +1,13 @@
-// The bridge lane: requests go to the bridge as they came, byte for byte, and its answers come back the same way.
-// Promises: one bounded pool; a failure says whether the bridge was unreachable, too slow or its queue full.
+// The bridge lane: requests go to a bridge as they came, byte for byte, and its answers come back the same way.
+// Promises: bounded pools; bridges take turns, or all of them get a call where they share no backplane; a failure says
+// whether the bridge was unreachable, too slow or its queue full.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { type Dispatcher, errors, Pool } from 'undici';
+import type { BridgeAddress, BridgeAddresses } from '../bridge-addresses.ts';
 import { CrossfadeError } from '../errors.ts';
+import { endToEnd } from '../http-headers.ts';
 
 /** A request as the backend sent it. */
 export interface RawRequest {
@@ -24,48 +27,32 @@ export interface BridgeAnswer {
 }
 
 export interface BridgeLaneOptions {
-  /** Base URL. */
-  url: string;
-  /** Connections to the bridge. */
+  addresses: BridgeAddresses;
+  /** `all`: the bridges share no backplane, so that each must get every call to reach its own clients. */
+  calls: 'one' | 'all';
+  /** Connections to one bridge. */
   connections?: number;
-  /** How many requests may be at the bridge or wait for it. */
+  /** How many requests may be at the bridges or wait for them. */
   maxInFlight?: number;
   /** ms until the answer's headers, and between parts of its body; the backend itself gives up after 10 s. */
   timeoutMs?: number;
 }
 
-/** RFC 9110 7.6.1, and `Expect`, which this hop has already answered. `Host` names the bridge, as without crossfade. */
-const hopByHop = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'expect',
-  'host',
-]);
-
 export class BridgeLane {
-  readonly #pool: Pool;
-  readonly #basePath: string;
+  readonly #options: BridgeLaneOptions;
+  readonly #pools = new Map<string, Pool>();
   readonly #maxInFlight: number;
   #inFlight = 0;
+  #reachable = true;
 
   constructor(options: BridgeLaneOptions) {
-    const url = new URL(options.url);
-    const timeoutMs = options.timeoutMs ?? 10_000;
-    this.#basePath = url.pathname.replace(/\/$/, '');
+    this.#options = options;
     this.#maxInFlight = options.maxInFlight ?? 2_000;
-    this.#pool = new Pool(url.origin, {
-      connections: options.connections ?? 128,
-      pipelining: 1,
-      allowH2: false,
-      connect: { timeout: Math.min(timeoutMs, 5_000) },
-      headersTimeout: timeoutMs,
-      bodyTimeout: timeoutMs,
-    });
+  }
+
+  /** Whether the last request found a bridge that took it. */
+  get reachable(): boolean {
+    return this.#reachable;
   }
 
   /** Requests at the bridge or waiting for it. */
@@ -74,19 +61,33 @@ export class BridgeLane {
   }
 
   /**
-   * Sends one call and gathers the answer, whatever its status.
+   * Sends one call and gathers the answer, whatever its status. Of several answers (`all`) the worst one counts: a
+   * call that one bridge has not taken is lost for that bridge's clients.
    * Errors: BRIDGE_UNREACHABLE, BRIDGE_TIMEOUT, BRIDGE_OVERLOADED.
    */
   send(request: RawRequest): Promise<BridgeAnswer> {
     return this.#bounded(async () => {
-      const answer = await this.#request(request.method, request.url, request.rawHeaders, request.body);
-      const body = Buffer.from(await answer.body.arrayBuffer());
-      return { status: answer.statusCode, rawHeaders: endToEnd(answer.headers as unknown as string[]), body };
+      if (this.#options.calls === 'one') return this.#sendToOne(request);
+      const answers = await Promise.all(this.#options.addresses.all.map((address) => this.#sendTo(address, request)));
+      return answers.find(({ status }) => status !== 200) ?? answers[0]!;
     });
   }
 
   /**
-   * Streams a request through to the bridge and its answer back. Once the answer has begun, a failure cuts it off.
+   * The answer of every bridge to a GET, for what each can only say of itself.
+   * Errors: BRIDGE_UNREACHABLE, BRIDGE_TIMEOUT.
+   */
+  askAll(url: string, rawHeaders: string[]): Promise<BridgeAnswer[]> {
+    const request: RawRequest = { method: 'GET', url, rawHeaders, body: Buffer.alloc(0) };
+    const ask = (address: BridgeAddress) =>
+      this.#sendTo(address, request).catch((error) => {
+        throw asBridgeError(error);
+      });
+    return Promise.all(this.#options.addresses.all.map(ask));
+  }
+
+  /**
+   * Streams a request through to a bridge and its answer back. Once the answer has begun, a failure cuts it off.
    * @param body what was already read of the request, instead of its stream
    * Errors, before the answer has begun: BRIDGE_UNREACHABLE, BRIDGE_TIMEOUT, BRIDGE_OVERLOADED.
    */
@@ -95,6 +96,7 @@ export class BridgeLane {
       const hasBody =
         request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined;
       const answer = await this.#request(
+        this.#options.addresses.next(),
         request.method!,
         request.url!,
         request.rawHeaders,
@@ -106,8 +108,29 @@ export class BridgeLane {
     });
   }
 
-  close(): Promise<void> {
-    return this.#pool.destroy();
+  async close(): Promise<void> {
+    await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
+  }
+
+  /** A bridge that certainly did not get the call is passed over for another one. */
+  async #sendToOne(request: RawRequest): Promise<BridgeAnswer> {
+    const tried = new Set<BridgeAddress>();
+    for (;;) {
+      const address = this.#options.addresses.next();
+      try {
+        return await this.#sendTo(address, request);
+      } catch (error) {
+        tried.add(address);
+        const others = this.#options.addresses.all.some((each) => !tried.has(each));
+        if (!wasNotTaken(error) || !others) throw error;
+      }
+    }
+  }
+
+  async #sendTo(address: BridgeAddress, { method, url, rawHeaders, body }: RawRequest): Promise<BridgeAnswer> {
+    const answer = await this.#request(address, method, url, rawHeaders, method === 'GET' ? null : body);
+    const answerBody = Buffer.from(await answer.body.arrayBuffer());
+    return { status: answer.statusCode, rawHeaders: endToEnd(answer.headers as unknown as string[]), body: answerBody };
   }
 
   async #bounded<Result>(run: () => Promise<Result>): Promise<Result> {
@@ -124,35 +147,56 @@ export class BridgeLane {
     }
   }
 
-  #request(
+  async #request(
+    address: BridgeAddress,
     method: string,
     url: string,
     rawHeaders: string[],
     body: Buffer | IncomingMessage | null,
   ): Promise<Dispatcher.ResponseData> {
-    return this.#pool.request({
-      method: method as Dispatcher.HttpMethod,
-      path: this.#basePath + url,
-      headers: endToEnd(rawHeaders),
-      body,
-      responseHeaders: 'raw',
+    try {
+      const answer = await this.#poolOf(address).request({
+        method: method as Dispatcher.HttpMethod,
+        path: address.basePath + url,
+        headers: ['Host', address.host, ...endToEnd(rawHeaders)],
+        body,
+        responseHeaders: 'raw',
+      });
+      this.#reachable = true;
+      return answer;
+    } catch (error) {
+      if (wasNotTaken(error)) {
+        this.#options.addresses.refused(address);
+        this.#reachable = false;
+      }
+      throw error;
+    }
+  }
+
+  #poolOf(address: BridgeAddress): Pool {
+    const known = this.#pools.get(address.key);
+    if (known !== undefined) return known;
+    const { connections = 128, timeoutMs = 10_000 } = this.#options;
+    const pool = new Pool(address.origin, {
+      connections,
+      pipelining: 1,
+      allowH2: false,
+      connect: {
+        timeout: Math.min(timeoutMs, 5_000),
+        ...(address.servername !== undefined && { servername: address.servername }),
+      },
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
     });
+    this.#pools.set(address.key, pool);
+    return pool;
   }
 }
 
-/** The headers that go on beyond this hop, in their order and spelling. */
-function endToEnd(rawHeaders: string[]): string[] {
-  const named = new Set<string>();
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]!.toLowerCase() !== 'connection') continue;
-    for (const name of rawHeaders[i + 1]!.split(',')) named.add(name.trim().toLowerCase());
-  }
-  const kept: string[] = [];
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!.toLowerCase();
-    if (!hopByHop.has(name) && !named.has(name)) kept.push(rawHeaders[i]!, rawHeaders[i + 1]!);
-  }
-  return kept;
+/** No connection came about, so the bridge has certainly not seen the request. */
+function wasNotTaken(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  return /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/.test(code);
 }
 
 function asBridgeError(cause: unknown): CrossfadeError {

@@ -60,8 +60,8 @@ export class Coalescer<Origin> {
     if (windows !== undefined) for (const key of [...windows.keys()]) this.#end(room, key);
   }
 
-  flushAll(): void {
-    for (const room of [...this.#rooms.keys()]) this.flushRoom(room);
+  flushRooms(covers: (room: string) => boolean): void {
+    for (const room of [...this.#rooms.keys()].filter(covers)) this.flushRoom(room);
   }
 
   #open(event: Event, origin: Origin, key: string): void {

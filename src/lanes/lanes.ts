@@ -1,9 +1,11 @@
 // The two lanes and the fallback between them: in comes a call with its event and its delivering lane, out comes what
 // the backend is told. Promises: `broadcast` only after the bridge's 200 or the log's own acknowledgement (a coalesced
-// call: when it is in its window); `duplicate` for a repeat on either lane; every append of a room in order.
+// call: when it is in its window); `duplicate` for a repeat on either lane; every append of a room in order; a call that the
+// log could not take goes to the bridge, and its room with it.
 
 import type { Event } from '../contract/event.ts';
-import { CrossfadeError, hasCode } from '../errors.ts';
+import { CrossfadeError, type FailureReason, hasCode } from '../errors.ts';
+import { eventIdOf } from '../log/entry.ts';
 import type { Log, NewEntry, Position } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -13,6 +15,21 @@ import { Coalescer } from './coalesce.ts';
 import { Mirror } from './mirror.ts';
 
 export type Lane = 'bridge' | 'stream';
+
+/** Which lane a call takes, and under which cutover state that was decided. */
+export interface Decision {
+  lane: Lane;
+  /** Absent without a bridge: then nothing ever moves. */
+  epoch?: number;
+  /** Set where the room belongs to the stream lane, but the log has failed. */
+  detour?: FailureReason;
+}
+
+/** The log knows a newer cutover state than the one under which the call's lane was decided. Nothing was kept. */
+export class StaleEpoch extends Error {}
+
+/** An event that may be on both lanes: whoever sees its second copy withholds it. */
+export type Twin = Pick<Event, 'room' | 'payload' | 'deliveries'> & { eventId: string };
 
 /** One broadcast by the backend that the contract has understood. */
 export interface IncomingCall {
@@ -25,13 +42,31 @@ export interface IncomingCall {
 /** What the backend is told; the bridge's own answer is passed on as it is. */
 export type Outcome = { kind: 'broadcast' } | { kind: 'duplicate' } | { kind: 'bridge'; answer: BridgeAnswer };
 
+/** What the lanes ask of the cutover. */
+export interface LaneChoice {
+  decide(room: string): Decision;
+  /** Resolves when a newer state than this is known. */
+  newerThan(epoch: number): Promise<void>;
+  readonly mirror: boolean;
+  /** Whether event ids of bridge-lane calls are remembered in the log too. */
+  readonly remembersIds: boolean;
+}
+
 export interface LanesOptions {
   log: Log;
   bridge: BridgeLane | undefined;
   fallback: boolean;
-  mirror: boolean;
-  /** Whether event ids of bridge-lane calls are remembered in the log too. */
-  remembersIds: boolean;
+  /** Whether calls that the bridge cannot take for want of a connection go by the log. */
+  bridgeFallback: boolean;
+  cutover: LaneChoice;
+  /** The log could not take an event of this room. */
+  onLogFailure(room: string, reason: FailureReason): void;
+  /** Whether this replica's reader has brought the entry of this event. */
+  wasRead(eventId: string): boolean;
+  /** Tells every replica of a twin; resolves when those that can be reached know, or after a bound. */
+  announceTwin(twin: Twin): Promise<void>;
+  /** The bridge did not take it: there is one copy at most. */
+  forgetTwin(eventId: string): void;
   /** ms; undefined: no coalescing. */
   coalesceWindowMs: number | undefined;
   position(): Position;
@@ -64,17 +99,19 @@ export class Lanes {
         onMerged: (event) => metrics.coalesced.inc({ event_type: event.eventType }),
       });
     }
-    if (options.mirror) this.#mirror = new Mirror({ log, logger, metrics });
+    if (options.bridge !== undefined) this.#mirror = new Mirror({ log, logger, metrics });
     metrics.coalescingWindows.set(0);
   }
 
   /**
    * Carries one call by its delivering lane.
+   * @throws StaleEpoch where the lane must be decided anew
    * Errors: BRIDGE_*, LOG_APPEND_* and LOG_UNAVAILABLE (where there is no fallback), INGRESS_UNDECIDED.
    */
-  carry(call: IncomingCall, lane: Lane): Promise<Outcome> {
-    return this.#timed(call.event, lane === 'stream' ? 'redis_streams' : 'http', () =>
-      lane === 'stream' ? this.#byStream(call) : this.#byBridge(call),
+  carry(call: IncomingCall, decision: Decision): Promise<Outcome> {
+    const byStream = decision.lane === 'stream';
+    return this.#timed(call.event, byStream ? 'redis_streams' : 'http', () =>
+      byStream ? this.#byStream(call, decision.epoch) : this.#byBridge(call, decision),
     );
   }
 
@@ -85,10 +122,15 @@ export class Lanes {
     await this.#append(event);
   }
 
+  /** Ends the windows of these rooms; resolves when what was in them is in the log, or at the bridge. */
+  async flush(covers: (room: string) => boolean): Promise<void> {
+    this.#coalescer?.flushRooms(covers);
+    await Promise.all(this.#emissions);
+  }
+
   /** Flushes all windows and waits for everything that is on its way to the log. */
   async drain(): Promise<void> {
-    this.#coalescer?.flushAll();
-    await Promise.all(this.#emissions);
+    await this.flush(() => true);
     await this.#mirror?.drain();
   }
 
@@ -97,66 +139,99 @@ export class Lanes {
     return this.#coalescer?.openWindows ?? 0;
   }
 
-  async #byStream(call: IncomingCall): Promise<Outcome> {
+  async #byStream(call: IncomingCall, epoch: number | undefined): Promise<Outcome> {
+    const entry = withTrace(call, epoch);
     try {
-      if (call.event.coalescing !== undefined && this.#coalescer !== undefined) return await this.#byWindow(call);
+      if (call.event.coalescing !== undefined && this.#coalescer !== undefined)
+        return await this.#byWindow(call, epoch);
       this.#coalescer?.flushRoom(call.event.room);
-      return await this.#appendDecided(withTrace(call));
+      return toOutcome(await this.#whenDecided(() => this.#append(entry)));
     } catch (error) {
-      return await this.#fallBack(call, error);
+      return await this.#fallBack(call, entry, error);
     }
   }
 
   /** The id is remembered when the call enters its window, so that a repeat is known on every replica. */
-  async #byWindow(call: IncomingCall): Promise<Outcome> {
+  async #byWindow(call: IncomingCall, epoch: number | undefined): Promise<Outcome> {
     const [eventId] = call.event.eventIds;
     if (eventId !== undefined) {
-      if ((await this.#claim(eventId)) === 'duplicate') return duplicate;
+      if ((await this.#claim(eventId, epoch)) === 'duplicate') return duplicate;
       void this.#options.log.settle(eventId, true);
     }
     if (!this.#coalescer!.add(call.event, call)) this.#countLost(call.event);
     return broadcast;
   }
 
-  async #byBridge(call: IncomingCall): Promise<Outcome> {
+  async #byBridge(call: IncomingCall, { epoch, detour }: Decision): Promise<Outcome> {
+    if (detour !== undefined) {
+      countFallback(this.#options.metrics, detour);
+      await this.flush((room) => room === call.event.room);
+    }
     const [eventId] = call.event.eventIds;
-    const claimed = eventId !== undefined && this.#options.remembersIds && (await this.#claimIfPossible(eventId));
+    const claimed = eventId === undefined ? undefined : await this.#claimIfPossible(eventId, epoch);
     if (claimed === 'duplicate') return duplicate;
     let kept = false;
     try {
       const answer = await this.#requireBridge().send(call.request);
       kept = answer.status === 200;
-      if (kept && !isDuplicate(answer)) this.#mirror?.shadow(withTrace(call));
+      if (kept && !isDuplicate(answer) && this.#options.cutover.mirror)
+        this.#mirror?.shadow(withTrace(call, undefined));
       return { kind: 'bridge', answer };
+    } catch (error) {
+      if (!this.#options.bridgeFallback || !hasCode(error, 'BRIDGE_UNREACHABLE')) throw error;
+      await this.#append({ ...withTrace(call, epoch), idsSettled: claimed !== undefined });
+      kept = true;
+      return broadcast;
     } finally {
-      if (claimed === 'claimed') void this.#options.log.settle(eventId!, kept);
+      // Also where remembering began, or the log came back, while the call was at the bridge.
+      if (claimed === 'claimed' || (kept && eventId !== undefined && this.#remembers)) {
+        void this.#options.log.settle(eventId!, kept);
+      }
     }
   }
 
   /** A call that the log could not take goes to the bridge, unless that is switched off or there is none. */
-  async #fallBack(call: IncomingCall, error: unknown): Promise<Outcome> {
+  async #fallBack(call: IncomingCall, entry: NewEntry, error: unknown): Promise<Outcome> {
     if (!hasCode(error, 'LOG_APPEND_REFUSED', 'LOG_APPEND_UNKNOWN', 'LOG_UNAVAILABLE')) throw error;
-    if (!this.#options.fallback || this.#options.bridge === undefined) throw error;
-    countFallback(this.#options.metrics, error.reason ?? 'connection_lost');
-    const answer = await this.#options.bridge.send(call.request);
+    const { bridge, fallback, log, metrics, onLogFailure, wasRead } = this.#options;
+    if (!fallback || bridge === undefined) throw error;
+    const reason = error.reason ?? 'connection_lost';
+    const isUnknown = error.code === 'LOG_APPEND_UNKNOWN';
+    if (isUnknown && wasRead(entry.eventId!)) return broadcast;
+    onLogFailure(call.event.room, reason);
+    countFallback(metrics, reason);
+    // What waits in the room's windows finds the same detour, and must not be overtaken on it.
+    await this.flush((room) => room === call.event.room);
+    const answer = await (isUnknown ? this.#sendTwin(call, entry) : bridge.send(call.request));
     const [eventId] = call.event.eventIds;
-    if (eventId !== undefined && answer.status === 200) void this.#options.log.settle(eventId, true);
+    if (eventId !== undefined && answer.status === 200) void log.settle(eventId, true);
     return { kind: 'bridge', answer };
   }
 
-  async #appendDecided(entry: NewEntry): Promise<Outcome> {
-    const result = await this.#whenDecided(() => this.#append(entry));
-    return result === 'duplicate' ? duplicate : broadcast;
+  /** The log may have kept it as well: all replicas know so before the bridge can show its copy. */
+  async #sendTwin({ event, request }: IncomingCall, entry: NewEntry): Promise<BridgeAnswer> {
+    const { announceTwin, forgetTwin } = this.#options;
+    const eventId = entry.eventId!;
+    await announceTwin({ eventId, room: event.room, payload: event.payload, deliveries: event.deliveries });
+    try {
+      const answer = await this.#requireBridge().send(request);
+      if (answer.status !== 200) forgetTwin(eventId);
+      return answer;
+    } catch (error) {
+      forgetTwin(eventId);
+      throw error;
+    }
   }
 
-  #claim(eventId: string): Promise<'claimed' | 'duplicate'> {
-    return this.#whenDecided(() => this.#options.log.claim(eventId));
+  #claim(eventId: string, epoch: number | undefined): Promise<'claimed' | 'duplicate'> {
+    return this.#whenDecided(() => this.#options.log.claim(eventId, epoch));
   }
 
   /** A bridge-lane call does not need the log: without it, the bridge's own memory answers repeats. */
-  async #claimIfPossible(eventId: string): Promise<'claimed' | 'duplicate' | undefined> {
+  async #claimIfPossible(eventId: string, epoch: number | undefined): Promise<'claimed' | 'duplicate' | undefined> {
+    if (!this.#remembers) return undefined;
     try {
-      return await this.#claim(eventId);
+      return await this.#claim(eventId, epoch);
     } catch (error) {
       if (hasCode(error, 'LOG_UNAVAILABLE')) return undefined;
       throw error;
@@ -164,12 +239,15 @@ export class Lanes {
   }
 
   /** Asks again while another replica's call with the same id is open: a repeat of an undecided call waits for it. */
-  async #whenDecided<Result extends string>(ask: () => Promise<Result>): Promise<Exclude<Result, 'undecided'>> {
+  async #whenDecided<Result extends string>(
+    ask: () => Promise<Result>,
+  ): Promise<Exclude<Result, 'undecided' | 'stale'>> {
     const { clock } = this.#options;
     const givesUpAt = clock.monotonic() + undecidedLimitMs;
     for (;;) {
       const result = await ask();
-      if (result !== 'undecided') return result as Exclude<Result, 'undecided'>;
+      if (result === 'stale') throw new StaleEpoch();
+      if (result !== 'undecided') return result as Exclude<Result, 'undecided' | 'stale'>;
       if (clock.monotonic() > givesUpAt) {
         throw new CrossfadeError('INGRESS_UNDECIDED', 'the first call with this event_id is still open');
       }
@@ -184,29 +262,53 @@ export class Lanes {
   /** The end of a window: nobody waits for it, so what fails here is taken to the bridge call by call, or counted. */
   #emit(entry: NewEntry, origins: (IncomingCall | undefined)[]): void {
     const traceId = origins.findLast((call) => call?.traceId !== undefined)?.traceId;
-    const emission = this.#append(traceId === undefined ? entry : { ...entry, traceId })
-      .then(() => undefined)
-      .catch((error) => this.#rescue(entry, origins, error))
+    const identified = { ...entry, ...(traceId !== undefined && { traceId }), eventId: eventIdOf(entry) };
+    const emission = this.#appendByLane(identified)
+      .catch((error) => this.#rescue(identified, origins, error))
+      .catch((error) => this.#options.logger.warn({ err: error }, 'a coalesced event was lost'))
       .finally(() => this.#emissions.delete(emission));
     this.#emissions.add(emission);
   }
 
+  /** A window may end after its room has changed lane. */
+  async #appendByLane(entry: NewEntry): Promise<void> {
+    const { cutover } = this.#options;
+    for (;;) {
+      const { lane, epoch } = cutover.decide(entry.room);
+      if (lane === 'bridge') throw new CrossfadeError('LOG_APPEND_REFUSED', 'the room has left the stream lane');
+      const result = await this.#append(epoch === undefined ? entry : { ...entry, epoch });
+      if (result !== 'stale') return;
+      await cutover.newerThan(epoch ?? 0);
+    }
+  }
+
   async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], error: unknown): Promise<void> {
-    const { bridge, fallback, logger, metrics } = this.#options;
+    const { bridge, fallback, logger, metrics, onLogFailure } = this.#options;
+    const { code, reason } = error as CrossfadeError;
     // Of typing only the latest counts; each read receipt has its own message ids.
     const wanted = entry.typing === undefined ? origins : origins.slice(-1);
     const calls = wanted.filter((call) => call !== undefined);
     if (!fallback || bridge === undefined || calls.length === 0) {
       this.#countLost(entry);
-      logger.warn({ error: (error as CrossfadeError).code, eventType: entry.eventType }, 'a coalesced event was lost');
+      logger.warn({ error: code, eventType: entry.eventType }, 'a coalesced event was lost');
       return;
     }
-    countFallback(metrics, (error as CrossfadeError).reason);
-    for (const call of calls) await bridge.send(call.request).catch(() => this.#countLost(call.event));
+    if (reason !== undefined) {
+      onLogFailure(entry.room, reason);
+      countFallback(metrics, reason);
+    }
+    for (const call of calls) {
+      const sent = code === 'LOG_APPEND_UNKNOWN' ? this.#sendTwin(call, entry) : bridge.send(call.request);
+      await sent.catch(() => this.#countLost(call.event));
+    }
   }
 
   #countLost(event: Event): void {
     this.#options.metrics.coalescedLost.inc({ event_type: event.eventType });
+  }
+
+  get #remembers(): boolean {
+    return this.#options.cutover.remembersIds && this.#options.log.reachable;
   }
 
   #requireBridge(): BridgeLane {
@@ -235,6 +337,16 @@ function isDuplicate(answer: BridgeAnswer): boolean {
   return answer.body.toString('latin1') === '{"duplicate":true}';
 }
 
-function withTrace({ event, traceId }: IncomingCall): NewEntry {
-  return traceId === undefined ? event : { ...event, traceId };
+function toOutcome(result: 'appended' | 'duplicate'): Outcome {
+  return result === 'duplicate' ? duplicate : broadcast;
+}
+
+/** The entry of a call, under an id that is known before the log has it. */
+function withTrace({ event, traceId }: IncomingCall, epoch: number | undefined): NewEntry {
+  return {
+    ...event,
+    eventId: eventIdOf(event),
+    ...(traceId !== undefined && { traceId }),
+    ...(epoch !== undefined && { epoch }),
+  };
 }

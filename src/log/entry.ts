@@ -4,7 +4,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Delivery } from '../contract/event.ts';
-import type { Entry, Malformed, NewEntry, Position, Typing } from './log.ts';
+import type { Entry, Malformed, NewEntry, Position } from './log.ts';
 
 /** `metadata` as crossfade writes it; another publisher writes the first three at most. */
 interface Metadata {
@@ -15,6 +15,7 @@ interface Metadata {
   version?: string;
   typing?: { user: string; opened_at: Position };
   ends_typing_of?: string;
+  epoch?: number;
 }
 
 /** What the log adds to an event when it is kept. */
@@ -30,8 +31,13 @@ export interface Origin {
 }
 
 /** The one id under which an event is kept: its first, or a fresh UUID where the publisher gave none. */
-export function eventIdOf(event: { eventIds: string[] }): string {
-  return event.eventIds[0] ?? randomUUID();
+export function eventIdOf(event: { eventIds: string[]; eventId?: string }): string {
+  return event.eventId ?? event.eventIds[0] ?? randomUUID();
+}
+
+/** @param nowMs since 1970 */
+export function originOf(entry: NewEntry, nowMs: number, { instance, version }: Omit<Origin, 'eventId' | 'timestamp'>) {
+  return { eventId: eventIdOf(entry), timestamp: new Date(nowMs).toISOString(), instance, version };
 }
 
 /** @returns field, value, field, value … in the order of the wire */
@@ -44,6 +50,7 @@ export function encodeEntry(entry: NewEntry, origin: Origin): string[] {
     version: origin.version,
     typing: entry.typing && { user: entry.typing.user, opened_at: entry.typing.openedAt },
     ends_typing_of: entry.endsTypingOf,
+    epoch: entry.epoch,
   };
   return [
     'event_id',
@@ -94,19 +101,23 @@ function byName(fields: string[]): Map<string, string> {
   return values;
 }
 
+type FromMetadata = Pick<Entry, 'deliveries' | 'typing' | 'endsTypingOf' | 'epoch' | 'instance'>;
+
 /** @returns the part of the entry that `metadata` holds, or why it is malformed */
-function readMetadata(text: string | undefined): Pick<Entry, 'deliveries' | 'typing' | 'endsTypingOf'> | string {
+function readMetadata(text: string | undefined): FromMetadata | string {
   if (!text) return {};
   const metadata = parse(text);
   if (metadata === undefined) return 'metadata is not JSON';
   if (metadata === null) return {};
   if (!isObject(metadata)) return 'metadata is not an object';
 
-  const { deliveries, typing, ends_typing_of: endsTypingOf } = metadata;
-  const read: { deliveries?: Delivery[]; typing?: Typing; endsTypingOf?: string } = {};
+  const { deliveries, typing, ends_typing_of: endsTypingOf, epoch, source_instance: instance } = metadata;
+  const read: FromMetadata = {};
   if (deliveries !== undefined) {
     if (!Array.isArray(deliveries) || !deliveries.every(isDelivery)) return 'metadata.deliveries has a wrong shape';
     read.deliveries = deliveries;
+    // Other publishers name their own instances there.
+    if (typeof instance === 'string') read.instance = instance;
   }
   if (typing !== undefined) {
     if (!isObject(typing) || typeof typing.user !== 'string' || !isPosition(typing.opened_at)) {
@@ -117,6 +128,10 @@ function readMetadata(text: string | undefined): Pick<Entry, 'deliveries' | 'typ
   if (endsTypingOf !== undefined) {
     if (typeof endsTypingOf !== 'string') return 'metadata.ends_typing_of has a wrong shape';
     read.endsTypingOf = endsTypingOf;
+  }
+  if (epoch !== undefined) {
+    if (!isEpoch(epoch)) return 'metadata.epoch has a wrong shape';
+    read.epoch = epoch;
   }
   return read;
 }
@@ -150,6 +165,10 @@ function isDelivery(value: unknown): value is Delivery {
     typeof method === 'string' &&
     (except === undefined || typeof except === 'string')
   );
+}
+
+function isEpoch(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function isPosition(value: unknown): value is Position {

@@ -1,22 +1,31 @@
 // A log that may not be there yet, so that a sidecar in front of a bridge can start while Redis is down: in comes a way to
 // open the log, out goes a Log at once. Until it is open every append is refused (and so falls back), then it is that log.
 
-import { CrossfadeError, hasCode } from '../errors.ts';
+import { CrossfadeError, type ErrorCode, hasCode } from '../errors.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { AppendResult, ClaimResult, Log, NewEntry, Reader, Roster, StreamState } from './log.ts';
+import type {
+  AcceptedId,
+  AppendResult,
+  ClaimResult,
+  CommitResult,
+  ForeignReader,
+  Log,
+  NewEntry,
+  Reader,
+  Replica,
+  Roster,
+  SharedState,
+  StreamState,
+} from './log.ts';
 
 /** Between attempts, beside the time that an attempt itself waits. */
 const retryMs = 1_000;
 
 export class LateLog implements Log {
-  readonly roster: Roster = {
-    set: (counter, value) => this.#log?.roster.set(counter, value),
-    read: () => this.#ask((log) => log.roster.read()),
-    holdPresence: (user, session) => this.#log?.roster.holdPresence(user, session),
-    releasePresence: (user, counter) => this.#log?.roster.releasePresence(user, counter),
-  };
+  readonly #roster = new LateRoster();
   readonly #opened: Promise<Log | undefined>;
+  readonly #firstFailure = Promise.withResolvers<void>();
   #log: Log | undefined;
   #endWaiting = () => {};
   #closed = false;
@@ -27,21 +36,55 @@ export class LateLog implements Log {
     this.#opened.catch(() => {});
   }
 
+  get roster(): Roster {
+    return this.#roster;
+  }
+
   get reachable(): boolean {
     return this.#log?.reachable ?? false;
   }
 
-  async append(entry: NewEntry): Promise<AppendResult> {
-    if (this.#log !== undefined) return this.#log.append(entry);
-    throw new CrossfadeError('LOG_APPEND_REFUSED', 'the log is not open yet', { reason: 'connection_lost' });
+  /** Resolves when a first attempt to open the log has failed; never if none does. */
+  get isLate(): Promise<void> {
+    return this.#firstFailure.promise;
   }
 
-  claim(eventId: string): Promise<ClaimResult> {
-    return this.#ask((log) => log.claim(eventId));
+  async append(entry: NewEntry): Promise<AppendResult> {
+    if (this.#log !== undefined) return this.#log.append(entry);
+    throw notOpen('LOG_APPEND_REFUSED');
+  }
+
+  claim(eventId: string, epoch?: number): Promise<ClaimResult> {
+    return this.#ask((log) => log.claim(eventId, epoch));
   }
 
   async settle(eventId: string, kept: boolean): Promise<void> {
     await this.#log?.settle(eventId, kept);
+  }
+
+  rememberIds(ids: AcceptedId[]): Promise<void> {
+    return this.#ask((log) => log.rememberIds(ids));
+  }
+
+  readState(): Promise<SharedState | undefined> {
+    return this.#ask((log) => log.readState());
+  }
+
+  async commitState(...commit: Parameters<Log['commitState']>): Promise<CommitResult> {
+    if (this.#log !== undefined) return this.#log.commitState(...commit);
+    throw notOpen('LOG_APPEND_REFUSED');
+  }
+
+  foreignReaders(streams: string[], withinMs: number): Promise<ForeignReader[]> {
+    return this.#ask((log) => log.foreignReaders(streams, withinMs));
+  }
+
+  share(key: string, value: string, ttlMs: number): void {
+    this.#log?.share(key, value, ttlMs);
+  }
+
+  shared(key: string): Promise<string | undefined> {
+    return this.#ask((log) => log.shared(key));
   }
 
   /** Waits until the log is open. Errors: LOG_INSTANCE_TAKEN, CONFIG_INVALID; LOG_UNAVAILABLE once it was closed. */
@@ -66,10 +109,11 @@ export class LateLog implements Log {
       try {
         const log = await open();
         if (this.#closed) await log.close();
-        else this.#log = log;
+        else this.#use(log);
       } catch (error) {
         if (!hasCode(error, 'LOG_UNAVAILABLE')) throw error;
         logger.warn({ code: error.code }, `${error.message}; every call goes to the bridge until it does`);
+        this.#firstFailure.resolve();
       }
       if (this.#log !== undefined) return this.#log;
       await new Promise<void>((resolve) => {
@@ -80,12 +124,60 @@ export class LateLog implements Log {
     return undefined;
   }
 
+  #use(log: Log): void {
+    this.#roster.open(log.roster);
+    this.#log = log;
+  }
+
   async #ask<Answer>(question: (log: Log) => Promise<Answer>): Promise<Answer> {
     if (this.#log === undefined) throw notOpen();
     return question(this.#log);
   }
 }
 
-function notOpen(): CrossfadeError {
-  return new CrossfadeError('LOG_UNAVAILABLE', 'the log is not open yet', { reason: 'connection_lost' });
+/** Remembers what this replica says of itself: proxied hubs serve their clients before the log is open. */
+class LateRoster implements Roster {
+  readonly #counters = new Map<string, number>();
+  #facts: Record<string, string> | undefined;
+  #roster: Roster | undefined;
+
+  open(roster: Roster): void {
+    for (const [counter, value] of this.#counters) roster.set(counter, value);
+    if (this.#facts !== undefined) roster.describe(this.#facts);
+    this.#counters.clear();
+    this.#roster = roster;
+  }
+
+  set(counter: string, value: number): void {
+    if (this.#roster !== undefined) this.#roster.set(counter, value);
+    else if (value === 0) this.#counters.delete(counter);
+    else this.#counters.set(counter, value);
+  }
+
+  describe(facts: Record<string, string>): void {
+    this.#facts = facts;
+    this.#roster?.describe(facts);
+  }
+
+  async read(): Promise<Map<string, number>[]> {
+    if (this.#roster === undefined) throw notOpen();
+    return this.#roster.read();
+  }
+
+  async replicas(): Promise<Replica[]> {
+    if (this.#roster === undefined) throw notOpen();
+    return this.#roster.replicas();
+  }
+
+  holdPresence(user: string, session: string): void {
+    this.#roster?.holdPresence(user, session);
+  }
+
+  releasePresence(user: string, counter: string): void {
+    this.#roster?.releasePresence(user, counter);
+  }
+}
+
+function notOpen(code: ErrorCode = 'LOG_UNAVAILABLE'): CrossfadeError {
+  return new CrossfadeError(code, 'the log is not open yet', { reason: 'connection_lost' });
 }

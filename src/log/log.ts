@@ -15,11 +15,26 @@ export interface Typing {
 
 /** An event with what its lane adds before it is kept. */
 export interface NewEntry extends Event {
+  /** Under which id it is kept, where its publisher must know that before; see eventIdOf() in entry.ts. */
+  eventId?: string;
   /** W3C trace id of the call, where it had one. */
   traceId?: string;
   typing?: Typing;
   /** The ids are remembered elsewhere already (claims, the bridge lane): the append neither compares nor keeps them. */
   idsSettled?: boolean;
+  /** The cutover state under which its lane was decided; the log refuses an entry that is older than its own state. */
+  epoch?: number;
+}
+
+/** Where the replicas' notes to each other stand: ordinary entries, read in one order with the events. */
+export const controlStream = 'crossfade:control';
+
+/** The one cutover state of all replicas, as the log keeps it. */
+export interface SharedState {
+  /** Rises with every state; 0 is none. */
+  epoch: number;
+  /** JSON; the log does not look into it. */
+  value: string;
 }
 
 /** A place in the log, `<ms>-<sequence>`; see {@link comparePositions}. One order over all streams of a log. */
@@ -39,6 +54,10 @@ export interface Entry {
   deliveries?: Delivery[];
   typing?: Typing;
   endsTypingOf?: string;
+  /** See {@link NewEntry.epoch}. */
+  epoch?: number;
+  /** The replica that wrote it; absent in an entry that another publisher wrote. */
+  instance?: string;
 }
 
 /** An entry that cannot be understood; it is acknowledged and never delivered. */
@@ -69,11 +88,37 @@ export interface Reader {
   acknowledge(batch: Batch): void;
   /** The position of the last entry that read() returned, or the tail at which the reader was opened. */
   readonly position: Position;
+  /**
+   * How old (ms, monotonic) this replica's knowledge of the log is: what stood there so long ago has been read, and
+   * delivered, for read() was called again. A live reader stays below 500; Infinity before the first answer and while there is no connection.
+   */
+  readonly silentMs: number;
   close(): Promise<void>;
 }
 
-export type AppendResult = 'appended' | 'duplicate' | 'undecided';
-export type ClaimResult = 'claimed' | 'duplicate' | 'undecided';
+export type AppendResult = 'appended' | 'duplicate' | 'undecided' | 'stale';
+export type ClaimResult = 'claimed' | 'duplicate' | 'undecided' | 'stale';
+export type CommitResult = 'committed' | 'conflict' | 'late';
+
+/** An id that was accepted elsewhere, and for how long (ms) it still counts. */
+export interface AcceptedId {
+  eventId: string;
+  ttlMs: number;
+}
+
+/** A consumer group that is not crossfade's own. */
+export interface ForeignReader {
+  stream: string;
+  group: string;
+}
+
+/** One live replica as it tells the others of itself. */
+export interface Replica {
+  instance: string;
+  /** What it said with {@link Roster.describe}. */
+  facts: Record<string, string>;
+  counters: Map<string, number>;
+}
 
 /** This replica's counters, seen by all replicas (connections per user, members per room), and the presence keys. */
 export interface Roster {
@@ -81,6 +126,10 @@ export interface Roster {
   set(counter: string, value: number): void;
   /** The counters of every live replica, this one included. Error: LOG_UNAVAILABLE. */
   read(): Promise<Map<string, number>[]>;
+  /** Tells all replicas of this one (addresses, release, …), in place of what was told before. Kept as counters are. */
+  describe(facts: Record<string, string>): void;
+  /** Every live replica, this one first. A dead one counts for up to 30 s. Error: LOG_UNAVAILABLE. */
+  replicas(): Promise<Replica[]>;
   /** `presence:desktop:{session}` = user and session in the set `presence:user:{user}`, both for 660 s, renewed while held. */
   holdPresence(user: string, session: string): void;
   /** Ends what was held for this user if no live replica counts a connection of the user (`counter` > 0) any more. */
@@ -115,15 +164,43 @@ export interface Log {
   /**
    * Keeps the entry at the end of its stream, unless one of its ids was kept in the last 5 minutes.
    * Resolves when the log itself has acknowledged. Nothing can be written after a rejection with LOG_APPEND_REFUSED.
-   * @returns `undecided` while another replica's claim on the id is open
+   * @returns `undecided` while another replica's claim on the id is open; `stale` where the entry's epoch is below that of
+   *   the shared state (nothing is kept, and no id remembered)
    * Errors: LOG_APPEND_REFUSED (certainly not kept), LOG_APPEND_UNKNOWN (sent, no answer, could not be looked up).
    * `reason` on both: `redis_error`, `timeout` or `connection_lost`.
    */
   append(entry: NewEntry): Promise<AppendResult>;
-  /** Remembers an id whose event goes by the bridge lane; open for 15 s until settled. Error: LOG_UNAVAILABLE. */
-  claim(eventId: string): Promise<ClaimResult>;
+  /**
+   * Remembers an id whose event goes by the bridge lane; open for 15 s until settled. Error: LOG_UNAVAILABLE.
+   * @param epoch as {@link NewEntry.epoch}; a stale claim is not opened
+   */
+  claim(eventId: string, epoch?: number): Promise<ClaimResult>;
   /** Ends a claim: kept (a repeat is a duplicate for 5 minutes) or not (a repeat is new). Never rejects. */
   settle(eventId: string, kept: boolean): Promise<void>;
+  /**
+   * Remembers ids that the bridge has accepted, each for the rest of its 5 minutes. None is remembered for less long than
+   * before, and an open claim on one is settled by it: whoever claimed it was sent a repeat. Error: LOG_UNAVAILABLE.
+   */
+  rememberIds(ids: AcceptedId[]): Promise<void>;
+  /** undefined where there is none. Error: LOG_UNAVAILABLE. */
+  readState(): Promise<SharedState | undefined>;
+  /**
+   * Puts `next` in place of the shared state and keeps `note` at the end of its stream, in one step.
+   * @param options.over the highest epoch that `next` may replace
+   * @param options.withinMs the log itself refuses it later (`late`)
+   * @returns `conflict` where the state's epoch is above `over`, or not below that of `next`
+   * Errors: LOG_APPEND_REFUSED (certainly not put), LOG_APPEND_UNKNOWN (sent, no answer, could not be looked up).
+   */
+  commitState(next: SharedState, options: { over: number; note: NewEntry; withinMs: number }): Promise<CommitResult>;
+  /**
+   * Groups on these streams that crossfade did not make and that a consumer reads: one that was active within `withinMs`,
+   * or, where the log cannot tell that, one that may be. Error: LOG_UNAVAILABLE.
+   */
+  foreignReaders(streams: string[], withinMs: number): Promise<ForeignReader[]>;
+  /** Shares a small value with all replicas for `ttlMs`. Not awaited; may be lost with the log. */
+  share(key: string, value: string, ttlMs: number): void;
+  /** Error: LOG_UNAVAILABLE. */
+  shared(key: string): Promise<string | undefined>;
   /** Opens the replica's cursor at the tail of the streams. Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN. */
   openReader(streams: string[]): Promise<Reader>;
   readonly roster: Roster;

@@ -124,6 +124,32 @@ export function createMetrics() {
       help: 'Entries that were trimmed before this replica had read them',
       registers,
     }),
+    unfenced: new Counter({
+      name: 'crossfade_order_unfenced_total',
+      help: 'Events whose order against the other lane could not be kept while the log failed: unread or other_replica',
+      labelNames: ['reason'],
+      registers,
+    }),
+    cutoverPercent: new Gauge({
+      name: 'crossfade_cutover_percent',
+      help: 'Share of rooms on the stream lane, as it holds now on this replica',
+      registers,
+    }),
+    cutoverEpoch: new Gauge({
+      name: 'crossfade_cutover_epoch',
+      help: 'Number of the cutover state that this replica has adopted',
+      registers,
+    }),
+    guardSurplus: new Gauge({
+      name: 'crossfade_guard_surplus',
+      help: 'Connections at the bridge that no replica proxies; while rooms are on the stream lane they miss events',
+      registers,
+    }),
+    withoutAudience: new Counter({
+      name: 'crossfade_calls_without_audience_total',
+      help: 'Calls accepted while no bridge can be reached, and so no client behind one',
+      registers,
+    }),
     connections: new Gauge({
       name: 'crossfade_edge_connections',
       help: 'Open hub connections of this replica',

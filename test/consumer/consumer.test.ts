@@ -34,6 +34,7 @@ function batch(entries: Entry[], extra: Partial<Batch> = {}): Batch {
 /** Returns the batches one by one, then undefined as after close(). */
 class ScriptedReader implements Reader {
   readonly position = '0-0';
+  readonly silentMs = 0;
   readonly acknowledged: Batch[] = [];
   readonly #batches: Batch[];
   readonly #journal: string[];
@@ -101,7 +102,7 @@ test('entries are delivered in log order, and acknowledged once they were', asyn
   const { consumer, journal, shown, counted } = setUp([batch([entry('a'), entry('b')]), batch([entry('c')])]);
   await consumer.run();
   assert.deepEqual(journal, ['delivered "a","b"', 'acknowledged a,b', 'delivered "c"', 'acknowledged c']);
-  assert.deepEqual(shown[0], { room: 'r1', payload: '"a"', deliveries });
+  assert.deepEqual(shown[0], { room: 'r1', payload: '"a"', deliveries, eventId: 'a' });
   assert.deepEqual(await counted('delivered'), { 'events:chat': 3 });
 });
 
@@ -177,7 +178,7 @@ test('an entry of another publisher is delivered by its event type', async () =>
   const { consumer, shown } = setUp([batch([entry('a', foreign as Partial<Entry>)])]);
   await consumer.run();
   const noted = [{ hub: 'chat', group: 'request:r1', method: 'Note' }];
-  assert.deepEqual(shown, [{ room: 'r1', payload: '["a"]', deliveries: noted }]);
+  assert.deepEqual(shown, [{ room: 'r1', payload: '["a"]', deliveries: noted, eventId: 'a' }]);
 });
 
 test('what cannot be understood is set aside, counted and acknowledged, and the rest goes on', async () => {
@@ -199,7 +200,7 @@ test('what cannot be understood is set aside, counted and acknowledged, and the 
 test('an entry with no deliveries at all is not taken for another publisher’s', async () => {
   const { consumer, shown, counted } = setUp([batch([entry('a', { deliveries: [], eventType: 'nobody knows' })])]);
   await consumer.run();
-  assert.deepEqual(shown, [{ room: 'r1', payload: '"a"', deliveries: [] }]);
+  assert.deepEqual(shown, [{ room: 'r1', payload: '"a"', deliveries: [], eventId: 'a' }]);
   assert.deepEqual(await counted('malformed'), {});
 });
 

@@ -36,6 +36,8 @@ async function startEdge(t: TestContext, limits: Partial<ConnectionLimits> = {})
         else counters.set(counter, value);
       },
       read: async () => [counters],
+      describe: () => {},
+      replicas: async () => [{ instance: 'a', facts: {}, counters }],
       holdPresence: (user, session) => presence.push(`hold ${user} ${session}`),
       releasePresence: (user, counter) => presence.push(`release ${user} ${counter}`),
     },
@@ -207,7 +209,7 @@ test('a client that never reads is cut off without delaying the others', async (
   const payload = JSON.stringify('x'.repeat(200_000));
   let sent = 0;
   while (sent < 100) {
-    await edge.deliver([{ room: 'r', payload, deliveries }]);
+    await edge.deliver([{ room: 'r', payload, deliveries, eventId: '' }]);
     sent++;
     await until(() => good.records.length === 3 + sent, { what: 'the other client to have everything' });
   }
@@ -221,7 +223,7 @@ test('one message larger than the bound passes to a client that keeps up', async
   const { edge, url, token } = await startEdge(t, { maxBufferedBytes: 64 * 1024 });
   const client = await joined(t, url, token, 'r');
   const deliveries = [{ hub: 'chat', group: 'request:r', method: 'M' }];
-  await edge.deliver([{ room: 'r', payload: JSON.stringify('x'.repeat(8_000_000)), deliveries }]);
+  await edge.deliver([{ room: 'r', payload: JSON.stringify('x'.repeat(8_000_000)), deliveries, eventId: '' }]);
   await until(() => client.records.length === 4);
   assert.equal(client.closed, undefined);
 });
@@ -234,7 +236,7 @@ test('a client that stays behind for 30 s is cut off', async (t) => {
   const deliveries = [{ hub: 'chat', group: 'request:r', method: 'M' }];
   // Past what the kernel takes, and below the bound in bytes.
   for (let i = 0; i < 30; i++) {
-    await edge.deliver([{ room: 'r', payload: JSON.stringify('x'.repeat(250_000)), deliveries }]);
+    await edge.deliver([{ room: 'r', payload: JSON.stringify('x'.repeat(250_000)), deliveries, eventId: '' }]);
   }
   clock.advance(32_000);
   socket.resume();

@@ -5,30 +5,24 @@ import { test } from 'node:test';
 import type { Member, OutgoingMessage } from '../../src/edge/audience.ts';
 import { Fanout } from '../../src/edge/fanout.ts';
 import { Groups } from '../../src/edge/groups.ts';
+import type { Prepared } from '../../src/edge/prepared.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 
 class FakeMember implements Member {
   readonly id: string;
-  readonly frames: string[] = [];
-  onWrite: () => void = () => {};
+  readonly written: Prepared[] = [];
 
   constructor(id: string) {
     this.id = id;
   }
 
-  write(frame: Buffer): void {
-    // Short texts only: two bytes of header.
-    this.frames.push(frame.subarray(frame[1]! < 126 ? 2 : 4).toString());
-    this.onWrite();
+  write(prepared: Prepared): void {
+    this.written.push(prepared);
   }
 
   /** The arguments of the records, in order. */
   get shown(): string[] {
-    return this.frames
-      .join('')
-      .split('\x1e')
-      .filter(Boolean)
-      .map((record) => JSON.parse(record).arguments[0]);
+    return this.written.flatMap(({ records }) => records.map(({ payload }) => JSON.parse(payload)));
   }
 }
 
@@ -45,15 +39,18 @@ function setUp() {
 
 function message(room: string, text: string, group = room, except?: string): OutgoingMessage {
   const delivery = { hub: 'chat', group, method: 'M', ...(except !== undefined && { except }) };
-  return { room, payload: JSON.stringify(text), deliveries: [delivery] };
+  return { room, payload: JSON.stringify(text), deliveries: [delivery], eventId: `id of ${text}` };
 }
 
-test('several events of one batch for one group go out as one frame', async () => {
+test('several events of one room in one batch go out together, another room’s by themselves', async () => {
   const { fanout, joined } = setUp();
   const member = joined('a', 'r');
-  await fanout.deliver([message('r', '1'), message('other', 'x'), message('r', '2'), message('r', '3')]);
-  assert.equal(member.frames.length, 1);
-  assert.deepEqual(member.shown, ['1', '2', '3']);
+  await fanout.deliver([message('r', '1'), message('other', 'x', 'r'), message('r', '2'), message('r', '3')]);
+  const written = member.written.map(({ room, records }) => [room, ...records.map(({ eventId }) => eventId)]);
+  assert.deepEqual(written, [
+    ['r', 'id of 1', 'id of 2', 'id of 3'],
+    ['other', 'id of x'],
+  ]);
 });
 
 test('a room’s order holds at a connection that is in two groups of the hub, and with exceptions in between', async () => {
@@ -75,7 +72,7 @@ test('two deliveries to one group show twice', async () => {
   const { fanout, joined } = setUp();
   const member = joined('a', 'r');
   const [delivery] = message('r', '').deliveries;
-  await fanout.deliver([{ room: 'r', payload: '"x"', deliveries: [delivery!, delivery!] }]);
+  await fanout.deliver([{ room: 'r', payload: '"x"', deliveries: [delivery!, delivery!], eventId: '' }]);
   assert.deepEqual(member.shown, ['x', 'x']);
 });
 
@@ -84,7 +81,7 @@ test('a large group is written in slices; order holds, who left gets nothing, wh
   const members = Array.from({ length: 300 }, (_, i) => joined(String(i), 'r'));
   const last = members.at(-1)!;
   const first = fanout.deliver([message('r', '1')]);
-  assert.equal(last.frames.length, 0, 'the event loop has its turn first');
+  assert.equal(last.written.length, 0, 'the event loop has its turn first');
   groups.leave('chat', 'r', last);
   const late = joined('late', 'r');
   const second = fanout.deliver([message('r', '2')]);

@@ -88,8 +88,35 @@ test('what asks nothing is ignored, what breaks the protocol is a fault', () => 
 
 test('what is written is what ASP.NET writes', () => {
   assert.equal(protocol.invocation('M', ['{"a":1}']), '{"type":1,"target":"M","arguments":[{"a":1}]}\x1e');
+  assert.equal(
+    protocol.invocation('M', [], 'a"b'),
+    '{"type":1,"invocationId":"a\\"b","target":"M","arguments":[]}\x1e',
+  );
   assert.equal(protocol.completion('0'), '{"type":3,"invocationId":"0","result":null}\x1e');
   assert.equal(protocol.failedCompletion('0', 'no'), '{"type":3,"invocationId":"0","error":"no"}\x1e');
   assert.equal(protocol.close(), '{"type":7}\x1e');
   assert.equal(protocol.close({ allowReconnect: true }), '{"type":7,"allowReconnect":true}\x1e');
+});
+
+test('what passes by is read as far as a tap needs it', () => {
+  const read = (record: string) => protocol.readRecord(Buffer.from(`${record}\x1e`));
+  assert.deepEqual(read('{"target":"M","arguments":[1.10,null],"invocationId":"0","type":1}'), {
+    type: 1,
+    invocationId: '0',
+    target: 'M',
+    args: [1.1, null],
+  });
+  assert.deepEqual(read('{"type":3,"invocationId":"0","result":null}'), { type: 3, invocationId: '0', failed: false });
+  assert.deepEqual(read('{"type":3,"invocationId":"0","error":"no"}'), { type: 3, invocationId: '0', failed: true });
+  assert.deepEqual(read('{"type":6}'), { type: 6, invocationId: undefined });
+  for (const broken of ['', 'no json', 'null', '[]', '{}', '{"type":"1"}'])
+    assert.equal(read(broken), undefined, broken);
+  assert.deepEqual(read('{"type":1,"target":1,"arguments":[]}'), { type: 1, invocationId: undefined });
+});
+
+test('a record’s length is known once its separator is there', () => {
+  const bytes = Buffer.from('{}\x1e{"type":6}\x1e{"ty');
+  assert.equal(protocol.recordLength(bytes, 0), 3);
+  assert.equal(protocol.recordLength(bytes, 3), 11);
+  assert.equal(protocol.recordLength(bytes, 14), undefined);
 });

@@ -15,6 +15,7 @@ const entry: NewEntry = {
   coalescedCount: 3,
   traceId: 't-1',
   typing: { user: 'u-1', openedAt: '5-1' },
+  epoch: 7,
 };
 
 function decode(fields: Record<string, string>) {
@@ -34,6 +35,8 @@ test('an entry comes back as it went, its payload letter by letter', () => {
     payload: entry.payload,
     deliveries: entry.deliveries,
     typing: entry.typing,
+    instance: 'a',
+    epoch: 7,
   });
 });
 
@@ -49,6 +52,7 @@ test('the wire has exactly the six fields, and metadata the names that other pro
     version: '1.2.3',
     typing: { user: 'u-1', opened_at: '5-1' },
     ends_typing_of: 'u-2',
+    epoch: 7,
   });
 });
 
@@ -66,6 +70,12 @@ test('an entry of another publisher is read without id, time and metadata', () =
   assert.equal(read.eventId, '');
   assert.ok(Number.isNaN(read.publishedAtMs));
   assert.equal(read.deliveries, undefined);
+});
+
+test('an instance that another publisher names is not a replica', () => {
+  const read = decode({ ...foreign, metadata: '{"source_instance":"backend-1"}' });
+  assert.ok(!('reason' in read));
+  assert.equal(read.instance, undefined);
 });
 
 test('a time without a zone is UTC', () => {
@@ -86,6 +96,7 @@ const broken: [why: string, fields: Record<string, string>][] = [
   ['a delivery without a hub', { ...foreign, metadata: JSON.stringify({ deliveries: [{ ...delivery, hub: 1 }] }) }],
   ['a delivery that is null', { ...foreign, metadata: '{"deliveries":[null]}' }],
   ['typing without a position', { ...foreign, metadata: '{"typing":{"user":"u","opened_at":"x"}}' }],
+  ['an epoch that is no whole number', { ...foreign, metadata: '{"epoch":1.5}' }],
   ['ends_typing_of that is no text', { ...foreign, metadata: '{"ends_typing_of":1}' }],
 ];
 for (const [why, fields] of broken) {

@@ -11,7 +11,7 @@ import { type Config, readConfig } from '../../config.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { addressOf, listenOn } from '../../listen.ts';
 import { createLogger } from '../../telemetry/logger.ts';
-import { startReplica } from '../serve.ts';
+import { startReplica } from '../replica.ts';
 import { startToyBridge } from './toy-bridge.ts';
 
 const apiKey = 'demo-key';

@@ -3,25 +3,32 @@
 // resolves after its commit, and a kill -9 loses nothing that was acknowledged.
 
 import { CrossfadeError, type ErrorCode, type FailureReason } from '../../errors.ts';
-import { encodeEntry, eventIdOf } from '../entry.ts';
+import { encodeEntry, originOf } from '../entry.ts';
 import {
+  type AcceptedId,
   type AppendResult,
   type ClaimResult,
+  type CommitResult,
   claimTtlMs,
+  type ForeignReader,
   idempotencyTtlMs,
   type Log,
   type LogOptions,
   type NewEntry,
   type Reader,
   type Roster,
+  type SharedState,
   type StreamState,
 } from '../log.ts';
 import { EmbeddedReader } from './reader.ts';
 import { EmbeddedRoster } from './roster.ts';
+import { EmbeddedShared } from './shared.ts';
 import { Store } from './store.ts';
 
 /** ms between two removals of expired ids; it is also how soon a log that failed is found to work again. */
 const tidyMs = 5_000;
+/** Ids remembered by one transaction, which holds up this process for a few milliseconds. */
+const chunkSize = 1_000;
 
 export type EmbeddedLogOptions = LogOptions & {
   /** The folder of `log.sqlite`; made where it is missing. */
@@ -41,9 +48,10 @@ interface Change {
 }
 
 class EmbeddedLog implements Log {
-  readonly roster: Roster = new EmbeddedRoster();
+  readonly roster: Roster;
   readonly #options: EmbeddedLogOptions;
   readonly #store: Store;
+  readonly #shared: EmbeddedShared;
   readonly #stopTidying: () => void;
   #waiting: Change[] = [];
   #reader: EmbeddedReader | undefined;
@@ -53,6 +61,8 @@ class EmbeddedLog implements Log {
   constructor(options: EmbeddedLogOptions, store: Store) {
     this.#options = options;
     this.#store = store;
+    this.#shared = new EmbeddedShared(options.clock);
+    this.roster = new EmbeddedRoster(options.instance);
     this.#stopTidying = options.clock.every(tidyMs, () => this.#tidy());
   }
 
@@ -64,8 +74,9 @@ class EmbeddedLog implements Log {
     return this.#change('LOG_APPEND_REFUSED', (nowMs) => this.#keepOnce(entry, nowMs));
   }
 
-  claim(eventId: string): Promise<ClaimResult> {
+  claim(eventId: string, epoch?: number): Promise<ClaimResult> {
     return this.#change('LOG_UNAVAILABLE', (nowMs) => {
+      if (this.#isStale(epoch)) return 'stale';
       const known = this.#known([eventId], nowMs);
       if (known !== undefined) return known;
       this.#store.rememberId(eventId, 'open', nowMs + claimTtlMs);
@@ -82,6 +93,49 @@ class EmbeddedLog implements Log {
     } catch (error) {
       this.#options.logger.warn({ err: error, eventId }, 'a claim could not be settled; it ends by its time');
     }
+  }
+
+  async rememberIds(ids: AcceptedId[]): Promise<void> {
+    const wanted = ids.filter(({ eventId, ttlMs }) => eventId !== '' && ttlMs >= 1);
+    for (let start = 0; start < wanted.length; start += chunkSize) {
+      const chunk = wanted.slice(start, start + chunkSize);
+      await this.#change('LOG_UNAVAILABLE', (nowMs) => {
+        for (const { eventId, ttlMs } of chunk) this.#store.acceptId(eventId, nowMs + Math.ceil(ttlMs));
+      });
+    }
+  }
+
+  readState(): Promise<SharedState | undefined> {
+    return this.#change('LOG_UNAVAILABLE', () => this.#store.state);
+  }
+
+  commitState(
+    next: SharedState,
+    { over, note, withinMs }: { over: number; note: NewEntry; withinMs: number },
+  ): Promise<CommitResult> {
+    const { clock } = this.#options;
+    const deadline = clock.monotonic() + withinMs;
+    return this.#change('LOG_APPEND_REFUSED', (nowMs) => {
+      if (clock.monotonic() > deadline) return 'late';
+      const stored = this.#epoch;
+      if (stored > over || stored >= next.epoch) return 'conflict';
+      this.#keep(note, nowMs);
+      this.#store.setState(next);
+      return 'committed';
+    });
+  }
+
+  /** Nobody else reads this log. */
+  async foreignReaders(): Promise<ForeignReader[]> {
+    return [];
+  }
+
+  share(key: string, value: string, ttlMs: number): void {
+    this.#shared.set(key, value, ttlMs);
+  }
+
+  async shared(key: string): Promise<string | undefined> {
+    return this.#shared.get(key);
   }
 
   async openReader(streams: string[]): Promise<Reader> {
@@ -107,15 +161,26 @@ class EmbeddedLog implements Log {
   }
 
   #keepOnce(entry: NewEntry, nowMs: number): AppendResult {
+    if (this.#isStale(entry.epoch)) return 'stale';
     const ids = entry.idsSettled ? [] : entry.eventIds;
     const known = this.#known(ids, nowMs);
     if (known !== undefined) return known;
-    const { instance, version } = this.#options;
-    const timestamp = new Date(nowMs).toISOString();
-    const fields = encodeEntry(entry, { eventId: eventIdOf(entry), timestamp, instance, version });
-    this.#store.keep(entry.stream, fields, nowMs, entry.maxLength);
+    this.#keep(entry, nowMs);
     for (const id of ids) this.#store.rememberId(id, 'kept', nowMs + idempotencyTtlMs);
     return 'appended';
+  }
+
+  #keep(entry: NewEntry, nowMs: number): void {
+    const fields = encodeEntry(entry, originOf(entry, nowMs, this.#options));
+    this.#store.keep(entry.stream, fields, nowMs, entry.maxLength);
+  }
+
+  get #epoch(): number {
+    return this.#store.state?.epoch ?? 0;
+  }
+
+  #isStale(epoch: number | undefined): boolean {
+    return epoch !== undefined && epoch < this.#epoch;
   }
 
   #known(ids: string[], nowMs: number): 'duplicate' | 'undecided' | undefined {
@@ -160,6 +225,7 @@ class EmbeddedLog implements Log {
   }
 
   #tidy(): void {
+    this.#shared.forgetExpired();
     this.#change('LOG_UNAVAILABLE', (nowMs) => this.#store.forgetExpiredIds(nowMs)).catch(() => undefined);
   }
 }

@@ -14,6 +14,8 @@ const maxBatchChars = 8 * 1024 * 1024;
 const retryMs = 1_000;
 
 export class EmbeddedReader implements Reader {
+  /** The log is in this process: what is committed is known. */
+  readonly silentMs = 0;
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #logger: Logger;

@@ -1,10 +1,16 @@
-// The roster of the embedded log: counters come in and go out. There is one replica, so they live in its memory, and
-// nobody outside could read presence keys, so none are written.
+// The roster of the embedded log: counters and facts come in and go out. There is one replica, so they live in its memory,
+// and nobody outside could read presence keys, so none are written.
 
-import type { Roster } from '../log.ts';
+import type { Replica, Roster } from '../log.ts';
 
 export class EmbeddedRoster implements Roster {
+  readonly #instance: string;
   readonly #counters = new Map<string, number>();
+  #facts: Record<string, string> = {};
+
+  constructor(instance: string) {
+    this.#instance = instance;
+  }
 
   set(counter: string, value: number): void {
     if (value === 0) this.#counters.delete(counter);
@@ -13,6 +19,14 @@ export class EmbeddedRoster implements Roster {
 
   async read(): Promise<Map<string, number>[]> {
     return [new Map(this.#counters)];
+  }
+
+  describe(facts: Record<string, string>): void {
+    this.#facts = { ...facts };
+  }
+
+  async replicas(): Promise<Replica[]> {
+    return [{ instance: this.#instance, facts: { ...this.#facts }, counters: new Map(this.#counters) }];
   }
 
   holdPresence(): void {}

@@ -1,4 +1,5 @@
-// The embedded log's file, `<dataDir>/log.sqlite`: in come encoded entries and event ids, out come rows in log order.
+// The embedded log's file, `<dataDir>/log.sqlite`: in come encoded entries, event ids and the cutover state, out come rows in
+// log order.
 // Promises: one owner (an exclusive lock, which a kill -9 gives back), what transact() returns is on the disk (WAL,
 // fsync at each commit) or nothing of it is, and positions that only rise, also over restarts and a clock that steps back.
 
@@ -6,11 +7,12 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { CrossfadeError } from '../../errors.ts';
-import { comparePositions, type Position } from '../log.ts';
+import { comparePositions, type Position, type SharedState } from '../log.ts';
 
 /**
  * `nth` numbers a stream's entries from 1 without holes, so a reader sees by it how many were trimmed before it came.
  * `fields` is the entry as encodeEntry() made it, as a JSON array. `ids.kept` is 0 while a claim is open.
+ * `cutover` holds one row at most.
  */
 const schema = `
   PRAGMA locking_mode = EXCLUSIVE;
@@ -22,6 +24,7 @@ const schema = `
   );
   CREATE TABLE IF NOT EXISTS ids (id TEXT PRIMARY KEY, kept INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS ids_by_expiry ON ids (expires);
+  CREATE TABLE IF NOT EXISTS cutover (one INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, value TEXT NOT NULL);
   BEGIN IMMEDIATE; COMMIT;`;
 
 /** A stream is trimmed when it is this much longer than it may be: one DELETE for many appends. */
@@ -48,8 +51,11 @@ export class Store {
   readonly #after: StatementSync;
   readonly #idState: StatementSync;
   readonly #setId: StatementSync;
+  readonly #acceptId: StatementSync;
   readonly #endClaim: StatementSync;
   readonly #expireIds: StatementSync;
+  readonly #state: StatementSync;
+  readonly #setState: StatementSync;
   readonly #extents = new Map<string, Extent>();
   #tail: Position = '0-0';
 
@@ -64,8 +70,14 @@ export class Store {
     );
     this.#idState = prepare('SELECT kept FROM ids WHERE id = ? AND expires > ?');
     this.#setId = prepare('INSERT OR REPLACE INTO ids (id, kept, expires) VALUES (?, ?, ?)');
+    this.#acceptId = prepare(
+      `INSERT INTO ids (id, kept, expires) VALUES (?, 1, ?)
+       ON CONFLICT (id) DO UPDATE SET kept = 1, expires = iif(kept, max(expires, excluded.expires), excluded.expires)`,
+    );
     this.#endClaim = prepare('DELETE FROM ids WHERE id = ? AND kept = 0');
     this.#expireIds = prepare('DELETE FROM ids WHERE expires <= ?');
+    this.#state = prepare('SELECT epoch, value FROM cutover');
+    this.#setState = prepare('INSERT OR REPLACE INTO cutover (one, epoch, value) VALUES (1, ?, ?)');
     this.#recall();
   }
 
@@ -114,6 +126,11 @@ export class Store {
     this.#setId.run(id, state === 'kept' ? 1 : 0, expiresMs);
   }
 
+  /** Remembers an id as kept, never for less long than before. */
+  acceptId(id: string, expiresMs: number): void {
+    this.#acceptId.run(id, expiresMs);
+  }
+
   /** Forgets an id unless it is kept. */
   endClaim(id: string): void {
     this.#endClaim.run(id);
@@ -121,6 +138,15 @@ export class Store {
 
   forgetExpiredIds(nowMs: number): void {
     this.#expireIds.run(nowMs);
+  }
+
+  get state(): SharedState | undefined {
+    const row = this.#state.get();
+    return row && { epoch: row.epoch as number, value: row.value as string };
+  }
+
+  setState({ epoch, value }: SharedState): void {
+    this.#setState.run(epoch, value);
   }
 
   /** Entries behind `position` in log order, over all streams: at most `maxRows`, and a row more than `maxChars`. */

@@ -8,7 +8,8 @@ import { Cursor, type Item, type RawEntry } from './cursor.ts';
 import { groupName, inspect, makeGroup, removeGroup, type StreamInfo } from './groups.ts';
 import { mergeReady } from './merge.ts';
 
-const blockMs = 1_000;
+/** A reader is silent for twice this at most: an entry may end a wait just before its end. See `silentMs`. */
+const blockMs = 100;
 /** The wait where something else is to be done as well; 0 would be forever. */
 const glanceMs = 1;
 /** Of each stream in one read. */
@@ -64,6 +65,9 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
   /** When Redis last replied to us: on the wall, for the start of an outage, and monotonic, for stalls. */
   let repliedAtMs = clock.now();
   let repliedAt = clock.monotonic();
+  /** What stood in the log at this time (monotonic) is handed out; and it is delivered. */
+  let handedOutAt = Number.NEGATIVE_INFINITY;
+  let deliveredAt = Number.NEGATIVE_INFINITY;
 
   const onClose = () => {
     mustRecover = true;
@@ -72,12 +76,14 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
 
   async function read(): Promise<Batch | undefined> {
     while (!closed) {
+      deliveredAt = handedOutAt;
       try {
         if (clock.monotonic() - repliedAt > longStallMs) mustRecover = true;
         if (mustRecover) await recover();
         if (closed) break;
-        await turn();
+        const repliedFor = await turn();
         const batch = takeBatch();
+        if (isDrained()) handedOutAt = repliedFor;
         if (batch !== undefined) return batch;
       } catch (error) {
         if (!closed) await afterFailure(error);
@@ -86,16 +92,20 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
     return undefined;
   }
 
-  /** One XREADGROUP; where entries may be missing, a look at the streams goes out with it. */
-  async function turn(): Promise<void> {
+  /**
+   * One XREADGROUP; where entries may be missing, a look at the streams goes out with it.
+   * @returns the time (monotonic) for which the reply holds, at the least: it may have lain unread while we stood still
+   */
+  async function turn(): Promise<number> {
     if (clock.monotonic() - repliedAt > stallMs) mustCount = true;
     const wanted = cursors.filter((cursor) => cursor.held.length < maxCount);
     const waits = !mustCount && cursors.every((cursor) => cursor.held.length === 0);
+    const waitMs = waits ? blockMs : glanceMs;
     const counts = mustCount;
 
     const askedAt = clock.monotonic();
     const [replies, infos] = await Promise.all([
-      readNew(wanted, waits),
+      readNew(wanted, waitMs),
       counts ? inspect(blocking, streams, options) : undefined,
     ]);
     noteReply();
@@ -109,12 +119,12 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
       if (!cursor.complete) mustCount = true;
     }
     if (infos !== undefined) countMissed(infos);
+    return replies.length > 0 ? askedAt : Math.min(repliedAt, askedAt + waitMs);
   }
 
-  async function readNew(wanted: Cursor[], waits: boolean): Promise<[string, RawEntry[]][]> {
+  async function readNew(wanted: Cursor[], waitMs: number): Promise<[string, RawEntry[]][]> {
     const names = wanted.map((cursor) => cursor.stream);
     const from = names.map(() => '>');
-    const longest = waits ? blockMs : glanceMs;
     const reply = await blocking.xreadgroup(
       'GROUP',
       group,
@@ -122,7 +132,7 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
       'COUNT',
       maxCount,
       'BLOCK',
-      longest,
+      waitMs,
       'STREAMS',
       ...names,
       ...from,
@@ -221,7 +231,11 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
   }
 
   function endReplay(): void {
-    if (cursors.every((cursor) => cursor.complete && cursor.held.length === 0)) replacedSinceMs = undefined;
+    if (isDrained()) replacedSinceMs = undefined;
+  }
+
+  function isDrained(): boolean {
+    return cursors.every((cursor) => cursor.complete && cursor.held.length === 0);
   }
 
   function acknowledge(batch: Batch): void {
@@ -255,6 +269,9 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
     acknowledge,
     get position() {
       return position;
+    },
+    get silentMs() {
+      return isReady(blocking) ? clock.monotonic() - deliveredAt : Number.POSITIVE_INFINITY;
     },
     async streamStates(redis) {
       const infos = await inspect(redis, streams, options);

@@ -2,21 +2,22 @@
 // a Log once Redis answers and the instance name is ours. The parts lie beside this file; here they are only put together.
 
 import type { Redis } from 'ioredis';
-import type { AppendResult, Log, LogOptions, NewEntry } from '../log.ts';
+import type { Log, LogOptions } from '../log.ts';
 import { createAppend } from './append.ts';
 import { createClaims } from './claims.ts';
 import { ask, connect, isReady, noAnswer, unavailable, untilReady, within, withoutArguments } from './connections.ts';
+import { createCutoverState } from './cutover-state.ts';
+import { foreignReaders } from './foreign.ts';
 import { sweepGroups } from './groups.ts';
 import { renewEveryMs, takeLease } from './lease.ts';
 import { openReader, type RedisReader } from './reader.ts';
 import { createRoster } from './roster.ts';
 import { watchServerClock } from './server-clock.ts';
+import { createShared } from './shared.ts';
 import { parseRedisUrl, type RedisAddress } from './url.ts';
 
 const openTimeoutMs = 5_000;
 const answerMs = 2_000;
-/** A reader's connection is silent for its BLOCK of 1 s. */
-const readerSilenceMs = 4_000;
 
 /**
  * Waits for Redis for 5 s, and up to 11 s more for the lease of a process that died with our instance name.
@@ -67,10 +68,13 @@ interface Parts {
 
 function createLog({ address, commands, lookUps, serverClock, lease, options }: Parts): Log {
   const { clock, logger, publishTimeoutMs } = options;
-  const { claim, settle } = createClaims(commands, options);
-  const appendOnce = createAppend({ commands, lookUps, serverClock, options });
+  const { claim, settle, rememberIds } = createClaims(commands, options);
+  const writeParts = { commands, lookUps, serverClock, options };
+  const append = createAppend(writeParts);
+  const { readState, commitState } = createCutoverState(writeParts);
+  const { share, shared } = createShared(commands, options);
   const roster = createRoster(commands, options);
-  const underWay = new Set<Promise<AppendResult>>();
+  const underWay = new Set<Promise<unknown>>();
   let reader: RedisReader | undefined;
 
   let isLost = false;
@@ -101,8 +105,8 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
   const stopSweeping = sweepGroups(commands, options);
   renew();
 
-  function append(entry: NewEntry): Promise<AppendResult> {
-    const outcome = appendOnce(entry);
+  /** close() waits for it. */
+  function tracked<T>(outcome: Promise<T>): Promise<T> {
     underWay.add(outcome);
     outcome.finally(() => underWay.delete(outcome)).catch(() => {});
     return outcome;
@@ -124,16 +128,22 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
   }
 
   return {
-    append,
+    append: (entry) => tracked(append(entry)),
     claim,
     settle,
+    rememberIds,
+    readState,
+    commitState: (next, commit) => tracked(commitState(next, commit)),
+    foreignReaders: (streams, withinMs) => foreignReaders(commands, streams, withinMs, options),
+    share,
+    shared,
     roster,
     close,
     get reachable() {
       return serverClock.answers;
     },
     async openReader(streams) {
-      const blocking = connect(address, 'reader', logger, { socketTimeout: readerSilenceMs });
+      const blocking = connect(address, 'reader', logger);
       const open = () => openReader({ blocking, commands, options, token: lease.token, ownsName }, streams);
       try {
         reader = await ask(clock, openTimeoutMs, 'the consumer groups could not be made', open);

@@ -1,8 +1,8 @@
-// This replica's counters and presence in Redis. In come single counters; out go the counters of all live replicas. Memory
-// is the truth: what Redis lost is written whole again. A replica whose hash has expired is not live.
+// This replica's counters, facts and presence in Redis. In come single counters and what it says of itself; out goes the same
+// of all live replicas. Memory is the truth: what Redis lost is written whole again. A replica whose hash has expired is not live.
 
 import type { Redis } from 'ioredis';
-import { type LogOptions, presenceTtlMs, type Roster } from '../log.ts';
+import { type LogOptions, presenceTtlMs, type Replica, type Roster } from '../log.ts';
 import { ask, isReady, runAll, unavailable, withoutArguments } from './connections.ts';
 import { keys, run } from './scripts.ts';
 
@@ -10,8 +10,8 @@ const rosterTtlMs = 30_000;
 const presenceRenewMs = presenceTtlMs / 3;
 const writeBehindMs = 10;
 const answerMs = 2_000;
-/** Keeps the hash of a replica without counters alive; no counter has an empty name. */
-const aliveField = '';
+/** What a replica says of itself, as JSON; it also keeps the hash of one without counters alive. No counter has an empty name. */
+const factsField = '';
 
 export interface RedisRoster extends Roster {
   /** Keeps the replica's counters alive, or writes them whole where Redis lost them. Rejects as the connection does. */
@@ -26,6 +26,8 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
   const { clock, instance, logger } = options;
   const key = keys.rosterPrefix + instance;
   const counters = new Map<string, number>();
+  let facts: Record<string, string> = {};
+  /** Fields of the hash: counters, and the facts. */
   const unwritten = new Set<string>();
   const held = new Map<string, Set<string>>();
   /** Users to release as soon as Redis answers again, with their counters. */
@@ -50,15 +52,17 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
     try {
       await write(changed);
     } catch (error) {
-      for (const counter of changed) unwritten.add(counter);
+      for (const field of changed) unwritten.add(field);
       throw error;
     }
   }
 
   async function write(changed: string[]): Promise<void> {
-    const gone = changed.filter((counter) => !counters.has(counter));
+    const names = changed.filter((name) => name !== factsField);
+    const gone = names.filter((counter) => !counters.has(counter));
+    const values = names.flatMap((counter) => [counter, String(counters.get(counter) ?? 0)]);
     const pipeline = redis.pipeline().sadd(keys.replicas, instance);
-    pipeline.hset(key, [aliveField, '1', ...changed.flatMap((name) => [name, counters.get(name) ?? 0].map(String))]);
+    pipeline.hset(key, [factsField, JSON.stringify(facts), ...values]);
     if (gone.length > 0) pipeline.hdel(key, ...gone);
     await runAll(pipeline.pexpire(key, rosterTtlMs));
   }
@@ -89,6 +93,19 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
     for (const [user, sessions] of held) await writePresence(user, sessions);
   }
 
+  async function readReplicas(): Promise<Replica[]> {
+    const what = 'the roster could not be read';
+    if (!isReady(redis)) throw unavailable(what, 'connection_lost');
+    const others = await ask(clock, answerMs, what, async () => {
+      const instances = (await redis.smembers(keys.replicas)).filter((each) => each !== instance);
+      return Promise.all(
+        instances.map(async (each) => readReplica(each, await redis.hgetall(keys.rosterPrefix + each))),
+      );
+    });
+    const self = { instance, facts: { ...facts }, counters: new Map(counters) };
+    return [self, ...others.filter((replica) => replica !== undefined)];
+  }
+
   const failed = (what: string) => (error: unknown) => logger.warn({ reason: withoutArguments(error).message }, what);
   const stopPresence = clock.every(presenceRenewMs, () => {
     writeAllPresence().catch(failed('presence could not be renewed'));
@@ -107,15 +124,16 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
     },
 
     async read() {
-      const what = 'the roster could not be read';
-      if (!isReady(redis)) throw unavailable(what, 'connection_lost');
-      const rosters = await ask(clock, answerMs, what, async () => {
-        const instances = await redis.smembers(keys.replicas);
-        const others = instances.filter((each) => each !== instance);
-        return Promise.all(others.map((each) => redis.hgetall(keys.rosterPrefix + each)));
-      });
-      return [new Map(counters), ...rosters.map(readCounters).filter((roster) => roster !== undefined)];
+      return (await readReplicas()).map((replica) => replica.counters);
     },
+
+    describe(next) {
+      facts = { ...next };
+      unwritten.add(factsField);
+      scheduleWrite();
+    },
+
+    replicas: readReplicas,
 
     holdPresence(user, session) {
       releases.delete(user);
@@ -152,8 +170,14 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
 }
 
 /** undefined where the replica is not live. */
-function readCounters(fields: Record<string, string>): Map<string, number> | undefined {
-  if (!(aliveField in fields)) return undefined;
-  const { [aliveField]: _alive, ...rest } = fields;
-  return new Map(Object.entries(rest).map(([counter, value]) => [counter, Number(value)]));
+function readReplica(instance: string, fields: Record<string, string>): Replica | undefined {
+  const { [factsField]: told, ...rest } = fields;
+  if (told === undefined) return undefined;
+  const counters = new Map(Object.entries(rest).map(([counter, value]) => [counter, Number(value)]));
+  return { instance, facts: readFacts(told), counters };
+}
+
+/** An older release writes `1` there and says nothing of itself. */
+function readFacts(told: string): Record<string, string> {
+  return told.startsWith('{') ? JSON.parse(told) : {};
 }

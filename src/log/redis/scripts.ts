@@ -9,12 +9,15 @@ export const keys = {
   clock: 'crossfade:clock',
   /** Set of the consumer groups that crossfade made, see groups.ts. */
   groups: 'crossfade:groups',
+  /** Hash `epoch`, `value`: the shared cutover state. */
+  cutover: 'crossfade:cutover',
   /** Set of the instances that have, or had, a roster. */
   replicas: 'crossfade:replicas',
   /** `kept:<token>` for 5 minutes, or `open:<instance>` while a claim is open. */
   id: (eventId: string) => `crossfade:id:${eventId}`,
   /** Says for a few seconds that an append without ids of its own was kept. */
   mark: (token: string) => `crossfade:append:${token}`,
+  shared: (key: string) => `crossfade:shared:${key}`,
   lease: (group: string, instance: string) => `crossfade:lease:${group}:${instance}`,
   rosterPrefix: 'crossfade:roster:',
   presenceUser: (user: string) => `presence:user:${user}`,
@@ -26,19 +29,53 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
 
 /**
- * Keeps one entry.
- * KEYS 1 stream, 2 clock, 3… the ids' keys (or one mark)
- * ARGV 1 deadline in ms of Redis' own time, 2 value of the keys 3…, 3 their TTL in ms, 4 `1` to compare the keys 3… first,
- *      5 MAXLEN, 6… fields
- * Returns the position, `duplicate`, `undecided` or `late`.
+ * Adds an entry whose fields are ARGV from `first` on; its position, or Redis' error with nothing done.
  * The position is the greater of Redis' time and the last position, so one order holds over all streams, also when
  * Redis' clock steps back. A foreign XADD * may have put a higher id at the stream's end: then the next one above it.
  */
-const append = `${nowMs}
+const keepEntry = `
+local function keep(stream, clock, maxLength, first)
+  local last = redis.call('HMGET', clock, 'ms', 'seq')
+  local ms, seq = tonumber(last[1] or 0), tonumber(last[2] or 0)
+  if now > ms then ms, seq = now, 0 else seq = seq + 1 end
+  local function add()
+    local id = string.format('%.0f-%.0f', ms, seq)
+    return redis.pcall('XADD', stream, 'MAXLEN', '~', maxLength, id, unpack(ARGV, first))
+  end
+  local position = add()
+  if type(position) == 'table' and position.err and string.find(position.err, 'equal or smaller', 1, true) then
+    local info = redis.call('XINFO', 'STREAM', stream)
+    for i = 1, #info, 2 do
+      if info[i] == 'last-generated-id' then
+        local topMs, topSeq = string.match(info[i + 1], '(%d+)-(%d+)')
+        ms, seq = tonumber(topMs), tonumber(topSeq) + 1
+      end
+    end
+    position = add()
+  end
+  if type(position) == 'table' and position.err then return position end
+  redis.call('HSET', clock, 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq))
+  return position
+end`;
+
+const isStale = `
+local function isStale(cutover, epoch)
+  return epoch ~= '' and tonumber(epoch) < tonumber(redis.call('HGET', cutover, 'epoch') or 0)
+end`;
+
+/**
+ * Keeps one entry.
+ * KEYS 1 stream, 2 clock, 3 cutover, 4… the ids' keys (or one mark)
+ * ARGV 1 deadline in ms of Redis' own time, 2 value of the keys 4…, 3 their TTL in ms, 4 `1` to compare the keys 4… first,
+ *      5 epoch, or an empty text, 6 MAXLEN, 7… fields
+ * Returns the position, `duplicate`, `undecided`, `stale` or `late`.
+ */
+const append = `${nowMs}${keepEntry}${isStale}
 if now > tonumber(ARGV[1]) then return 'late' end
+if isStale(KEYS[3], ARGV[5]) then return 'stale' end
 if ARGV[4] == '1' then
   local undecided = false
-  for i = 3, #KEYS do
+  for i = 4, #KEYS do
     local mark = redis.call('GET', KEYS[i])
     if mark then
       if string.sub(mark, 1, 4) == 'kept' then return 'duplicate' end
@@ -47,28 +84,26 @@ if ARGV[4] == '1' then
   end
   if undecided then return 'undecided' end
 end
-local last = redis.call('HMGET', KEYS[2], 'ms', 'seq')
-local ms, seq = tonumber(last[1] or 0), tonumber(last[2] or 0)
-if now > ms then ms, seq = now, 0 else seq = seq + 1 end
-local function add()
-  local id = string.format('%.0f-%.0f', ms, seq)
-  return redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], id, unpack(ARGV, 6))
-end
-local position = add()
-if type(position) == 'table' and position.err and string.find(position.err, 'equal or smaller', 1, true) then
-  local info = redis.call('XINFO', 'STREAM', KEYS[1])
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then
-      local topMs, topSeq = string.match(info[i + 1], '(%d+)-(%d+)')
-      ms, seq = tonumber(topMs), tonumber(topSeq) + 1
-    end
-  end
-  position = add()
-end
-if type(position) == 'table' and position.err then return position end
-redis.call('HSET', KEYS[2], 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq))
-for i = 3, #KEYS do redis.call('SET', KEYS[i], ARGV[2], 'PX', ARGV[3]) end
+local position = keep(KEYS[1], KEYS[2], ARGV[6], 7)
+if type(position) == 'table' then return position end
+for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[2], 'PX', ARGV[3]) end
 return position`;
+
+/**
+ * Puts a state in place of the shared one, and a note of it at the end of the control stream.
+ * KEYS 1 cutover, 2 stream of the note, 3 clock
+ * ARGV 1 deadline in ms of Redis' own time, 2 the highest epoch that may be replaced, 3 the state's epoch, 4 its value,
+ *      5 MAXLEN, 6… fields of the note
+ * Returns `committed`, `conflict` or `late`.
+ */
+const commit = `${nowMs}${keepEntry}
+if now > tonumber(ARGV[1]) then return 'late' end
+local stored = tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0)
+if stored > tonumber(ARGV[2]) or stored >= tonumber(ARGV[3]) then return 'conflict' end
+local position = keep(KEYS[2], KEYS[3], ARGV[5], 6)
+if type(position) == 'table' then return position end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'value', ARGV[4])
+return 'committed'`;
 
 /**
  * What became of an append.
@@ -79,12 +114,22 @@ const lookUp = `${nowMs}
 return { redis.call('GET', KEYS[1]) or '', string.format('%.0f', now) }`;
 
 /**
- * Opens a claim.
- * KEYS 1 the id's key
- * ARGV 1 `open:<instance>`, 2 TTL in ms
- * Returns `claimed`, `duplicate` or `undecided`.
+ * What became of a commit.
+ * KEYS 1 cutover
+ * Returns the state's epoch and value (or empty texts) and Redis' time in ms.
  */
-const claim = `
+const lookUpState = `${nowMs}
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'value')
+return { state[1] or '', state[2] or '', string.format('%.0f', now) }`;
+
+/**
+ * Opens a claim.
+ * KEYS 1 the id's key, 2 cutover
+ * ARGV 1 `open:<instance>`, 2 TTL in ms, 3 epoch, or an empty text
+ * Returns `claimed`, `duplicate`, `undecided` or `stale`.
+ */
+const claim = `${isStale}
+if isStale(KEYS[2], ARGV[3]) then return 'stale' end
 local mark = redis.call('GET', KEYS[1])
 if not mark then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -92,6 +137,18 @@ if not mark then
 end
 if string.sub(mark, 1, 4) == 'kept' then return 'duplicate' end
 return 'undecided'`;
+
+/**
+ * Remembers ids as kept, none for less long than before. A kept one keeps its value, by which its append is looked up.
+ * KEYS the ids' keys
+ * ARGV 1 value, 2… the keys' TTLs in ms
+ */
+const remember = `
+for i, key in ipairs(KEYS) do
+  local mark = redis.call('GET', key)
+  if mark and string.sub(mark, 1, 4) == 'kept' then redis.call('PEXPIRE', key, ARGV[i + 1], 'GT')
+  else redis.call('SET', key, ARGV[1], 'PX', ARGV[i + 1]) end
+end`;
 
 /** Deletes a key that still holds the value. KEYS 1 the key; ARGV 1 the value. */
 const deleteIfOwn = `
@@ -166,6 +223,47 @@ for i, stream in ipairs(KEYS) do states[i] = state(stream, ARGV[1]) end
 return states`;
 
 /**
+ * The groups of these streams that are not noted as crossfade's.
+ * KEYS 1 groups, 2… streams
+ * Returns for each: stream, group, the position that it has read to, that of the stream's last entry (empty: none), ms since
+ * its latest consumer was last active (-1: it has none).
+ */
+const foreignGroups = `
+local function named(flat)
+  local values = {}
+  for i = 1, #flat, 2 do values[flat[i]] = flat[i + 1] end
+  return values
+end
+local own = {}
+for _, note in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  local noted = cjson.decode(note)
+  own[noted[1] .. '\\n' .. noted[2] .. ':' .. noted[3]] = true
+end
+local function idleMs(stream, group)
+  local least = -1
+  for _, each in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+    local idle = named(each).idle
+    if least < 0 or idle < least then least = idle end
+  end
+  return least
+end
+local found = {}
+for i = 2, #KEYS do
+  local stream = KEYS[i]
+  if redis.call('EXISTS', stream) == 1 then
+    local last = named(redis.call('XINFO', 'STREAM', stream))['last-entry']
+    for _, each in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+      local group = named(each)
+      if not own[stream .. '\\n' .. group.name] then
+        local top = last and last[1] or ''
+        found[#found + 1] = { stream, group.name, group['last-delivered-id'], top, idleMs(stream, group.name) }
+      end
+    end
+  end
+end
+return found`;
+
+/**
  * Ends a user's presence unless a live replica counts a connection.
  * KEYS 1 the user's set, 2 replicas
  * ARGV 1 counter, 2 prefix of the rosters, 3 prefix of the sessions' keys
@@ -182,12 +280,16 @@ return 1`;
 const scripts = {
   append,
   lookUp,
+  commit,
+  lookUpState,
   claim,
+  remember,
   deleteIfOwn,
   renewLease,
   makeGroup,
   removeGroup,
   inspect,
+  foreignGroups,
   releasePresence,
 };
 

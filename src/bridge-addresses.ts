@@ -1,0 +1,143 @@
+// Where the bridge is: in come the URLs of `--bridge`, out go the addresses behind them, each with what a request there
+// needs. Promises: a name that resolves to several IPs counts as several bridges, looked up again now and then; they
+// take turns, and one that has just refused a connection is left out while another is there.
+
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { isLoopback } from './config.ts';
+import type { Clock } from './telemetry/clock.ts';
+
+/** One bridge instance. The object stays the same for as long as its name resolves to it. */
+export interface BridgeAddress {
+  /** Names it on every replica that was given the same URL: the URL, and the IP where its name has been resolved. */
+  readonly key: string;
+  /** Where to connect: scheme, IP (or name) and port, such as `http://10.0.0.7:5000`. */
+  readonly origin: string;
+  /** Stands in front of every path, without a slash at its end; mostly empty. */
+  readonly basePath: string;
+  /** The Host header: the host of the URL, whatever it resolves to. */
+  readonly host: string;
+  /** The name that its certificate has to bear; undefined without TLS, and where the URL has no name. */
+  readonly servername: string | undefined;
+}
+
+export interface BridgeAddressesOptions {
+  clock: Clock;
+  /** @returns the IPs of a name; rejects if there are none */
+  resolve?: (name: string) => Promise<string[]>;
+}
+
+/** ms between two lookups of a name: as long as pods usually take to come or go. */
+const refreshMs = 30_000;
+/** ms for which an address that refused a connection is left out. */
+const avoidMs = 5_000;
+
+export class BridgeAddresses {
+  readonly #urls: URL[];
+  readonly #clock: Clock;
+  readonly #resolve: (name: string) => Promise<string[]>;
+  /** By URL, in the order of the flags. */
+  readonly #found = new Map<URL, BridgeAddress[]>();
+  readonly #refusedUntil = new Map<string, number>();
+  readonly #stopRefreshing: () => void;
+  #turn = 0;
+
+  /** Resolves when every name was looked up once; one that cannot be resolved (yet) stands for itself until it can. */
+  static async open(urls: string[], options: BridgeAddressesOptions): Promise<BridgeAddresses> {
+    const addresses = new BridgeAddresses(urls, options);
+    await addresses.refresh();
+    return addresses;
+  }
+
+  private constructor(urls: string[], { clock, resolve = allAddresses }: BridgeAddressesOptions) {
+    this.#urls = urls.map((url) => new URL(url));
+    this.#clock = clock;
+    this.#resolve = resolve;
+    for (const url of this.#urls) this.#found.set(url, [addressAt(url)]);
+    this.#stopRefreshing = clock.every(refreshMs, () => void this.refresh());
+  }
+
+  get all(): readonly BridgeAddress[] {
+    return [...this.#found.values()].flat();
+  }
+
+  /** Whose turn it is. */
+  next(): BridgeAddress {
+    const { all } = this;
+    const now = this.#clock.monotonic();
+    const willing = all.filter(({ key }) => (this.#refusedUntil.get(key) ?? now) <= now);
+    const candidates = willing.length > 0 ? willing : all;
+    return candidates[this.#turn++ % candidates.length]!;
+  }
+
+  /** Says that the address did not take a connection. */
+  refused(address: BridgeAddress): void {
+    this.#refusedUntil.set(address.key, this.#clock.monotonic() + avoidMs);
+  }
+
+  /** @returns undefined for a key of no URL of ours */
+  find(key: string): BridgeAddress | undefined {
+    const known = this.all.find((address) => address.key === key);
+    if (known !== undefined) return known;
+    // Another replica may have seen the name change before this one did.
+    const [href, ip] = key.split(' ');
+    const url = this.#urls.find((one) => one.href === href);
+    return url && ip !== undefined && isIP(ip) !== 0 ? addressAt(url, ip) : undefined;
+  }
+
+  /** Looks every name up again; one that cannot be resolved keeps its addresses. */
+  async refresh(): Promise<void> {
+    await Promise.all(this.#urls.map((url) => this.#refreshOne(url)));
+    const known = new Set(this.all.map(({ key }) => key));
+    for (const key of this.#refusedUntil.keys()) if (!known.has(key)) this.#refusedUntil.delete(key);
+  }
+
+  close(): void {
+    this.#stopRefreshing();
+  }
+
+  async #refreshOne(url: URL): Promise<void> {
+    if (isIP(bareHost(url)) !== 0) return;
+    const ips = await this.#resolve(url.hostname).catch(() => []);
+    if (ips.length === 0) return;
+    const before = this.#found.get(url)!;
+    const now = instancesAmong(ips).map((ip) => addressAt(url, ip));
+    this.#found.set(
+      url,
+      now.map((address) => before.find(({ key }) => key === address.key) ?? address),
+    );
+  }
+}
+
+/**
+ * An instance has up to two addresses, one a family: those of the family that has more of them count, IPv4 in doubt.
+ * `localhost` is one instance, and stays a name: which of the two families it listens on cannot be known.
+ */
+function instancesAmong(ips: string[]): (string | undefined)[] {
+  if (ips.every(isLoopback)) return [undefined];
+  const v4 = ips.filter((ip) => isIP(ip) === 4);
+  const v6 = ips.filter((ip) => isIP(ip) === 6);
+  // Sorted, so that a resolver that rotates its answer changes nothing.
+  return [...new Set(v6.length > v4.length ? v6 : v4)].sort();
+}
+
+/** @param ip of the URL's name; without one the name stands for itself */
+function addressAt(url: URL, ip?: string): BridgeAddress {
+  const host = ip === undefined ? url.hostname : isIP(ip) === 6 ? `[${ip}]` : ip;
+  return {
+    key: ip === undefined ? url.href : `${url.href} ${ip}`,
+    origin: `${url.protocol}//${host}${url.port === '' ? '' : `:${url.port}`}`,
+    basePath: url.pathname.replace(/\/+$/, ''),
+    host: url.host,
+    servername: url.protocol === 'https:' && isIP(bareHost(url)) === 0 ? url.hostname : undefined,
+  };
+}
+
+function bareHost(url: URL): string {
+  return url.hostname.replace(/^\[(.*)\]$/, '$1');
+}
+
+async function allAddresses(name: string): Promise<string[]> {
+  const found = await lookup(name, { all: true });
+  return found.map(({ address }) => address);
+}

@@ -1,0 +1,50 @@
+// What a replica says of itself: in come its stages, out go the gauges of /metrics that are read at a scrape, and the checks
+// of /readyz.
+
+import type { Check } from '../admin/admin.ts';
+import type { Config } from '../config.ts';
+import type { Edge } from '../edge/edge.ts';
+import type { BridgeLane } from '../lanes/bridge.ts';
+import type { Lanes } from '../lanes/lanes.ts';
+import type { Log } from '../log/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+
+export async function measure(parts: {
+  config: Config;
+  log: Log;
+  lanes: Lanes;
+  bridge: BridgeLane | undefined;
+  metrics: Metrics;
+}): Promise<void> {
+  const { config, log, lanes, bridge, metrics } = parts;
+  metrics.coalescingWindows.set(lanes.openWindows);
+  metrics.bridgeQueue.set(bridge?.inFlight ?? 0);
+  const states = await log.streamStates().catch(() => []);
+  for (const { stream, depth, lag } of states) {
+    metrics.queueDepth.set({ stream }, depth);
+    metrics.consumerLag.set({ stream, consumer_group: `${config.consumerGroup}:${config.instance}` }, lag);
+  }
+}
+
+export function readiness(parts: {
+  config: Config;
+  log: Log;
+  bridge: BridgeLane | undefined;
+  edge: Edge | undefined;
+  draining: boolean;
+}): Record<string, Check> {
+  const { config, log, bridge, edge, draining } = parts;
+  const canFallBack = bridge !== undefined && config.fallback;
+  const proxiesToNobody = config.hubs === 'proxy' && bridge !== undefined && !bridge.reachable;
+  return {
+    log: {
+      ok: log.reachable || canFallBack,
+      detail: log.reachable ? 'reachable' : canFallBack ? 'not reachable: calls go to the bridge' : 'not reachable',
+    },
+    edge: edge?.listening ? { ok: true, detail: 'listening' } : { ok: false, detail: 'not open' },
+    audience: proxiesToNobody
+      ? { ok: false, detail: 'no bridge can be reached, so no client behind one' }
+      : { ok: true, detail: 'reachable' },
+    draining: { ok: !draining, detail: draining ? 'yes: no new calls' : 'no' },
+  };
+}

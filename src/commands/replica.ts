@@ -1,0 +1,237 @@
+// One replica: wires the stages in the order in which the data flows, and ends them in that order too.
+// Promises: native hubs open when the reader stands at the tail, proxied hubs at once (the bridge serves them); a stop loses
+// nothing that was accepted.
+
+import { networkInterfaces } from 'node:os';
+import { Admin } from '../admin/admin.ts';
+import { assetText } from '../assets.ts';
+import { BridgeAddresses } from '../bridge-addresses.ts';
+import type { Config, HostPort } from '../config.ts';
+import { Consumer } from '../consumer/consumer.ts';
+import type { Contract } from '../contract/contract.ts';
+import { loadContract } from '../contract/load.ts';
+import { CutoverStage } from '../cutover/stage.ts';
+import { Edge } from '../edge/edge.ts';
+import { Ingress } from '../ingress/ingress.ts';
+import { BridgeLane } from '../lanes/bridge.ts';
+import { Lanes } from '../lanes/lanes.ts';
+import { LateLog } from '../log/late.ts';
+import { controlStream, type Log, type Reader } from '../log/log.ts';
+import { openLog } from '../log/open.ts';
+import { systemClock as clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { version } from '../version.ts';
+import { readContract } from './contract.ts';
+import { measure, readiness } from './health.ts';
+
+/** ms that the calls under way may take when the replica stops. */
+const callsDrainMs = 5_000;
+/** ms that clients get to see what was published last. */
+const deliveryDrainMs = 1_000;
+
+export interface Replica {
+  readonly listen: HostPort;
+  readonly admin: HostPort;
+  /** The client side's address, once clients may come. Errors: LOG_*, CONFIG_INVALID. */
+  readonly ready: Promise<HostPort>;
+  /** Rejects if the log refuses this replica, also after it was ready. Errors: LOG_INSTANCE_TAKEN, CONFIG_INVALID. */
+  readonly failed: Promise<never>;
+  /** The share of rooms on the stream lane, as it holds here now. */
+  percent(): number;
+  /** Ends it as SIGTERM does, ready or not. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts one replica: the backend's side at once, the clients' side as soon as they miss nothing.
+ * @param onInstanceLost called if another process takes its name
+ */
+export async function startReplica(config: Config, logger: Logger, onInstanceLost: () => void): Promise<Replica> {
+  const contract = contractOf(config);
+  const metrics = createMetrics();
+  const log = await logOf(config, logger, onInstanceLost);
+  const addresses =
+    config.bridges.length === 0 ? undefined : await BridgeAddresses.open([...config.bridges], { clock });
+  const bridge = addresses && new BridgeLane({ addresses, calls: config.bridgeCalls });
+  let edge: Edge | undefined;
+  let reading: { reader: Reader; consumer: Consumer; consuming: Promise<void> } | undefined;
+  const fences = {
+    hold: (id: string, covers: (room: string) => boolean) => edge?.hold(id, covers),
+    fence: (id: string) => edge?.fence(id) ?? Promise.resolve(),
+  };
+  const cutover = new CutoverStage({
+    config,
+    contract,
+    log,
+    bridge,
+    severalBridges: () => config.bridgeCalls === 'one' && (addresses?.all.length ?? 0) > 1,
+    fences,
+    flush: (covers) => lanes.flush(covers),
+    recentIds: () => ingress.recentIds(),
+    silentMs: () => reading?.reader.silentMs ?? Number.POSITIVE_INFINITY,
+    clock,
+    logger,
+    metrics,
+  });
+  const lanes = new Lanes({
+    log,
+    bridge,
+    fallback: config.fallback,
+    bridgeFallback: config.bridgeFallback,
+    cutover: cutover.lanes,
+    onLogFailure: (room, reason) => cutover.detour.take(room, reason),
+    wasRead: (eventId) => reading?.consumer.hasRead(eventId) ?? false,
+    async announceTwin(twin) {
+      edge?.expectTwin(twin);
+      await cutover.tellTwin(twin);
+    },
+    forgetTwin(eventId) {
+      edge?.forgetTwin(eventId);
+      cutover.tellNoTwin(eventId);
+    },
+    coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
+    position: () => reading?.reader.position ?? '0-0',
+    clock,
+    logger,
+    metrics,
+  });
+  const ingress = await Ingress.listen({
+    listen: config.listen,
+    apiKey: config.apiKey,
+    maxBodyBytes: config.maxBody,
+    contract,
+    cutover: cutover.lanes,
+    lanes,
+    bridge,
+    log,
+    clock,
+    logger,
+    metrics,
+  });
+  let draining = false;
+  const admin = await Admin.listen({
+    listen: config.admin,
+    token: config.adminToken,
+    insecure: config.insecure,
+    metrics,
+    beforeScrape: () => measure({ config, log, lanes, bridge, metrics }),
+    readiness: () => readiness({ config, log, bridge, edge, draining }),
+    cutover: {
+      operator: cutover.operator,
+      expectTwin: (twin) => edge?.expectTwin(twin),
+      forgetTwin: (eventId) => edge?.forgetTwin(eventId),
+      takenElsewhere: (rooms) => cutover.detour.takenElsewhere(rooms),
+    },
+  });
+  cutover.introduce({ admin: reachableUrl(admin.address), hubs: config.hubs, version });
+  if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
+
+  const openEdge = async () => {
+    edge = await Edge.listen({
+      listen: config.edge,
+      hubs: config.hubs,
+      contract,
+      auth: { secret: config.jwtSecret, jwksUrl: config.jwksUrl },
+      allowedOrigins: config.allowedOrigins,
+      addresses,
+      log,
+      publish: (event) => lanes.publish(event),
+      readsLog: cutover.freshness,
+      clock,
+      logger,
+      metrics,
+    });
+    cutover.onUse((inUse) => edge!.proveConnects(inUse));
+    return edge;
+  };
+  /** The consumer runs when the replica knows the shared state, which is older than whatever it reads. */
+  const read = async () => {
+    const reader = await log.openReader([...contract.streams.keys(), controlStream]);
+    const onEdge = edge ?? (await openEdge());
+    const consumer = new Consumer({
+      reader,
+      audience: onEdge,
+      contract,
+      onGap: () => onEdge.closeClients('gap'),
+      onNote: (entry) => cutover.onNote(entry),
+      onRead: (entry) => cutover.onRead(entry),
+      besideBridge: config.hubs === 'proxy',
+      clock,
+      logger,
+      metrics,
+    });
+    await cutover.begin();
+    reading = { reader, consumer, consuming: consumer.run() };
+  };
+  const reads = config.hubs === 'proxy' ? openEdge().then(read) : read();
+  // Behind a bridge a replica is ready while its log is late; what the log refuses outright ends it all the same.
+  const ready = log instanceof LateLog && config.hubs === 'proxy' ? Promise.race([reads, log.isLate]) : reads;
+
+  return {
+    listen: ingress.address,
+    admin: admin.address,
+    ready: ready.then(() => edge!.address),
+    failed: reads.then(() => new Promise<never>(() => {})),
+    percent: () => cutover.percent,
+    async stop() {
+      draining = true;
+      await ingress.drain(callsDrainMs);
+      await lanes.drain();
+      if (reading !== undefined) await untilDelivered(log);
+      await edge?.close();
+      await reading?.reader.close();
+      await reading?.consuming;
+      cutover.close();
+      await log.close();
+      await bridge?.close();
+      addresses?.close();
+      admin.close();
+    },
+  };
+}
+
+/** With a bridge a replica does not wait for its log: calls go to the bridge until it is there. */
+async function logOf(config: Config, logger: Logger, onInstanceLost: () => void): Promise<Log> {
+  const open = () =>
+    openLog({
+      redisUrl: config.redis,
+      dataDir: config.dataDir,
+      group: config.consumerGroup,
+      instance: config.instance,
+      publishTimeoutMs: config.publishTimeout,
+      version,
+      clock,
+      logger,
+      onInstanceLost,
+    });
+  return config.bridges.length === 0 ? open() : new LateLog(open, clock, logger);
+}
+
+function contractOf(config: Config): Contract {
+  if (config.contract === undefined) return loadContract(assetText('support-center.yaml'), 'support-center.yaml');
+  return loadContract(readContract(config.contract), config.contract);
+}
+
+/** What was published last shall still be shown before the clients are closed. */
+async function untilDelivered(log: Log): Promise<void> {
+  const givesUpAt = clock.monotonic() + deliveryDrainMs;
+  while (clock.monotonic() < givesUpAt) {
+    const lags = await log.streamStates().then(
+      (states) => states.map(({ lag }) => lag),
+      () => [],
+    );
+    if (lags.every((lag) => lag === 0)) return;
+    await new Promise<void>((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** The admin port's address as other hosts can use it, where it listens beyond loopback. */
+function reachableUrl({ host, port }: HostPort): string {
+  const isAny = host === '0.0.0.0' || host === '::';
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((face) => face !== undefined && !face.internal && face.family === 'IPv4');
+  const name = isAny ? (outside?.address ?? '127.0.0.1') : host;
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
+}

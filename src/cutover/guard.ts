@@ -1,0 +1,95 @@
+// The guard: whether a room may come to the stream lane without a client missing it or seeing it twice. In come the
+// bridges' and the replicas' counts of connections and the streams' foreign consumer groups, out go the reasons against it.
+
+import type { Log } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import { pause } from './handover.ts';
+
+export interface GuardParts {
+  /** The connections that all bridge instances count, summed. Rejects where one does not say. */
+  countAtBridges(): Promise<number>;
+  log: Pick<Log, 'roster' | 'foreignReaders'>;
+  /** The contract's streams. */
+  streams: string[];
+  clock: Clock;
+}
+
+export interface Verdict {
+  ok: boolean;
+  /** In words for the operator; empty where it is ok. */
+  reasons: string[];
+  /** Connections at the bridges beyond those that the replicas proxy, in the last reading; absent where it failed. */
+  surplus?: number;
+}
+
+/** The roster counter of the connections that a replica proxies. */
+export const proxiedCounter = 'proxied';
+const readings = 3;
+const betweenReadingsMs = 1_500;
+/** A connection that ends is counted down here and at the bridge a moment apart. */
+const samples = 3;
+const betweenSamplesMs = 100;
+const foreignWithinMs = 60_000;
+
+export class Guard {
+  readonly #parts: GuardParts;
+  /** The verdict that was given last. */
+  last: Verdict | undefined;
+
+  constructor(parts: GuardParts) {
+    this.#parts = parts;
+  }
+
+  /** Three readings over 3 s, all of which must pass; ends with the first that does not. */
+  async check(): Promise<Verdict> {
+    let verdict = await this.read();
+    for (let reading = 1; verdict.ok && reading < readings; reading++) {
+      await pause(this.#parts.clock, betweenReadingsMs);
+      verdict = await this.read();
+    }
+    return verdict;
+  }
+
+  /** One reading. */
+  async read(): Promise<Verdict> {
+    const reasons: string[] = [];
+    const surplus = await this.#surplus().catch((error: Error) => {
+      reasons.push(`the connections at the bridge could not be compared with those here: ${error.message}`);
+      return undefined;
+    });
+    if (surplus !== undefined && surplus > 0) {
+      reasons.push(
+        `${surplus} ${surplus === 1 ? 'client is' : 'clients are'} connected to the bridge directly, not through crossfade: they would miss the stream lane`,
+      );
+    }
+    reasons.push(...(await this.#foreignReaders()));
+    this.last = { ok: reasons.length === 0, reasons, ...(surplus !== undefined && { surplus }) };
+    return this.last;
+  }
+
+  async #surplus(): Promise<number> {
+    let least = Number.POSITIVE_INFINITY;
+    for (let sample = 1; sample <= samples && least > 0; sample++) {
+      if (sample > 1) await pause(this.#parts.clock, betweenSamplesMs);
+      // The bridges first: who connects meanwhile is then counted here at least.
+      const atBridges = await this.#parts.countAtBridges();
+      const replicas = await this.#parts.log.roster.replicas();
+      const here = replicas.reduce((sum, { counters }) => sum + (counters.get(proxiedCounter) ?? 0), 0);
+      least = Math.min(least, atBridges - here);
+    }
+    return least;
+  }
+
+  async #foreignReaders(): Promise<string[]> {
+    try {
+      const found = await this.#parts.log.foreignReaders(this.#parts.streams, foreignWithinMs);
+      const groups = [...new Set(found.map(({ group }) => group))];
+      return groups.map(
+        (group) =>
+          `the consumer group '${group}' has read the streams in the last 60 s: its clients would see the stream lane twice`,
+      );
+    } catch (error) {
+      return [`the streams' consumer groups could not be looked at: ${(error as Error).message}`];
+    }
+  }
+}

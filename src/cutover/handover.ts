@@ -1,0 +1,288 @@
+// The handover: rooms change lane on all replicas at once, in two phases over the log's control stream. In come a change
+// (here) and the notes of all replicas (everywhere), out go the adopted state and the fences of the edge.
+//
+//     coordinator   roll call ---------> announce ------------> commit (state, epoch + 1)
+//     each replica             here <---          ready <---            passed <---
+//                              who reads          calls held, those     what came before is delivered; rooms that
+//                              takes part         under way ended       leave the stream lane go on when all have it
+//
+// Promises: what stands before the commit in the log was decided under the old lanes, what stands behind it under the new
+// ones; a room that comes to the stream lane is fenced at every connection; no room waits longer than the handover timeout
+// (a lane that is late is waited for by the connections, not by the calls).
+
+import { randomBytes } from 'node:crypto';
+import { CrossfadeError } from '../errors.ts';
+import type { Log } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { type Note, toEntry } from './control.ts';
+import type { Flights } from './flights.ts';
+import type { Gate } from './gate.ts';
+import { type CutoverState, moveOf, movesBetween } from './state.ts';
+import { Tally } from './tally.ts';
+
+/** What the handover asks of the edge, see edge/proxied/. */
+export interface Fences {
+  /** From now on stream-lane events of these rooms wait at every connection, until its fence with the same id is back. */
+  hold(id: string, covers: (room: string) => boolean): void;
+  /** Fences every connection of this moment; resolves when all fences are back, or their connections are gone. */
+  fence(id: string): Promise<void>;
+}
+
+export interface HandoverParts {
+  instance: string;
+  log: Log;
+  fences: Fences;
+  gate: Gate;
+  flights: Flights;
+  /** Ends the coalescing windows of these rooms; resolves when the log has what was in them. */
+  flush(covers: (room: string) => boolean): Promise<void>;
+  state(): CutoverState;
+  adopt(state: CutoverState): void;
+  /** ms that a room may wait. */
+  timeoutMs: number;
+  /** ms between the last answer of a bridge and the fences: several bridges on one backplane deliver after their 200. */
+  settleMs(): number;
+  clock: Clock;
+  logger: Logger;
+}
+
+/** A replica that has not answered for so long takes no part; it holds its calls by itself until it has read. */
+export const answerMs = 500;
+/** A call is answered by the bridge within its own timeout; then the hold that waits for it ends. */
+const lateLimitMs = 12_000;
+/** ms beyond the handover timeout for the answers to arrive, then for the log to take the commit, then to give it up. */
+const arrivalMs = 300;
+const commitMs = 200;
+const abandonMs = 1_000;
+const maxAttempts = 5;
+
+/** The live replicas: those that read at this moment, and those that did not answer. */
+export interface Roll {
+  here: string[];
+  silent: string[];
+}
+
+type Answer = string[];
+
+export class Handover {
+  readonly #parts: HandoverParts;
+  readonly #tally: Tally<Answer>;
+  /** The announced handovers that are neither committed nor abandoned, with what ends each. */
+  readonly #open = new Map<string, () => void>();
+  /** Holds whose fence is another replica's to ask for. */
+  readonly #late = new Set<string>();
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: HandoverParts) {
+    this.#parts = parts;
+    this.#tally = new Tally(parts.clock);
+  }
+
+  /**
+   * Moves all replicas to what `change` makes of the state that stands.
+   * @param change asked again if another replica was faster
+   * @returns the live replicas that answered, and those that did not
+   * Errors: LOG_UNAVAILABLE, LOG_APPEND_*, CUTOVER_CONFLICT.
+   */
+  move(change: (from: CutoverState) => CutoverState): Promise<Roll> {
+    const moving = this.#last.then(() => this.#move(change));
+    this.#last = moving.catch(() => {});
+    return moving;
+  }
+
+  /** Tells all replicas; resolves when the log has it. Errors: LOG_APPEND_*. */
+  async tell(note: Note): Promise<void> {
+    await this.#parts.log.append(toEntry(note));
+  }
+
+  /** Every note of the control stream, in log order, after what stands before it was delivered. */
+  onNote(note: Note): void {
+    switch (note.kind) {
+      case 'roll call':
+        return this.#say({ kind: 'here', id: note.id, instance: this.#parts.instance });
+      case 'here':
+      case 'passed':
+        return this.#tally.note(`${note.kind} ${note.id}`, note.instance, []);
+      case 'ready':
+        return this.#tally.note(`ready ${note.id}`, note.instance, note.late);
+      case 'announce':
+        return this.#onAnnounce(note);
+      case 'commit':
+        return this.#onCommit(note);
+      case 'abandon':
+        return this.#end(note.id);
+      case 'fence':
+        return this.#onFence(note.id, note.rooms);
+    }
+  }
+
+  async #move(change: (from: CutoverState) => CutoverState): Promise<Roll> {
+    for (let attempt = 1; attempt <= maxAttempts; attempt++) {
+      const from = this.#parts.state();
+      const to = change(from);
+      const roll = await this.#callRoll();
+      if (await this.#carryOut(from, to, roll.here)) return roll;
+      await this.#catchUp(from.epoch);
+    }
+    throw new CrossfadeError('CUTOVER_CONFLICT', 'another change of the cutover was faster, again and again');
+  }
+
+  /** @returns who takes part: the live replicas that read at this moment */
+  async #callRoll(): Promise<Roll> {
+    const id = newId();
+    const live = (await this.#parts.log.roster.replicas()).map(({ instance }) => instance);
+    this.#tally.open(`here ${id}`);
+    await this.tell({ kind: 'roll call', id });
+    const here = [...(await this.#tally.gather(`here ${id}`, live, answerMs)).keys()];
+    const silent = live.filter((instance) => !here.includes(instance));
+    if (silent.length > 0) this.#parts.logger.warn({ silent }, 'replicas that do not answer are left out');
+    return { here, silent };
+  }
+
+  /** @returns whether all replicas are in the new state now, as far as they answer */
+  async #carryOut(from: CutoverState, to: CutoverState, participants: string[]): Promise<boolean> {
+    const { timeoutMs, log, clock } = this.#parts;
+    const id = newId();
+    const { raises, lowers } = movesBetween(from, to);
+    let late: { instance: string; rooms: string[] }[] = [];
+    if (raises || lowers) {
+      this.#tally.open(`ready ${id}`);
+      await this.tell({ kind: 'announce', id, from, to });
+      const ready = await this.#tally.gather(`ready ${id}`, participants, timeoutMs + arrivalMs);
+      late = [...ready].filter(([, rooms]) => rooms.length > 0).map(([instance, rooms]) => ({ instance, rooms }));
+    }
+    const note = toEntry({ kind: 'commit', id, from, to, participants, late });
+    const result = await log.commitState(
+      { epoch: to.epoch, value: JSON.stringify(to) },
+      { over: from.epoch, note, withinMs: commitMs },
+    );
+    if (result !== 'committed') {
+      await this.tell({ kind: 'abandon', id });
+      return false;
+    }
+    const givesUpAt = clock.monotonic() + 4 * answerMs;
+    while (this.#parts.state().epoch < to.epoch && clock.monotonic() < givesUpAt) await pause(clock, 2);
+    return true;
+  }
+
+  /** Another state stands in the log: it is read here sooner or later, mostly at once. */
+  async #catchUp(epoch: number): Promise<void> {
+    const { clock } = this.#parts;
+    const givesUpAt = clock.monotonic() + 2 * answerMs;
+    while (this.#parts.state().epoch <= epoch && clock.monotonic() < givesUpAt) await pause(clock, 5);
+  }
+
+  #onAnnounce({ id, from, to }: Extract<Note, { kind: 'announce' }>): void {
+    const { state, gate, clock, timeoutMs } = this.#parts;
+    if (state().epoch !== from.epoch) return;
+    const covers = (room: string) => moveOf(from, to, room) !== undefined;
+    gate.close(id, covers);
+    const cancel = clock.after(timeoutMs + abandonMs, () => this.#end(id));
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    this.#open.set(id, () => {
+      cancel();
+      resolve();
+    });
+    this.#getReady(id, covers, (room) => moveOf(from, to, room) === 'raise', ended).catch((error) => this.#warn(error));
+  }
+
+  async #getReady(
+    id: string,
+    covers: (room: string) => boolean,
+    raises: (room: string) => boolean,
+    ended: Promise<void>,
+  ): Promise<void> {
+    const { flights, flush, clock, instance, timeoutMs } = this.#parts;
+    const landed = Promise.all([flights.landed(covers), flush(covers)]);
+    await Promise.race([landed, pause(clock, 0.75 * timeoutMs)]);
+    const late = flights.rooms(raises);
+    await this.tell({ kind: 'ready', id, instance, late });
+    if (late.length === 0) return;
+    const isLate = new Set(late);
+    await Promise.all([ended, flights.landed((room) => isLate.has(room))]);
+    await this.tell({ kind: 'fence', id: lateHold(id, instance), rooms: late });
+  }
+
+  #onCommit({ id, from, to, participants, late }: Extract<Note, { kind: 'commit' }>): void {
+    const { adopt, gate } = this.#parts;
+    adopt(to);
+    const { raises, lowers } = movesBetween(from, to);
+    if (raises) this.#fenceRaised(id, from, to, late);
+    if (lowers) {
+      gate.close(`${id} lower`, (room) => moveOf(from, to, room) === 'lower');
+      this.#passOn(id, participants).catch((error) => this.#warn(error));
+    }
+    this.#end(id);
+  }
+
+  #fenceRaised(id: string, from: CutoverState, to: CutoverState, late: { instance: string; rooms: string[] }[]): void {
+    const { fences, clock } = this.#parts;
+    const allLate = new Set(late.flatMap(({ rooms }) => rooms));
+    fences.hold(id, (room) => !allLate.has(room) && moveOf(from, to, room) === 'raise');
+    this.#fenceSettled(id);
+    for (const { instance, rooms } of late) {
+      const holdId = lateHold(id, instance);
+      const covered = new Set(rooms);
+      fences.hold(holdId, (room) => covered.has(room));
+      this.#late.add(holdId);
+      clock.after(lateLimitMs, () => this.#fenceLate(holdId));
+    }
+  }
+
+  /** Rooms that leave the stream lane go on when every replica has shown what stands before the commit. */
+  async #passOn(id: string, participants: string[]): Promise<void> {
+    this.#tally.open(`passed ${id}`);
+    try {
+      await this.tell({ kind: 'passed', id, instance: this.#parts.instance });
+      await this.#tally.gather(`passed ${id}`, participants, answerMs);
+    } finally {
+      this.#parts.gate.open(`${id} lower`);
+    }
+  }
+
+  #onFence(id: string, rooms: string[] | 'all'): void {
+    if (this.#late.has(id)) return this.#fenceLate(id);
+    const covered = new Set(rooms);
+    this.#parts.fences.hold(id, rooms === 'all' ? () => true : (room) => covered.has(room));
+    this.#fenceSettled(id);
+  }
+
+  #fenceLate(id: string): void {
+    if (this.#late.delete(id)) this.#fenceSettled(id);
+  }
+
+  #fenceSettled(id: string): void {
+    const { fences, clock } = this.#parts;
+    const settleMs = this.#parts.settleMs();
+    if (settleMs === 0) void fences.fence(id);
+    else clock.after(settleMs, () => void fences.fence(id));
+  }
+
+  /** The handover is over, one way or the other: its calls go on. */
+  #end(id: string): void {
+    this.#open.get(id)?.();
+    this.#open.delete(id);
+    this.#parts.gate.open(id);
+  }
+
+  #say(note: Note): void {
+    this.tell(note).catch((error) => this.#warn(error));
+  }
+
+  #warn(error: unknown): void {
+    this.#parts.logger.warn({ reason: (error as Error).message }, 'a step of a handover could not be told');
+  }
+}
+
+function lateHold(id: string, instance: string): string {
+  return `${id} ${instance}`;
+}
+
+export function newId(): string {
+  return randomBytes(9).toString('base64url');
+}
+
+export function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.after(ms, resolve));
+}

@@ -1,0 +1,377 @@
+// The operator's hand on the cutover: commands come in (set, rollback, reset), and what replicas want by themselves (flags
+// at start, the kill switch); guarded moves of all replicas go out.
+// Promises: nothing comes to the stream lane past the guard unless forced; what is held goes on by itself when the guard
+// lets it; a rollback needs no log, and outranks what stands there when it returns.
+
+import { CrossfadeError } from '../errors.ts';
+import type { Log } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { type Note, toEntry } from './control.ts';
+import type { Cutover } from './cutover.ts';
+import type { Detour } from './detour.ts';
+import type { Guard } from './guard.ts';
+import { answerMs, type Handover, type Roll } from './handover.ts';
+import type { Peers } from './peers.ts';
+import { type CutoverState, effectivePercent, movesBetween, nextState, readState, usesStream } from './state.ts';
+import { Tally } from './tally.ts';
+
+/** What a command changes; a pin of null ends one. */
+export interface Command {
+  percent?: number;
+  mirror?: boolean;
+  pins?: Record<string, 'bridge' | 'stream' | null>;
+}
+
+export interface OperatorParts {
+  instance: string;
+  /** What this replica's flags and variables ask for. */
+  wish: { percent: number; mirror: boolean };
+  killSwitch: boolean;
+  cutover: Cutover;
+  handover: Handover;
+  detour: Detour;
+  guard: Guard;
+  peers: Peers;
+  log: Log;
+  /** Writes the ids that this replica has accepted lately into the log. */
+  rememberRecentIds(): Promise<void>;
+  clock: Clock;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+const pursueMs = 1_000;
+const monitorMs = 5_000;
+/** A surplus that lasts this long is an alert. */
+const alertMs = 30_000;
+/** ms that a rollback waits for the log before it goes on without. */
+const rollbackMs = 1_500;
+const peerMs = 1_000;
+const rememberedMs = 5_000;
+
+export class Operator {
+  readonly #parts: OperatorParts;
+  readonly #remembered: Tally<true>;
+  readonly #stops: (() => void)[];
+  /** Whether the shared state has been compared with ours since the log was last away. */
+  #follows = false;
+  #following = false;
+  /** A rollback that the log has not heard of. */
+  #pendingRollback = false;
+  /** The flags' wish is told once; from then on the state says what holds. */
+  #wishOpen = true;
+  #pursuing = false;
+  #heldFor = '';
+  #surplusSince: number | undefined;
+
+  constructor(parts: OperatorParts) {
+    this.#parts = parts;
+    const { clock, cutover, metrics } = parts;
+    this.#remembered = new Tally(clock);
+    cutover.onAdopted((state, before) => {
+      metrics.cutoverEpoch.set(state.epoch);
+      metrics.cutoverPercent.set(parts.killSwitch ? 0 : effectivePercent(state));
+      if (state.remembers && !before.remembers) this.#shareIds(state.epoch);
+    });
+    this.#stops = [
+      clock.every(answerMs / 2, () => void this.#followIfLost()),
+      clock.every(pursueMs, () => void this.#pursue()),
+      clock.every(monitorMs, () => void this.#monitor()),
+    ];
+  }
+
+  close(): void {
+    for (const stop of this.#stops) stop();
+  }
+
+  /** Compares the shared state with ours: before the first read, and after the log was away. Error: LOG_UNAVAILABLE. */
+  async follow(): Promise<void> {
+    const { log, cutover, detour } = this.#parts;
+    const stored = await log.readState();
+    const ours = cutover.state;
+    if (this.#pendingRollback) await this.#writeRollback(stored?.epoch ?? 0);
+    else if (stored !== undefined && stored.epoch > ours.epoch) {
+      const state = readState(stored.value);
+      // Nothing of these rooms was fenced here: they come to the stream lane as after an outage.
+      if (usesStream(state)) detour.takeAll('connection_lost');
+      cutover.adopt(state);
+    } else if (ours.epoch > (stored?.epoch ?? 0)) await this.#writeBack(stored?.epoch ?? 0);
+    this.#follows = true;
+    void this.#pursue();
+  }
+
+  /** Errors: CUTOVER_GUARD, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_*. */
+  async set(command: Command, by: { who: string; force: boolean }): Promise<void> {
+    this.#requireBridge();
+    const change = (from: CutoverState) => ({ ...changeOf(from, command), operated: true });
+    await this.#guardedMove(change, { who: by.who, what: wordsFor(command) }, by.force);
+  }
+
+  /** Drops what operators have set: the flags and variables of this replica hold again. Errors as set(). */
+  async reset(by: { who: string; force: boolean }): Promise<void> {
+    this.#requireBridge();
+    const { percent, mirror } = this.#parts.wish;
+    const change = () => ({ percent, mirror, pins: {}, operated: false });
+    await this.#guardedMove(change, { who: by.who, what: 'reset' }, by.force);
+  }
+
+  /**
+   * Percent 0 without pins and mirror, at once.
+   * @returns the other replicas that follow, and those that could not be reached
+   */
+  async rollback(who: string): Promise<{ reached: string[]; notReached: string[] }> {
+    this.#requireBridge();
+    const { log, clock, instance } = this.#parts;
+    if (log.reachable && this.#follows) {
+      const moved = this.#moveBack(who).catch(() => undefined);
+      const roll = await Promise.race([moved, after(clock, rollbackMs)]);
+      if (roll !== undefined) {
+        return { reached: roll.here.filter((each) => each !== instance), notReached: roll.silent };
+      }
+    }
+    return this.#rollBackWithoutLog(who);
+  }
+
+  /** Takes over what another replica has decided without the log. */
+  adoptFromPeer(state: CutoverState): void {
+    this.#parts.cutover.adopt(state);
+  }
+
+  onNote(note: Note): void {
+    if (note.kind === 'remembered') this.#remembered.note(String(note.epoch), note.instance, true);
+    else if (note.kind === 'restored') this.#parts.cutover.adopt(note.to);
+  }
+
+  /** For `GET /cutover`. */
+  async status(): Promise<object> {
+    const { cutover, guard, detour, log, killSwitch, wish } = this.#parts;
+    const { state } = cutover;
+    const replicas = await log.roster.replicas().catch(() => []);
+    return {
+      epoch: state.epoch,
+      percent: state.percent,
+      pins: state.pins,
+      mirror: state.mirror,
+      effective: {
+        percent: killSwitch ? 0 : effectivePercent(state),
+        ...(state.killed.length > 0 && { why: `the kill switch of ${state.killed.join(', ')}` }),
+        ...(this.#heldFor !== '' && { held: this.#heldFor }),
+      },
+      operated: state.operated,
+      wish,
+      killed: state.killed,
+      detour: detour.roomCount,
+      guard: guard.last ?? null,
+      log: { reachable: log.reachable, followed: this.#follows },
+      replicas: replicas.map(({ instance, facts }) => ({ instance, ...facts })),
+      history: state.history,
+    };
+  }
+
+  /** Raises pass the guard first, unless forced. */
+  async #guardedMove(change: ChangeOf, by: { who: string; what: string }, force: boolean): Promise<void> {
+    const { cutover, guard } = this.#parts;
+    if (!force && movesBetween(cutover.state, this.#next(cutover.state, change, by)).raises) {
+      const verdict = await guard.check();
+      if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
+    }
+    await this.#move(change, by);
+    this.#wishOpen = false;
+  }
+
+  async #move(change: ChangeOf, by: { who: string; what: string }): Promise<Roll> {
+    const { cutover, handover } = this.#parts;
+    const to = this.#next(cutover.state, change, by);
+    if (!cutover.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
+    return handover.move((from) => this.#next(from, change, by));
+  }
+
+  /** Before any room comes to the stream lane the log must know what the bridge has accepted in the last 5 minutes. */
+  async #beginToRemember(): Promise<void> {
+    let question = '';
+    const { here } = await this.#parts.handover.move((from) => {
+      question = String(from.epoch + 1);
+      this.#remembered.open(question);
+      return this.#next(from, () => ({ remembers: true }), { who: '', what: '' });
+    });
+    const answered = await this.#remembered.gather(question, here, rememberedMs);
+    const silent = here.filter((instance) => !answered.has(instance));
+    if (silent.length > 0) this.#parts.logger.warn({ silent }, 'their recent event ids are not in the log yet');
+  }
+
+  #shareIds(epoch: number): void {
+    const { rememberRecentIds, handover, instance, logger } = this.#parts;
+    rememberRecentIds()
+      .then(() => handover.tell({ kind: 'remembered', epoch, instance }))
+      .catch((error) => logger.warn({ reason: (error as Error).message }, 'recent event ids could not be shared'));
+  }
+
+  #moveBack(who: string): Promise<Roll> {
+    return this.#move(() => rolledBack, { who, what: 'rollback' });
+  }
+
+  async #rollBackWithoutLog(who: string): Promise<{ reached: string[]; notReached: string[] }> {
+    const { cutover, peers, logger } = this.#parts;
+    const state = this.#next(cutover.state, () => rolledBack, { who, what: 'rollback without the log' });
+    cutover.adopt(state);
+    this.#pendingRollback = true;
+    const told = await peers.tell('/cutover/adopt', state, peerMs);
+    logger.warn(told, 'rolled back without the log');
+    return told;
+  }
+
+  async #writeRollback(storedEpoch: number): Promise<void> {
+    const { cutover, log } = this.#parts;
+    const base = { ...cutover.state, epoch: Math.max(cutover.state.epoch, storedEpoch) };
+    const state = this.#next(base, () => rolledBack, { who: 'rollback', what: 'written into the log that was away' });
+    const note: Note = { kind: 'restored', to: state };
+    if (await this.#commit(log, state, storedEpoch, note)) {
+      cutover.adopt(state);
+      this.#pendingRollback = false;
+    }
+  }
+
+  /** An empty or older log does not take back what a live replica knows. */
+  async #writeBack(storedEpoch: number): Promise<void> {
+    const { cutover, log, logger } = this.#parts;
+    const state = cutover.state;
+    if (await this.#commit(log, state, storedEpoch, { kind: 'restored', to: state })) {
+      logger.warn({ epoch: state.epoch, storedEpoch }, 'the log had lost the cutover state; it was written back');
+    }
+  }
+
+  async #commit(log: Log, state: CutoverState, over: number, note: Note): Promise<boolean> {
+    const next = { epoch: state.epoch, value: JSON.stringify(state) };
+    return (await log.commitState(next, { over, note: toEntry(note), withinMs: peerMs })) === 'committed';
+  }
+
+  async #followIfLost(): Promise<void> {
+    const { log, logger } = this.#parts;
+    if (!log.reachable) {
+      this.#follows = false;
+      return;
+    }
+    if (this.#follows || this.#following) return;
+    this.#following = true;
+    await this.follow()
+      .catch((error) => logger.warn({ reason: (error as Error).message }, 'the shared state could not be read'))
+      .finally(() => {
+        this.#following = false;
+      });
+  }
+
+  /** What this replica wants by itself, one thing after the other, until it is so. */
+  async #pursue(): Promise<void> {
+    if (!this.#follows || this.#pursuing) return;
+    this.#pursuing = true;
+    try {
+      await this.#pursueKillSwitches();
+      await this.#pursueWish();
+    } catch (error) {
+      if (error instanceof CrossfadeError && error.code === 'CUTOVER_GUARD') this.#hold(error.message);
+      else this.#parts.logger.warn({ reason: (error as Error).message }, 'the cutover could not be changed yet');
+    } finally {
+      this.#pursuing = false;
+    }
+  }
+
+  async #pursueKillSwitches(): Promise<void> {
+    const { cutover, killSwitch, instance, log } = this.#parts;
+    const { killed } = cutover.state;
+    if (killSwitch && !killed.includes(instance)) {
+      const add = (from: CutoverState) => ({ killed: [...new Set([...from.killed, instance])] });
+      await this.#move(add, { who: instance, what: 'kill switch on' });
+    }
+    if (killed.length === 0) return;
+    const live = (await log.roster.replicas()).map((replica) => replica.instance);
+    const gone = killed.filter((each) => (each === instance ? !killSwitch : !live.includes(each)));
+    if (gone.length === 0) return;
+    const remove = (from: CutoverState) => ({ killed: from.killed.filter((each) => !gone.includes(each)) });
+    await this.#guardedMove(remove, { who: instance, what: `kill switch of ${gone.join(', ')} gone` }, false);
+    this.#letGo();
+  }
+
+  async #pursueWish(): Promise<void> {
+    const { cutover, wish, instance, killSwitch } = this.#parts;
+    if (!this.#wishOpen || killSwitch) return;
+    const { operated, percent, mirror } = cutover.state;
+    if (!operated && (percent !== wish.percent || mirror !== wish.mirror)) {
+      await this.#guardedMove(() => wish, { who: instance, what: 'flags at start' }, false);
+    }
+    this.#wishOpen = false;
+    this.#letGo();
+  }
+
+  #hold(reasons: string): void {
+    if (reasons === this.#heldFor) return;
+    this.#heldFor = reasons;
+    const percent = effectivePercent(this.#parts.cutover.state);
+    this.#parts.logger.warn(
+      { code: 'CUTOVER_GUARD', percent, reasons },
+      `the percent is held at ${percent}: ${reasons}`,
+    );
+  }
+
+  #letGo(): void {
+    if (this.#heldFor !== '') this.#parts.logger.info('the guard lets the rooms go on');
+    this.#heldFor = '';
+  }
+
+  /** Clients that have come to the bridge directly miss what goes by stream: seen for 30 s, it is an alert. */
+  async #monitor(): Promise<void> {
+    const { cutover, guard, clock, logger, metrics, log } = this.#parts;
+    if (!cutover.usesStream || !log.reachable) {
+      this.#surplusSince = undefined;
+      return;
+    }
+    const { surplus = 0 } = await guard.read();
+    metrics.guardSurplus.set(Math.max(0, surplus));
+    if (surplus <= 0) {
+      this.#surplusSince = undefined;
+      return;
+    }
+    const now = clock.monotonic();
+    this.#surplusSince ??= now;
+    if (now - this.#surplusSince < alertMs) return;
+    logger.error({ code: 'CUTOVER_GUARD', surplus }, 'clients of the bridge miss the stream lane');
+    this.#surplusSince = now;
+  }
+
+  #next(from: CutoverState, change: ChangeOf, { who, what }: { who: string; what: string }): CutoverState {
+    return nextState(from, change(from), { who, what, nowMs: this.#parts.clock.now() });
+  }
+
+  #requireBridge(): void {
+    if (this.#parts.cutover.standalone) {
+      throw new CrossfadeError('CUTOVER_INVALID', 'there is no --bridge: every room is on the stream lane');
+    }
+  }
+}
+
+type ChangeOf = (from: CutoverState) => Parameters<typeof nextState>[1];
+
+const rolledBack = Object.freeze({ percent: 0, pins: {}, mirror: false, operated: true });
+
+function changeOf(from: CutoverState, { percent, mirror, pins }: Command): Parameters<typeof nextState>[1] {
+  const kept = Object.entries({ ...from.pins, ...pins }).filter(([, lane]) => lane !== null);
+  return {
+    ...(percent !== undefined && { percent }),
+    ...(mirror !== undefined && { mirror }),
+    ...(pins !== undefined && { pins: Object.fromEntries(kept) as CutoverState['pins'] }),
+  };
+}
+
+function wordsFor({ percent, mirror, pins }: Command): string {
+  const words = Object.entries(pins ?? {}).map(([room, lane]) =>
+    lane === null ? `unpin ${room}` : `pin ${room} ${lane}`,
+  );
+  if (percent !== undefined) words.unshift(`set ${percent}`);
+  if (mirror !== undefined) words.push(`mirror ${mirror ? 'on' : 'off'}`);
+  return words.join(', ');
+}
+
+function after(clock: Clock, ms: number): Promise<undefined> {
+  return new Promise((resolve) => clock.after(ms, () => resolve(undefined)));
+}

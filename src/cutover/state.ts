@@ -1,0 +1,122 @@
+// The cutover state that all replicas share: percent, pins, mirror, who has the kill switch, and how it came to be. In goes
+// a state, out come lanes, and what moves between two states. Pure; nothing here knows a log or a clock.
+
+import type { Lane } from '../lanes/lanes.ts';
+import { bucketOf } from './bucket.ts';
+
+export interface CutoverState {
+  /** Rises with every change; what was decided under a lower one is refused by the log. */
+  epoch: number;
+  /** 0-100, as it was set; see {@link effectivePercent}. */
+  percent: number;
+  /** Room -> its lane, whatever the percent. */
+  pins: Record<string, Lane>;
+  mirror: boolean;
+  /** Whether an operator has set it; then no flag or variable of a replica that starts changes it. */
+  operated: boolean;
+  /** The live replicas with the kill switch. While there is one, everything behaves as percent 0. */
+  killed: string[];
+  /** Whether event ids are remembered in the log, also those of bridge-lane calls. */
+  remembers: boolean;
+  /** ... and until when (ms since 1970) they still are after that has ended: a repeat may come for 5 minutes. */
+  rememberUntilMs: number;
+  /** Oldest first, at most {@link maxHistory}. */
+  history: Change[];
+}
+
+/** One step of the history: who did what, and what the percent was before and after. */
+export interface Change {
+  epoch: number;
+  who: string;
+  /** ISO 8601 */
+  when: string;
+  what: string;
+  from: number;
+  to: number;
+}
+
+export type Move = 'raise' | 'lower';
+
+export const maxHistory = 50;
+const idsTtlMs = 5 * 60_000 + 10_000;
+
+/** What holds before anybody has set anything. */
+export const initialState: CutoverState = Object.freeze({
+  epoch: 0,
+  percent: 0,
+  pins: {},
+  mirror: false,
+  operated: false,
+  killed: [],
+  remembers: false,
+  rememberUntilMs: 0,
+  history: [],
+});
+
+export function effectivePercent(state: CutoverState): number {
+  return state.killed.length > 0 ? 0 : state.percent;
+}
+
+export function mirrors(state: CutoverState): boolean {
+  return state.mirror && state.killed.length === 0;
+}
+
+export function laneOf(state: CutoverState, room: string): Lane {
+  if (state.killed.length > 0) return 'bridge';
+  const pin = Object.hasOwn(state.pins, room) ? state.pins[room] : undefined;
+  return pin ?? (bucketOf(room) < state.percent ? 'stream' : 'bridge');
+}
+
+/** Whether any room may be on the stream lane. */
+export function usesStream(state: CutoverState): boolean {
+  return effectivePercent(state) > 0 || (state.killed.length === 0 && Object.values(state.pins).includes('stream'));
+}
+
+export function moveOf(from: CutoverState, to: CutoverState, room: string): Move | undefined {
+  const [before, after] = [laneOf(from, room), laneOf(to, room)];
+  if (before === after) return undefined;
+  return after === 'stream' ? 'raise' : 'lower';
+}
+
+/** Which kinds of moves there may be between two states; by buckets and by the pins of either. */
+export function movesBetween(from: CutoverState, to: CutoverState): { raises: boolean; lowers: boolean } {
+  const pinned = new Set([...Object.keys(from.pins), ...Object.keys(to.pins)]);
+  const moves = new Set([...pinned].map((room) => moveOf(from, to, room)));
+  const [before, after] = [effectivePercent(from), effectivePercent(to)];
+  return { raises: after > before || moves.has('raise'), lowers: after < before || moves.has('lower') };
+}
+
+/**
+ * The state that follows `from`.
+ * @param change what is different
+ * @param by who says so, in which words (without words the step is not worth a line of history); `nowMs`: ms since 1970
+ */
+export function nextState(
+  from: CutoverState,
+  change: Partial<Pick<CutoverState, 'percent' | 'pins' | 'mirror' | 'operated' | 'killed' | 'remembers'>>,
+  by: { who: string; what: string; nowMs: number },
+): CutoverState {
+  const changed: CutoverState = { ...from, ...change, epoch: from.epoch + 1 };
+  const remembers = changed.remembers && (usesStream(changed) || changed.mirror || change.remembers === true);
+  const step: Change = {
+    epoch: changed.epoch,
+    who: by.who,
+    when: new Date(by.nowMs).toISOString(),
+    what: by.what,
+    from: effectivePercent(from),
+    to: effectivePercent(changed),
+  };
+  return {
+    ...changed,
+    remembers,
+    rememberUntilMs: from.remembers && !remembers ? by.nowMs + idsTtlMs : changed.rememberUntilMs,
+    history: by.what === '' ? from.history : [...from.history, step].slice(-maxHistory),
+  };
+}
+
+/** @throws Error where the text is not a state */
+export function readState(text: string): CutoverState {
+  const state = JSON.parse(text) as CutoverState;
+  if (!Number.isSafeInteger(state.epoch) || !Number.isInteger(state.percent)) throw new Error('not a cutover state');
+  return { ...initialState, ...state };
+}

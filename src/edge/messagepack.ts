@@ -1,0 +1,206 @@
+// The MessagePack hub protocol without sockets: records out of bytes, what a tap needs out of a record, and records to
+// write. Source: HubProtocol.md ("MessagePack (MsgPack) Encoding"). Arguments come as raw JSON text and keep its names;
+// an integer stays one up to 64 bits, whatever has a fraction or an exponent is a float64.
+
+import { decode } from '@msgpack/msgpack';
+import { ProtocolFault, type TappedRecord } from './protocol.ts';
+
+/** A length prefix has at most 5 bytes, the last of them at most 0x07 (2^31 - 1). */
+const maxPrefixBytes = 5;
+const maxRecordBytes = 0x7fff_ffff;
+/** How deep an argument may nest; what is deeper than any hub reads is refused here rather than by the stack. */
+const maxArgumentDepth = 512;
+
+/**
+ * @returns how many bytes the record that starts at `at` takes with its prefix; undefined while the prefix is not whole
+ * @throws ProtocolFault for a prefix that is none
+ */
+export function recordLength(bytes: Buffer, at: number): number | undefined {
+  const prefix = readPrefix(bytes, at);
+  return prefix && prefix.bytes + prefix.length;
+}
+
+/** @returns undefined for a record that is not understood; it is the bridge's or the client's business then */
+export function readRecord(record: Buffer): TappedRecord | undefined {
+  let fields: unknown;
+  try {
+    fields = decode(record.subarray(readPrefix(record, 0)!.bytes));
+  } catch {
+    return undefined;
+  }
+  if (!Array.isArray(fields) || typeof fields[0] !== 'number') return undefined;
+  const [type, , id, third, fourth] = fields as [number, ...unknown[]];
+  const invocationId = typeof id === 'string' && id !== '' ? id : undefined;
+  if (type === 3) return { type, invocationId, failed: third === 1 };
+  if ((type !== 1 && type !== 4) || typeof third !== 'string' || !Array.isArray(fourth)) {
+    return { type, invocationId: undefined };
+  }
+  return { type, invocationId, target: third, args: fourth };
+}
+
+/**
+ * An invocation with its length prefix, with six elements as .NET writes it.
+ * @param args raw JSON texts
+ * @throws RangeError for an argument that nests deeper than any hub reads
+ */
+export function invocation(target: string, args: string[], invocationId?: string): Buffer {
+  const writer = new Writer();
+  writer.arrayHeader(6);
+  writer.integer(1n);
+  writer.mapHeader(0);
+  if (invocationId === undefined) writer.nil();
+  else writer.string(invocationId);
+  writer.string(target);
+  writer.arrayHeader(args.length);
+  for (const arg of args) writer.json(arg);
+  writer.arrayHeader(0);
+  const body = writer.bytes();
+  return Buffer.concat([prefixOf(body.length), body]);
+}
+
+function readPrefix(bytes: Buffer, at: number): { length: number; bytes: number } | undefined {
+  let length = 0;
+  for (let i = 0; i < maxPrefixBytes; i++) {
+    const byte = bytes[at + i];
+    if (byte === undefined) return undefined;
+    length += (byte & 0x7f) * 2 ** (7 * i);
+    if (byte < 0x80 && length <= maxRecordBytes) return { length, bytes: i + 1 };
+  }
+  throw new ProtocolFault('A message has no valid length.');
+}
+
+function prefixOf(length: number): Buffer {
+  const prefix: number[] = [];
+  for (let rest = length; ; rest >>>= 7) {
+    if (rest < 0x80) return Buffer.from([...prefix, rest]);
+    prefix.push((rest & 0x7f) | 0x80);
+  }
+}
+
+/** A JSON number by its text, so that 1.0 is not taken for 1 and 64 bits are kept. */
+class NumberText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** Writes values by the MessagePack specification, each in its shortest form. */
+class Writer {
+  #buffer = Buffer.allocUnsafe(512);
+  #length = 0;
+
+  bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  json(raw: string): void {
+    const keepNumber = (_key: string, value: unknown, { source }: { source?: string } = {}) =>
+      typeof value === 'number' ? new NumberText(source!) : value;
+    this.#value(JSON.parse(raw, keepNumber), 0);
+  }
+
+  nil(): void {
+    this.#byte(0xc0);
+  }
+
+  integer(value: bigint): void {
+    if (value >= 0n) this.#unsigned(value);
+    else this.#negative(value);
+  }
+
+  string(text: string): void {
+    const length = Buffer.byteLength(text);
+    if (length < 32) this.#byte(0xa0 | length);
+    else if (length < 2 ** 8) this.#sized(0xd9, length, 1);
+    else if (length < 2 ** 16) this.#sized(0xda, length, 2);
+    else this.#sized(0xdb, length, 4);
+    this.#reserve(length);
+    this.#length += this.#buffer.write(text, this.#length);
+  }
+
+  arrayHeader(length: number): void {
+    if (length < 16) this.#byte(0x90 | length);
+    else if (length < 2 ** 16) this.#sized(0xdc, length, 2);
+    else this.#sized(0xdd, length, 4);
+  }
+
+  mapHeader(length: number): void {
+    if (length < 16) this.#byte(0x80 | length);
+    else if (length < 2 ** 16) this.#sized(0xde, length, 2);
+    else this.#sized(0xdf, length, 4);
+  }
+
+  #value(value: unknown, depth: number): void {
+    if (depth > maxArgumentDepth) throw new RangeError(`an argument nests deeper than ${maxArgumentDepth} levels`);
+    if (value === null) this.nil();
+    else if (typeof value === 'boolean') this.#byte(value ? 0xc3 : 0xc2);
+    else if (typeof value === 'string') this.string(value);
+    else if (value instanceof NumberText) this.#number(value.text);
+    else if (Array.isArray(value)) this.#array(value, depth);
+    else this.#map(value as object, depth);
+  }
+
+  #array(items: unknown[], depth: number): void {
+    this.arrayHeader(items.length);
+    for (const item of items) this.#value(item, depth + 1);
+  }
+
+  #map(object: object, depth: number): void {
+    const members = Object.entries(object);
+    this.mapHeader(members.length);
+    for (const [name, value] of members) {
+      this.string(name);
+      this.#value(value, depth + 1);
+    }
+  }
+
+  #number(text: string): void {
+    const integer = /^-?\d+$/.test(text) && text !== '-0' ? BigInt(text) : undefined;
+    if (integer !== undefined && integer >= -(2n ** 63n) && integer < 2n ** 64n) return this.integer(integer);
+    this.#reserve(9);
+    this.#byte(0xcb);
+    this.#length = this.#buffer.writeDoubleBE(Number(text), this.#length);
+  }
+
+  #unsigned(value: bigint): void {
+    if (value < 128n) this.#byte(Number(value));
+    else if (value < 2n ** 8n) this.#sized(0xcc, Number(value), 1);
+    else if (value < 2n ** 16n) this.#sized(0xcd, Number(value), 2);
+    else if (value < 2n ** 32n) this.#sized(0xce, Number(value), 4);
+    else {
+      this.#reserve(9);
+      this.#byte(0xcf);
+      this.#length = this.#buffer.writeBigUInt64BE(value, this.#length);
+    }
+  }
+
+  #negative(value: bigint): void {
+    if (value >= -32n) return this.#byte(Number(value) & 0xff);
+    this.#reserve(9);
+    const bits = value >= -(2n ** 7n) ? 8 : value >= -(2n ** 15n) ? 16 : value >= -(2n ** 31n) ? 32 : 64;
+    this.#byte({ 8: 0xd0, 16: 0xd1, 32: 0xd2, 64: 0xd3 }[bits]!);
+    if (bits === 64) this.#length = this.#buffer.writeBigInt64BE(value, this.#length);
+    else this.#length = this.#buffer.writeIntBE(Number(value), this.#length, bits / 8);
+  }
+
+  #byte(byte: number): void {
+    this.#reserve(1);
+    this.#buffer[this.#length++] = byte;
+  }
+
+  /** A type byte and an unsigned number behind it. */
+  #sized(type: number, value: number, bytes: 1 | 2 | 4): void {
+    this.#byte(type);
+    this.#reserve(bytes);
+    this.#length = this.#buffer.writeUIntBE(value, this.#length, bytes);
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#length + bytes <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(2 * this.#buffer.length, this.#length + bytes));
+    this.#buffer.copy(larger, 0, 0, this.#length);
+    this.#buffer = larger;
+  }
+}

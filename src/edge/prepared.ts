@@ -1,0 +1,70 @@
+// Hub messages of one room for one group, prepared for every way in which a connection may take them.
+// In come a room and its records, out go bytes; each form is encoded at most once, when the first member asks for it.
+
+import { binaryFrame, bodyOf, textFrame } from './frame.ts';
+import * as messagePack from './messagepack.ts';
+import { invocation } from './protocol.ts';
+
+/** One hub message with the event that caused it. */
+export interface PreparedRecord {
+  method: string;
+  /** The message's one argument as raw JSON. */
+  payload: string;
+  /** Empty where the entry's publisher gave none. */
+  eventId: string;
+}
+
+export class Prepared {
+  readonly room: string;
+  readonly records: readonly PreparedRecord[];
+  #textFrame: Buffer | undefined;
+  #binaryFrame: Buffer | undefined;
+  #serverSentEvent: Buffer | undefined;
+
+  constructor(room: string, records: readonly PreparedRecord[]) {
+    this.room = room;
+    this.records = records;
+  }
+
+  /** JSON records with their separators. */
+  get json(): Buffer {
+    return bodyOf(this.textFrame);
+  }
+
+  /** {@link json} as one WebSocket text message. */
+  get textFrame(): Buffer {
+    this.#textFrame ??= textFrame(this.#text());
+    return this.#textFrame;
+  }
+
+  /** MessagePack records with their length prefixes. */
+  get messagePack(): Buffer {
+    return bodyOf(this.binaryFrame);
+  }
+
+  /** {@link messagePack} as one WebSocket binary message. */
+  get binaryFrame(): Buffer {
+    this.#binaryFrame ??= binaryFrame(Buffer.concat(this.records.flatMap(encode)));
+    return this.#binaryFrame;
+  }
+
+  /** {@link json} as one server-sent event. JSON has line breaks between its tokens only, where a space does as well. */
+  get serverSentEvent(): Buffer {
+    this.#serverSentEvent ??= Buffer.from(`data: ${this.#text().replace(/[\r\n]+/g, ' ')}\r\n\r\n`);
+    return this.#serverSentEvent;
+  }
+
+  #text(): string {
+    return this.records.map(({ method, payload }) => invocation(method, [payload])).join('');
+  }
+}
+
+/** What nests too deep for any reader has no MessagePack form; it must not keep the other records back. */
+function encode({ method, payload }: PreparedRecord): Buffer[] {
+  try {
+    return [messagePack.invocation(method, [payload])];
+  } catch (error) {
+    if (error instanceof RangeError) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,40 @@
+// Between a transport (WebSocket, server-sent events, long polling) and the connection that it carries: the transport
+// shows every byte to the connection's Tap, the connection speaks to both sides through the transport's Leg.
+// Neither knows the other's inside: no socket behind the Tap, no hub protocol behind the Leg.
+
+import type { Prepared } from '../prepared.ts';
+
+export type HubProtocolName = 'json' | 'messagepack';
+
+/** What a transport offers the connection. */
+export interface Leg {
+  /**
+   * Writes to the client, between the bridge's own messages and never inside one.
+   * @param prepared to be taken in the form of this transport and protocol
+   */
+  inject(prepared: Prepared, protocol: HubProtocolName): void;
+  /** Sends a record of crossfade's own to the bridge's hub. @param record encoded in the connection's protocol */
+  sendToBridge(record: Buffer, protocol: HubProtocolName): void;
+  /** Holds back what the bridge sends (it stays unread); used while this replica has not read the log for a while. */
+  pauseBridge(): void;
+  resumeBridge(): void;
+  /** Bytes waiting for the client. */
+  readonly backlogBytes: number;
+  /** Ends both sides so that the client reconnects. */
+  cut(): void;
+}
+
+/** What the transport tells the connection. */
+export interface Tap {
+  /** Bytes that the client sent, before they go on (they go on unchanged). */
+  fromClient(data: Buffer): void;
+  /**
+   * Bytes that the bridge sent: one WebSocket message, one server-sent event's data, one poll's body. What comes back
+   * is handed to the client before anything else happens: what waited for these bytes is injected in the next microtask.
+   * @returns what the client gets of it: the same Buffer (the normal case, no copy), a shorter one (a completion of
+   * crossfade's own or a withheld copy was cut out), or undefined (nothing is left)
+   */
+  fromBridge(data: Buffer): Buffer | undefined;
+  /** The connection is over, at either side. */
+  ended(): void;
+}

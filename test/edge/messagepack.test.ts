@@ -1,0 +1,141 @@
+// The MessagePack hub protocol against literal bytes of other implementations, and against the library's reader.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import * as messagePack from '../../src/edge/messagepack.ts';
+import { ProtocolFault } from '../../src/edge/protocol.ts';
+
+const bytes = (hex: string) => Buffer.from(hex.replaceAll(' ', ''), 'hex');
+
+/** The argument of an invocation as it stands in the record. */
+function argumentBytes(raw: string): string {
+  const record = messagePack.invocation('M', [raw]);
+  // Prefix, 96 01 80 c0, a1 4d, 91 in front of the argument; 90 behind it. Short arguments only: one byte of prefix.
+  assert.equal(record.subarray(1, 8).toString('hex'), '960180c0a14d91');
+  return record.subarray(8, -1).toString('hex');
+}
+
+test('records of other implementations are read', () => {
+  const cases: [string, unknown][] = [
+    ['0c 95 01 80 a1 30 a3 46 6f 6f 92 c0 01', { type: 1, invocationId: '0', target: 'Foo', args: [null, 1] }],
+    ['0b 96 01 80 c0 a3 46 6f 6f 91 01 90', { type: 1, invocationId: undefined, target: 'Foo', args: [1] }],
+    ['0d 97 01 80 c0 a3 46 6f 6f 91 01 90 a1 78', { type: 1, invocationId: undefined, target: 'Foo', args: [1] }],
+    ['07 95 03 80 a1 30 03 c0', { type: 3, invocationId: '0', failed: false }],
+    ['06 94 03 80 a1 30 02', { type: 3, invocationId: '0', failed: false }],
+    ['08 95 03 80 a1 30 01 a1 78', { type: 3, invocationId: '0', failed: true }],
+    ['02 91 06', { type: 6, invocationId: undefined }],
+    ['04 93 07 c0 c2', { type: 7, invocationId: undefined }],
+    ['03 92 07 c0', { type: 7, invocationId: undefined }],
+    ['03 92 08 24', { type: 8, invocationId: undefined }],
+    ['03 92 09 01', { type: 9, invocationId: undefined }],
+    // An empty id means none; headers are passed over.
+    ['0c 96 01 81 a1 61 a1 62 a0 a1 4d 91 c3 90', { type: 1, invocationId: undefined, target: 'M', args: [true] }],
+  ];
+  for (const [hex, expected] of cases) assert.deepEqual(messagePack.readRecord(bytes(hex)), expected, hex);
+});
+
+test('what is no hub message is not understood, and no fault', () => {
+  for (const hex of ['00', '01 c0', '01 90', '02 91 c0', '02 92 06']) {
+    assert.equal(messagePack.readRecord(bytes(hex)), undefined, hex);
+  }
+});
+
+test('an invocation is written as .NET writes it', () => {
+  assert.deepEqual(
+    messagePack.invocation('Foo', ['null', '1'], '0'),
+    bytes('0d 96 01 80 a1 30 a3 46 6f 6f 92 c0 01 90'),
+  );
+  assert.deepEqual(messagePack.invocation('Foo', []), bytes('0a 96 01 80 c0 a3 46 6f 6f 90 90'));
+});
+
+test('numbers: integers in their shortest form up to 64 bits, all else as float64', () => {
+  const cases: [string, string][] = [
+    ['0', '00'],
+    ['127', '7f'],
+    ['128', 'cc80'],
+    ['255', 'ccff'],
+    ['256', 'cd0100'],
+    ['65535', 'cdffff'],
+    ['65536', 'ce00010000'],
+    ['4294967295', 'ceffffffff'],
+    ['4294967296', 'cf0000000100000000'],
+    ['9007199254740993', 'cf0020000000000001'],
+    ['18446744073709551615', 'cfffffffffffffffff'],
+    ['18446744073709551616', 'cb43f0000000000000'],
+    ['-1', 'ff'],
+    ['-32', 'e0'],
+    ['-33', 'd0df'],
+    ['-128', 'd080'],
+    ['-129', 'd1ff7f'],
+    ['-32769', 'd2ffff7fff'],
+    ['-2147483649', 'd3ffffffff7fffffff'],
+    ['-9223372036854775808', 'd38000000000000000'],
+    ['-9223372036854775809', 'cbc3e0000000000000'],
+    ['1.0', 'cb3ff0000000000000'],
+    ['1e3', 'cb408f400000000000'],
+    ['-0', 'cb8000000000000000'],
+    ['-0.0', 'cb8000000000000000'],
+    ['1.1', 'cb3ff199999999999a'],
+  ];
+  for (const [raw, hex] of cases) assert.equal(argumentBytes(raw), hex, raw);
+});
+
+test('names stay as in JSON, the last of a repeated one wins, and lone surrogates do not hurt', () => {
+  assert.equal(
+    argumentBytes('{"userId":"a","B":[true,false,null],"__proto__":{}}'),
+    '83a6' +
+      Buffer.from('userId').toString('hex') +
+      'a161' +
+      'a142' +
+      '93c3c2c0' +
+      'a9' +
+      Buffer.from('__proto__').toString('hex') +
+      '80',
+  );
+  assert.equal(argumentBytes('{"a":1,"a":2}'), '81a16102');
+  assert.equal(argumentBytes('"\\ud800"'), 'a3efbfbd');
+});
+
+test('any JSON value comes back from the library’s reader', () => {
+  const withoutProto = fc.jsonValue().filter((value) => !JSON.stringify(value).includes('__proto__'));
+  fc.assert(
+    fc.property(withoutProto, fc.string({ maxLength: 300 }), (value, target) => {
+      const raw = JSON.stringify(value);
+      const record = messagePack.invocation(target, [raw], 'id');
+      const length = messagePack.recordLength(record, 0)!;
+      assert.equal(length, record.length);
+      assert.deepEqual(messagePack.readRecord(record), {
+        type: 1,
+        invocationId: 'id',
+        target,
+        args: [JSON.parse(raw)],
+      });
+    }),
+  );
+});
+
+test('strings, lists and maps of every length class are read back', () => {
+  for (const length of [15, 16, 31, 32, 255, 256, 65_535, 65_536]) {
+    const list = Array<number>(length).fill(0);
+    for (const value of ['x'.repeat(length), list, { ...list }]) {
+      const record = messagePack.invocation('M', [JSON.stringify(value)]);
+      assert.deepEqual(messagePack.readRecord(record)?.args, [value]);
+    }
+  }
+});
+
+test('the length prefix: one to five bytes, unknown while it is not whole, a fault when it is none', () => {
+  assert.equal(messagePack.recordLength(bytes('35'), 0), 1 + 53);
+  assert.equal(messagePack.recordLength(bytes('8029'), 0), 2 + 5248);
+  assert.equal(messagePack.recordLength(bytes('ff ff ff ff 07'), 0), 5 + 2 ** 31 - 1);
+  assert.equal(messagePack.recordLength(bytes('00 02 91 06'), 1), 3);
+  for (const partial of ['', '80', 'ff ff ff ff']) assert.equal(messagePack.recordLength(bytes(partial), 0), undefined);
+  for (const broken of ['ff ff ff ff 08', 'ff ff ff ff ff', '80 80 80 80 80 01']) {
+    assert.throws(() => messagePack.recordLength(bytes(broken), 0), ProtocolFault);
+  }
+});
+
+test('an argument deeper than any hub reads is refused', () => {
+  assert.throws(() => messagePack.invocation('M', ['['.repeat(600) + ']'.repeat(600)]), RangeError);
+});
