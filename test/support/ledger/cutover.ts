@@ -69,6 +69,11 @@ export class Operator {
     return { name: `set ${percent}`, run: () => this.change({ percent }) };
   }
 
+  /** Past the guard, which counts a replica that stands still for nothing. */
+  force(percent: number): Step {
+    return { name: `force ${percent}`, run: () => this.change({ percent, force: true }) };
+  }
+
   pin(pins: Change['pins']): Step {
     return { name: `pin ${JSON.stringify(pins)}`, run: () => this.change({ pins: pins! }) };
   }

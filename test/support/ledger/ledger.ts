@@ -8,6 +8,7 @@ import { type ClientOptions, connectReaders, describeMix } from './clients.ts';
 import { type Fault, type Rules, standardRules } from './fault.ts';
 import { Feed, type FeedOptions } from './feed.ts';
 import { judge } from './judge.ts';
+import type { MadeCall } from './owed.ts';
 import { planCalls } from './plan.ts';
 import type { Reader } from './reader.ts';
 import { type Step, Walk } from './walk.ts';
@@ -37,6 +38,8 @@ export interface Progress {
 }
 
 export interface LedgerReport {
+  /** Room -> its calls as they were made. */
+  made: ReadonlyMap<string, MadeCall[]>;
   faults: Fault[];
   /** Readers that read and lost a connection all the same. */
   lost: string[];
@@ -74,6 +77,7 @@ export async function runLedger(t: TestContext, options: LedgerOptions): Promise
   await settle(readers, feed, arrivalMs);
   const rules = { ...standardRules, ...(await options.rules?.()) };
   return {
+    made: feed.made,
     faults: judge(feed.made, staysOf(readers), rules),
     lost: readers.filter(({ lostCount }) => lostCount > 0).map(({ spec }) => `${spec.name} (${spec.hub})`),
     outcomes: Object.fromEntries(feed.outcomes),
