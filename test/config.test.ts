@@ -34,12 +34,17 @@ describe('what holds when nothing is set', () => {
       listen: { host: '127.0.0.1', port: 7400 },
       edge: { host: '127.0.0.1', port: 7401 },
       admin: { host: '127.0.0.1', port: 7402 },
+      bridges: [],
+      bridgeCalls: 'one',
+      bridgeFallback: false,
       hubs: 'native',
+      killSwitch: false,
       dataDir: './crossfade-data',
       percent: 100,
       mirror: false,
       fallback: true,
       publishTimeout: 100,
+      handoverTimeout: 200,
       consumerGroup: 'signalr-consumers',
       instance: hostname(),
       coalesceWindow: 100,
@@ -53,7 +58,7 @@ describe('what holds when nothing is set', () => {
   });
 
   test('with a bridge nothing goes by stream', () => {
-    assert.equal(read({ bridge }).percent, 0);
+    assert.equal(read({ bridges: bridge }).percent, 0);
   });
 
   test('it cannot be changed', () => {
@@ -67,12 +72,12 @@ describe('what holds when nothing is set', () => {
 describe('where a value comes from', () => {
   test('a flag beats its variable', () => {
     const env = { CROSSFADE_BRIDGE: 'http://from-env', EVENT_TRANSPORT_REDIS_STREAMS_PERCENTAGE: '10' };
-    const config = read({ bridge: 'http://from-flag', percent: '20' }, env);
-    assert.deepEqual([config.bridge, config.percent], ['http://from-flag', 20]);
+    const config = read({ bridges: 'http://from-flag', percent: '20' }, env);
+    assert.deepEqual([config.bridges, config.percent], [['http://from-flag'], 20]);
   });
 
   test('of several variables the first that is set counts, and an empty one is not set', () => {
-    const percent = (env: NodeJS.ProcessEnv) => read({ bridge }, env).percent;
+    const percent = (env: NodeJS.ProcessEnv) => read({ bridges: bridge }, env).percent;
     const [first, second] = ['EVENT_TRANSPORT_REDIS_STREAMS_PERCENTAGE', 'EVENT_TRANSPORT_REDIS_PERCENTAGE'];
     assert.equal(percent({ [first!]: '5', [second!]: '6' }), 5);
     assert.equal(percent({ [first!]: '', [second!]: '6' }), 6);
@@ -86,24 +91,28 @@ describe('where a value comes from', () => {
   });
 
   test('switches: as flags and as variables in any spelling', () => {
-    assert.deepEqual(pick(read({ bridge, mirror: true, fallback: false, coalesce: false })), [true, false, false]);
+    assert.deepEqual(pick(read({ bridges: bridge, mirror: true, fallback: false, coalesce: false })), [
+      true,
+      false,
+      false,
+    ]);
     const env = (mirror: string, fallback: string, coalesce: string) => ({
       EVENT_TRANSPORT_DUAL_WRITE: mirror,
       EVENT_TRANSPORT_FALLBACK_TO_HTTP: fallback,
       EVENT_COALESCING_ENABLED: coalesce,
     });
-    assert.deepEqual(pick(read({ bridge }, env('TRUE', 'no', '0'))), [true, false, false]);
-    assert.deepEqual(pick(read({ bridge }, env('off', '1', 'yes'))), [false, true, true]);
+    assert.deepEqual(pick(read({ bridges: bridge }, env('TRUE', 'no', '0'))), [true, false, false]);
+    assert.deepEqual(pick(read({ bridges: bridge }, env('off', '1', 'yes'))), [false, true, true]);
     function pick({ mirror, fallback, coalesce }: Config) {
       return [mirror, fallback, coalesce];
     }
   });
 
-  test('the kill switch beats the percent and the mirror', () => {
-    const killed = read({ bridge, percent: '50', mirror: true }, { EVENT_TRANSPORT_USE_REDIS_STREAMS: 'false' });
-    assert.deepEqual([killed.percent, killed.mirror], [0, false]);
+  test('the kill switch stands beside the percent, which holds again without it', () => {
+    const killed = read({ bridges: bridge, percent: '50' }, { EVENT_TRANSPORT_USE_REDIS_STREAMS: 'false' });
+    assert.deepEqual([killed.killSwitch, killed.percent], [true, 50]);
     assert.ok(!('killSwitchOff' in killed));
-    assert.equal(read({ bridge, percent: '50' }, { EVENT_TRANSPORT_USE_REDIS_STREAMS: 'true' }).percent, 50);
+    assert.equal(read({ bridges: bridge }, { EVENT_TRANSPORT_USE_REDIS_STREAMS: 'true' }).killSwitch, false);
   });
 });
 
@@ -129,10 +138,13 @@ describe('values', () => {
   });
 
   test('the bridge', () => {
-    assert.equal(read({ bridge: 'https://bridge:5000//' }).bridge, 'https://bridge:5000');
-    assert.equal(read({ bridge: 'http://bridge/base/' }).bridge, 'http://bridge/base');
+    const bridgesIn = (text: string | string[]) => read({ bridges: text }).bridges;
+    assert.deepEqual(bridgesIn(['http://a', 'http://b/']), ['http://a', 'http://b']);
+    assert.deepEqual(bridgesIn('http://a, http://b'), ['http://a', 'http://b']);
+    assert.deepEqual(bridgesIn('https://bridge:5000//'), ['https://bridge:5000']);
+    assert.deepEqual(bridgesIn('http://bridge/base/'), ['http://bridge/base']);
     for (const wrong of ['bridge:5000', 'ftp://bridge', 'http://']) {
-      assert.match(faults({ bridge: wrong }).join(), /^--bridge \(CROSSFADE_BRIDGE\): /, wrong);
+      assert.match(faults({ bridges: wrong }).join(), /^--bridge \(CROSSFADE_BRIDGE\): /, wrong);
     }
   });
 
@@ -152,9 +164,10 @@ describe('values', () => {
       ['maxBody', 1, 1_000_000_000],
     ];
     for (const [key, least, most] of cases) {
-      for (const right of [least, most]) assert.equal(read({ bridge, [key]: String(right) })[key as 'percent'], right);
+      for (const right of [least, most])
+        assert.equal(read({ bridges: bridge, [key]: String(right) })[key as 'percent'], right);
       for (const wrong of [least - 1, most + 1, '1.5', '1e1', '0x1', ' 1', 'many', 'NaN']) {
-        assert.equal(faults({ bridge, [key]: String(wrong) }).length, 1, `${key} ${wrong}`);
+        assert.equal(faults({ bridges: bridge, [key]: String(wrong) }).length, 1, `${key} ${wrong}`);
       }
     }
   });
@@ -165,8 +178,10 @@ describe('values', () => {
     ]);
   });
 
-  test('hubs are native', () => {
-    assert.equal(faults({ hubs: 'proxy' }).length, 1);
+  test('hubs are proxied with a bridge, and native without one', () => {
+    assert.equal(read({ bridges: bridge }).hubs, 'proxy');
+    assert.match(faults({ hubs: 'proxy' }).join(), /^--hubs \(CROSSFADE_HUBS\): proxy needs --bridge/);
+    assert.match(faults({ hubs: 'both' }).join(), /is not one of: proxy, native/);
   });
 
   test('names are not empty', () => {
@@ -250,6 +265,18 @@ describe('closed by default', () => {
 });
 
 describe('what contradicts itself', () => {
+  test('native hubs beside a bridge get nothing of the bridge lane', () => {
+    assert.match(
+      faults({ bridges: bridge, hubs: 'native' }).join(),
+      /^--hubs \(CROSSFADE_HUBS\): native with a bridge/,
+    );
+    assert.deepEqual(faults({ bridges: bridge, hubs: 'native', percent: '100' }), []);
+  });
+
+  test('proxied hubs need no secret of the clients: the bridge says who is who', () => {
+    assert.deepEqual(faults({ bridges: bridge }, { INTERNAL_API_KEY: 'key' }), []);
+  });
+
   test('without a bridge there is no other lane', () => {
     assert.match(faults({ percent: '99' }).join(), /^--percent \(.*\): 99 needs --bridge/);
     assert.match(faults({ mirror: true }).join(), /^--mirror \(EVENT_TRANSPORT_DUAL_WRITE\): needs --bridge/);

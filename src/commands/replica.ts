@@ -137,7 +137,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
       addresses,
       log,
       publish: (event) => lanes.publish(event),
-      readsLog: cutover.freshness,
+      cutover: cutover.lanes,
       clock,
       logger,
       metrics,

@@ -125,16 +125,16 @@ export class Cutover {
     return !follow.reachable() || follow.silentMs() < answerMs;
   }
 
-  async #admit(room: string): Promise<void> {
-    if (!this.isFresh) await this.#untilFresh();
-    for (let wait = this.#parts.gate.waitFor(room); wait !== undefined; wait = this.#parts.gate.waitFor(room))
-      await wait;
-  }
-
   /** A replica that was stopped may have missed a commit; a log that hangs is not waited for beyond the bound. */
-  async #untilFresh(): Promise<void> {
+  async untilFresh(): Promise<void> {
     const { clock, timeoutMs } = this.#parts;
     const givesUpAt = clock.monotonic() + timeoutMs;
     while (!this.isFresh && clock.monotonic() < givesUpAt) await pause(clock, pollMs);
+  }
+
+  async #admit(room: string): Promise<void> {
+    if (!this.isFresh) await this.untilFresh();
+    for (let wait = this.#parts.gate.waitFor(room); wait !== undefined; wait = this.#parts.gate.waitFor(room))
+      await wait;
   }
 }

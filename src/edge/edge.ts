@@ -1,87 +1,52 @@
-// The edge: the clients' side. In come negotiations and WebSockets for /hubs/*, out go hub messages.
-// Promises: nothing but /hubs/* is served here, and no hub without a valid token; every answer carries CORS.
+// The edge: the clients' side. In come requests and WebSockets for /hubs/*, out go hub messages.
+// Promises: nothing but /hubs/* is served here; whether hubs are native or proxied, members get their messages in order.
 
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { WebSocketServer } from 'ws';
 import type { HostPort } from '../config.ts';
-import type { Contract, Hub } from '../contract/contract.ts';
-import type { Event } from '../contract/event.ts';
 import { addressOf, listenOn } from '../listen.ts';
-import type { Roster } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import type { Audience, OutgoingMessage } from './audience.ts';
-import { Auth, type AuthOptions } from './auth.ts';
-import { Connection, type ConnectionLimits, type ConnectionOwner, type Invocation } from './connection.ts';
-import { Cors } from './cors.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
-import { Hubs } from './hub.ts';
-import { type Negotiated, Negotiations, queryValue } from './negotiate.ts';
+import { readHubPath } from './hub-path.ts';
+import type { HubsSide } from './hubs-side.ts';
+import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
+import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
 
-export interface EdgeOptions {
-  listen: HostPort;
-  contract: Contract;
-  auth: AuthOptions;
-  allowedOrigins: Iterable<string>;
-  roster: Roster;
-  /** Keeps what a hub method sends to others; resolves when it is kept. */
-  publish(event: Event): Promise<void>;
-  clock: Clock;
-  logger: Logger;
-  metrics: Metrics;
-  limits?: Partial<ConnectionLimits>;
+interface NativeParts extends Omit<NativeHubsOptions, 'groups'> {
+  hubs: 'native';
 }
 
-const standardLimits: ConnectionLimits = {
-  maxBufferedBytes: 4 * 1024 * 1024,
-  maxBackloggedMs: 30_000,
-  maxRecordBytes: 1024 * 1024,
-  handshakeTimeoutMs: 15_000,
-  pingIntervalMs: 15_000,
-  clientTimeoutMs: 30_000,
-  closeTimeoutMs: 5_000,
-};
-/** One WebSocket message may hold several records; ASP.NET limits the records alone, memory wants a bound. */
-const maxMessageBytes = 16 * 1024 * 1024;
-const unusedTokenMs = 15_000;
-/** How long clients have to answer a Close before they are cut off. */
-const closeLimitMs = 2_000;
+interface ProxyParts extends ProxiedHubsOptions {
+  hubs: 'proxy';
+}
 
-export class Edge implements Audience, ConnectionOwner {
-  readonly limits: ConnectionLimits;
-  readonly #options: EdgeOptions;
+export type EdgeOptions = { listen: HostPort } & (NativeParts | ProxyParts);
+
+/** Kestrel's: a proxy in front keeps idle connections for as long as it could with the bridge itself. */
+const keepAliveMs = 130_000;
+/** Of a request line and headers; tokens travel in both, and what is too long the bridge may refuse. */
+const maxHeaderBytes = 64 * 1024;
+
+export class Edge implements Audience {
   readonly #server: Server;
-  readonly #webSockets = new WebSocketServer({
-    noServer: true,
-    perMessageDeflate: false,
-    clientTracking: false,
-    maxPayload: maxMessageBytes,
-  });
-  readonly #auth: Auth;
-  readonly #cors: Cors;
-  readonly #negotiations: Negotiations;
   readonly #groups = new Groups();
   readonly #fanout: Fanout;
-  readonly #hubs: Hubs;
-  readonly #connections = new Set<Connection>();
-  readonly #stopSweeping: () => void;
-  #whenEmpty: (() => void)[] = [];
+  readonly #hubs: HubsSide;
 
   private constructor(options: EdgeOptions) {
-    const { clock, metrics } = options;
-    this.#options = options;
-    this.limits = { ...standardLimits, ...options.limits };
-    this.#auth = new Auth(options.auth);
-    this.#cors = new Cors(options.allowedOrigins);
-    this.#negotiations = new Negotiations(clock, unusedTokenMs);
-    this.#fanout = new Fanout(this.#groups, metrics);
-    this.#hubs = new Hubs({ ...options, groups: this.#groups });
-    this.#server = createServer((request, response) => void this.#answer(request, response));
-    this.#server.on('upgrade', (request, socket, head) => void this.#upgrade(request, socket as Socket, head));
-    this.#stopSweeping = clock.every(1_000, () => this.#sweep());
+    this.#fanout = new Fanout(this.#groups, options.metrics);
+    this.#hubs =
+      options.hubs === 'native' ? new NativeHubs({ ...options, groups: this.#groups }) : new ProxiedHubs(options);
+    this.#server = createServer(
+      {
+        keepAliveTimeout: keepAliveMs,
+        maxHeaderSize: maxHeaderBytes,
+        shouldUpgradeCallback: asksForWebSocket,
+      },
+      (request, response) => this.#answer(request, response),
+    );
+    this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket as Socket, head));
   }
 
   static async listen(options: EdgeOptions): Promise<Edge> {
@@ -103,173 +68,36 @@ export class Edge implements Audience, ConnectionOwner {
   }
 
   /** Closes every client so that it reconnects (and fetches history); resolves when all are gone, cut off if need be. */
-  async closeClients(reason: 'gap' | 'shutdown'): Promise<void> {
-    const closing = [...this.#connections];
-    if (closing.length === 0) return;
-    const gone = new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
-    for (const connection of closing) connection.close(reason, { allowReconnect: true });
-    const cancel = this.#options.clock.after(closeLimitMs, () => {
-      for (const connection of closing) connection.terminate(reason);
-    });
-    await gone;
-    cancel();
+  closeClients(reason: 'gap' | 'shutdown'): Promise<void> {
+    return this.#hubs.closeClients(reason);
   }
 
   /** Takes no new clients, closes those there are, and waits for what their ends have published. */
   async close(): Promise<void> {
     this.#server.close();
     this.#server.closeIdleConnections();
-    await this.closeClients('shutdown');
-    this.#stopSweeping();
-    await this.#hubs.drain();
+    await this.#hubs.close();
     this.#server.closeAllConnections();
   }
 
-  // What a connection tells its owner.
-
-  now(): number {
-    return this.#options.clock.monotonic();
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    if (readHubPath(request.url!) !== undefined) this.#hubs.answer(request, response);
+    else response.writeHead(404, { 'Content-Length': 0 }).end();
   }
 
-  onConnected(connection: Connection): void {
-    this.#options.metrics.connections.inc({ hub: connection.hub.name });
-    void this.#hubs.connect(connection);
-  }
-
-  onInvocation(connection: Connection, invocation: Invocation): Promise<void> {
-    return this.#hubs.invoke(connection, invocation);
-  }
-
-  onSlow(connection: Connection): void {
-    this.#options.metrics.slowClients.inc();
-    this.#options.logger.warn({ code: 'EDGE_SLOW_CLIENT', hub: connection.hub.name }, 'a slow client was cut off');
-  }
-
-  onEnd(connection: Connection): void {
-    const hub = connection.hub.name;
-    this.#connections.delete(connection);
-    this.#negotiations.release(connection.token);
-    if (connection.wasConnected) {
-      this.#hubs.disconnect(connection);
-      this.#options.metrics.connections.dec({ hub });
-    }
-    this.#options.metrics.connectionsClosed.inc({ hub, reason: connection.closeReason });
-    if (this.#connections.size > 0) return;
-    for (const resolve of this.#whenEmpty.splice(0)) resolve();
-  }
-
-  #sweep(): void {
-    const now = this.now();
-    for (const connection of this.#connections) connection.sweep(now);
-  }
-
-  /** Everything that is not a WebSocket: preflights, negotiations, and what is told to other transports. */
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (this.#cors.answerPreflight(request, response)) return;
-    this.#cors.apply(request, response);
-    const target = this.#targetOf(request);
-    if (target === undefined) return answerEmpty(response, 404);
-    if ((await this.#identify(request, response, target.query)) === undefined) return;
-    if (target.negotiates) return this.#answerNegotiate(request, response, target.query);
-    this.#answerOtherTransport(request, response, target.query);
-  }
-
-  #answerNegotiate(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
-    if (request.method !== 'POST') return answerEmpty(response, 405, 'text/plain');
-    const body = JSON.stringify(this.#negotiations.negotiate(query));
-    response
-      .writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
-      .end(body);
-  }
-
-  /** Server-sent events and long polling are not offered by native hubs; texts as ASP.NET's for such an endpoint. */
-  #answerOtherTransport(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
-    const id = queryValue(query, 'id');
-    if (!['GET', 'POST', 'DELETE'].includes(request.method!)) return answerEmpty(response, 405);
-    if (id === undefined) return answerText(response, 400, 'Connection ID required');
-    if (!this.#negotiations.knows(id)) return answerText(response, 404, 'No Connection with that ID');
-    if (request.method === 'POST') {
-      return answerText(response, 405, 'POST requests are not allowed for WebSocket connections.');
-    }
-    if (request.method === 'DELETE') {
-      return answerText(response, 400, 'Cannot terminate this connection using the DELETE endpoint.');
-    }
-    const transport = request.headers.accept?.includes('text/event-stream') ? 'ServerSentEvents' : 'LongPolling';
-    answerText(response, 404, `${transport} transport not supported by this end point type`);
-  }
-
-  async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.on('error', () => socket.destroy());
-    const response = new ServerResponse(request);
-    response.assignSocket(socket);
-    response.shouldKeepAlive = false;
-    response.once('finish', () => socket.end());
-    this.#cors.apply(request, response);
-    const target = this.#targetOf(request);
-    if (target === undefined || target.negotiates) return answerEmpty(response, 404);
-    const identity = await this.#identify(request, response, target.query);
-    if (identity === undefined) return;
-    const negotiated = this.#negotiations.take(queryValue(target.query, 'id'));
-    if (negotiated === 'unknown') {
-      response.writeHead(404).end('No Connection with that ID');
-      return;
-    }
-    if (negotiated === 'taken') return answerEmpty(response, 409);
-    response.detachSocket(socket);
-    this.#open(request, socket, head, target, identity.user, negotiated);
-  }
-
-  #open(
-    request: IncomingMessage,
-    socket: Socket,
-    head: Buffer,
-    { hub, query }: Target,
-    user: string | undefined,
-    { connectionId: id, token }: Negotiated,
-  ): void {
-    const session = queryValue(query, 'sessionId') || undefined;
-    const release = () => this.#negotiations.release(token);
-    if (socket.destroyed) return release();
-    socket.once('close', release);
-    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      socket.off('close', release);
-      this.#connections.add(new Connection(this, webSocket, socket, { id, token, hub, user, session }));
-    });
-  }
-
-  /** @returns undefined when a 401 was answered */
-  async #identify(
-    request: IncomingMessage,
-    response: ServerResponse,
-    query: URLSearchParams,
-  ): Promise<{ user: string | undefined } | undefined> {
-    const identity = await this.#auth.identify(request, query);
-    if ('user' in identity) return identity;
-    this.#options.logger.debug({ code: 'EDGE_TOKEN_INVALID' }, identity.challenge);
-    response.setHeader('WWW-Authenticate', identity.challenge);
-    answerEmpty(response, 401);
-    return undefined;
-  }
-
-  #targetOf(request: IncomingMessage): Target | undefined {
-    const [path = '', query = ''] = request.url!.split('?', 2);
-    const [, name, negotiate] = /^\/hubs\/([^/]+?)(\/negotiate)?\/?$/i.exec(path) ?? [];
-    const hub = name === undefined ? undefined : this.#options.contract.hub(name);
-    return hub && { hub, negotiates: negotiate !== undefined, query: new URLSearchParams(query) };
+    if (readHubPath(request.url!) !== undefined) this.#hubs.upgrade(request, socket, head);
+    else socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
   }
 }
 
-interface Target {
-  hub: Hub;
-  negotiates: boolean;
-  query: URLSearchParams;
-}
-
-function answerEmpty(response: ServerResponse, status: number, contentType?: string): void {
-  if (contentType !== undefined) response.setHeader('Content-Type', contentType);
-  response.writeHead(status, { 'Content-Length': 0 }).end();
-}
-
-function answerText(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { 'Content-Type': 'text/plain', 'Content-Length': Buffer.byteLength(text) }).end(text);
+/** ASP.NET's own check; whatever else asks for an upgrade is an ordinary request there, and so it is here. */
+function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
+  return (
+    method === 'GET' &&
+    headers.upgrade?.toLowerCase() === 'websocket' &&
+    headers['sec-websocket-version'] === '13' &&
+    /^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? '')
+  );
 }

@@ -27,7 +27,7 @@ export interface IngressOptions {
   apiKey: string | undefined;
   maxBodyBytes: number;
   contract: Contract;
-  cutover: Cutover;
+  cutover: Pick<Cutover, 'carry' | 'remembersIds'>;
   lanes: Lanes;
   bridge: BridgeLane | undefined;
   log: Log;

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { Consumer } from '../../src/consumer/consumer.ts';
 import { BodyFault, type Contract } from '../../src/contract/contract.ts';
 import type { OutgoingMessage } from '../../src/edge/audience.ts';
-import type { Batch, Entry, Reader } from '../../src/log/log.ts';
+import { type Batch, controlStream, type Entry, type Reader } from '../../src/log/log.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
@@ -87,6 +87,11 @@ function setUp(batches: Batch[]) {
     async onGap(missed) {
       journal.push(`gap of ${missed}`);
     },
+    onNote(entry) {
+      journal.push(`note ${entry.payload}`);
+    },
+    onRead() {},
+    besideBridge: true,
     clock,
     logger: silentLogger,
     metrics,
@@ -106,6 +111,13 @@ test('entries are delivered in log order, and acknowledged once they were', asyn
   assert.deepEqual(await counted('delivered'), { 'events:chat': 3 });
 });
 
+test('a control note takes effect between what stands before it and what stands behind it', async () => {
+  const note = { ...entry('n'), stream: controlStream, payload: '{}' };
+  const { consumer, journal } = setUp([batch([entry('a'), note, entry('b')])]);
+  await consumer.run();
+  assert.deepEqual(journal.slice(0, 3), ['delivered "a"', 'note {}', 'delivered "b"']);
+});
+
 test('nothing is read or acknowledged while a delivery is under way', async () => {
   const { reader, journal, metrics, clock } = setUp([batch([entry('a')]), batch([entry('b')])]);
   let finish = () => {};
@@ -119,7 +131,8 @@ test('nothing is read or acknowledged while a delivery is under way', async () =
       return delivering;
     },
   };
-  const options = { reader, audience, contract, onGap: async () => {}, clock, logger: silentLogger, metrics };
+  const ends = { onGap: async () => {}, onNote() {}, onRead() {}, besideBridge: false };
+  const options = { reader, audience, contract, ...ends, clock, logger: silentLogger, metrics };
   const running = new Consumer(options).run();
   await until(() => deliveredBatches === 1);
   await new Promise(setImmediate);

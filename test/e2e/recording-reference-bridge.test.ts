@@ -10,3 +10,12 @@ test('the reference bridge answers all of the recording as the real bridge did',
   const transports = { sse: true, longPolling: true };
   await playRecording(t, { httpUrl: url, hubsUrl: url, apiKey, jwtSecret, transports });
 });
+
+test('MessagePack beside JSON changes no answer but the one that it is not supported', {
+  skip: noDotnet,
+}, async (t) => {
+  const { url } = await startReferenceBridge(t, { messagePack: true });
+  const transports = { sse: true, longPolling: true };
+  const except = 'handshake messagepack';
+  await playRecording(t, { httpUrl: url, hubsUrl: url, apiKey, jwtSecret, transports, except });
+});

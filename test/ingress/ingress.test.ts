@@ -5,7 +5,6 @@ import { readFileSync } from 'node:fs';
 import { connect as connectTcp } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { loadContract } from '../../src/contract/load.ts';
-import { Cutover } from '../../src/cutover/cutover.ts';
 import { CrossfadeError } from '../../src/errors.ts';
 import { Ingress, type IngressOptions } from '../../src/ingress/ingress.ts';
 import type { IncomingCall, Lanes, Outcome } from '../../src/lanes/lanes.ts';
@@ -28,7 +27,7 @@ async function startIngress(t: TestContext, options: Partial<IngressOptions> = {
     apiKey,
     maxBodyBytes: 1_000,
     contract: loadContract(readFileSync(contractFile, 'utf8'), 'support-center.yaml'),
-    cutover: new Cutover({ percent: 100, mirror: false }),
+    cutover: { remembersIds: true, carry: (_room, run) => run({ lane: 'stream' }) },
     lanes: {
       carry: (incoming: IncomingCall) => {
         carried.push(incoming);

@@ -121,7 +121,7 @@ test('a window that follows a flush lasts its whole time', () => {
 test('everything is flushed at the end', () => {
   const { clock, coalescer, payloads } = setUp();
   for (const room of ['r1', 'r2', 'r3']) coalescer.add(typing(room, { room }), '');
-  coalescer.flushAll();
+  coalescer.flushRooms(() => true);
   assert.deepEqual(payloads(), ['r1', 'r2', 'r3']);
   assert.equal(coalescer.openWindows, 0);
   assert.equal(clock.timers, 0);

@@ -3,6 +3,7 @@
 
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface HttpAnswer {
   status: number;
@@ -17,6 +18,11 @@ const upgradeHeaders = {
   'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
 };
 
+/** Beyond what the bridge takes. It may say so and close while such a body is still being written: the answer is lost then. */
+const tooLargeBytes = 30_000_000;
+/** How long a server may take to refuse such a body by its length alone. */
+const headStartMs = 1_000;
+
 export class HttpClient {
   readonly #agent = new Agent({ keepAlive: true });
 
@@ -25,13 +31,15 @@ export class HttpClient {
   }
 
   /** As send(), but resolves with the answer's head: the body is still to be read. */
-  open(method: string, url: string, headers: Record<string, string>, body?: string): Promise<IncomingMessage> {
+  async open(method: string, url: string, headers: Record<string, string>, body = ''): Promise<IncomingMessage> {
     const { origin } = new URL(url);
     // The path as it is written: URL would change it.
     const path = url.slice(origin.length);
     const outgoing = request(origin, { method, path, headers, agent: this.#agent });
-    outgoing.end(body);
-    return answered(outgoing);
+    const answer = answered(outgoing);
+    const isRefused = body.length > tooLargeBytes && (await isAnsweredEarly(outgoing, answer, body));
+    if (!isRefused) outgoing.end(body);
+    return answer;
   }
 
   /** Asks for a WebSocket that is to be refused. */
@@ -42,6 +50,12 @@ export class HttpClient {
   close(): void {
     this.#agent.destroy();
   }
+}
+
+/** Sends the head alone. */
+async function isAnsweredEarly(outgoing: ClientRequest, answer: Promise<unknown>, body: string): Promise<boolean> {
+  outgoing.setHeader('content-length', Buffer.byteLength(body)).flushHeaders();
+  return (await Promise.race([answer, sleep(headStartMs, 'late')])) !== 'late';
 }
 
 function answered(outgoing: ClientRequest): Promise<IncomingMessage> {

@@ -22,6 +22,8 @@ export interface Target {
   jwtSecret: string;
   /** Beside WebSockets. The cases of a transport that is off are skipped; with one off, negotiate must list WebSockets alone. */
   transports: { sse: boolean; longPolling: boolean };
+  /** A case, by its name, in which the target is meant to differ. */
+  except?: string;
 }
 
 type Frame = string | { close: number; reason: string } | HttpAnswer;
@@ -72,6 +74,7 @@ class Player {
   }
 
   reasonToSkip({ transcript, name }: Case): string | false {
+    if (name === this.#target.except) return 'the target is meant to differ here';
     if (transcript === undefined) return false;
     const { sse, longPolling } = this.#target.transports;
     return (name.includes('long polling') ? longPolling : sse) ? false : 'the target does not offer this transport';

@@ -1,4 +1,4 @@
-// Hub clients for tests: the real @microsoft/signalr client, and a raw WebSocket that shows every record as it came.
+// Hub clients for tests: the real @microsoft/signalr client in both protocols, and a raw WebSocket that shows every record as it came.
 // In come a hub's URL and a token; out go connected clients that keep what they got, in order. Both end with the test.
 
 import type { TestContext } from 'node:test';
@@ -6,10 +6,12 @@ import {
   HttpTransportType,
   type HubConnection,
   HubConnectionBuilder,
+  type HubMessage,
   JsonHubProtocol,
   LogLevel,
   MessageType,
 } from '@microsoft/signalr';
+import { MessagePackHubProtocol } from '@microsoft/signalr-protocol-msgpack';
 import { type JWTPayload, SignJWT } from 'jose';
 import { WebSocket } from 'ws';
 import { until } from './wait.ts';
@@ -30,7 +32,7 @@ export function makeToken(claims: JWTPayload, secret: string): Promise<string> {
 export interface Received {
   method: string;
   args: unknown[];
-  /** The record's text, without its separator: it shows what JSON.parse hides. */
+  /** The JSON record's text, without its separator: it shows what JSON.parse hides. Empty in MessagePack. */
   raw: string;
 }
 
@@ -45,6 +47,9 @@ export interface HubClient {
 export interface ConnectOptions {
   transport?: HttpTransportType;
   skipNegotiation?: boolean;
+  protocol?: 'json' | 'messagepack';
+  /** Asks for a connection that goes on after a lost transport, where the server offers it. */
+  statefulReconnect?: boolean;
   /** Delays of automatic reconnects, in ms; without them a lost connection stays lost. */
   reconnectMs?: number[];
 }
@@ -57,13 +62,20 @@ export async function connect(
   t: TestContext,
   hubUrl: string,
   token: string,
-  { transport = HttpTransportType.WebSockets, skipNegotiation = false, reconnectMs }: ConnectOptions = {},
+  {
+    transport = HttpTransportType.WebSockets,
+    skipNegotiation = false,
+    protocol: protocolName = 'json',
+    statefulReconnect = false,
+    reconnectMs,
+  }: ConnectOptions = {},
 ): Promise<HubClient> {
-  const protocol = new CollectingProtocol();
+  const protocol = protocolName === 'json' ? new CollectingJson() : new CollectingMessagePack();
   const builder = new HubConnectionBuilder()
     .withUrl(hubUrl, { transport, skipNegotiation, accessTokenFactory: () => token })
     .withHubProtocol(protocol)
     .configureLogging(LogLevel.None);
+  if (statefulReconnect) builder.withStatefulReconnect();
   if (reconnectMs) builder.withAutomaticReconnect(reconnectMs);
   const connection = builder.build();
   t.after(() => connection.stop());
@@ -72,7 +84,7 @@ export async function connect(
   return { connection, received, of: (method) => received.filter((message) => message.method === method) };
 }
 
-class CollectingProtocol extends JsonHubProtocol {
+class CollectingJson extends JsonHubProtocol {
   readonly received: Received[] = [];
 
   override parseMessages(input: string, logger: Parameters<JsonHubProtocol['parseMessages']>[1]) {
@@ -82,6 +94,22 @@ class CollectingProtocol extends JsonHubProtocol {
       this.received.push({ method: message.target, args: message.arguments, raw });
     }
     return super.parseMessages(input, logger);
+  }
+}
+
+class CollectingMessagePack extends MessagePackHubProtocol {
+  readonly received: Received[] = [];
+
+  override parseMessages(
+    input: ArrayBuffer,
+    logger: Parameters<MessagePackHubProtocol['parseMessages']>[1],
+  ): HubMessage[] {
+    const messages = super.parseMessages(input, logger);
+    for (const message of messages) {
+      if (message.type !== MessageType.Invocation) continue;
+      this.received.push({ method: message.target, args: message.arguments, raw: '' });
+    }
+    return messages;
   }
 }
 

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Negotiated, Negotiations } from '../../src/edge/negotiate.ts';
-import { TestClock } from '../support/clock.ts';
+import { type Negotiated, Negotiations } from '../../../src/edge/native/negotiate.ts';
+import { TestClock } from '../../support/clock.ts';
 
 const asked = (version: string) => new URLSearchParams(`NegotiateVersion=${version}`);
 

@@ -4,18 +4,18 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { connect as connectTcp } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import type { Event } from '../../src/contract/event.ts';
-import { loadContract } from '../../src/contract/load.ts';
-import type { ConnectionLimits } from '../../src/edge/connection.ts';
-import { Edge } from '../../src/edge/edge.ts';
-import { silentLogger } from '../../src/telemetry/logger.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
-import { jwtSecret } from '../support/bridge.ts';
-import { TestClock } from '../support/clock.ts';
-import { connect, makeToken, openRaw, type RawClient } from '../support/signalr.ts';
-import { until } from '../support/wait.ts';
+import type { Event } from '../../../src/contract/event.ts';
+import { loadContract } from '../../../src/contract/load.ts';
+import { Edge } from '../../../src/edge/edge.ts';
+import type { ConnectionLimits } from '../../../src/edge/native/connection.ts';
+import { silentLogger } from '../../../src/telemetry/logger.ts';
+import { createMetrics } from '../../../src/telemetry/metrics.ts';
+import { jwtSecret } from '../../support/bridge.ts';
+import { TestClock } from '../../support/clock.ts';
+import { connect, makeToken, openRaw, type RawClient } from '../../support/signalr.ts';
+import { until } from '../../support/wait.ts';
 
-const contractFile = new URL('../../src/contract/support-center.yaml', import.meta.url);
+const contractFile = new URL('../../../src/contract/support-center.yaml', import.meta.url);
 const unexpected = '{"type":7,"error":"Connection closed with an error.","allowReconnect":true}';
 const reconnect = '{"type":7,"allowReconnect":true}';
 
@@ -27,6 +27,7 @@ async function startEdge(t: TestContext, limits: Partial<ConnectionLimits> = {})
   const log = { keep: async (_event: Event): Promise<void> => {} };
   const edge = await Edge.listen({
     listen: { host: '127.0.0.1', port: 0 },
+    hubs: 'native',
     contract: loadContract(readFileSync(contractFile, 'utf8'), 'support-center.yaml'),
     auth: { secret: jwtSecret, jwksUrl: undefined },
     allowedOrigins: ['https://app.example'],

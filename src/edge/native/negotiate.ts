@@ -2,7 +2,8 @@
 // Source: TransportProtocols.md, "POST [endpoint-base]/negotiate"; property order and errors as ASP.NET writes them.
 
 import { randomBytes } from 'node:crypto';
-import type { Clock } from '../telemetry/clock.ts';
+import type { Clock } from '../../telemetry/clock.ts';
+import { queryValue } from '../hub-path.ts';
 
 export interface Negotiated {
   connectionId: string;
@@ -82,12 +83,6 @@ export class Negotiations {
 function onTheFly(): Negotiated {
   const connectionId = newId();
   return { connectionId, token: connectionId };
-}
-
-/** ASP.NET finds query names in any case. */
-export function queryValue(query: URLSearchParams, name: string): string | undefined {
-  for (const [key, value] of query) if (key.toLowerCase() === name.toLowerCase()) return value;
-  return undefined;
 }
 
 /** 16 random bytes as 22 characters that need no escaping in a URL. */

@@ -4,11 +4,11 @@
 
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
-import type { Hub } from '../contract/contract.ts';
-import type { Member } from './audience.ts';
-import { textFrame } from './frame.ts';
-import type { Prepared } from './prepared.ts';
-import * as protocol from './protocol.ts';
+import type { Hub } from '../../contract/contract.ts';
+import type { Member } from '../audience.ts';
+import { textFrame } from '../frame.ts';
+import type { Prepared } from '../prepared.ts';
+import * as protocol from '../protocol.ts';
 
 export interface ConnectionLimits {
   /** Bytes that may wait for a client before the next frame. */

@@ -5,6 +5,7 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose';
+import { bearerOf, userOf } from '../user.ts';
 
 export interface AuthOptions {
   /** HS256. */
@@ -17,7 +18,6 @@ export interface AuthOptions {
 export type Identity = { user: string | undefined } | { challenge: string };
 
 const clockSkewSeconds = 300;
-const nameIdentifier = 'http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier';
 
 export class Auth {
   readonly #secret: KeyObject | undefined;
@@ -52,14 +52,7 @@ export class Auth {
 }
 
 function tokenOf(request: IncomingMessage, query: URLSearchParams): string | undefined {
-  const bearer = /^Bearer\s+(.+)$/i.exec(request.headers.authorization ?? '')?.[1];
-  return bearer ?? (query.get('access_token') || undefined);
-}
-
-function userOf(claims: JWTPayload): string | undefined {
-  return [claims.sub, claims.nameid, claims[nameIdentifier]].find(
-    (claim) => typeof claim === 'string' && claim !== '',
-  ) as string | undefined;
+  return bearerOf(request.headers.authorization) ?? (query.get('access_token') || undefined);
 }
 
 function describe(error: unknown): string | undefined {

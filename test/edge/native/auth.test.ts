@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
-import { Auth, type Identity } from '../../src/edge/auth.ts';
+import { Auth, type Identity } from '../../../src/edge/native/auth.ts';
 
 const secret = 'a-secret-of-at-least-32-characters!!';
 const now = () => Math.floor(Date.now() / 1000);

@@ -1,13 +1,13 @@
 // Runs the hubs: in come connects, invocations and ends of native connections, out go group changes, answers to the
 // caller, and events for everyone else (over all replicas, hence through the log).
 
-import type { Effect, OthersEffect, Values } from '../contract/contract.ts';
-import type { Event } from '../contract/event.ts';
-import type { Roster } from '../log/log.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import type { Effect, OthersEffect, Values } from '../../contract/contract.ts';
+import type { Event } from '../../contract/event.ts';
+import type { Roster } from '../../log/log.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Groups } from '../groups.ts';
+import * as protocol from '../protocol.ts';
 import type { Connection, Invocation } from './connection.ts';
-import type { Groups } from './groups.ts';
-import * as protocol from './protocol.ts';
 
 export interface HubsOptions {
   groups: Groups;

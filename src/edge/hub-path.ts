@@ -1,0 +1,46 @@
+// What a client's request line asks for. In comes path and query as on the wire, out goes which hub and connection they
+// mean, as ASP.NET reads them: names in any case, percent-encoded or not.
+// Promises: what leaves `/hubs/` again (by dot segments, which the bridge would resolve) is no hub path.
+
+export interface HubPath {
+  /** Decoded; whether such a hub exists is the contract's or the bridge's to say. */
+  hub: string;
+  negotiates: boolean;
+  query: URLSearchParams;
+}
+
+/** @returns undefined for everything that is not below `/hubs/` */
+export function readHubPath(url: string): HubPath | undefined {
+  const queryAt = url.indexOf('?');
+  const path = queryAt === -1 ? url : url.slice(0, queryAt);
+  const decoded = decode(path);
+  if (decoded === undefined || !/^\/hubs\//i.test(decoded) || /(^|[/\\])\.\.?([/\\]|$)/.test(decoded)) return undefined;
+  const [, hub = '', negotiate] = /^\/hubs\/([^/]+?)(\/negotiate)?\/?$/i.exec(decoded) ?? [];
+  const query = new URLSearchParams(queryAt === -1 ? '' : url.slice(queryAt));
+  return { hub, negotiates: negotiate !== undefined, query };
+}
+
+/** ASP.NET finds query names in any case. */
+export function queryValue(query: URLSearchParams, name: string): string | undefined {
+  for (const [key, value] of query) if (key.toLowerCase() === name.toLowerCase()) return value;
+  return undefined;
+}
+
+/** The URL without these values of its query; every other byte stays as it is. @param name in lower case */
+export function withoutQueryValue(url: string, name: string): string {
+  const queryAt = url.indexOf('?');
+  if (queryAt === -1) return url;
+  const kept = url
+    .slice(queryAt + 1)
+    .split('&')
+    .filter((pair) => [...new URLSearchParams(pair).keys()][0]?.toLowerCase() !== name);
+  return kept.length === 0 ? url.slice(0, queryAt) : `${url.slice(0, queryAt)}?${kept.join('&')}`;
+}
+
+function decode(path: string): string | undefined {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,251 @@
+// The native hubs: connections that end at crossfade. In come negotiations and WebSockets, out go hub messages.
+// Promises: no hub without a valid token; every answer carries CORS.
+
+import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { WebSocketServer } from 'ws';
+import type { Contract, Hub } from '../../contract/contract.ts';
+import type { Event } from '../../contract/event.ts';
+import type { Roster } from '../../log/log.ts';
+import type { Clock } from '../../telemetry/clock.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import type { Groups } from '../groups.ts';
+import { queryValue, readHubPath } from '../hub-path.ts';
+import type { HubsSide } from '../hubs-side.ts';
+import { Auth, type AuthOptions } from './auth.ts';
+import { Connection, type ConnectionLimits, type ConnectionOwner, type Invocation } from './connection.ts';
+import { Cors } from './cors.ts';
+import { Hubs } from './hub.ts';
+import { type Negotiated, Negotiations } from './negotiate.ts';
+
+export interface NativeHubsOptions {
+  contract: Contract;
+  groups: Groups;
+  auth: AuthOptions;
+  allowedOrigins: Iterable<string>;
+  roster: Roster;
+  /** Keeps what a hub method sends to others; resolves when it is kept. */
+  publish(event: Event): Promise<void>;
+  clock: Clock;
+  logger: Logger;
+  metrics: Metrics;
+  limits?: Partial<ConnectionLimits>;
+}
+
+const standardLimits: ConnectionLimits = {
+  maxBufferedBytes: 4 * 1024 * 1024,
+  maxBackloggedMs: 30_000,
+  maxRecordBytes: 1024 * 1024,
+  handshakeTimeoutMs: 15_000,
+  pingIntervalMs: 15_000,
+  clientTimeoutMs: 30_000,
+  closeTimeoutMs: 5_000,
+};
+/** One WebSocket message may hold several records; ASP.NET limits the records alone, memory wants a bound. */
+const maxMessageBytes = 16 * 1024 * 1024;
+const unusedTokenMs = 15_000;
+/** How long clients have to answer a Close before they are cut off. */
+const closeLimitMs = 2_000;
+
+export class NativeHubs implements HubsSide, ConnectionOwner {
+  readonly limits: ConnectionLimits;
+  readonly #options: NativeHubsOptions;
+  readonly #webSockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    clientTracking: false,
+    maxPayload: maxMessageBytes,
+  });
+  readonly #auth: Auth;
+  readonly #cors: Cors;
+  readonly #negotiations: Negotiations;
+  readonly #hubs: Hubs;
+  readonly #connections = new Set<Connection>();
+  readonly #stopSweeping: () => void;
+  #whenEmpty: (() => void)[] = [];
+
+  constructor(options: NativeHubsOptions) {
+    this.#options = options;
+    this.limits = { ...standardLimits, ...options.limits };
+    this.#auth = new Auth(options.auth);
+    this.#cors = new Cors(options.allowedOrigins);
+    this.#negotiations = new Negotiations(options.clock, unusedTokenMs);
+    this.#hubs = new Hubs(options);
+    this.#stopSweeping = options.clock.every(1_000, () => this.#sweep());
+  }
+
+  answer(request: IncomingMessage, response: ServerResponse): void {
+    void this.#answer(request, response);
+  }
+
+  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    void this.#upgrade(request, socket, head);
+  }
+
+  /** Closes every client so that it reconnects (and fetches history); resolves when all are gone, cut off if need be. */
+  async closeClients(reason: 'gap' | 'shutdown'): Promise<void> {
+    const closing = [...this.#connections];
+    if (closing.length === 0) return;
+    const gone = new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
+    for (const connection of closing) connection.close(reason, { allowReconnect: true });
+    const cancel = this.#options.clock.after(closeLimitMs, () => {
+      for (const connection of closing) connection.terminate(reason);
+    });
+    await gone;
+    cancel();
+  }
+
+  /** Closes the clients there are, and waits for what their ends have published. */
+  async close(): Promise<void> {
+    await this.closeClients('shutdown');
+    this.#stopSweeping();
+    await this.#hubs.drain();
+  }
+
+  // What a connection tells its owner.
+
+  now(): number {
+    return this.#options.clock.monotonic();
+  }
+
+  onConnected(connection: Connection): void {
+    this.#options.metrics.connections.inc({ hub: connection.hub.name });
+    void this.#hubs.connect(connection);
+  }
+
+  onInvocation(connection: Connection, invocation: Invocation): Promise<void> {
+    return this.#hubs.invoke(connection, invocation);
+  }
+
+  onSlow(connection: Connection): void {
+    this.#options.metrics.slowClients.inc();
+    this.#options.logger.warn({ code: 'EDGE_SLOW_CLIENT', hub: connection.hub.name }, 'a slow client was cut off');
+  }
+
+  onEnd(connection: Connection): void {
+    const hub = connection.hub.name;
+    this.#connections.delete(connection);
+    this.#negotiations.release(connection.token);
+    if (connection.wasConnected) {
+      this.#hubs.disconnect(connection);
+      this.#options.metrics.connections.dec({ hub });
+    }
+    this.#options.metrics.connectionsClosed.inc({ hub, reason: connection.closeReason });
+    if (this.#connections.size > 0) return;
+    for (const resolve of this.#whenEmpty.splice(0)) resolve();
+  }
+
+  #sweep(): void {
+    const now = this.now();
+    for (const connection of this.#connections) connection.sweep(now);
+  }
+
+  /** Everything that is not a WebSocket: preflights, negotiations, and what is told to other transports. */
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.#cors.answerPreflight(request, response)) return;
+    this.#cors.apply(request, response);
+    const target = this.#targetOf(request);
+    if (target === undefined) return answerEmpty(response, 404);
+    if ((await this.#identify(request, response, target.query)) === undefined) return;
+    if (target.negotiates) return this.#answerNegotiate(request, response, target.query);
+    this.#answerOtherTransport(request, response, target.query);
+  }
+
+  #answerNegotiate(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
+    if (request.method !== 'POST') return answerEmpty(response, 405, 'text/plain');
+    const body = JSON.stringify(this.#negotiations.negotiate(query));
+    response
+      .writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
+      .end(body);
+  }
+
+  /** Server-sent events and long polling are not offered by native hubs; texts as ASP.NET's for such an endpoint. */
+  #answerOtherTransport(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
+    const id = queryValue(query, 'id');
+    if (!['GET', 'POST', 'DELETE'].includes(request.method!)) return answerEmpty(response, 405);
+    if (id === undefined) return answerText(response, 400, 'Connection ID required');
+    if (!this.#negotiations.knows(id)) return answerText(response, 404, 'No Connection with that ID');
+    if (request.method === 'POST') {
+      return answerText(response, 405, 'POST requests are not allowed for WebSocket connections.');
+    }
+    if (request.method === 'DELETE') {
+      return answerText(response, 400, 'Cannot terminate this connection using the DELETE endpoint.');
+    }
+    const transport = request.headers.accept?.includes('text/event-stream') ? 'ServerSentEvents' : 'LongPolling';
+    answerText(response, 404, `${transport} transport not supported by this end point type`);
+  }
+
+  async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const response = new ServerResponse(request);
+    response.assignSocket(socket);
+    response.shouldKeepAlive = false;
+    response.once('finish', () => socket.end());
+    this.#cors.apply(request, response);
+    const target = this.#targetOf(request);
+    if (target === undefined || target.negotiates) return answerEmpty(response, 404);
+    const identity = await this.#identify(request, response, target.query);
+    if (identity === undefined) return;
+    const negotiated = this.#negotiations.take(queryValue(target.query, 'id'));
+    if (negotiated === 'unknown') {
+      response.writeHead(404).end('No Connection with that ID');
+      return;
+    }
+    if (negotiated === 'taken') return answerEmpty(response, 409);
+    response.detachSocket(socket);
+    this.#open(request, socket, head, target, identity.user, negotiated);
+  }
+
+  #open(
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+    { hub, query }: Target,
+    user: string | undefined,
+    { connectionId: id, token }: Negotiated,
+  ): void {
+    const session = queryValue(query, 'sessionId') || undefined;
+    const release = () => this.#negotiations.release(token);
+    if (socket.destroyed) return release();
+    socket.once('close', release);
+    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      socket.off('close', release);
+      this.#connections.add(new Connection(this, webSocket, socket, { id, token, hub, user, session }));
+    });
+  }
+
+  /** @returns undefined when a 401 was answered */
+  async #identify(
+    request: IncomingMessage,
+    response: ServerResponse,
+    query: URLSearchParams,
+  ): Promise<{ user: string | undefined } | undefined> {
+    const identity = await this.#auth.identify(request, query);
+    if ('user' in identity) return identity;
+    this.#options.logger.debug({ code: 'EDGE_TOKEN_INVALID' }, identity.challenge);
+    response.setHeader('WWW-Authenticate', identity.challenge);
+    answerEmpty(response, 401);
+    return undefined;
+  }
+
+  #targetOf(request: IncomingMessage): Target | undefined {
+    const path = readHubPath(request.url!);
+    const hub = path && this.#options.contract.hub(path.hub);
+    return hub && { hub, negotiates: path.negotiates, query: path.query };
+  }
+}
+
+interface Target {
+  hub: Hub;
+  negotiates: boolean;
+  query: URLSearchParams;
+}
+
+function answerEmpty(response: ServerResponse, status: number, contentType?: string): void {
+  if (contentType !== undefined) response.setHeader('Content-Type', contentType);
+  response.writeHead(status, { 'Content-Length': 0 }).end();
+}
+
+function answerText(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'Content-Type': 'text/plain', 'Content-Length': Buffer.byteLength(text) }).end(text);
+}

@@ -1,0 +1,96 @@
+// Which bridge a connection token belongs to: the one that answered its negotiate serves every later request with it.
+// In come tokens with their addresses, of this replica and (through the log) of the others; out go addresses.
+// Promises: bounded; a token that is not used is forgotten, one that is in use is not.
+
+import { createHash } from 'node:crypto';
+import type { BridgeAddress, BridgeAddresses } from '../../bridge-addresses.ts';
+import type { Clock } from '../../telemetry/clock.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import { Seldom } from '../../telemetry/seldom.ts';
+
+export interface AffinityOptions {
+  addresses: BridgeAddresses;
+  /** Tells every replica a small value for a while; may be lost. */
+  share(key: string, value: string, ttlMs: number): void;
+  /** What a replica has told. */
+  shared(key: string): Promise<string | undefined>;
+  clock: Clock;
+  logger: Logger;
+}
+
+/** ASP.NET forgets a token that nobody uses after 15 s. */
+const unusedMs = 60_000;
+const maxTokens = 100_000;
+const warnEveryMs = 60_000;
+
+export class Affinity {
+  readonly #options: AffinityOptions;
+  /** Tokens without a connection, least recently used first. */
+  readonly #unused = new Map<string, { address: BridgeAddress; usedAt: number }>();
+  /** Tokens with open connections. */
+  readonly #open = new Map<string, { address: BridgeAddress; connections: number }>();
+  readonly #warning: Seldom;
+
+  constructor(options: AffinityOptions) {
+    this.#options = options;
+    this.#warning = new Seldom(options.clock, warnEveryMs);
+  }
+
+  /** The address has given out this token. */
+  learn(token: string, address: BridgeAddress): void {
+    this.#keep(token, address);
+    if (this.#options.addresses.all.length > 1) this.#options.share(keyOf(token), address.key, unusedMs);
+  }
+
+  /** Where requests with this token go. */
+  async addressOf(token: string): Promise<BridgeAddress> {
+    const known = this.#open.get(token) ?? this.#unused.get(token);
+    if (known !== undefined) return known.address;
+    const { addresses } = this.#options;
+    if (addresses.all.length === 1) return addresses.next();
+    const key = await this.#options.shared(keyOf(token)).catch(() => undefined);
+    const address = key === undefined ? undefined : addresses.find(key);
+    if (address !== undefined) return this.#keep(token, address);
+    this.#warn();
+    return addresses.next();
+  }
+
+  /** A connection has begun; its token is kept until release(), however long it is silent. */
+  hold(token: string, address: BridgeAddress): void {
+    const open = this.#open.get(token);
+    if (open === undefined) this.#open.set(token, { address, connections: 1 });
+    else open.connections++;
+    this.#unused.delete(token);
+  }
+
+  release(token: string): void {
+    const open = this.#open.get(token);
+    if (open === undefined || --open.connections > 0) return;
+    this.#open.delete(token);
+    this.#keep(token, open.address);
+  }
+
+  #keep(token: string, address: BridgeAddress): BridgeAddress {
+    const now = this.#options.clock.monotonic();
+    this.#unused.delete(token);
+    this.#unused.set(token, { address, usedAt: now });
+    for (const [oldest, { usedAt }] of this.#unused) {
+      if (now - usedAt < unusedMs && this.#unused.size <= maxTokens) break;
+      this.#unused.delete(oldest);
+    }
+    return address;
+  }
+
+  #warn(): void {
+    if (!this.#warning.isDue()) return;
+    this.#options.logger.warn(
+      { bridges: this.#options.addresses.all.length },
+      'a connection token of no known bridge: clients need affinity to one crossfade, or a log that all replicas reach',
+    );
+  }
+}
+
+/** The token is a secret: the log gets to see its hash. */
+function keyOf(token: string): string {
+  return `token:${createHash('sha256').update(token).digest('base64url')}`;
+}

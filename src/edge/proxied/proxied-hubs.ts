@@ -1,0 +1,270 @@
+// The proxied hubs: every request below /hubs/* goes to a bridge and is answered by it; what a connection carries passes
+// a Tap on the way. In come requests and upgrades, out go the bridge's answers, with stream-lane events in between.
+// Promises: nothing here judges a client (no 401, no CORS of our own); a hub that the contract does not know is
+// forwarded as well, untapped; a connection stays with the bridge that gave out its token.
+
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { pipeline } from 'node:stream/promises';
+import type { BridgeAddress, BridgeAddresses } from '../../bridge-addresses.ts';
+import type { Contract, Hub } from '../../contract/contract.ts';
+import { forwardedHeaders } from '../../http-headers.ts';
+import type { Clock } from '../../telemetry/clock.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import { Seldom } from '../../telemetry/seldom.ts';
+import { queryValue, readHubPath, withoutQueryValue } from '../hub-path.ts';
+import type { HubsSide } from '../hubs-side.ts';
+import { Affinity, type AffinityOptions } from './affinity.ts';
+import {
+  answerUnreachable,
+  type BridgeAnswer,
+  BridgeHttp,
+  bodyOf,
+  goneSignal,
+  headersOf,
+  neverSent,
+  writeHead,
+} from './bridge-http.ts';
+import type { Carrier } from './carrier.ts';
+import type { Leg, Tap } from './leg.ts';
+import { tokenIn } from './negotiation.ts';
+import { userOfRequest } from './user.ts';
+import { WebSockets } from './web-socket.ts';
+
+/** What is known of a connection when it opens. */
+export interface ConnectionFacts {
+  hub: Hub;
+  /** Addresses the connection at the bridge; one of our own making where the client did not negotiate. */
+  token: string;
+  /** As the bridge takes it; undefined: none, or not to be known. */
+  user: string | undefined;
+  transport: 'webSockets' | 'serverSentEvents' | 'longPolling';
+}
+
+export interface ProxiedHubsOptions extends Pick<AffinityOptions, 'share' | 'shared'> {
+  addresses: BridgeAddresses;
+  contract: Contract;
+  /** Begins a connection; what comes and goes on it is shown to the Tap. */
+  open(facts: ConnectionFacts, leg: Leg): Tap;
+  clock: Clock;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+const warnEveryMs = 10_000;
+/** How long clients have to answer a Close before they are cut off. */
+const closeLimitMs = 2_000;
+
+export class ProxiedHubs implements HubsSide {
+  readonly #options: ProxiedHubsOptions;
+  readonly #affinity: Affinity;
+  readonly #http = new BridgeHttp();
+  readonly #webSockets: WebSockets;
+  readonly #open = new Set<Carrier>();
+  readonly #unreachable: Seldom;
+  #saidStateful = false;
+  #whenEmpty: (() => void)[] = [];
+
+  constructor(options: ProxiedHubsOptions) {
+    this.#options = options;
+    this.#affinity = new Affinity(options);
+    this.#webSockets = new WebSockets(options.clock);
+    this.#unreachable = new Seldom(options.clock, warnEveryMs);
+  }
+
+  /** @param request whose path readHubPath() knows */
+  answer(request: IncomingMessage, response: ServerResponse): void {
+    this.#answer(request, response).catch((error) => {
+      // The client went first: nothing is amiss at the bridge.
+      if (response.destroyed) return;
+      this.#warnUnreachable(error);
+      answerUnreachable(response);
+    });
+  }
+
+  /** @param request of a WebSocket, whose path readHubPath() knows */
+  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    void this.#upgrade(request, socket, head);
+  }
+
+  /** Closes every client so that it reconnects; resolves when all are gone, cut off if need be. */
+  async closeClients(): Promise<void> {
+    if (this.#open.size === 0) return;
+    const gone = new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
+    for (const carrier of [...this.#open]) carrier.closeForReconnect();
+    const cancel = this.#options.clock.after(closeLimitMs, () => {
+      for (const carrier of [...this.#open]) carrier.cut();
+    });
+    await gone;
+    cancel();
+  }
+
+  async close(): Promise<void> {
+    await this.closeClients();
+    await this.#http.close();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { negotiates, query } = readHubPath(request.url!)!;
+    if (negotiates && request.method === 'POST') return this.#negotiate(request, response);
+    const token = queryValue(query, 'id');
+    if (token === undefined) return this.#forwardAnywhere(request, response);
+    const address = await this.#affinity.addressOf(token);
+    await this.#http.forward(address, { ...requestOf(request), body: bodyOf(request) }, response);
+  }
+
+  /** The answer is read on its way to the client, which cannot use its token before it is known here. */
+  async #negotiate(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = withoutQueryValue(request.url!, 'usestatefulreconnect');
+    if (url !== request.url) this.#sayStateful();
+    const { address, answer } = await this.#ask(request, response, url);
+    const body = Buffer.from(await answer.body.arrayBuffer());
+    const token = answer.statusCode === 200 ? tokenIn(body, encodingOf(answer)) : undefined;
+    if (token !== undefined) this.#affinity.learn(token, address);
+    writeHead(response, answer);
+    response.end(body);
+  }
+
+  async #forwardAnywhere(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { answer } = await this.#ask(request, response, request.url!);
+    writeHead(response, answer);
+    await pipeline(answer.body, response);
+  }
+
+  /** Asks the address whose turn it is, and the next where that one cannot be reached and nothing is lost by it. */
+  async #ask(
+    request: IncomingMessage,
+    response: ServerResponse,
+    url: string,
+  ): Promise<{ address: BridgeAddress; answer: BridgeAnswer }> {
+    const { addresses } = this.#options;
+    const outgoing = { ...requestOf(request), url, body: bodyOf(request), signal: goneSignal(response) };
+    for (let left = addresses.all.length; ; left--) {
+      const address = addresses.next();
+      try {
+        return { address, answer: await this.#http.request(address, outgoing) };
+      } catch (error) {
+        if (!neverSent(error)) throw error;
+        addresses.refused(address);
+        if (left <= 1 || outgoing.body !== null) throw error;
+      }
+    }
+  }
+
+  async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const token = queryValue(readHubPath(request.url!)!.query, 'id');
+    const { addresses } = this.#options;
+    if (token !== undefined) {
+      const address = await this.#affinity.addressOf(token);
+      if (!socket.destroyed) this.#dial(request, socket, head, address, token, 1);
+    } else {
+      this.#dial(request, socket, head, addresses.next(), undefined, addresses.all.length);
+    }
+  }
+
+  /** @param attempts how many addresses may be tried */
+  #dial(
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+    address: BridgeAddress,
+    token: string | undefined,
+    attempts: number,
+  ): void {
+    const { addresses } = this.#options;
+    this.#webSockets.upgrade({
+      request,
+      socket,
+      head,
+      address,
+      open: (leg) => this.#begin(request, token, 'webSockets', address, leg),
+      onUnreachable: (error) => {
+        this.#warnUnreachable(error);
+        if (!neverSent(error)) return false;
+        addresses.refused(address);
+        if (attempts <= 1) return false;
+        this.#dial(request, socket, head, addresses.next(), token, attempts - 1);
+        return true;
+      },
+    });
+  }
+
+  /** A connection is open on both sides. */
+  #begin(
+    request: IncomingMessage,
+    negotiated: string | undefined,
+    transport: ConnectionFacts['transport'],
+    address: BridgeAddress,
+    leg: Leg & Carrier,
+  ): Tap {
+    const hub = this.#options.contract.hub(readHubPath(request.url!)!.hub);
+    const token = negotiated ?? randomUUID();
+    this.#open.add(leg);
+    this.#affinity.hold(token, address);
+    const onEnded = () => this.#ended(leg, token, hub);
+    if (hub === undefined) return new WatchedTap(untapped, onEnded);
+    this.#options.metrics.connections.inc({ hub: hub.name });
+    const { user, contradictory } = userOfRequest(request);
+    if (contradictory) {
+      this.#options.logger.warn({ hub: hub.name }, 'a client brings tokens of two users: it is in no group of either');
+    }
+    return new WatchedTap(this.#options.open({ hub, token, user, transport }, leg), onEnded);
+  }
+
+  #ended(leg: Carrier, token: string, hub: Hub | undefined): void {
+    this.#affinity.release(token);
+    if (hub !== undefined) this.#options.metrics.connections.dec({ hub: hub.name });
+    this.#open.delete(leg);
+    if (this.#open.size > 0) return;
+    for (const resolve of this.#whenEmpty.splice(0)) resolve();
+  }
+
+  #sayStateful(): void {
+    if (this.#saidStateful) return;
+    this.#saidStateful = true;
+    this.#options.logger.info('stateful reconnect is not offered: clients that ask for it negotiate without');
+  }
+
+  #warnUnreachable(cause: Error): void {
+    if (!this.#unreachable.isDue()) return;
+    this.#options.logger.warn({ code: 'BRIDGE_UNREACHABLE', err: cause }, 'a client got no answer of the bridge');
+  }
+}
+
+/** Tells the proxied hubs of the end as well. */
+class WatchedTap implements Tap {
+  readonly #tap: Tap;
+  readonly #onEnded: () => void;
+
+  constructor(tap: Tap, onEnded: () => void) {
+    this.#tap = tap;
+    this.#onEnded = onEnded;
+  }
+
+  fromClient(data: Buffer): void {
+    this.#tap.fromClient(data);
+  }
+
+  fromBridge(data: Buffer): Buffer | undefined {
+    return this.#tap.fromBridge(data);
+  }
+
+  ended(): void {
+    this.#tap.ended();
+    this.#onEnded();
+  }
+}
+
+const untapped: Tap = { fromClient() {}, fromBridge: (data) => data, ended() {} };
+
+function requestOf(request: IncomingMessage): { method: string; url: string; headers: string[] } {
+  return { method: request.method!, url: request.url!, headers: forwardedHeaders(request) };
+}
+
+function encodingOf(answer: BridgeAnswer): string | undefined {
+  const headers = headersOf(answer);
+  const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-encoding');
+  return at === -1 ? undefined : headers[at + 1];
+}

@@ -1,0 +1,333 @@
+// A WebSocket through crossfade: client <-> crossfade <-> the bridge's hub. In comes a client's upgrade, which the bridge
+// answers; then messages go 1:1 both ways, shown to the connection's Tap, and prepared frames are written in between.
+// Promises: a close frame goes on with its code and reason and is answered by the other side, never by crossfade; a
+// loss on one side is a loss on the other; each side is read only as fast as the other takes it.
+// Source: RFC 6455; signalr-protocol.md, sections 2.1 and 11.
+
+import { type ClientRequest, type IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { WebSocket, WebSocketServer } from 'ws';
+import type { BridgeAddress } from '../../bridge-addresses.ts';
+import { endToEnd, forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
+import type { Clock } from '../../telemetry/clock.ts';
+import type { Prepared } from '../prepared.ts';
+import { answerEmpty, maxHeaderBytes, maxMessageBytes } from './bridge-http.ts';
+import type { Carrier } from './carrier.ts';
+import type { HubProtocolName, Leg, Tap } from './leg.ts';
+
+/** Bytes that may wait for one side before the other is not read any more. */
+const highWaterBytes = 256 * 1024;
+const dialTimeoutMs = 15_000;
+/** What is text and what is too long is for the bridge and the client to say; ASP.NET knows no compression. */
+const bothSides = {
+  perMessageDeflate: false,
+  skipUTF8Validation: true,
+  maxPayload: maxMessageBytes,
+  // ms for which a side's close frame is awaited; ASP.NET itself waits 5 s.
+  closeTimeout: 10_000,
+};
+/** ms for which the last bytes for a side may take after the other is gone. */
+const flushTimeoutMs = 5_000;
+const reconnectRecords: Record<HubProtocolName, Buffer> = {
+  json: Buffer.from('{"type":7,"allowReconnect":true}\x1e'),
+  // [7, nil, true] behind its length.
+  messagepack: Buffer.from([0x04, 0x93, 0x07, 0xc0, 0xc3]),
+};
+
+/** Leaves the answer to a close frame to the other side; `ws` itself would answer at once, and both sides alike. */
+class Side extends WebSocket {
+  link: ProxiedWebSocket | undefined;
+  /** Whether its peer's close frame has come. */
+  concluded = false;
+
+  /** Called by `ws` when the peer's close frame (or a breach of the protocol) has come, and by nobody else. */
+  override close(code?: number, reason?: string | Buffer): void {
+    this.concluded = true;
+    // If ours has gone out before, this completes the handshake.
+    if (this.readyState === WebSocket.CLOSING) super.close();
+    this.link?.onConclude(this, code, reason);
+  }
+
+  sendClose(code?: number, reason?: string | Buffer): void {
+    if (this.readyState === WebSocket.OPEN) super.close(code, reason);
+  }
+}
+
+export interface Upgrade {
+  request: IncomingMessage;
+  socket: Socket;
+  head: Buffer;
+  address: BridgeAddress;
+  /** Called once both sides are open. */
+  open(leg: ProxiedWebSocket): Tap;
+  /** The bridge did not take the connection. @returns whether somebody else will answer the client */
+  onUnreachable(error: Error): boolean;
+}
+
+export class WebSockets {
+  readonly #clock: Clock;
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    ...bothSides,
+    WebSocket: Side,
+    handleProtocols: (_, request) => this.#accepted.get(request)!.headers['sec-websocket-protocol'] ?? false,
+  });
+  /** The bridge's 101 to each upgrade that is being completed. */
+  readonly #accepted = new WeakMap<IncomingMessage, IncomingMessage>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#server.on('headers', (lines, request) => lines.push(...headerLines(this.#accepted.get(request)!)));
+  }
+
+  /** Dials the bridge; its refusal is the client's answer, its consent opens the client's side too. */
+  upgrade(upgrade: Upgrade): void {
+    const { request, socket } = upgrade;
+    const bridge = this.#dial(upgrade);
+    if (bridge === undefined) return answerEmpty(answerOn(request, socket), 400);
+    const onGone = () => bridge.terminate();
+    const onError = (error: Error) => {
+      socket.off('close', onGone);
+      if (socket.destroyed) return;
+      if (!upgrade.onUnreachable(error)) answerEmpty(answerOn(request, socket), 502);
+    };
+    socket.once('close', onGone);
+    bridge.once('error', onError);
+    bridge.on('error', sideOnError);
+    bridge.once('upgrade', (answer) => this.#accepted.set(request, answer));
+    bridge.once('unexpected-response', (dial, answer) => {
+      bridge.off('error', onError);
+      passRefusal(upgrade, dial, answer);
+    });
+    bridge.once('open', () => {
+      bridge.off('error', onError).removeAllListeners('unexpected-response');
+      socket.off('close', onGone);
+      this.#complete(upgrade, bridge);
+    });
+  }
+
+  /** @returns undefined for an upgrade that no WebSocket could come of */
+  #dial({ request, address }: Upgrade): Side | undefined {
+    const { origin, basePath, host, servername } = address;
+    const protocols = request.headers['sec-websocket-protocol']?.split(',').map((protocol) => protocol.trim()) ?? [];
+    try {
+      return new Side(origin.replace(/^http/, 'ws'), protocols, {
+        headers: { ...dialHeaders(request), Host: host },
+        ...(servername !== undefined && { servername }),
+        ...bothSides,
+        handshakeTimeout: dialTimeoutMs,
+        maxHeaderSize: maxHeaderBytes,
+        // A URL would be written anew by its parser; the bridge gets the client's bytes.
+        finishRequest: (dial) => {
+          dial.path = basePath + request.url;
+          dial.end();
+        },
+      });
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** All in one turn: nothing that the bridge says can come in between. */
+  #complete({ request, socket, head, open }: Upgrade, bridge: Side): void {
+    const bridgeSocket = this.#accepted.get(request)!.socket;
+    this.#server.handleUpgrade(request, socket, head, (client) => {
+      const link = new ProxiedWebSocket(this.#clock, client as Side, socket, bridge, bridgeSocket);
+      link.start(open(link));
+    });
+    if (bridge.link === undefined) bridge.terminate();
+  }
+}
+
+export class ProxiedWebSocket implements Leg, Carrier {
+  readonly #clock: Clock;
+  readonly #client: Side;
+  readonly #clientSocket: Socket;
+  readonly #bridge: Side;
+  readonly #bridgeSocket: Socket;
+  #tap: Tap | undefined;
+  /** Known from the bridge's first message, its answer to the handshake. */
+  #protocol: HubProtocolName | undefined;
+  /** Frames that were injected while the Tap looked at a message, which comes before them; undefined when it does not. */
+  #behind: Buffer[] | undefined;
+  #bridgePaused = false;
+  #bridgeAhead = false;
+
+  constructor(clock: Clock, client: Side, clientSocket: Socket, bridge: Side, bridgeSocket: Socket) {
+    this.#clock = clock;
+    this.#client = client;
+    this.#clientSocket = clientSocket;
+    this.#bridge = bridge;
+    this.#bridgeSocket = bridgeSocket;
+  }
+
+  start(tap: Tap): void {
+    this.#tap = tap;
+    for (const side of [this.#client, this.#bridge]) {
+      side.link = this;
+      side.on('close', sideOnClose);
+    }
+    this.#client.on('error', sideOnError);
+    this.#client.on('message', clientOnMessage);
+    this.#bridge.on('message', bridgeOnMessage);
+    this.#clientSocket.on('drain', () => this.#onClientDrain());
+    this.#bridgeSocket.on('drain', () => this.#client.resume());
+  }
+
+  // The Leg.
+
+  inject(prepared: Prepared, protocol: HubProtocolName): void {
+    const frame = protocol === 'json' ? prepared.textFrame : prepared.binaryFrame;
+    if (this.#behind !== undefined) this.#behind.push(frame);
+    else this.#write(frame);
+  }
+
+  sendToBridge(record: Buffer, protocol: HubProtocolName): void {
+    if (this.#bridge.readyState === WebSocket.OPEN) this.#bridge.send(record, { binary: protocol === 'messagepack' });
+  }
+
+  pauseBridge(): void {
+    this.#bridgePaused = true;
+    this.#bridge.pause();
+  }
+
+  resumeBridge(): void {
+    this.#bridgePaused = false;
+    if (!this.#bridgeAhead) this.#bridge.resume();
+  }
+
+  get backlogBytes(): number {
+    return this.#client.bufferedAmount;
+  }
+
+  cut(): void {
+    this.#client.terminate();
+    this.#bridge.terminate();
+  }
+
+  // The Carrier.
+
+  closeForReconnect(): void {
+    if (this.#protocol === undefined) return this.cut();
+    this.#client.send(reconnectRecords[this.#protocol], { binary: this.#protocol === 'messagepack' });
+    this.#client.sendClose(1000);
+    this.#bridge.sendClose(1000);
+  }
+
+  // What the two sides tell.
+
+  onClientMessage(data: Buffer, binary: boolean): void {
+    this.#tap?.fromClient(data);
+    if (this.#bridge.readyState !== WebSocket.OPEN) return;
+    this.#bridge.send(data, { binary });
+    if (this.#bridge.bufferedAmount > highWaterBytes) this.#client.pause();
+  }
+
+  onBridgeMessage(data: Buffer, binary: boolean): void {
+    this.#protocol ??= binary ? 'messagepack' : 'json';
+    this.#behind = [];
+    const shown = this.#tap === undefined ? data : this.#tap.fromBridge(data);
+    if (shown !== undefined && this.#client.readyState === WebSocket.OPEN) this.#client.send(shown, { binary });
+    for (const frame of this.#behind) this.#write(frame);
+    this.#behind = undefined;
+    if (this.#client.bufferedAmount <= highWaterBytes) return;
+    this.#bridgeAhead = true;
+    this.#bridge.pause();
+  }
+
+  onConclude(side: Side, code: number | undefined, reason: string | Buffer | undefined): void {
+    // Behind the bridge's close frame nothing may be injected any more.
+    if (side === this.#bridge) this.#end();
+    this.#otherOf(side).sendClose(code, reason);
+  }
+
+  onClose(side: Side): void {
+    this.#end();
+    if (!side.concluded) this.#lose(this.#otherOf(side));
+  }
+
+  #write(frame: Buffer): void {
+    // Whole frames between those that `ws` writes, which it does in one go as long as there is no compression.
+    if (this.#client.readyState === WebSocket.OPEN) this.#clientSocket.write(frame);
+  }
+
+  #onClientDrain(): void {
+    this.#bridgeAhead = false;
+    if (!this.#bridgePaused) this.#bridge.resume();
+  }
+
+  #otherOf(side: Side): Side {
+    return side === this.#client ? this.#bridge : this.#client;
+  }
+
+  /** Ends a side without a close frame, behind what was written to it. */
+  #lose(side: Side): void {
+    const socket = side === this.#client ? this.#clientSocket : this.#bridgeSocket;
+    if (socket.writableLength === 0) return side.terminate();
+    socket.destroySoon();
+    this.#clock.after(flushTimeoutMs, () => side.terminate());
+  }
+
+  #end(): void {
+    const tap = this.#tap;
+    this.#tap = undefined;
+    tap?.ended();
+  }
+}
+
+function clientOnMessage(this: WebSocket, data: WebSocket.RawData, binary: boolean): void {
+  (this as Side).link!.onClientMessage(data as Buffer, binary);
+}
+
+function bridgeOnMessage(this: WebSocket, data: WebSocket.RawData, binary: boolean): void {
+  (this as Side).link!.onBridgeMessage(data as Buffer, binary);
+}
+
+function sideOnClose(this: WebSocket): void {
+  (this as Side).link!.onClose(this as Side);
+}
+
+/** The close that follows says all there is to say. */
+function sideOnError(): void {}
+
+/** The client's headers for the bridge, without those that `ws` writes itself; a repeated one as a list. */
+function dialHeaders(request: IncomingMessage): Record<string, string | string[]> {
+  const kept = withoutHeaders(forwardedHeaders(request), (name) => name.startsWith('sec-websocket-'));
+  const byName = new Map<string, [name: string, values: string[]]>();
+  for (let i = 0; i < kept.length; i += 2) {
+    const name = kept[i]!;
+    const entry = byName.get(name.toLowerCase());
+    if (entry === undefined) byName.set(name.toLowerCase(), [name, [kept[i + 1]!]]);
+    else entry[1].push(kept[i + 1]!);
+  }
+  return Object.fromEntries(
+    Array.from(byName.values(), ([name, values]) => [name, values.length > 1 ? values : values[0]!]),
+  );
+}
+
+/** What the bridge's 101 says beyond the handshake, such as Set-Cookie. */
+function headerLines({ rawHeaders }: IncomingMessage): string[] {
+  const kept = withoutHeaders(endToEnd(rawHeaders), (name) => name.startsWith('sec-websocket-'));
+  const lines: string[] = [];
+  for (let i = 0; i < kept.length; i += 2) lines.push(`${kept[i]}: ${kept[i + 1]}`);
+  return lines;
+}
+
+function passRefusal({ request, socket }: Upgrade, dial: ClientRequest, answer: IncomingMessage): void {
+  const response = answerOn(request, socket);
+  response.sendDate = false;
+  response.writeHead(answer.statusCode!, answer.statusMessage, endToEnd(answer.rawHeaders));
+  answer.pipe(response);
+  answer.once('error', () => response.destroy());
+  response.once('close', () => dial.destroy());
+}
+
+/** After an upgrade request the socket is ours; the answer is its last. */
+function answerOn(request: IncomingMessage, socket: Socket): ServerResponse {
+  const response = new ServerResponse(request);
+  response.assignSocket(socket);
+  response.shouldKeepAlive = false;
+  response.once('finish', () => socket.end());
+  return response;
+}

@@ -1,0 +1,98 @@
+// The proxied edge as its tests start it: in front of bridges of their choice, with a Tap that shows what passes and
+// speaks through the Leg when the test says so. Closed when the test ends.
+
+import { readFileSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import { BridgeAddresses } from '../../../src/bridge-addresses.ts';
+import { loadContract } from '../../../src/contract/load.ts';
+import { Edge } from '../../../src/edge/edge.ts';
+import { Prepared } from '../../../src/edge/prepared.ts';
+import type { Leg, Tap } from '../../../src/edge/proxied/leg.ts';
+import type { ConnectionFacts, ProxiedHubsOptions } from '../../../src/edge/proxied/proxied-hubs.ts';
+import { type Clock, systemClock } from '../../../src/telemetry/clock.ts';
+import { silentLogger } from '../../../src/telemetry/logger.ts';
+import { createMetrics } from '../../../src/telemetry/metrics.ts';
+
+const contractFile = new URL('../../../src/contract/support-center.yaml', import.meta.url);
+
+/** A connection as its Tap sees it. */
+export class TestTap implements Tap {
+  readonly facts: ConnectionFacts;
+  readonly leg: Leg;
+  readonly sent: string[] = [];
+  readonly received: string[] = [];
+  ends = 0;
+  /** What the client gets of the bridge's bytes; all of it unless a test says otherwise. */
+  cutting: (data: Buffer) => Buffer | undefined = (data) => data;
+
+  constructor(facts: ConnectionFacts, leg: Leg) {
+    this.facts = facts;
+    this.leg = leg;
+  }
+
+  fromClient(data: Buffer): void {
+    this.sent.push(data.toString());
+  }
+
+  fromBridge(data: Buffer): Buffer | undefined {
+    this.received.push(data.toString());
+    return this.cutting(data);
+  }
+
+  ended(): void {
+    this.ends++;
+  }
+
+  /** A message of the stream lane. @returns the record as the client gets it */
+  inject(payload: string, method = 'Injected'): string {
+    this.leg.inject(new Prepared('r', [{ method, payload, eventId: '' }]), 'json');
+    return `{"type":1,"target":"${method}","arguments":[${payload}]}`;
+  }
+}
+
+export interface ProxiedEdge {
+  /** `http://host:port` */
+  url: string;
+  edge: Edge;
+  addresses: BridgeAddresses;
+  /** Every connection that was opened, in order. */
+  taps: TestTap[];
+}
+
+export interface ProxiedEdgeOptions extends Partial<Pick<ProxiedHubsOptions, 'share' | 'shared' | 'logger'>> {
+  clock?: Clock;
+}
+
+/** @param bridges base URLs */
+export async function startProxiedEdge(
+  t: TestContext,
+  bridges: string[],
+  options: ProxiedEdgeOptions = {},
+): Promise<ProxiedEdge> {
+  const { clock = systemClock } = options;
+  const taps: TestTap[] = [];
+  const addresses = await BridgeAddresses.open(bridges, { clock });
+  const edge = await Edge.listen({
+    listen: { host: '127.0.0.1', port: 0 },
+    hubs: 'proxy',
+    addresses,
+    contract: loadContract(readFileSync(contractFile, 'utf8'), 'support-center.yaml'),
+    open: (facts, leg) => {
+      const tap = new TestTap(facts, leg);
+      taps.push(tap);
+      return tap;
+    },
+    share: () => {},
+    shared: async () => undefined,
+    clock,
+    logger: silentLogger,
+    metrics: createMetrics(),
+    ...options,
+  });
+  t.after(async () => {
+    for (const { leg } of taps) leg.cut();
+    addresses.close();
+    await edge.close();
+  });
+  return { url: `http://127.0.0.1:${edge.address.port}`, edge, addresses, taps };
+}
