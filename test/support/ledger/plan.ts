@@ -41,7 +41,7 @@ export interface Rooms {
 const userRoomShare = 0.25;
 const seed = 4;
 /** Makes a record as long as a real one, so that a reader who has stopped really falls behind. */
-const filler = '.'.repeat(300);
+const filler = '.'.repeat(1_500);
 const createdAt = '2026-01-16T10:30:00Z';
 
 /** @returns room -> its calls, each to be made after the one before was answered */
