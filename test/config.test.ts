@@ -287,7 +287,7 @@ describe('what contradicts itself', () => {
   });
 
   test('every fault is listed at once, one line each', () => {
-    const lines = faults({ percent: '101', listen: 'x', bridge: 'y' }, { ...keys, EVENT_COALESCING_WINDOW_MS: '0' });
+    const lines = faults({ percent: '101', listen: 'x', bridges: 'y' }, { ...keys, EVENT_COALESCING_WINDOW_MS: '0' });
     assert.deepEqual(
       lines.map((line) => line.split(' ')[0]),
       ['--listen', '--bridge', '--percent', '--coalesce-window'],

@@ -128,21 +128,25 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
   if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
 
   const openEdge = async () => {
-    edge = await Edge.listen({
-      listen: config.edge,
-      hubs: config.hubs,
-      contract,
-      auth: { secret: config.jwtSecret, jwksUrl: config.jwksUrl },
-      allowedOrigins: config.allowedOrigins,
-      addresses,
-      log,
-      publish: (event) => lanes.publish(event),
-      cutover: cutover.lanes,
-      clock,
-      logger,
-      metrics,
-    });
-    cutover.onUse((inUse) => edge!.proveConnects(inUse));
+    const ends = { listen: config.edge, contract, roster: log.roster, clock, logger, metrics };
+    edge = await Edge.listen(
+      config.hubs === 'native'
+        ? {
+            ...ends,
+            hubs: 'native',
+            auth: { secret: config.jwtSecret, jwksUrl: config.jwksUrl },
+            allowedOrigins: config.allowedOrigins,
+            publish: (event) => lanes.publish(event),
+          }
+        : {
+            ...ends,
+            hubs: 'proxy',
+            addresses: addresses!,
+            share: (key, value, ttlMs) => log.share(key, value, ttlMs),
+            shared: (key) => log.shared(key),
+          },
+    );
+    cutover.onUse((inUse) => edge?.proveConnects(inUse));
     return edge;
   };
   /** The consumer runs when the replica knows the shared state, which is older than whatever it reads. */

@@ -1,24 +1,28 @@
 // The edge: the clients' side. In come requests and WebSockets for /hubs/*, out go hub messages.
 // Promises: nothing but /hubs/* is served here; whether hubs are native or proxied, members get their messages in order.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { HostPort } from '../config.ts';
 import { addressOf, listenOn } from '../listen.ts';
+import type { Roster } from '../log/log.ts';
 import type { Audience, OutgoingMessage } from './audience.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
 import { readHubPath } from './hub-path.ts';
 import type { HubsSide } from './hubs-side.ts';
 import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
+import { ProxiedConnections } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
+import type { Twin } from './proxied/twins.ts';
 
 interface NativeParts extends Omit<NativeHubsOptions, 'groups'> {
   hubs: 'native';
 }
 
-interface ProxyParts extends ProxiedHubsOptions {
+interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'> {
   hubs: 'proxy';
+  roster: Pick<Roster, 'set'>;
 }
 
 export type EdgeOptions = { listen: HostPort } & (NativeParts | ProxyParts);
@@ -27,26 +31,29 @@ export type EdgeOptions = { listen: HostPort } & (NativeParts | ProxyParts);
 const keepAliveMs = 130_000;
 /** Of a request line and headers; tokens travel in both, and what is too long the bridge may refuse. */
 const maxHeaderBytes = 64 * 1024;
+const sweepMs = 1_000;
 
 export class Edge implements Audience {
   readonly #server: Server;
   readonly #groups = new Groups();
   readonly #fanout: Fanout;
   readonly #hubs: HubsSide;
+  /** Those that end at a bridge; undefined where hubs are native. */
+  readonly #proxied: ProxiedConnections | undefined;
+  readonly #stopSweeping: () => void;
 
   private constructor(options: EdgeOptions) {
-    this.#fanout = new Fanout(this.#groups, options.metrics);
-    this.#hubs =
-      options.hubs === 'native' ? new NativeHubs({ ...options, groups: this.#groups }) : new ProxiedHubs(options);
-    this.#server = createServer(
-      {
-        keepAliveTimeout: keepAliveMs,
-        maxHeaderSize: maxHeaderBytes,
-        shouldUpgradeCallback: asksForWebSocket,
-      },
-      (request, response) => this.#answer(request, response),
-    );
-    this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket as Socket, head));
+    const { clock, metrics } = options;
+    this.#fanout = new Fanout(this.#groups, metrics);
+    if (options.hubs === 'native') {
+      this.#hubs = new NativeHubs({ ...options, groups: this.#groups });
+    } else {
+      const proxied = new ProxiedConnections({ ...options, groups: this.#groups });
+      this.#proxied = proxied;
+      this.#hubs = new ProxiedHubs({ ...options, open: (facts, leg) => proxied.open(facts, leg) });
+    }
+    this.#stopSweeping = clock.every(sweepMs, () => this.#proxied?.sweep(clock.monotonic()));
+    this.#server = serverOf(this.#hubs);
   }
 
   static async listen(options: EdgeOptions): Promise<Edge> {
@@ -67,6 +74,34 @@ export class Edge implements Audience {
     return this.#fanout.deliver(messages);
   }
 
+  /**
+   * From now on the stream lane's events of these rooms wait at every proxied connection that exists, or is born before
+   * fence() with this id.
+   */
+  hold(id: string, covers: (room: string) => boolean): void {
+    this.#proxied?.hold(id, covers);
+  }
+
+  /** Fences every proxied connection; each goes on with what has waited when its fence is back. Never rejects. */
+  async fence(id: string): Promise<void> {
+    await this.#proxied?.fence(id);
+  }
+
+  /** An event that may come by both lanes; known for 5 minutes. */
+  expectTwin(twin: Twin): void {
+    this.#proxied?.expectTwin(twin);
+  }
+
+  /** It comes by one lane only. */
+  forgetTwin(eventId: string): void {
+    this.#proxied?.forgetTwin(eventId);
+  }
+
+  /** Whether new proxied connections prove at once that their hub's connect has ended: only while the stream lane is used. */
+  proveConnects(proves: boolean): void {
+    if (this.#proxied !== undefined) this.#proxied.provesConnects = proves;
+  }
+
   /** Closes every client so that it reconnects (and fetches history); resolves when all are gone, cut off if need be. */
   closeClients(reason: 'gap' | 'shutdown'): Promise<void> {
     return this.#hubs.closeClients(reason);
@@ -77,19 +112,28 @@ export class Edge implements Audience {
     this.#server.close();
     this.#server.closeIdleConnections();
     await this.#hubs.close();
+    this.#stopSweeping();
     this.#server.closeAllConnections();
   }
+}
 
-  #answer(request: IncomingMessage, response: ServerResponse): void {
-    if (readHubPath(request.url!) !== undefined) this.#hubs.answer(request, response);
+/** The server that shows `/hubs/*` to these hubs and answers 404 to everything else. */
+export function serverOf(hubs: HubsSide): Server {
+  const options = {
+    keepAliveTimeout: keepAliveMs,
+    maxHeaderSize: maxHeaderBytes,
+    shouldUpgradeCallback: asksForWebSocket,
+  };
+  const server = createServer(options, (request, response) => {
+    if (readHubPath(request.url!) !== undefined) hubs.answer(request, response);
     else response.writeHead(404, { 'Content-Length': 0 }).end();
-  }
-
-  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+  });
+  server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy());
-    if (readHubPath(request.url!) !== undefined) this.#hubs.upgrade(request, socket, head);
+    if (readHubPath(request.url!) !== undefined) hubs.upgrade(request, socket as Socket, head);
     else socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
-  }
+  });
+  return server;
 }
 
 /** ASP.NET's own check; whatever else asks for an upgrade is an ordinary request there, and so it is here. */

@@ -167,6 +167,23 @@ export function createMetrics() {
       help: 'Prepared frames written to connections',
       registers,
     }),
+    fences: new Counter<'outcome'>({
+      name: 'crossfade_fences_total',
+      help: 'Fences of proxied connections that came back, or whose connection was gone first',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    heldMessages: new Gauge({
+      name: 'crossfade_held_messages',
+      help: 'Messages of the log that wait at proxied connections for a fence',
+      registers,
+    }),
+    twinsWithheld: new Counter<'lane'>({
+      name: 'crossfade_twins_withheld_total',
+      help: 'Second copies of an event that were not shown to a proxied connection, by the lane that they came by',
+      labelNames: ['lane'],
+      registers,
+    }),
     slowClients: new Counter({
       name: 'crossfade_edge_slow_clients_total',
       help: 'Connections that were cut because they read too slowly',

@@ -17,7 +17,7 @@ test('clients of the toy bridge see all of the recording through the proxied edg
 test('clients of the reference bridge see all of the recording through the proxied edge', {
   skip: noDotnet,
 }, async (t) => {
-  const url = await startReferenceBridge(t);
+  const { url } = await startReferenceBridge(t);
   const edge = await startProxiedEdge(t, [url]);
   await playRecording(t, { httpUrl: url, hubsUrl: edge.url, apiKey, jwtSecret, transports });
 });

@@ -203,9 +203,8 @@ export class ProxiedHubs implements HubsSide {
     const token = negotiated ?? randomUUID();
     this.#open.add(leg);
     this.#affinity.hold(token, address);
-    const onEnded = () => this.#ended(leg, token, hub);
+    const onEnded = () => this.#ended(leg, token);
     if (hub === undefined) return new WatchedTap(untapped, onEnded);
-    this.#options.metrics.connections.inc({ hub: hub.name });
     const { user, contradictory } = userOfRequest(request);
     if (contradictory) {
       this.#options.logger.warn({ hub: hub.name }, 'a client brings tokens of two users: it is in no group of either');
@@ -213,9 +212,8 @@ export class ProxiedHubs implements HubsSide {
     return new WatchedTap(this.#options.open({ hub, token, user, transport }, leg), onEnded);
   }
 
-  #ended(leg: Carrier, token: string, hub: Hub | undefined): void {
+  #ended(leg: Carrier, token: string): void {
     this.#affinity.release(token);
-    if (hub !== undefined) this.#options.metrics.connections.dec({ hub: hub.name });
     this.#open.delete(leg);
     if (this.#open.size > 0) return;
     for (const resolve of this.#whenEmpty.splice(0)) resolve();

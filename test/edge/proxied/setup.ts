@@ -5,10 +5,11 @@ import { readFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { BridgeAddresses } from '../../../src/bridge-addresses.ts';
 import { loadContract } from '../../../src/contract/load.ts';
-import { Edge } from '../../../src/edge/edge.ts';
+import { serverOf } from '../../../src/edge/edge.ts';
 import { Prepared } from '../../../src/edge/prepared.ts';
 import type { Leg, Tap } from '../../../src/edge/proxied/leg.ts';
-import type { ConnectionFacts, ProxiedHubsOptions } from '../../../src/edge/proxied/proxied-hubs.ts';
+import { type ConnectionFacts, ProxiedHubs, type ProxiedHubsOptions } from '../../../src/edge/proxied/proxied-hubs.ts';
+import { addressOf, listenOn } from '../../../src/listen.ts';
 import { type Clock, systemClock } from '../../../src/telemetry/clock.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
@@ -53,7 +54,7 @@ export class TestTap implements Tap {
 export interface ProxiedEdge {
   /** `http://host:port` */
   url: string;
-  edge: Edge;
+  hubs: ProxiedHubs;
   addresses: BridgeAddresses;
   /** Every connection that was opened, in order. */
   taps: TestTap[];
@@ -72,9 +73,7 @@ export async function startProxiedEdge(
   const { clock = systemClock } = options;
   const taps: TestTap[] = [];
   const addresses = await BridgeAddresses.open(bridges, { clock });
-  const edge = await Edge.listen({
-    listen: { host: '127.0.0.1', port: 0 },
-    hubs: 'proxy',
+  const hubs = new ProxiedHubs({
     addresses,
     contract: loadContract(readFileSync(contractFile, 'utf8'), 'support-center.yaml'),
     open: (facts, leg) => {
@@ -89,10 +88,14 @@ export async function startProxiedEdge(
     metrics: createMetrics(),
     ...options,
   });
+  const server = serverOf(hubs);
+  await listenOn(server, { host: '127.0.0.1', port: 0 });
   t.after(async () => {
     for (const { leg } of taps) leg.cut();
     addresses.close();
-    await edge.close();
+    server.close();
+    await hubs.close();
+    server.closeAllConnections();
   });
-  return { url: `http://127.0.0.1:${edge.address.port}`, edge, addresses, taps };
+  return { url: `http://127.0.0.1:${addressOf(server).port}`, hubs, addresses, taps };
 }

@@ -1,0 +1,62 @@
+// What a client sends, cut into records wherever its chunks were cut: a socket carries whole records, but the body of a
+// request comes in pieces. A record over 64 KiB that comes in pieces is passed over: no join is as large.
+
+import { ProtocolFault } from '../protocol.ts';
+import type { Codec } from './codec.ts';
+
+const maxPendingBytes = 64 * 1024;
+const nothing: Buffer = Buffer.alloc(0);
+
+export class ClientRecords {
+  readonly #codec: Codec;
+  #pending = nothing;
+  /** Bytes of a large record that are still to come; Infinity where only its end will tell. */
+  #toPass = 0;
+  #lost = false;
+
+  constructor(codec: Codec) {
+    this.#codec = codec;
+  }
+
+  /** @returns the records that this chunk completes, with their framing */
+  push(chunk: Buffer): Buffer[] {
+    if (this.#lost) return [];
+    try {
+      return this.#cut(this.#behindLarge(chunk));
+    } catch (error) {
+      if (!(error instanceof ProtocolFault)) throw error;
+      // The bridge ends such a connection; until then nothing of it can be understood.
+      this.#lost = true;
+      return [];
+    }
+  }
+
+  #cut(chunk: Buffer): Buffer[] {
+    const bytes = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+    const records: Buffer[] = [];
+    let at = 0;
+    let length = this.#codec.recordLength(bytes, at);
+    while (length !== undefined && at + length <= bytes.length) {
+      records.push(bytes.subarray(at, at + length));
+      at += length;
+      length = this.#codec.recordLength(bytes, at);
+    }
+    this.#keep(bytes.subarray(at), length);
+    return records;
+  }
+
+  #keep(rest: Buffer, length: number | undefined): void {
+    const isLarge = rest.length > maxPendingBytes;
+    this.#pending = isLarge ? nothing : rest;
+    if (isLarge) this.#toPass = (length ?? Number.POSITIVE_INFINITY) - rest.length;
+  }
+
+  /** What of the chunk does not belong to a large record that is being passed over. */
+  #behindLarge(chunk: Buffer): Buffer {
+    if (this.#toPass === 0) return chunk;
+    const end = this.#toPass === Number.POSITIVE_INFINITY ? this.#codec.recordLength(chunk, 0) : this.#toPass;
+    if (end === undefined) return nothing;
+    this.#toPass = Math.max(0, end - chunk.length);
+    return chunk.subarray(end);
+  }
+}

@@ -1,0 +1,313 @@
+// One proxied connection, without its sockets: in come the bytes of client and bridge as they pass by and the log's
+// messages for its groups, out go these messages between the bridge's own.
+// Promises: nothing of the bridge is changed or delayed, but completions of crossfade's own and withheld copies are cut
+// out; what waits for a message of the bridge is injected behind it; a client that reads too slowly is cut.
+
+import type { Hub } from '../../contract/contract.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import type { Member } from '../audience.ts';
+import type { Groups } from '../groups.ts';
+import type { Prepared } from '../prepared.ts';
+import { ClientRecords } from './client-records.ts';
+import { type Codec, codecs, cutRecords } from './codec.ts';
+import { Fences, fenceMethod } from './fences.ts';
+import { Handshake } from './handshake.ts';
+import { type Hold, Holds } from './holds.ts';
+import type { HubProtocolName, Leg, Tap } from './leg.ts';
+import { Membership } from './membership.ts';
+import { ConnectionTwins, type Copy, type Twins } from './twins.ts';
+
+/** What the transport knows of a connection. */
+export interface ConnectionFacts {
+  hub: Hub;
+  /** What addresses the connection at the bridge; a secret. */
+  token: string;
+  /** undefined: not known; the connection is in no group that is named by its user. */
+  user: string | undefined;
+}
+
+export interface ProxiedLimits {
+  /** Bytes that may wait for a client before the next message. */
+  maxBufferedBytes: number;
+  /** ms for which a client may be behind at all. */
+  maxBackloggedMs: number;
+}
+
+/** What a connection asks of all of them together. */
+export interface ConnectionOwner {
+  readonly limits: ProxiedLimits;
+  readonly groups: Groups;
+  readonly twins: Twins;
+  /** Those that a connection is born into. */
+  readonly holds: Iterable<Hold>;
+  readonly provesConnects: boolean;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** ms, monotonic */
+  now(): number;
+  onOpen(connection: ProxiedConnection): void;
+  onEnd(connection: ProxiedConnection): void;
+}
+
+/** What is known of a connection once both sides have shaken hands. */
+interface Spoken {
+  protocol: HubProtocolName;
+  codec: Codec;
+  membership: Membership;
+  records: ClientRecords;
+}
+
+export class ProxiedConnection implements Member, Tap {
+  readonly id: string;
+  readonly hub: Hub;
+  readonly #owner: ConnectionOwner;
+  readonly #leg: Leg;
+  readonly #user: string | undefined;
+  /** `untapped`: refused by the bridge, or of a protocol that crossfade does not speak; nothing is looked at. */
+  #state: 'greeting' | 'open' | 'untapped' | 'ended' = 'greeting';
+  readonly #handshake = new Handshake();
+  #spoken: Spoken | undefined;
+  readonly #holds = new Holds();
+  /** Holds everything while the groups of the connect are joined ahead of its proof. */
+  readonly #untilProven: Hold = { covers: () => true };
+  readonly #fences = new Fences();
+  #twins: ConnectionTwins | undefined;
+  #caughtUpAt: number;
+  #cutReason: string | undefined;
+
+  constructor(owner: ConnectionOwner, { hub, token, user }: ConnectionFacts, leg: Leg) {
+    this.#owner = owner;
+    this.#leg = leg;
+    this.id = token;
+    this.hub = hub;
+    this.#user = user;
+    this.#caughtUpAt = owner.now();
+    for (const hold of owner.holds) this.#holds.add(hold);
+  }
+
+  /** Both sides have shaken hands, and it can be injected into. */
+  get isOpen(): boolean {
+    return this.#state === 'open';
+  }
+
+  /** Why it has ended, for the metric: slow, gap, shutdown, or ended by one of its sides. */
+  get endReason(): string {
+    return this.#cutReason ?? 'ended';
+  }
+
+  // What the transport tells.
+
+  fromClient(data: Buffer): void {
+    if (this.#state === 'untapped' || this.#state === 'ended') return;
+    const behindHandshake = this.#spoken === undefined ? this.#greet(data) : data;
+    if (this.#spoken === undefined || behindHandshake === undefined) return;
+    for (const record of this.#spoken.records.push(behindHandshake)) this.#spoken.membership.fromClient(record);
+  }
+
+  fromBridge(data: Buffer): Buffer | undefined {
+    if (this.#state === 'greeting') return this.#readReply(data);
+    return this.#state === 'open' ? this.#pass(data) : data;
+  }
+
+  ended(): void {
+    if (this.#state === 'ended') return;
+    this.#spoken?.membership.leaveAll();
+    this.#owner.metrics.heldMessages.dec(this.#holds.clear().length);
+    this.#fences.end();
+    // The owner asks what it was.
+    this.#owner.onEnd(this);
+    this.#state = 'ended';
+  }
+
+  // What the log's side asks.
+
+  write(prepared: Prepared): void {
+    if (this.#state !== 'open' || this.#cutReason !== undefined) return;
+    if (this.#bytesBehind > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
+    if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
+    this.#holds.push(prepared, this.#bytesOf(prepared));
+    this.#owner.metrics.heldMessages.inc();
+  }
+
+  /** From now on the messages of these rooms wait here. */
+  hold(hold: Hold): void {
+    if (this.#state !== 'greeting' && this.#state !== 'open') return;
+    this.#holds.add(hold);
+    if (this.#state === 'open') this.#holdConnect();
+  }
+
+  /** Resolves when the bridge has answered behind everything it had sent before, and what waited went on; or at the end. */
+  fence(hold: Hold | undefined): Promise<void> {
+    const release = () => hold !== undefined && this.#release(hold);
+    if (this.#state !== 'open') {
+      // Whatever it is a member of later has no past on the other lane.
+      release();
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      this.#sendFence(() => {
+        release();
+        resolve();
+      });
+    });
+  }
+
+  /** A copy that may come twice was shown already, if it went to members of these groups until `since` (ms). */
+  noteShown(copy: Copy, groups: string[], since: number): void {
+    const times = groups.filter((group) => (this.#spoken?.membership.joinedAt(group) ?? since + 1) <= since).length;
+    if (times > 0) this.#twinsHere().wasShown(copy, times);
+  }
+
+  pauseBridge(paused: boolean): void {
+    if (paused) this.#leg.pauseBridge();
+    else this.#leg.resumeBridge();
+  }
+
+  /** The slow-client clock; called about once a second. */
+  sweep(now: number): void {
+    this.#twins?.sweep();
+    if (this.#bytesBehind === 0) this.#caughtUpAt = now;
+    else if (now - this.#caughtUpAt > this.#owner.limits.maxBackloggedMs) this.#cutSlow();
+  }
+
+  /** Ends both sides so that the client comes back. */
+  cut(reason: string): void {
+    if (this.#cutReason !== undefined || this.#state === 'ended') return;
+    this.#cutReason = reason;
+    this.#leg.cut();
+  }
+
+  // The handshake.
+
+  /** @returns what the client sent behind its handshake */
+  #greet(data: Buffer): Buffer | undefined {
+    const behind = this.#handshake.fromClient(data);
+    const { protocol } = this.#handshake;
+    if (protocol === undefined) return undefined;
+    const { groups } = this.#owner;
+    const now = () => this.#owner.now();
+    const codec = codecs[protocol];
+    const membership = new Membership({ hub: this.hub, user: this.#user, member: this, groups, codec, now });
+    this.#spoken = { protocol, codec, membership, records: new ClientRecords(codec) };
+    return behind;
+  }
+
+  #readReply(data: Buffer): Buffer | undefined {
+    const { accepted, bytes } = this.#handshake.readReply(data);
+    if (!accepted || this.#spoken === undefined) {
+      this.#state = 'untapped';
+      if (accepted)
+        this.#owner.logger.warn({ hub: this.hub.name }, 'a client speaks a protocol that is not known here');
+      return data;
+    }
+    this.#open();
+    if (data.length === bytes) return data;
+    const behind = data.subarray(bytes);
+    const passed = this.#pass(behind);
+    if (passed === behind) return data;
+    return Buffer.concat([data.subarray(0, bytes), ...(passed === undefined ? [] : [passed])]);
+  }
+
+  #open(): void {
+    this.#state = 'open';
+    this.#owner.onOpen(this);
+    if (!this.#holds.isEmpty) this.#holdConnect();
+    if (this.#owner.provesConnects && !this.#spoken!.membership.connectProven) this.#sendFence(() => {});
+  }
+
+  // The bridge's messages.
+
+  #pass(message: Buffer): Buffer | undefined {
+    if (!this.#isWanted(message)) return message;
+    const records = cutRecords(this.#spoken!.codec, message);
+    const shown = records?.filter((record) => this.#isShown(record));
+    if (shown === undefined || shown.length === records!.length) return message;
+    return shown.length === 0 ? undefined : Buffer.concat(shown);
+  }
+
+  /** Cheaply, as nearly no message is. */
+  #isWanted(message: Buffer): boolean {
+    if (this.#fences.mayBeIn(message) || this.#spoken!.membership.mayBeIn(message)) return true;
+    return !this.#owner.twins.isEmpty && this.#twinsHere().mayBeIn(message);
+  }
+
+  #isShown(record: Buffer): boolean {
+    const { codec, membership } = this.#spoken!;
+    const read = codec.readRecord(record);
+    if (read === undefined) return true;
+    const wasProven = membership.connectProven;
+    const fence = read.type === 3 ? this.#fences.take(read.invocationId) : undefined;
+    if (fence === undefined) membership.fromBridge(read);
+    else membership.proveConnect();
+    if (!wasProven && membership.connectProven) behindThisMessage(() => this.#release(this.#untilProven));
+    if (fence !== undefined) {
+      behindThisMessage(fence);
+      return false;
+    }
+    if (this.#owner.twins.isEmpty || this.#twinsHere().fromBridge(read)) return true;
+    this.#owner.metrics.twinsWithheld.inc({ lane: 'bridge' });
+    return false;
+  }
+
+  // The log's messages.
+
+  #show(prepared: Prepared): void {
+    const { twins, metrics } = this.#owner;
+    twins.noteShown(this.hub.name, prepared, this.#owner.now());
+    const shown = twins.isEmpty ? prepared : this.#twinsHere().fromLog(prepared);
+    const withheld = prepared.records.length - (shown?.records.length ?? 0);
+    if (withheld > 0) metrics.twinsWithheld.inc({ lane: 'stream' }, withheld);
+    if (shown !== undefined) this.#leg.inject(shown, this.#spoken!.protocol);
+  }
+
+  /** What waited goes the way of a new message: perhaps into the next hold. */
+  #release(hold: Hold): void {
+    const waiting = this.#holds.release(hold);
+    this.#owner.metrics.heldMessages.dec(waiting.length);
+    for (const prepared of waiting) this.write(prepared);
+  }
+
+  /** A connect that is not proven yet: its groups' messages count from now on, and wait for the proof. */
+  #holdConnect(): void {
+    const { membership } = this.#spoken!;
+    if (membership.connectProven) return;
+    if (!this.#holds.has(this.#untilProven)) this.#holds.addAsOldest(this.#untilProven);
+    membership.joinOnConnectGroups();
+  }
+
+  #sendFence(onEnd: () => void): void {
+    const { protocol, codec } = this.#spoken!;
+    const id = this.#fences.open((outcome) => {
+      this.#owner.metrics.fences.inc({ outcome });
+      onEnd();
+    });
+    this.#leg.sendToBridge(codec.invocation(fenceMethod, [], id), protocol);
+  }
+
+  #twinsHere(): ConnectionTwins {
+    this.#twins ??= new ConnectionTwins(this.#owner.twins, this.hub.name);
+    return this.#twins;
+  }
+
+  // Slow clients.
+
+  get #bytesBehind(): number {
+    return this.#leg.backlogBytes + this.#holds.bytes;
+  }
+
+  #bytesOf(prepared: Prepared): number {
+    return this.#spoken!.protocol === 'json' ? prepared.json.length : prepared.messagePack.length;
+  }
+
+  #cutSlow(): void {
+    this.#owner.metrics.slowClients.inc();
+    this.#owner.logger.warn({ code: 'EDGE_SLOW_CLIENT', hub: this.hub.name }, 'a slow client was cut off');
+    this.cut('slow');
+  }
+}
+
+/** The transport hands the message on before anything else happens; then it is this one's turn. */
+function behindThisMessage(run: () => void): void {
+  queueMicrotask(run);
+}

@@ -1,0 +1,56 @@
+// The handshake as it passes by: the client's record says which protocol will be spoken, the bridge's reply whether.
+// Both are JSON with a separator, whatever follows. Source: HubProtocol.md ("HandshakeRequest Message").
+
+import { recordLength } from '../protocol.ts';
+import type { HubProtocolName } from './leg.ts';
+
+/** No handshake is as long; the bridge refuses one then. */
+const maxRequestBytes = 32 * 1024;
+const nothing: Buffer = Buffer.alloc(0);
+const knownNames: HubProtocolName[] = ['json', 'messagepack'];
+
+export class Handshake {
+  #request = nothing;
+  #protocol: HubProtocolName | undefined;
+  #asked = false;
+
+  /** What the client has asked for; undefined before, and for a protocol that crossfade does not know. */
+  get protocol(): HubProtocolName | undefined {
+    return this.#protocol;
+  }
+
+  /** @returns what the client sent behind its handshake; undefined while that is not whole */
+  fromClient(data: Buffer): Buffer | undefined {
+    if (this.#asked) return data;
+    const bytes = Buffer.concat([this.#request, data]);
+    const length = recordLength(bytes, 0);
+    this.#asked = length !== undefined || bytes.length > maxRequestBytes;
+    this.#request = this.#asked ? nothing : bytes;
+    if (length === undefined) return undefined;
+    this.#protocol = protocolOf(bytes.subarray(0, length - 1));
+    return bytes.subarray(length);
+  }
+
+  /** @returns whether the bridge has accepted, and how many bytes its reply took */
+  readReply(data: Buffer): { accepted: boolean; bytes: number } {
+    const bytes = recordLength(data, 0);
+    if (bytes === undefined) return { accepted: false, bytes: data.length };
+    const reply = parse(data.subarray(0, bytes - 1));
+    return { accepted: reply !== undefined && !('error' in reply) && !('type' in reply), bytes };
+  }
+}
+
+/** The name is matched in any case. */
+function protocolOf(request: Buffer): HubProtocolName | undefined {
+  const name = parse(request)?.protocol;
+  return typeof name === 'string' ? knownNames.find((known) => known === name.toLowerCase()) : undefined;
+}
+
+function parse(record: Buffer): { [name: string]: unknown } | undefined {
+  try {
+    const value = JSON.parse(record.toString());
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

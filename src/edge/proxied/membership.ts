@@ -1,0 +1,206 @@
+// Which groups one connection is in, by the bridge's word: in come the client's invocations and the bridge's records,
+// out go joins and leaves. Promises: where the contract names a confirmation, that confirmation alone, with the same
+// arguments, joins or leaves; the groups of the connect count from the first record that proves that it has ended.
+
+import type { CallerEffect, Effect, Hub, HubMethod, JoinEffect, LeaveEffect, Values } from '../../contract/contract.ts';
+import type { Member } from '../audience.ts';
+import type { Groups } from '../groups.ts';
+import type { TappedRecord } from '../protocol.ts';
+import type { Codec } from './codec.ts';
+import { comparable } from './comparable.ts';
+
+/** Enough for a client that joins all its rooms again after a reconnect; the oldest are the ones refused in silence. */
+const maxPending = 1_000;
+/** An invocation that joins or leaves is never larger. */
+const maxInvocationBytes = 64 * 1024;
+
+/** An invocation that is not over yet. */
+interface Pending {
+  invocationId: string | undefined;
+  /** What it does once it is confirmed; nothing for one that only stands for its place in the order. */
+  changes: (JoinEffect | LeaveEffect)[];
+  values: Values;
+  /** undefined: a completion without an error confirms it. */
+  confirmation: Confirmation | undefined;
+}
+
+interface Confirmation {
+  method: string;
+  args: string;
+}
+
+export interface MembershipOptions {
+  hub: Hub;
+  /** undefined: not known; the groups that are named by it are not joined then. */
+  user: string | undefined;
+  member: Member;
+  groups: Groups;
+  codec: Codec;
+  /** ms, monotonic */
+  now(): number;
+}
+
+export class Membership {
+  readonly #options: MembershipOptions;
+  /** Each group with the time at which it was joined. */
+  readonly #joined = new Map<string, number>();
+  readonly #connectValues: Values;
+  readonly #connectJoins: JoinEffect[];
+  readonly #connectConfirmation: Confirmation | undefined;
+  /** In the order in which the hub handles them: one after the other. */
+  #pending: Pending[] = [];
+  #connectProven: boolean;
+
+  constructor(options: MembershipOptions) {
+    const { hub, user } = options;
+    this.#options = options;
+    this.#connectValues = new Map(user === undefined ? [] : [['sub', JSON.stringify(user)]]);
+    this.#connectJoins = hub.connect.filter((effect) => effect.kind === 'join').filter((join) => this.#isKnown(join));
+    this.#connectConfirmation = confirmationOf(hub.connect, this.#connectValues);
+    this.#connectProven = this.#connectJoins.length === 0;
+  }
+
+  /** Whether the hub's connect has ended, or nothing depends on it. */
+  get connectProven(): boolean {
+    return this.#connectProven;
+  }
+
+  /** When the connection joined the group, undefined while it is not in it. */
+  joinedAt(group: string): number | undefined {
+    return this.#joined.get(group);
+  }
+
+  /** A record of the client, before it goes on. */
+  fromClient(record: Buffer): void {
+    if (record.length > maxInvocationBytes) return;
+    if (this.#pending.length === 0 && !mayChangeGroups(this.#options.hub, record)) return;
+    const read = this.#options.codec.readRecord(record);
+    if (read?.target === undefined) return;
+    const pending = this.#pendingOf(read);
+    // Behind a pending one every invocation counts: its completion proves that the earlier one is over.
+    if (pending.changes.length === 0 && (this.#pending.length === 0 || pending.invocationId === undefined)) return;
+    this.#pending.push(pending);
+    if (this.#pending.length > maxPending) this.#pending.shift();
+  }
+
+  /** Whether a message of the bridge may hold a word about this connection's groups. */
+  mayBeIn(message: Buffer): boolean {
+    if (this.#pending.length === 0 && this.#connectProven) return false;
+    const { completionMark } = this.#options.codec;
+    if (completionMark === undefined || message.includes(completionMark)) return true;
+    if (!this.#connectProven && isNamed(this.#connectConfirmation, message)) return true;
+    return this.#pending.some(({ confirmation }) => isNamed(confirmation, message));
+  }
+
+  /** A record of the bridge, before it goes on. */
+  fromBridge(record: TappedRecord): void {
+    if (record.type === 3) this.#completed(record.invocationId, record.failed === true);
+    else if (record.type === 1 && record.target !== undefined) this.#told(record.target, comparable(record.args));
+  }
+
+  /** Something has proven that the hub's connect has ended. */
+  proveConnect(): void {
+    if (this.#connectProven) return;
+    this.#connectProven = true;
+    this.joinOnConnectGroups();
+  }
+
+  /** Ahead of the proof, for one who holds back whatever the groups get. */
+  joinOnConnectGroups(): void {
+    this.#apply(this.#connectJoins, this.#connectValues);
+  }
+
+  leaveAll(): void {
+    const { hub, groups, member } = this.#options;
+    for (const group of this.#joined.keys()) groups.leave(hub.name, group, member);
+    this.#joined.clear();
+    this.#pending = [];
+  }
+
+  #told(method: string, args: string): void {
+    const tells = (confirmation: Confirmation | undefined) =>
+      confirmation?.method === method && confirmation.args === args;
+    if (!this.#connectProven && tells(this.#connectConfirmation)) this.proveConnect();
+    const confirmed = this.#pending.find(({ confirmation }) => tells(confirmation));
+    if (confirmed === undefined) return;
+    // No method runs before the connect has ended.
+    this.proveConnect();
+    this.#pending = this.#pending.filter((other) => other !== confirmed);
+    this.#apply(confirmed.changes, confirmed.values);
+  }
+
+  /** The hub works serially: what came before a completed invocation is over, confirmed or not. */
+  #completed(invocationId: string | undefined, failed: boolean): void {
+    this.proveConnect();
+    const index = this.#pending.findIndex((pending) => pending.invocationId === invocationId);
+    if (invocationId === undefined || index === -1) return;
+    const { changes, values, confirmation } = this.#pending[index]!;
+    this.#pending = this.#pending.slice(index + 1);
+    if (confirmation === undefined && !failed) this.#apply(changes, values);
+  }
+
+  #pendingOf({ invocationId, target, args }: TappedRecord & { target: string }): Pending {
+    const method = this.#options.hub.method(target);
+    const values = method && this.#bind(method, args);
+    if (method === undefined || values === undefined || method.ignores(values)) {
+      return { invocationId, changes: [], values: new Map(), confirmation: undefined };
+    }
+    const changes = method.effects.filter((effect) => effect.kind === 'join' || effect.kind === 'leave');
+    return { invocationId, changes, values, confirmation: confirmationOf(method.effects, values) };
+  }
+
+  #bind(method: HubMethod, args: unknown[]): Values | undefined {
+    const values = method.bind(args.map((arg) => JSON.stringify(arg) ?? 'null'));
+    return values && new Map([...values, ...this.#connectValues]);
+  }
+
+  #apply(changes: (JoinEffect | LeaveEffect)[], values: Values): void {
+    const { hub, groups, member, now } = this.#options;
+    for (const change of changes) {
+      if (!this.#isKnown(change, values)) continue;
+      const group = change.group(values);
+      if (change.kind === 'join') {
+        if (!this.#joined.has(group)) this.#joined.set(group, now());
+        groups.join(hub.name, group, member);
+      } else {
+        this.#joined.delete(group);
+        groups.leave(hub.name, group, member);
+      }
+    }
+  }
+
+  /** Whether it is known which group is meant: not where the user names it and the user is not known. */
+  #isKnown(change: JoinEffect | LeaveEffect, values: Values = this.#connectValues): boolean {
+    if (this.#options.user !== undefined) return true;
+    const groupOf = (user: string) => change.group(new Map([...values, ['sub', JSON.stringify(user)]]));
+    return groupOf('a') === groupOf('b');
+  }
+}
+
+function confirmationOf(effects: Effect[], values: Values): Confirmation | undefined {
+  const caller = effects.find((effect): effect is CallerEffect => effect.kind === 'caller');
+  if (caller === undefined) return undefined;
+  const args = caller.arguments(values).map((raw) => JSON.parse(raw));
+  return { method: caller.method, args: comparable(args) };
+}
+
+function isNamed(confirmation: Confirmation | undefined, message: Buffer): boolean {
+  return confirmation !== undefined && message.includes(confirmation.method);
+}
+
+const changingMethods = new WeakMap<Hub, RegExp>();
+
+/** Whether a client's record may be an invocation that joins or leaves; names count in any case, and may be escaped. */
+function mayChangeGroups(hub: Hub, record: Buffer): boolean {
+  let names = changingMethods.get(hub);
+  if (names === undefined) {
+    const changing = hub.methods.filter(({ effects }) =>
+      effects.some(({ kind }) => kind === 'join' || kind === 'leave'),
+    );
+    const patterns = changing.map(({ name }) => RegExp.escape(name));
+    // Without any, nothing matches.
+    names = new RegExp(patterns.length > 0 ? [...patterns, '\\\\u'].join('|') : '(?!)', 'i');
+    changingMethods.set(hub, names);
+  }
+  return names.test(record.toString());
+}

@@ -1,0 +1,146 @@
+// All proxied connections of this replica: what the cutover asks of them at once (holds, fences, twins), and their
+// number, which the guard compares with the bridge's own.
+
+import type { Roster } from '../../log/log.ts';
+import type { Clock } from '../../telemetry/clock.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import type { Groups } from '../groups.ts';
+import { type ConnectionFacts, type ConnectionOwner, ProxiedConnection, type ProxiedLimits } from './connection.ts';
+import type { Hold } from './holds.ts';
+import type { Leg, Tap } from './leg.ts';
+import { type Twin, Twins } from './twins.ts';
+
+export interface ProxiedConnectionsOptions {
+  groups: Groups;
+  roster: Pick<Roster, 'set'>;
+  clock: Clock;
+  logger: Logger;
+  metrics: Metrics;
+  limits?: Partial<ProxiedLimits>;
+}
+
+const standardLimits: ProxiedLimits = { maxBufferedBytes: 4 * 1024 * 1024, maxBackloggedMs: 30_000 };
+
+export class ProxiedConnections implements ConnectionOwner {
+  readonly limits: ProxiedLimits;
+  readonly groups: Groups;
+  readonly twins = new Twins();
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** While any room may be on the stream lane a new connection proves at once that the hub's connect has ended. */
+  provesConnects = false;
+  readonly #roster: Pick<Roster, 'set'>;
+  readonly #clock: Clock;
+  readonly #connections = new Set<ProxiedConnection>();
+  /** Those that are not fenced yet. */
+  readonly #holds = new Map<string, Hold>();
+  #openCount = 0;
+  #bridgePaused = false;
+
+  constructor({ groups, roster, clock, logger, metrics, limits }: ProxiedConnectionsOptions) {
+    this.groups = groups;
+    this.#roster = roster;
+    this.#clock = clock;
+    this.logger = logger;
+    this.metrics = metrics;
+    this.limits = { ...standardLimits, ...limits };
+  }
+
+  /** Connections that have shaken hands; the roster counts them as `proxied`. */
+  get count(): number {
+    return this.#openCount;
+  }
+
+  /** A transport has opened a connection to the bridge for a client. */
+  open(facts: ConnectionFacts, leg: Leg): Tap {
+    const connection = new ProxiedConnection(this, facts, leg);
+    this.#connections.add(connection);
+    if (this.#bridgePaused) connection.pauseBridge(true);
+    return connection;
+  }
+
+  /**
+   * From now on the log's messages of these rooms wait at every connection that there is, or that is born before
+   * {@link fence} is called with this id.
+   */
+  hold(id: string, covers: (room: string) => boolean): void {
+    const hold = { covers };
+    this.#holds.set(id, hold);
+    for (const connection of this.#connections) connection.hold(hold);
+  }
+
+  /**
+   * Fences every connection that there is; each goes on with what has waited for this hold when its own fence is back.
+   * Works without a hold as well. Resolves when every fence is back or its connection gone. Never rejects.
+   */
+  async fence(id: string): Promise<void> {
+    const hold = this.#holds.get(id);
+    this.#holds.delete(id);
+    await Promise.all(Array.from(this.#connections, (connection) => connection.fence(hold)));
+  }
+
+  /** An event may come by both lanes: each connection is shown it once. Known for 5 minutes. */
+  expectTwin(twin: Twin): void {
+    for (const copy of this.twins.expect(twin, this.now())) {
+      const since = this.twins.shownToMembersSince(copy);
+      if (since === undefined) continue;
+      const deliveries = twin.deliveries.filter(({ hub, method }) => hub === copy.hub && method === copy.method);
+      const groups = deliveries.map(({ group }) => group);
+      for (const connection of this.#connections) {
+        if (connection.hub.name === copy.hub) connection.noteShown(copy, groups, since);
+      }
+    }
+  }
+
+  /** The event turned out to come once only. */
+  forgetTwin(eventId: string): void {
+    this.twins.forget(eventId);
+  }
+
+  /** Leaves unread what the bridge sends, while this replica has not read the log for a while. */
+  pauseBridge(paused: boolean): void {
+    if (this.#bridgePaused === paused) return;
+    this.#bridgePaused = paused;
+    for (const connection of this.#connections) connection.pauseBridge(paused);
+  }
+
+  /** Cuts every connection, so that its client comes back. */
+  closeAll(reason: 'gap' | 'shutdown'): void {
+    for (const connection of [...this.#connections]) connection.cut(reason);
+  }
+
+  /** Slow clients and old twins; called about once a second. */
+  sweep(now: number): void {
+    this.twins.sweep(now);
+    for (const connection of [...this.#connections]) connection.sweep(now);
+  }
+
+  // What a connection asks and tells.
+
+  get holds(): Iterable<Hold> {
+    return this.#holds.values();
+  }
+
+  now(): number {
+    return this.#clock.monotonic();
+  }
+
+  onOpen({ hub }: ProxiedConnection): void {
+    this.metrics.connections.inc({ hub: hub.name });
+    this.#setCount(this.#openCount + 1);
+  }
+
+  onEnd(connection: ProxiedConnection): void {
+    this.#connections.delete(connection);
+    this.metrics.connectionsClosed.inc({ hub: connection.hub.name, reason: connection.endReason });
+    if (!connection.isOpen) return;
+    this.metrics.connections.dec({ hub: connection.hub.name });
+    this.#setCount(this.#openCount - 1);
+  }
+
+  #setCount(count: number): void {
+    this.#openCount = count;
+    this.#roster.set('proxied', count);
+  }
+}

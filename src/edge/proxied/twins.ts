@@ -1,0 +1,229 @@
+// Events that may come by both lanes: an append whose fate is unknown went to the bridge as well. In come both lanes'
+// messages of one connection, out go those that it has not been shown yet.
+// Promises: one copy cancels one copy, whichever lane comes first, and never across another event of the same room and
+// method that was shown in between; in doubt, twice is better than lost.
+
+import type { Delivery } from '../../contract/event.ts';
+import { Prepared, type PreparedRecord } from '../prepared.ts';
+import type { TappedRecord } from '../protocol.ts';
+import { comparable } from './comparable.ts';
+
+export interface Twin {
+  eventId: string;
+  room: string;
+  /** The deliveries' one argument as raw JSON. */
+  payload: string;
+  deliveries: Delivery[];
+}
+
+/** One hub message that may come twice to a connection of its hub. */
+export interface Copy {
+  eventId: string;
+  hub: string;
+  method: string;
+  room: string;
+  argument: string;
+  /** ms, monotonic */
+  expiresAt: number;
+}
+
+/** As long as the log knows an event id. */
+const twinTtlMs = 5 * 60_000;
+/** Copies that are expected at a time; the oldest are given up then (and may be shown twice). */
+const maxCopies = 10_000;
+/** Rooms whose last message is known, for twins that are announced when the log's copy was shown already. */
+const maxRooms = 10_000;
+/** ms: who joined closer to a message than this is not taken to have been shown it. */
+const joinMarginMs = 1_000;
+
+/** What the connections of this replica share. */
+export class Twins {
+  /** By event id, oldest first. */
+  readonly #byEvent = new Map<string, Copy[]>();
+  /** By hub, method and argument, for what comes from the bridge. */
+  readonly #byArgument = new Map<string, Map<string, Map<string, Copy[]>>>();
+  /** Per hub, method and room the log's last message that was shown. */
+  readonly #lastShown = new Map<string, { eventId: string; at: number }>();
+  #lastNoted: Prepared | undefined;
+  #count = 0;
+
+  /** @param now ms, monotonic @returns the copies that are expected from now on; none where they are already */
+  expect(twin: Twin, now: number): Copy[] {
+    const { eventId, room } = twin;
+    if (this.#byEvent.has(eventId)) return [];
+    const argument = comparable(JSON.parse(twin.payload));
+    const messages = new Map(twin.deliveries.map(({ hub, method }) => [`${hub} ${method}`, { hub, method }]));
+    const copies = Array.from(messages.values(), ({ hub, method }) => {
+      const copy = { eventId, hub, method, room, argument, expiresAt: now + twinTtlMs };
+      this.#listFor(copy).push(copy);
+      return copy;
+    });
+    this.#byEvent.set(eventId, copies);
+    this.#count += copies.length;
+    while (this.#count > maxCopies) this.forget(this.#byEvent.keys().next().value!);
+    return copies;
+  }
+
+  /** There is no second copy of this event, or both have come everywhere. */
+  forget(eventId: string): void {
+    for (const copy of this.#byEvent.get(eventId) ?? []) {
+      const methods = this.#byArgument.get(copy.hub)!;
+      const byArgument = methods.get(copy.method)!;
+      const others = byArgument.get(copy.argument)!.filter((other) => other !== copy);
+      if (others.length > 0) byArgument.set(copy.argument, others);
+      else byArgument.delete(copy.argument);
+      if (byArgument.size === 0) methods.delete(copy.method);
+      this.#count--;
+    }
+    this.#byEvent.delete(eventId);
+  }
+
+  /** Forgets what has waited for 5 minutes. */
+  sweep(now: number): void {
+    for (const [eventId, copies] of this.#byEvent) {
+      if (copies.some(({ expiresAt }) => expiresAt > now)) return;
+      this.forget(eventId);
+    }
+  }
+
+  get isEmpty(): boolean {
+    return this.#count === 0;
+  }
+
+  isExpected(copy: Copy): boolean {
+    return this.#byEvent.get(copy.eventId)?.includes(copy) === true;
+  }
+
+  /** Methods with an expected copy at this hub. */
+  methods(hub: string): Iterable<string> {
+    return this.#byArgument.get(hub)?.keys() ?? [];
+  }
+
+  ofEvent(eventId: string, hub: string, method: string): Copy | undefined {
+    return this.#byEvent.get(eventId)?.find((copy) => copy.hub === hub && copy.method === method);
+  }
+
+  ofArgument(hub: string, method: string, argument: string): readonly Copy[] {
+    return this.#byArgument.get(hub)?.get(method)?.get(argument) ?? [];
+  }
+
+  /** Messages of the log were shown to a connection of this hub. */
+  noteShown(hub: string, prepared: Prepared, now: number): void {
+    if (prepared === this.#lastNoted) return;
+    this.#lastNoted = prepared;
+    for (const { method, eventId } of prepared.records) {
+      const key = roomKey(hub, method, prepared.room);
+      if (this.#lastShown.get(key)?.eventId === eventId) continue;
+      this.#lastShown.delete(key);
+      this.#lastShown.set(key, { eventId, at: now });
+    }
+    for (const key of this.#lastShown.keys()) {
+      if (this.#lastShown.size <= maxRooms) return;
+      this.#lastShown.delete(key);
+    }
+  }
+
+  /** Until when one must have joined to have been shown this copy by the log; undefined where nothing is certain. */
+  shownToMembersSince({ hub, method, room, eventId }: Copy): number | undefined {
+    const last = this.#lastShown.get(roomKey(hub, method, room));
+    return last?.eventId === eventId ? last.at - joinMarginMs : undefined;
+  }
+
+  #listFor({ hub, method, argument }: Copy): Copy[] {
+    const methods = getOrAdd(this.#byArgument, hub, () => new Map<string, Map<string, Copy[]>>());
+    const byArgument = getOrAdd(methods, method, () => new Map<string, Copy[]>());
+    return getOrAdd(byArgument, argument, () => [] as Copy[]);
+  }
+}
+
+/** Copies of the log that were shown and not cancelled (more than 0), or of the bridge (less than 0). */
+type Balance = number | 'void';
+
+/** What one connection was shown of the expected copies. */
+export class ConnectionTwins {
+  readonly #twins: Twins;
+  readonly #hub: string;
+  readonly #balances = new Map<Copy, Balance>();
+
+  constructor(twins: Twins, hub: string) {
+    this.#twins = twins;
+    this.#hub = hub;
+  }
+
+  /** Whether a message of the bridge may hold an expected copy, or end one. */
+  mayBeIn(message: Buffer): boolean {
+    for (const method of this.#twins.methods(this.#hub)) if (message.includes(method)) return true;
+    return false;
+  }
+
+  /** @returns what of the log's messages is to be shown; undefined where nothing is left */
+  fromLog(prepared: Prepared): Prepared | undefined {
+    const shown = prepared.records.filter((record) => this.#isShownFromLog(record, prepared.room));
+    if (shown.length === prepared.records.length) return prepared;
+    return shown.length === 0 ? undefined : new Prepared(prepared.room, shown);
+  }
+
+  /** @returns whether a record of the bridge is to be shown */
+  fromBridge({ type, target: method, args }: TappedRecord): boolean {
+    if (type !== 1 || method === undefined || args.length !== 1) return true;
+    const argument = comparable(args[0]);
+    const copies = this.#twins.ofArgument(this.#hub, method, argument);
+    const cancelled = copies.find((copy) => this.#balanceOf(copy) > 0);
+    if (cancelled !== undefined) {
+      this.#add(cancelled, -1);
+      return false;
+    }
+    const seen = copies.find((copy) => !this.#balances.has(copy)) ?? copies[0];
+    this.#endOthers(seen, (copy) => copy.method === method && argument.includes(JSON.stringify(copy.room)));
+    if (seen !== undefined) this.#add(seen, -1);
+    return true;
+  }
+
+  /** The log's copy was shown before it was known that there might be a second. @param times how often */
+  wasShown(copy: Copy, times: number): void {
+    if (this.#balances.get(copy) === undefined) this.#balances.set(copy, times);
+  }
+
+  /** Forgets what is not expected any more. */
+  sweep(): void {
+    for (const copy of this.#balances.keys()) if (!this.#twins.isExpected(copy)) this.#balances.delete(copy);
+  }
+
+  #isShownFromLog({ eventId, method }: PreparedRecord, room: string): boolean {
+    const copy = this.#twins.ofEvent(eventId, this.#hub, method);
+    if (copy !== undefined && this.#balanceOf(copy) < 0) {
+      this.#add(copy, 1);
+      return false;
+    }
+    this.#endOthers(copy, (other) => other.method === method && other.room === room);
+    if (copy !== undefined) this.#add(copy, 1);
+    return true;
+  }
+
+  /** What is shown now stands between the copies of other events of its room and method: they cancel nothing any more. */
+  #endOthers(shown: Copy | undefined, isOfSameRoom: (copy: Copy) => boolean): void {
+    for (const [copy, balance] of this.#balances) {
+      if (copy !== shown && balance !== 0 && isOfSameRoom(copy)) this.#balances.set(copy, 'void');
+    }
+  }
+
+  #balanceOf(copy: Copy): number {
+    const balance = this.#balances.get(copy) ?? 0;
+    return balance === 'void' ? 0 : balance;
+  }
+
+  #add(copy: Copy, change: 1 | -1): void {
+    const balance = this.#balances.get(copy) ?? 0;
+    if (balance !== 'void') this.#balances.set(copy, balance + change);
+  }
+}
+
+function roomKey(hub: string, method: string, room: string): string {
+  return `${hub} ${method} ${room}`;
+}
+
+function getOrAdd<K, V>(map: Map<K, V>, key: K, create: () => V): V {
+  const value = map.get(key) ?? create();
+  map.set(key, value);
+  return value;
+}

@@ -1,0 +1,87 @@
+// The cutover state as pure rules: lanes, moves between two states, and what follows what.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { bucketOf } from '../../src/cutover/bucket.ts';
+import {
+  type CutoverState,
+  effectivePercent,
+  initialState,
+  laneOf,
+  maxHistory,
+  moveOf,
+  movesBetween,
+  nextState,
+  readState,
+  usesStream,
+} from '../../src/cutover/state.ts';
+
+const by = { who: 'ada', what: 'set', nowMs: Date.UTC(2026, 0, 1) };
+const at = (percent: number, more: Partial<CutoverState> = {}): CutoverState => ({ ...initialState, percent, ...more });
+const rooms = Array.from({ length: 300 }, (_, n) => `room-${n}`);
+
+test('a room’s lane is its bucket’s, and a higher percent only adds rooms', () => {
+  const percents = fc.tuple(fc.nat(100), fc.nat(100));
+  fc.assert(
+    fc.property(fc.string(), percents, (room, [a, b]) => {
+      const [low, high] = [Math.min(a, b), Math.max(a, b)];
+      if (laneOf(at(low), room) === 'stream') assert.equal(laneOf(at(high), room), 'stream');
+      assert.equal(laneOf(at(low), room) === 'stream', bucketOf(room) < low);
+    }),
+  );
+});
+
+test('a pin decides whatever the percent, also for rooms named like members of every object', () => {
+  assert.equal(laneOf(at(0, { pins: { r: 'stream' } }), 'r'), 'stream');
+  assert.equal(laneOf(at(100, { pins: { r: 'bridge' } }), 'r'), 'bridge');
+  assert.equal(laneOf(at(0), 'constructor'), 'bridge');
+  assert.equal(laneOf(at(100), '__proto__'), 'stream');
+});
+
+test('while one replica has the kill switch all behave as 0, pins or not', () => {
+  const killed = at(100, { pins: { r: 'stream' }, killed: ['k'] });
+  assert.deepEqual([laneOf(killed, 'r'), effectivePercent(killed), usesStream(killed)], ['bridge', 0, false]);
+});
+
+test('what moves between two states is what changes its lane', () => {
+  const [from, to] = [at(20, { pins: { a: 'stream' } }), at(60, { pins: { b: 'bridge' } })];
+  for (const room of [...rooms, 'a', 'b']) {
+    const [before, after] = [laneOf(from, room), laneOf(to, room)];
+    assert.equal(moveOf(from, to, room), before === after ? undefined : after === 'stream' ? 'raise' : 'lower');
+  }
+  assert.deepEqual(movesBetween(at(20), at(60)), { raises: true, lowers: false });
+  assert.deepEqual(movesBetween(at(60), at(20)), { raises: false, lowers: true });
+  assert.deepEqual(movesBetween(at(20), at(20)), { raises: false, lowers: false });
+  assert.deepEqual(movesBetween(at(0), at(0, { pins: { r: 'stream' } })), { raises: true, lowers: false });
+  assert.deepEqual(movesBetween(at(100, { killed: ['k'] }), at(100)), { raises: true, lowers: false });
+});
+
+test('ids are remembered while rooms are on the stream lane, and for five minutes after', () => {
+  const remembering = nextState(at(0), { remembers: true }, { ...by, what: '' });
+  const raised = nextState(remembering, { percent: 50 }, by);
+  const back = nextState(raised, { percent: 0 }, by);
+  assert.deepEqual([remembering.remembers, raised.remembers, back.remembers], [true, true, false]);
+  assert.ok(back.rememberUntilMs >= by.nowMs + 5 * 60_000);
+});
+
+test('every step raises the epoch and stands in the history, which is bounded', () => {
+  let state = at(0);
+  for (let step = 1; step <= maxHistory + 10; step++) state = nextState(state, { percent: step % 100 }, by);
+  assert.equal(state.epoch, maxHistory + 10);
+  assert.equal(state.history.length, maxHistory);
+  assert.deepEqual(state.history.at(-1), {
+    epoch: maxHistory + 10,
+    who: 'ada',
+    when: '2026-01-01T00:00:00.000Z',
+    what: 'set',
+    from: (maxHistory + 9) % 100,
+    to: (maxHistory + 10) % 100,
+  });
+});
+
+test('a state survives its way through the log, and nothing else passes for one', () => {
+  const state = nextState(at(3), { percent: 7, pins: { r: 'bridge' } }, by);
+  assert.deepEqual(readState(JSON.stringify(state)), state);
+  for (const text of ['{}', '{"epoch":1}', '[]', '{"epoch":1.5,"percent":3}']) assert.throws(() => readState(text));
+});

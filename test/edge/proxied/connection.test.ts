@@ -1,0 +1,146 @@
+// The life of a proxied connection: its handshake, what is injected and when, and a client that reads too slowly.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { record, setUp } from './proxied.ts';
+
+test('a connection counts from its handshake to its end', async () => {
+  const { proxied, counters, open, metric } = setUp();
+  const client = open('chat');
+  assert.equal(proxied.count, 0);
+  client.shakeHands();
+  assert.equal(proxied.count, 1);
+  assert.equal(counters.get('proxied'), 1);
+  assert.deepEqual(await metric('crossfade_edge_connections'), [{ labels: { hub: 'chat' }, value: 1 }]);
+  client.tap.ended();
+  client.tap.ended();
+  assert.equal(proxied.count, 0);
+  assert.equal(counters.get('proxied'), 0);
+  assert.deepEqual(await metric('crossfade_edge_connections'), [{ labels: { hub: 'chat' }, value: 0 }]);
+});
+
+test('after a refused handshake nothing is tapped, injected or fenced', async () => {
+  const { proxied, open, members } = setUp();
+  const client = open('chat', { protocol: 'messagepack' });
+  client.tap.fromClient(Buffer.from('{"protocol":"messagepack","version":1}\x1e'));
+  const refusal = record({ error: "The protocol 'messagepack' is not supported." });
+  assert.equal(client.tap.fromBridge(refusal), refusal);
+  client.invoke('JoinRoom', ['r'], '0');
+  const confirmation = client.invocation('RoomJoined', ['r']);
+  assert.equal(client.tap.fromBridge(confirmation), confirmation);
+  assert.equal(members('chat', 'request:r'), 0);
+  assert.equal(proxied.count, 0);
+  await proxied.fence('f');
+  assert.deepEqual(client.fences, []);
+});
+
+test('a protocol that is not known here passes, and is not counted as one that gets every message', () => {
+  const { proxied, open } = setUp();
+  const client = open('chat');
+  client.tap.fromClient(Buffer.from('{"protocol":"blazorpack","version":1}\x1e'));
+  const reply = Buffer.from('{}\x1e');
+  assert.equal(client.tap.fromBridge(reply), reply);
+  assert.equal(proxied.count, 0);
+});
+
+test('the handshake may come in pieces, in any case, with more behind it, and so may the reply', () => {
+  const { proxied, open, members } = setUp();
+  const client = open('notification');
+  client.tap.fromClient(Buffer.from('{"version":2,"proto'));
+  client.tap.fromClient(Buffer.from('col":"JSON"}\x1e{"type":6}\x1e'));
+  const reply = Buffer.concat([Buffer.from('{}\x1e'), client.invocation('Connected', [{ userId: 'u1' }])]);
+  assert.equal(client.tap.fromBridge(reply), reply);
+  assert.equal(proxied.count, 1);
+  assert.equal(members('notification', 'notifications:u1'), 1);
+});
+
+test('what is no whole record passes as it is', () => {
+  const { proxied, connect } = setUp();
+  const client = connect('chat');
+  void proxied.fence('f');
+  const broken = Buffer.from(`{"type":3,"invocationId":"${client.fences[0]}"`);
+  assert.equal(client.tap.fromBridge(broken), broken);
+  const binary = connect('chat', { protocol: 'messagepack' });
+  binary.invoke('JoinRoom', ['r'], '0');
+  for (const bytes of [Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]), Buffer.from([5, 0x91])]) {
+    assert.equal(binary.tap.fromBridge(bytes), bytes);
+  }
+});
+
+test('messages of the log reach the members of their group, in the form of each one’s protocol', async () => {
+  const { joined, connect, deliver } = setUp();
+  const members = [joined('r'), joined('r', { protocol: 'messagepack' })];
+  const other = connect('chat');
+  await deliver('r', { n: 1 });
+  for (const client of members) assert.deepEqual(client.got, ['log {"n":1}']);
+  assert.deepEqual(other.got, []);
+});
+
+test('a client is cut when more waits for it than the bound, counting what is held', async () => {
+  const { proxied, joined, deliver, metric } = setUp({ maxBufferedBytes: 1_000 });
+  const slow = joined('r');
+  const held = joined('held');
+  slow.backlogBytes = 1_000;
+  await deliver('r', 'x');
+  assert.deepEqual(slow.got, ['log x'], 'at the bound it is still served');
+  slow.backlogBytes = 1_001;
+  await deliver('r', 'y');
+  assert.equal(slow.wasCut, true);
+  assert.deepEqual(slow.got, ['log x']);
+
+  proxied.hold('h', () => true);
+  held.backlogBytes = 500;
+  await deliver('held', 'x'.repeat(600));
+  assert.equal(held.wasCut, false, 'one large message passes');
+  await deliver('held', 'y');
+  assert.equal(held.wasCut, true);
+  assert.equal(proxied.count, 0);
+  assert.equal((await metric('crossfade_held_messages'))[0]!.value, 0);
+  assert.equal((await metric('crossfade_edge_slow_clients_total'))[0]!.value, 2);
+  assert.deepEqual(await metric('crossfade_edge_connections_closed_total'), [
+    { labels: { hub: 'chat', reason: 'slow' }, value: 2 },
+  ]);
+});
+
+test('a client is cut when it is behind for 30 s, by its socket or by its fence', async () => {
+  const { proxied, joined, deliver, clock } = setUp();
+  const [backlogged, held, good] = [joined('r'), joined('r'), joined('other')];
+  const sweepAfter = (ms: number) => {
+    clock.advance(ms);
+    proxied.sweep(clock.monotonic());
+  };
+  proxied.hold('h', (room) => room === 'r');
+  await deliver('r', 'x');
+  backlogged.backlogBytes = 1;
+  good.backlogBytes = 1;
+  sweepAfter(29_000);
+  good.backlogBytes = 0;
+  sweepAfter(1_000);
+  good.backlogBytes = 1;
+  assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [false, false, false]);
+  sweepAfter(1_000);
+  assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [true, true, false]);
+});
+
+test('all connections are cut at once, with the reason in the metric', async () => {
+  const { proxied, connect, metric } = setUp();
+  const clients = [connect('chat'), connect('ticket')];
+  proxied.closeAll('gap');
+  assert.ok(clients.every(({ wasCut }) => wasCut));
+  assert.equal(proxied.count, 0);
+  const closed = await metric('crossfade_edge_connections_closed_total');
+  assert.deepEqual(
+    closed.map(({ labels }) => labels.reason),
+    ['gap', 'gap'],
+  );
+});
+
+test('the bridge is left unread at every connection, new ones included, until it is read again', () => {
+  const { proxied, connect } = setUp();
+  const before = connect('chat');
+  proxied.pauseBridge(true);
+  const after = connect('chat');
+  assert.deepEqual([before.bridgePaused, after.bridgePaused], [true, true]);
+  proxied.pauseBridge(false);
+  assert.deepEqual([before.bridgePaused, after.bridgePaused, connect('chat').bridgePaused], [false, false, false]);
+});

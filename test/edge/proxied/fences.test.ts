@@ -1,0 +1,194 @@
+// Fences and holds at proxied connections: what is sent to the bridge, what the client never sees, and in which order
+// it gets what had waited.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { nextTurn, setUp } from './proxied.ts';
+
+for (const protocol of ['json', 'messagepack'] as const) {
+  test(`${protocol}: the answer to a fence is cut out of the middle of a message, and nothing else`, async () => {
+    const { proxied, joined } = setUp();
+    const client = joined('r', { protocol });
+    const fenced = proxied.fence('f');
+    const [before, behind] = [client.invocation('M', ['before']), client.invocation('M', ['behind'])];
+    const passed = client.bridgeSends(before, client.fenceAnswer(), behind);
+    assert.deepEqual(passed, Buffer.concat([before, behind]));
+    await fenced;
+  });
+
+  test(`${protocol}: of a message that was nothing but the answer nothing is left`, async () => {
+    const { proxied, joined } = setUp();
+    const client = joined('r', { protocol });
+    const fenced = proxied.fence('f');
+    assert.equal(client.fenceComesBack(), undefined);
+    await fenced;
+  });
+
+  test(`${protocol}: what was held follows the whole message in which the fence came back`, async () => {
+    const { proxied, joined, deliver } = setUp();
+    const client = joined('r', { protocol });
+    proxied.hold('h', (room) => room === 'r');
+    const fenced = proxied.fence('h');
+    await deliver('r', 'new lane 1');
+    await deliver('r', 'new lane 2');
+    client.bridgeSends(client.invocation('M', ['old lane 1']));
+    const answer = client.fenceAnswer();
+    client.bridgeSends(client.invocation('M', ['old lane 2']), answer, client.invocation('M', ['old lane 3']));
+    await fenced;
+    await deliver('r', 'new lane 3');
+    assert.deepEqual(client.got, [
+      'bridge old lane 1',
+      'bridge old lane 2',
+      'bridge old lane 3',
+      'log new lane 1',
+      'log new lane 2',
+      'log new lane 3',
+    ]);
+  });
+}
+
+test('each connection goes on when its own fence is back; the fence as a whole when all are, or are gone', async () => {
+  const { proxied, joined, connect, open, deliver, metric } = setUp();
+  const [first, second, leaving] = [joined('r'), joined('r'), connect('chat')];
+  open('chat');
+  proxied.hold('h', () => true);
+  let done = false;
+  const fenced = proxied.fence('h').then(() => {
+    done = true;
+  });
+  await deliver('r', 'x');
+  first.fenceComesBack();
+  await nextTurn();
+  assert.deepEqual([first.got, second.got, done], [['log x'], [], false]);
+  second.fenceComesBack();
+  await nextTurn();
+  assert.deepEqual([second.got, done], [['log x'], false]);
+  leaving.tap.ended();
+  await fenced;
+  const outcomes = (await metric('crossfade_fences_total')).map(({ labels, value }) => [labels.outcome, value]);
+  assert.deepEqual(outcomes, [
+    ['back', 2],
+    ['gone', 1],
+  ]);
+});
+
+test('a hold is of its rooms alone, and not of connections that come after its fence', async () => {
+  const { proxied, joined, deliver } = setUp();
+  const before = joined('r');
+  const other = joined('other');
+  proxied.hold('h', (room) => room === 'r');
+  const between = joined('r');
+  void proxied.fence('h');
+  const after = joined('r');
+  await deliver('r', 'x');
+  await deliver('other', 'y');
+  assert.deepEqual([before.got, between.got, after.got, other.got], [[], [], ['log x'], ['log y']]);
+  before.fenceComesBack();
+  between.fenceComesBack();
+  await nextTurn();
+  assert.deepEqual([before.got, between.got], [['log x'], ['log x']]);
+});
+
+test('overlapping holds: the oldest takes a message, its release hands it to the next one, the order stays', async () => {
+  const { proxied, joined, deliver, metric } = setUp();
+  const client = joined('r');
+  proxied.hold('1', (room) => room === 'r');
+  const first = proxied.fence('1');
+  await deliver('r', 'a');
+  proxied.hold('2', () => true);
+  const second = proxied.fence('2');
+  await deliver('r', 'b');
+  client.fenceComesBack();
+  await first;
+  await deliver('r', 'c');
+  assert.deepEqual(client.got, []);
+  assert.equal((await metric('crossfade_held_messages'))[0]!.value, 3);
+  client.fenceComesBack();
+  await second;
+  assert.deepEqual(client.got, ['log a', 'log b', 'log c']);
+  assert.equal((await metric('crossfade_held_messages'))[0]!.value, 0);
+});
+
+test('two fences in one message come back in their order', async () => {
+  const { proxied, joined, deliver } = setUp();
+  const client = joined('r');
+  proxied.hold('1', (room) => room === 'r');
+  proxied.hold('2', () => true);
+  const fenced = Promise.all([proxied.fence('1'), proxied.fence('2')]);
+  await deliver('r', 'x');
+  assert.equal(client.bridgeSends(client.fenceAnswer(), client.fenceAnswer()), undefined);
+  await fenced;
+  assert.deepEqual(client.got, ['log x']);
+});
+
+test('no fence is sent before the bridge’s handshake reply', async () => {
+  const { proxied, open } = setUp();
+  proxied.provesConnects = true;
+  const client = open('chat');
+  client.tap.fromClient(Buffer.from('{"protocol":"json","version":1}\x1e'));
+  await proxied.fence('f');
+  assert.deepEqual(client.fences, []);
+  client.tap.fromBridge(Buffer.from('{}\x1e'));
+  assert.equal(client.fences.length, 1, 'the proof of the connect');
+});
+
+test('while rooms are on the stream lane a fence proves the connect of each new connection that needs it', () => {
+  const { proxied, connect, members } = setUp();
+  proxied.provesConnects = true;
+  assert.deepEqual(connect('remote-access').fences, [], 'no group depends on it');
+  const client = connect('chat');
+  assert.equal(members('chat', 'user:u1'), 0);
+  assert.equal(client.fenceComesBack(), undefined);
+  assert.equal(members('chat', 'user:u1'), 1);
+});
+
+test('a hold joins the groups of an unproven connect ahead, and holds everything for them until the proof', async () => {
+  const { proxied, connect, open, fanout, members } = setUp();
+  const client = connect('chat');
+  const late = open('chat', { user: 'late' });
+  const toUser = (user: string, payload: string) =>
+    fanout.deliver([
+      {
+        room: 'elsewhere',
+        payload: JSON.stringify(payload),
+        deliveries: [{ hub: 'chat', group: `user:${user}`, method: 'M' }],
+        eventId: '',
+      },
+    ]);
+  proxied.hold('h', (room) => room === 'r');
+  late.shakeHands();
+  assert.deepEqual([members('chat', 'user:u1'), members('chat', 'user:late')], [1, 1]);
+  const fenced = proxied.fence('h');
+  await toUser('u1', 'a');
+  await toUser('late', 'b');
+  assert.deepEqual([client.got, late.got], [[], []]);
+  client.bridgeSends(client.invocation('M', ['bridge']), client.fenceAnswer());
+  late.bridgeSends(late.invocation('M', ['bridge']), late.completion('0'));
+  await nextTurn();
+  assert.deepEqual(client.got, ['bridge bridge', 'log a']);
+  assert.deepEqual(late.got, ['bridge bridge', 'bridge type 3', 'log b']);
+  late.fenceComesBack();
+  await fenced;
+});
+
+test('what is held is dropped with its connection', async () => {
+  const { proxied, joined, deliver, metric } = setUp();
+  const client = joined('r');
+  proxied.hold('h', () => true);
+  const fenced = proxied.fence('h');
+  await deliver('r', 'x');
+  client.tap.ended();
+  await fenced;
+  assert.deepEqual(client.got, []);
+  assert.equal((await metric('crossfade_held_messages'))[0]!.value, 0);
+});
+
+test('a completion of the client’s own is none of ours', async () => {
+  const { proxied, joined } = setUp();
+  const client = joined('r');
+  void proxied.fence('f');
+  const fence = client.fences[0]!;
+  assert.match(fence, /^[\w-]{16}-\d+$/);
+  const message = client.completion(`x${fence}`);
+  assert.equal(client.bridgeSends(message), message);
+});
