@@ -25,7 +25,7 @@ const noticedMs = 5_000;
 
 const title = `two replicas, ${bridgeCount} × ${bridgeName}, faults: nothing owed is lost or shown twice, and out of order is only what was counted`;
 test(title, async (t) => {
-  const stage = await setStage(t, { replicaCount: 2, bridgeCount, clockOffsetsMs: [5_000, 0] });
+  const stage = await setStage(t, { replicaCount: 2, bridgeCount, durable: true, clockOffsetsMs: [5_000, 0] });
   const { redis, bridges, replicas, messagePack } = stage;
   const [one, two] = replicas as [Replica, Replica];
   /** From when to when the log failed, ms of performance.now(). */
@@ -100,7 +100,7 @@ test(title, async (t) => {
       coalescedMayBeLost: true,
     }),
   });
-  tell(t, report);
+  tell(t, report, stage.replicas);
   t.diagnostic(`unfenced: ${JSON.stringify(await countUnfenced(replicas))}`);
   assertNoFault(report);
   assertUnfencedInFaults(report, replicas, logFaults);

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { bucketOf } from '../../src/cutover/bucket.ts';
 import { apiKey, jwtSecret } from '../support/bridge.ts';
 import { runLedger } from '../support/ledger/ledger.ts';
-import { bridgeName, setStage } from '../support/ledger/stage.ts';
+import { bridgeName, patientFlags, setStage } from '../support/ledger/stage.ts';
 import { assertAllAccepted, assertBothLanes, assertNoFault, assertNoneLost, tell } from '../support/ledger/verdict.ts';
 import type { Step } from '../support/ledger/walk.ts';
 
@@ -13,7 +13,7 @@ const low = roomWhere((bucket) => bucket < 25);
 const high = roomWhere((bucket) => bucket >= 50);
 
 test(`one replica and the ${bridgeName}: every member gets what it is owed, once and in order, at every percent`, async (t) => {
-  const stage = await setStage(t, { replicaCount: 1, bridgeCount: 1 });
+  const stage = await setStage(t, { replicaCount: 1, bridgeCount: 1, flags: patientFlags });
   const [{ edge, listen, operator }] = stage.replicas as [(typeof stage.replicas)[0]];
   const walk = (): Step[] => [
     operator.set(1),
@@ -31,7 +31,7 @@ test(`one replica and the ${bridgeName}: every member gets what it is owed, once
   ];
   const { messagePack } = stage;
   const report = await runLedger(t, { edges: [edge], addressOf: () => listen, apiKey, jwtSecret, messagePack, walk });
-  tell(t, report);
+  tell(t, report, stage.replicas);
   assertNoFault(report);
   assertNoneLost(report);
   assertAllAccepted(report);

@@ -5,7 +5,7 @@
 import { test } from 'node:test';
 import { apiKey, jwtSecret } from '../support/bridge.ts';
 import { type LedgerReport, type Progress, runLedger } from '../support/ledger/ledger.ts';
-import { bridgeName, setStage } from '../support/ledger/stage.ts';
+import { bridgeName, patientFlags, setStage } from '../support/ledger/stage.ts';
 import { assertAllAccepted, assertBothLanes, assertNoFault, assertNoneLost, tell } from '../support/ledger/verdict.ts';
 import type { Step } from '../support/ledger/walk.ts';
 import { noDotnet } from '../support/reference-bridge.ts';
@@ -17,7 +17,7 @@ const callsWhileStopped = 100;
 
 const title = `two replicas and two instances of the ${bridgeName}: every member gets what it is owed, once and in order, also while one replica stands still`;
 test(title, { skip: noDotnet }, async (t) => {
-  const stage = await setStage(t, { replicaCount: 2, bridgeCount: 2 });
+  const stage = await setStage(t, { replicaCount: 2, bridgeCount: 2, flags: patientFlags });
   const [one, two] = stage.replicas as [(typeof stage.replicas)[0], (typeof stage.replicas)[0]];
   const front = await startRoundRobin(t, [one.edge, two.edge]);
   let stopped: typeof one | undefined;
@@ -68,7 +68,7 @@ test(title, { skip: noDotnet }, async (t) => {
     messagePack,
     walk,
   });
-  tell(t, report);
+  tell(t, report, stage.replicas);
   assertNoFault(report);
   assertNoneLost(report);
   assertAllAccepted(report);

@@ -26,6 +26,8 @@ const answerTimeoutMs = 20_000;
 
 export class Operator {
   readonly #admin: string;
+  /** Changes that were refused at first, and why. */
+  readonly refusals: string[] = [];
 
   /** @param admin such as `http://127.0.0.1:7402` */
   constructor(admin: string) {
@@ -34,14 +36,16 @@ export class Operator {
 
   /** A refusal by the guard, or because the log is away, is asked again until it is over. */
   async change(change: Change): Promise<void> {
-    let refusal: unknown;
+    let refusal = '';
     await until(
       async () => {
         const response = await this.#send('PUT', '/cutover', { ...change, by: 'ledger' });
-        refusal = `${response.status} ${await response.text()}`;
-        return response.ok;
+        if (response.ok) return true;
+        refusal = `${JSON.stringify(change)}: ${response.status} ${await response.text()}`;
+        this.refusals.push(refusal);
+        return false;
       },
-      { timeoutMs: answerTimeoutMs, what: () => `the change ${JSON.stringify(change)} to be taken: ${refusal}` },
+      { timeoutMs: answerTimeoutMs, what: () => `a change to be taken, ${refusal}` },
     );
     if (change.percent === undefined) return;
     const { percent, effective } = await this.read();

@@ -1,6 +1,6 @@
 // What is done to the system while the calls run: steps, one after the other, spread over the calls' time.
-// Promises that each step begins when its share of the calls was made, and that calls never run ahead of the steps by
-// more than one.
+// Promises that each step begins when its share of the calls was made, and that half a share is made while it is under way
+// and as much when it is done, however long it takes.
 
 import { until } from '../wait.ts';
 
@@ -40,13 +40,13 @@ export class Walk {
 
   /** Resolves when a call of this progress may be made. Error: a step has failed. */
   async admit(progress: number): Promise<void> {
-    const isAdmitted = () => this.#failure ?? progress < this.#beginOf(this.#doneCount + 1);
+    const isAdmitted = () => this.#failure ?? progress < (this.#doneCount + 1) / this.#steps.length;
     if (isAdmitted() !== true) await until(isAdmitted, { timeoutMs: stepTimeoutMs, what: 'the walk to go on' });
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** In the middle of its share, so that calls run before the first step and after the last. */
+  /** In the middle of its share. */
   #beginOf(step: number): number {
-    return step >= this.#steps.length ? Number.POSITIVE_INFINITY : (step + 0.5) / this.#steps.length;
+    return (step + 0.5) / this.#steps.length;
   }
 }
