@@ -22,6 +22,9 @@ export interface Audience {
 export interface Member {
   /** The SignalR connection id. */
   readonly id: string;
-  /** Takes the form of the messages that it needs; a member that is gone or too slow drops them. */
-  write(prepared: Prepared): void;
+  /**
+   * Takes the form of the messages that it needs; a member that is gone or too slow drops them.
+   * @param group the one that they are for, of the member's hub
+   */
+  write(prepared: Prepared, group: string): void;
 }

@@ -26,8 +26,9 @@ interface Gathered {
 interface Job {
   prepared: Prepared;
   members: Member[];
-  /** The group as it is now: who left meanwhile is not in it. */
-  group: ReadonlySet<Member>;
+  group: string;
+  /** The group's members as they are now: who left meanwhile is not among them. */
+  present: ReadonlySet<Member>;
   next: number;
 }
 
@@ -50,11 +51,11 @@ export class Fanout implements Audience {
   }
 
   #enqueue({ hub, group, except, room, records }: Gathered): void {
-    const members = this.#groups.members(hub, group);
-    if (members === undefined) return;
-    const receivers = except === undefined ? [...members] : [...members].filter((member) => member.id !== except);
-    if (receivers.length === 0) return;
-    this.#queue.push({ prepared: new Prepared(room, records), members: receivers, group: members, next: 0 });
+    const present = this.#groups.members(hub, group);
+    if (present === undefined) return;
+    const members = except === undefined ? [...present] : [...present].filter((member) => member.id !== except);
+    if (members.length > 0)
+      this.#queue.push({ prepared: new Prepared(room, records), group, members, present, next: 0 });
   }
 
   #writeSlice(): void {
@@ -64,8 +65,8 @@ export class Fanout implements Audience {
     for (const job of this.#queue) {
       while (job.next < job.members.length && written < socketsPerTurn) {
         const member = job.members[job.next++]!;
-        if (!job.group.has(member)) continue;
-        member.write(job.prepared);
+        if (!job.present.has(member)) continue;
+        member.write(job.prepared, job.group);
         written++;
       }
       if (job.next < job.members.length) break;

@@ -115,7 +115,7 @@ export class LateLog implements Log {
         logger.warn({ code: error.code }, `${error.message}; every call goes to the bridge until it does`);
         this.#firstFailure.resolve();
       }
-      if (this.#log !== undefined) return this.#log;
+      if (this.#log !== undefined || this.#closed) return this.#log;
       await new Promise<void>((resolve) => {
         this.#endWaiting = resolve;
         clock.after(retryMs, resolve);

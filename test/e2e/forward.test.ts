@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { createServer, type IncomingHttpHeaders, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { apiKey, call, startBridge } from '../support/bridge.ts';
+import { apiKey, broadcastsAt, call, startBridge } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
-import { startSidecar } from './sidecar.ts';
+import { atPercent, startSidecar } from './sidecar.ts';
 
 interface Exchange {
   method: string;
@@ -122,19 +122,14 @@ test('calls of the bridge lane arrive with the bytes and headers that the backen
   assert.ok(seen.rawHeaders.includes(traceparent));
 });
 
-test('a call that the contract refuses is the bridge’s to refuse', async (t) => {
+test('a call that the contract refuses is the bridge’s to refuse, at any percent', async (t) => {
   const bridge = await startBridge(t);
-  const { listen } = await startSidecar(t, [
-    '--bridge',
-    bridge.url,
-    '--percent',
-    '100',
-    '--redis',
-    (await startRedis(t)).url,
-  ]);
-  const answer = await call(listen, 'chat/message', { event_id: 'x' });
+  const redis = await startRedis(t);
+  const sidecar = await startSidecar(t, ['--bridge', bridge.url, '--percent', '100', '--redis', redis.url]);
+  await atPercent(sidecar, 100);
+  const answer = await call(sidecar.listen, 'chat/message', { event_id: 'x' });
   assert.equal(answer.status, 400);
-  assert.equal(bridge.calls.length, 1);
+  assert.equal(broadcastsAt(bridge).length, 1);
 });
 
 test('a bridge that is down is a 502, one that hangs up a 502, and none of it counts as kept', async (t) => {

@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test';
 import { allowedOrigin, apiKey, jwtSecret } from '../support/bridge.ts';
 import { builtBinary, type Crossfade, type StartOptions, startCrossfade } from '../support/process.ts';
 import { type ConnectOptions, connect, type HubClient, makeToken } from '../support/signalr.ts';
+import { until } from '../support/wait.ts';
 
 /** What is run: `npm test` builds the binary first. */
 export const programs: { name: string; options: StartOptions }[] = [
@@ -31,4 +32,16 @@ export async function join(
   options: ConnectOptions = {},
 ): Promise<HubClient> {
   return connect(t, `${url}/hubs/${hub}`, await makeToken({ sub: user }, jwtSecret), options);
+}
+
+/** Waits until this share of rooms is on the stream lane there: what a flag asks for passes the guard first. */
+export async function atPercent({ admin }: Pick<Crossfade, 'admin'>, percent: number): Promise<void> {
+  let state: { effective: { percent: number } } | undefined;
+  await until(
+    async () => {
+      state = (await (await fetch(`${admin}/cutover`)).json()) as typeof state;
+      return state?.effective.percent === percent;
+    },
+    { timeoutMs: 15_000, what: () => `percent ${percent}: ${JSON.stringify(state)}` },
+  );
 }

@@ -7,6 +7,7 @@ import { describe, type TestContext, test } from 'node:test';
 import {
   type Batch,
   comparePositions,
+  controlStream,
   type Entry,
   type Log,
   type LogOptions,
@@ -46,6 +47,12 @@ export function newEntry(overrides: Partial<NewEntry> = {}): NewEntry {
     deliveries: [{ hub: 'chat', group: 'request:r1', method: 'ReceiveMessage' }],
     ...overrides,
   };
+}
+
+/** A replica's note to the others. */
+export function newNote(payload: string): NewEntry {
+  const place = { stream: controlStream, maxLength: 1_000, room: '' };
+  return newEntry({ ...place, eventIds: [], eventType: 'control', payload, deliveries: [] });
 }
 
 /** Reads and acknowledges until `count` entries have come, or were missed. */
@@ -211,6 +218,138 @@ export function conformance(name: string, open: OpenLog): void {
     });
   });
 
+  describe(`${name}: ids that were accepted elsewhere`, () => {
+    test('are duplicates on either lane, however many', async (t) => {
+      const log = await open(t);
+      const ids = Array.from({ length: 2_600 }, (_, i) => ({ eventId: `id ${i}`, ttlMs: 60_000 }));
+      await log.rememberIds(ids);
+      assert.equal(await log.claim('id 0'), 'duplicate');
+      assert.equal(await log.append(newEntry({ eventIds: ['id 2599'] })), 'duplicate');
+      assert.equal(await log.append(newEntry({ eventIds: ['id 2600'] })), 'appended');
+    });
+
+    test('settle an open claim, and whoever holds it cannot undo that', async (t) => {
+      const log = await open(t);
+      await log.claim('a');
+      await log.rememberIds([{ eventId: 'a', ttlMs: 60_000 }]);
+      assert.equal(await log.claim('a'), 'duplicate');
+      await log.settle('a', false);
+      assert.equal(await log.claim('a'), 'duplicate');
+    });
+
+    test('are passed over where they are empty or their time is over', async (t) => {
+      const log = await open(t);
+      await log.rememberIds([
+        { eventId: '', ttlMs: 60_000 },
+        { eventId: 'old', ttlMs: 0 },
+        { eventId: 'older', ttlMs: -5 },
+        { eventId: 'young', ttlMs: 60_000.5 },
+      ]);
+      assert.equal(await log.claim('old'), 'claimed');
+      assert.equal(await log.claim('older'), 'claimed');
+      assert.equal(await log.claim('young'), 'duplicate');
+      await log.rememberIds([]);
+    });
+  });
+
+  describe(`${name}: the shared state`, () => {
+    const commit = (log: Log, epoch: number, { over = epoch - 1, value = `"${epoch}"` } = {}) =>
+      log.commitState({ epoch, value }, { over, note: newNote(`{"epoch":${epoch}}`), withinMs: 2_000 });
+
+    test('is none at first, then what was committed, letter by letter', async (t) => {
+      const log = await open(t);
+      assert.equal(await log.readState(), undefined);
+      const value = '{"percent":25,"by":"ö😀\\u2028","pins":{"r 1":"stream"}}';
+      assert.equal(await commit(log, 1, { value }), 'committed');
+      assert.deepEqual(await log.readState(), { epoch: 1, value });
+      assert.equal(await commit(log, 2, { value: '{}' }), 'committed');
+      assert.deepEqual(await log.readState(), { epoch: 2, value: '{}' });
+    });
+
+    test('changes where its note stands in the order of the events', async (t) => {
+      const log = await open(t);
+      const reader = await log.openReader([...streams, controlStream]);
+      await log.append(newEntry({ eventIds: ['before'], epoch: 0 }));
+      await commit(log, 1);
+      await log.append(newEntry({ eventIds: ['after'], epoch: 1 }));
+      const [before, note, after] = await readEntries(reader, 3);
+      assert.deepEqual([before!.eventId, after!.eventId], ['before', 'after']);
+      assert.deepEqual([before!.epoch, note!.epoch, after!.epoch], [0, undefined, 1]);
+      const { stream, eventType, room, payload, deliveries, instance } = note!;
+      const told = { stream: controlStream, eventType: 'control', room: '', payload: '{"epoch":1}', deliveries: [] };
+      assert.deepEqual({ stream, eventType, room, payload, deliveries }, told);
+      assert.equal(instance, 'replica-1');
+      assertRising([before!, note!, after!]);
+    });
+
+    test('is replaced only over the epochs that its committer knew, and only by a higher one', async (t) => {
+      const log = await open(t);
+      const reader = await log.openReader([controlStream]);
+      assert.equal(await commit(log, 5, { over: 0 }), 'committed', 'numbers may be left out');
+      assert.equal(await commit(log, 6, { over: 4 }), 'conflict');
+      assert.equal(await commit(log, 5, { over: 9 }), 'conflict');
+      assert.equal(await commit(log, 4, { over: 9 }), 'conflict');
+      assert.deepEqual(await log.readState(), { epoch: 5, value: '"5"' });
+      assert.equal(await commit(log, 7, { over: 9 }), 'committed');
+      const notes = await readEntries(reader, 2);
+      assert.deepEqual(
+        notes.map(({ payload }) => payload),
+        ['{"epoch":5}', '{"epoch":7}'],
+        'a conflict leaves no note',
+      );
+    });
+
+    test('of many states at once for one epoch one is committed', async (t) => {
+      const log = await open(t);
+      const results = await Promise.all(Array.from({ length: 20 }, (_, i) => commit(log, 1, { value: `${i}` })));
+      assert.deepEqual(results.toSorted(), ['committed', ...Array(19).fill('conflict')]);
+      assert.deepEqual(await log.readState(), { epoch: 1, value: String(results.indexOf('committed')) });
+    });
+
+    test('refuses an entry of an older one: nothing is kept, and its ids are not remembered', async (t) => {
+      const log = await open(t);
+      const reader = await log.openReader([...streams, controlStream]);
+      assert.equal(await log.append(newEntry({ eventIds: ['a'], epoch: 1 })), 'appended', 'ahead of no state');
+      await commit(log, 2);
+      assert.equal(await log.append(newEntry({ eventIds: ['b'], epoch: 1 })), 'stale');
+      assert.equal(await log.append(newEntry({ eventIds: [], epoch: 0 })), 'stale');
+      assert.equal(await log.append(newEntry({ eventIds: ['b'], epoch: 2 })), 'appended');
+      assert.equal(await log.append(newEntry({ eventIds: ['c'], epoch: 3 })), 'appended');
+      assert.equal(await log.append(newEntry({ eventIds: ['d'] })), 'appended', 'no epoch is never stale');
+      const entries = (await readEntries(reader, 5)).filter(({ stream }) => stream !== controlStream);
+      assert.deepEqual(
+        entries.map(({ eventId, epoch }) => [eventId, epoch]),
+        [
+          ['a', 1],
+          ['b', 2],
+          ['c', 3],
+          ['d', undefined],
+        ],
+      );
+    });
+
+    test('refuses a claim of an older one, which is not opened', async (t) => {
+      const log = await open(t);
+      await commit(log, 2);
+      assert.equal(await log.claim('a', 1), 'stale');
+      assert.equal(await log.claim('a', 2), 'claimed');
+      assert.equal(await log.claim('b'), 'claimed');
+    });
+  });
+
+  describe(`${name}: small shared values`, () => {
+    test('are read back until another takes their place', async (t) => {
+      const log = await open(t);
+      assert.equal(await log.shared('token 1'), undefined);
+      log.share('token 1', 'http://bridge-1', 60_000);
+      log.share('token 2', '', 60_000);
+      assert.equal(await log.shared('token 1'), 'http://bridge-1');
+      assert.equal(await log.shared('token 2'), '');
+      log.share('token 1', 'http://bridge-2', 60_000);
+      assert.equal(await log.shared('token 1'), 'http://bridge-2');
+    });
+  });
+
   describe(`${name}: the reader`, () => {
     test('starts at the tail', async (t) => {
       const log = await open(t);
@@ -231,6 +370,57 @@ export function conformance(name: string, open: OpenLog): void {
       const [entry] = await readEntries(reader, 1);
       assert.equal(reader.position, entry!.position);
       assert.ok(comparePositions(entry!.position, tail) > 0);
+    });
+
+    test('is silent for less than 500 ms while it lives', async (t) => {
+      const log = await open(t);
+      const reader = await log.openReader(streams);
+      const reading = (async () => {
+        while ((await reader.read()) !== undefined);
+      })();
+      await until(() => reader.silentMs < 500, { what: 'the first answer' });
+      let longest = 0;
+      const end = performance.now() + 1_000;
+      for (let nextAt = 0; performance.now() < end; ) {
+        if (performance.now() > nextAt) {
+          await log.append(newEntry());
+          nextAt = performance.now() + 350;
+        }
+        longest = Math.max(longest, reader.silentMs);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.ok(longest < 500, `silent for ${longest} ms`);
+      await reader.close();
+      await reading;
+    });
+
+    test('gets the few entries of one stream in their place among the many of the others', async (t) => {
+      const log = await open(t);
+      const reader = await log.openReader([...streams, controlStream]);
+      const wanted = Array.from({ length: 2_000 }, (_, i) =>
+        i % 300 === 150 ? newNote(`${i}`) : newEntry({ stream: streams[i < 1_200 ? 0 : 1], payload: `${i}` }),
+      );
+      const appending = Promise.all(wanted.map((entry) => log.append(entry)));
+      const entries = await readEntries(reader, 2_000);
+      await appending;
+      assert.deepEqual(
+        entries.map(({ payload }) => payload),
+        wanted.map(({ payload }) => payload),
+      );
+      assertRising(entries);
+    });
+
+    test('misses nothing of a stream that is trimmed behind it', async (t) => {
+      const log = await open(t);
+      const reader = await log.openReader([...streams, controlStream]);
+      for (let i = 0; i < 25; i++) {
+        const notes = Array.from({ length: 100 }, (_, n) => log.append(newNote(`${i * 100 + n}`)));
+        await Promise.all([...notes, log.append(newEntry())]);
+        await readEntries(reader, 101);
+      }
+      const control = (await log.streamStates()).find(({ stream }) => stream === controlStream);
+      assert.ok(control!.depth < 2_500, `${control!.depth} notes are there`);
+      assert.equal(control!.lag, 0);
     });
 
     test('a waiting read wakes promptly', async (t) => {
@@ -343,6 +533,14 @@ export function conformance(name: string, open: OpenLog): void {
   });
 
   describe(`${name}: streams`, () => {
+    test("this replica's own reader is no foreign one", async (t) => {
+      const log = await open(t);
+      const reader = await log.openReader(streams);
+      await log.append(newEntry());
+      await readEntries(reader, 1);
+      assert.deepEqual(await log.foreignReaders([...streams, 'events:none'], 60_000), []);
+    });
+
     test('the state of each stream: how long it is and what is not acknowledged', async (t) => {
       const log = await open(t);
       await log.append(newEntry());
@@ -402,6 +600,18 @@ export function conformance(name: string, open: OpenLog): void {
       log.roster.set('user:u1', 0);
       await eventually(log, 'user:u1', undefined);
       await eventually(log, 'room:chat:request:r1', 5);
+    });
+
+    test('a replica is known by its name, its counters and what it last said of itself', async (t) => {
+      const log = await open(t);
+      assert.deepEqual(await log.roster.replicas(), [{ instance: 'replica-1', facts: {}, counters: new Map() }]);
+      log.roster.set('proxied', 3);
+      log.roster.describe({ admin: 'http://10.0.0.1:7402', release: '1' });
+      log.roster.describe({ release: '2', 'ö 😀': '' });
+      assert.deepEqual(await log.roster.replicas(), [
+        { instance: 'replica-1', facts: { release: '2', 'ö 😀': '' }, counters: new Map([['proxied', 3]]) },
+      ]);
+      assert.deepEqual(await log.roster.read(), [new Map([['proxied', 3]])]);
     });
 
     test('presence can be held and released', async (t) => {

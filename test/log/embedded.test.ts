@@ -15,7 +15,7 @@ import { openLog } from '../../src/log/open.ts';
 import { TestClock } from '../support/clock.ts';
 import { Running } from '../support/process.ts';
 import { until } from '../support/wait.ts';
-import { conformance, logOptions, newEntry, readEntries, streams } from './conformance.ts';
+import { conformance, logOptions, newEntry, newNote, readEntries, streams } from './conformance.ts';
 
 conformance('embedded', (t, overrides) => openIn(t, temporaryDir(t), overrides));
 
@@ -95,6 +95,45 @@ describe('embedded: time', () => {
     assert.equal(await log.claim('a'), 'claimed');
   });
 
+  test('an id that was accepted elsewhere counts for its rest, and is never remembered for less long than before', async (t) => {
+    const clock = new TestClock();
+    const log = await openIn(t, temporaryDir(t), { clock });
+    await log.append(newEntry({ eventIds: ['appended'] }));
+    await log.rememberIds([
+      { eventId: 'appended', ttlMs: 1_000 },
+      { eventId: 'accepted', ttlMs: 1_000 },
+    ]);
+    await log.rememberIds([{ eventId: 'accepted', ttlMs: 20_000 }]);
+    clock.advance(19_999);
+    assert.equal(await log.claim('accepted'), 'duplicate');
+    clock.advance(1);
+    assert.equal(await log.claim('accepted'), 'claimed');
+    clock.advance(5 * 60_000 - 20_001);
+    assert.equal(await log.claim('appended'), 'duplicate');
+  });
+
+  test('a state that was not committed in time is late, and leaves no note', async (t) => {
+    const clock = new TestClock();
+    const dir = temporaryDir(t);
+    const log = await openIn(t, dir, { clock });
+    const committing = log.commitState({ epoch: 1, value: '1' }, { over: 0, note: newNote('1'), withinMs: 100 });
+    clock.advance(101);
+    assert.equal(await committing, 'late');
+    assert.equal(await log.readState(), undefined);
+    await log.close();
+    assert.equal(count(dir, 'entries'), 0);
+  });
+
+  test('a shared value ends with its time', async (t) => {
+    const clock = new TestClock();
+    const log = await openIn(t, temporaryDir(t), { clock });
+    log.share('token', 'bridge', 10_000);
+    clock.advance(9_999);
+    assert.equal(await log.shared('token'), 'bridge');
+    clock.advance(1);
+    assert.equal(await log.shared('token'), undefined);
+  });
+
   test('expired ids leave the file', async (t) => {
     const clock = new TestClock();
     const dir = temporaryDir(t);
@@ -141,10 +180,14 @@ describe('embedded: nothing acknowledged is lost', () => {
     const first = await openIn(t, dir);
     await first.append(newEntry({ eventIds: ['a'] }));
     await first.claim('b');
+    const state = { epoch: 1, value: '{"percent":5}' };
+    await first.commitState(state, { over: 0, note: newNote('1'), withinMs: 1_000 });
     await first.close();
     const second = await openIn(t, dir);
-    const [state] = await statesOf(second);
-    assert.equal(state!.depth, 1);
+    const [chat] = await statesOf(second);
+    assert.equal(chat!.depth, 1);
+    assert.deepEqual(await second.readState(), state);
+    assert.equal(await second.append(newEntry({ epoch: 0 })), 'stale');
     assert.equal(await second.append(newEntry({ eventIds: ['a'] })), 'duplicate');
     assert.equal(await second.claim('b'), 'undecided');
   });

@@ -78,6 +78,23 @@ for (const ids of [['e-1', 'e-2'], []]) {
   });
 }
 
+test('an append that was lost on its way, of an id that another replica kept meanwhile, is a duplicate', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const proxy = await startProxy(t, redis.port);
+  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`, { publishTimeoutMs: 300 });
+
+  proxy.stall();
+  const outcome = log.append(event('x', { eventIds: ['e-1'] }));
+  await client.set('crossfade:id:e-1', 'kept:other');
+  setTimeout(() => {
+    proxy.cut();
+    proxy.pass();
+  }, 50);
+  assert.equal(await outcome, 'duplicate');
+  assert.equal(await client.xlen(chat), 0);
+});
+
 test('an append that was lost on its way is refused once its deadline has passed, and is not written', async (t) => {
   const redis = await startRedis(t);
   const client = redis.client();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Batch } from '../../src/log/log.ts';
+import { systemClock } from '../../src/telemetry/clock.ts';
 import { startRedis } from '../support/redis.ts';
 import { startProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
@@ -171,6 +172,70 @@ test('FLUSHALL under a waiting reader, and a group that someone removed, are sur
   await log.append(event('2'));
   await log.append(event('3'));
   assert.deepEqual(contents((await readUntil(reader, (seen) => seen.entries.length === 2)).entries), ['2', '3']);
+});
+
+test('a reader without a connection knows nothing of the log, and soon everything again', async (t) => {
+  const redis = await startRedis(t);
+  const proxy = await startProxy(t, redis.port);
+  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`);
+  const reader = await log.openReader([chat]);
+  assert.equal(reader.silentMs, Number.POSITIVE_INFINITY, 'before the first answer');
+  const read = reader.read();
+  await until(() => reader.silentMs < 500);
+
+  proxy.refuse();
+  await until(() => reader.silentMs === Number.POSITIVE_INFINITY);
+  proxy.pass();
+  await until(() => reader.silentMs < 500);
+
+  proxy.stall();
+  await until(() => reader.silentMs > 500);
+  proxy.pass();
+  await until(() => reader.silentMs < 500);
+  await log.close();
+  assert.equal(await read, undefined);
+  assert.equal(reader.silentMs, Number.POSITIVE_INFINITY);
+});
+
+test('a reader knows no more than what was delivered, and not before all that stood in the log was', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  await Promise.all(numbers(1_000).map((content) => log.append(event(content))));
+  const batches = [await reader.read(), await reader.read()];
+  assert.ok(batches.every((batch) => batch!.entries.length > 0));
+  assert.equal(reader.silentMs, Number.POSITIVE_INFINITY, 'there is more');
+
+  await readUntil(reader, (seen) => contents(seen.entries).includes('999'));
+  assert.equal(reader.silentMs, Number.POSITIVE_INFINITY, 'the last batch is being delivered');
+  const next = reader.read();
+  await until(() => reader.silentMs < 500);
+  await log.append(event('next'));
+  await next;
+  await until(() => reader.silentMs > 500, { what: 'a batch whose delivery takes long' });
+});
+
+test('a reply that lay unread while the process stood still is old news', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  let stoodStillMs = 0;
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + stoodStillMs };
+  const log = await openTestLog(t, redis.url, { clock });
+  const writer = await openTestLog(t, redis.url, { instance: 'writer' });
+  const reader = await log.openReader([chat]);
+  const read = reader.read();
+  await until(() => reader.silentMs < 500);
+  await until(async () => ((await client.client('LIST')) as string).includes('cmd=xreadgroup'));
+
+  const appending = writer.append(event('0'));
+  stoodStillMs = 10_000;
+  await appending;
+  await read;
+  const next = reader.read();
+  assert.ok(reader.silentMs > 9_000, `${reader.silentMs} ms`);
+  await until(() => reader.silentMs < 500);
+  await log.close();
+  await next;
 });
 
 test('a malformed entry is set aside, acknowledged, and blocks nothing', async (t) => {

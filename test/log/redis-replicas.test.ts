@@ -83,15 +83,26 @@ test('counters are seen by every replica, end with it, and are written again aft
   a.roster.set('user:gone', 1);
   a.roster.set('user:gone', 0);
   b.roster.set('user:u1', 1);
+  a.roster.describe({ release: '0' });
+  a.roster.describe({ admin: 'http://10.0.0.1:7402' });
   const others = async () => (await b.roster.read()).slice(1).map((counters) => Object.fromEntries(counters));
+  const told = async () => (await b.roster.replicas()).map(({ instance, facts }) => ({ instance, facts }));
+  const toldOfBoth = [
+    { instance: 'b', facts: {} },
+    { instance: 'a', facts: { admin: 'http://10.0.0.1:7402' } },
+  ];
 
   await until(async () => JSON.stringify(await others()) === '[{"user:u1":2}]');
   assert.deepEqual((await b.roster.read())[0], new Map([['user:u1', 1]]));
+  assert.deepEqual(await told(), toldOfBoth);
 
   await redis.kill9();
   await redis.restart({ empty: true });
   await until(async () => JSON.stringify(await others().catch(() => '')) === '[{"user:u1":2}]');
+  assert.deepEqual(await told(), toldOfBoth);
 
+  a.roster.describe({});
+  await until(async () => Object.keys((await told())[1]!.facts).length === 0);
   await a.close();
   assert.deepEqual(await others(), []);
 });
@@ -161,4 +172,22 @@ test('claims are open for their replica until they are settled', async (t) => {
   assert.equal(await a.claim('e'), 'duplicate');
   assert.equal(await a.append(event('x', { eventIds: ['new', 'e'] })), 'duplicate');
   assert.equal(await a.append(event('x', { eventIds: ['e'], idsSettled: true })), 'appended');
+});
+
+test('a replica of an older release, which says nothing of itself, is a replica', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url);
+  await client.sadd('crossfade:replicas', 'old', 'dead');
+  await client.hset('crossfade:roster:old', { '': '1', 'user:u1': '2' });
+  assert.deepEqual((await log.roster.replicas()).slice(1), [
+    { instance: 'old', facts: {}, counters: new Map([['user:u1', 2]]) },
+  ]);
+});
+
+test('a value that one replica shares is read by another', async (t) => {
+  const redis = await startRedis(t);
+  const [a, b] = [await openTestLog(t, redis.url), await openTestLog(t, redis.url, { instance: 'b' })];
+  a.share('token', 'bridge', 60_000);
+  await until(async () => (await b.shared('token')) === 'bridge');
 });

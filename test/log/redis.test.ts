@@ -29,6 +29,36 @@ describe('redis: what is remembered ends by itself', () => {
     assertBetween(await ttl('settled'), 290_000, 300_000);
     assertBetween(await ttl('open'), 10_000, 15_000);
   });
+
+  test('an id that was accepted elsewhere after its rest, but never earlier than before', async (t) => {
+    const redis = await startRedis(t);
+    const log = await openRedisLog({ ...logOptions(), url: redis.url });
+    t.after(() => log.close());
+    await log.append(newEntry({ eventIds: ['appended'] }));
+    await log.claim('open');
+    const client = redis.client();
+    const kept = await client.get('crossfade:id:appended');
+    const all = (ttlMs: number) => ['appended', 'open', 'new'].map((eventId) => ({ eventId, ttlMs }));
+
+    await log.rememberIds(all(60_000));
+    const ttl = async (id: string) => client.pttl(`crossfade:id:${id}`);
+    assertBetween(await ttl('appended'), 290_000, 300_000);
+    assertBetween(await ttl('open'), 50_000, 60_000);
+    assertBetween(await ttl('new'), 50_000, 60_000);
+    assert.equal(await client.get('crossfade:id:appended'), kept, 'its append can still be looked up');
+
+    await log.rememberIds(all(400_000));
+    for (const id of ['appended', 'open', 'new']) assertBetween(await ttl(id), 390_000, 400_000);
+  });
+
+  test('a shared value after its time', async (t) => {
+    const redis = await startRedis(t);
+    const log = await openRedisLog({ ...logOptions(), url: redis.url });
+    t.after(() => log.close());
+    log.share('token', 'bridge', 60_000);
+    assert.equal(await log.shared('token'), 'bridge');
+    assertBetween(await redis.client().pttl('crossfade:shared:token'), 50_000, 60_000);
+  });
 });
 
 function assertBetween(value: number, low: number, high: number): void {

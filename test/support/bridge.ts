@@ -2,7 +2,12 @@
 // In come a test and options; out go the bridge and helpers that call it as the backend does.
 
 import type { TestContext } from 'node:test';
-import { startToyBridge, type ToyBridge, type ToyBridgeOptions } from '../../src/commands/demo/toy-bridge.ts';
+import {
+  type RecordedCall,
+  startToyBridge,
+  type ToyBridge,
+  type ToyBridgeOptions,
+} from '../../src/commands/demo/toy-bridge.ts';
 
 export * from '../../src/commands/demo/toy-bridge.ts';
 
@@ -34,4 +39,9 @@ export async function call(
   });
   const text = await response.text();
   return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+}
+
+/** The calls that the bridge got, without the reads of crossfade's guard. */
+export function broadcastsAt(bridge: ToyBridge): RecordedCall[] {
+  return bridge.calls.filter(({ method, url }) => method === 'POST' && url.toLowerCase().startsWith('/internal/'));
 }

@@ -47,7 +47,8 @@ export class ClientRecords {
 
   #keep(rest: Buffer, length: number | undefined): void {
     const isLarge = rest.length > maxPendingBytes;
-    this.#pending = isLarge ? nothing : rest;
+    // A copy: what waits must not keep the whole chunk in memory.
+    this.#pending = rest.length === 0 || isLarge ? nothing : Buffer.from(rest);
     if (isLarge) this.#toPass = (length ?? Number.POSITIVE_INFINITY) - rest.length;
   }
 

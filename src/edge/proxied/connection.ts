@@ -122,11 +122,12 @@ export class ProxiedConnection implements Member, Tap {
 
   // What the log's side asks.
 
-  write(prepared: Prepared): void {
+  write(prepared: Prepared, group: string): void {
     if (this.#state !== 'open' || this.#cutReason !== undefined) return;
     if (this.#bytesBehind > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
     if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
-    this.#holds.push(prepared, this.#bytesOf(prepared));
+    const join = this.#spoken!.membership.joinOf(group);
+    this.#holds.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
     this.#owner.metrics.heldMessages.inc();
   }
 
@@ -155,7 +156,8 @@ export class ProxiedConnection implements Member, Tap {
 
   /** A copy that may come twice was shown already, if it went to members of these groups until `since` (ms). */
   noteShown(copy: Copy, groups: string[], since: number): void {
-    const times = groups.filter((group) => (this.#spoken?.membership.joinedAt(group) ?? since + 1) <= since).length;
+    const joins = groups.map((group) => this.#spoken?.membership.joinOf(group));
+    const times = joins.filter((join) => join !== undefined && join.at <= since).length;
     if (times > 0) this.#twinsHere().wasShown(copy, times);
   }
 
@@ -265,7 +267,9 @@ export class ProxiedConnection implements Member, Tap {
   #release(hold: Hold): void {
     const waiting = this.#holds.release(hold);
     this.#owner.metrics.heldMessages.dec(waiting.length);
-    for (const prepared of waiting) this.write(prepared);
+    for (const { prepared, group, join } of waiting) {
+      if (this.#spoken!.membership.joinOf(group) === join) this.write(prepared, group);
+    }
   }
 
   /** A connect that is not proven yet: its groups' messages count from now on, and wait for the proof. */

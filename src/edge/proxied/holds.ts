@@ -3,6 +3,7 @@
 // it came (and perhaps into the next hold).
 
 import type { Prepared } from '../prepared.ts';
+import type { Join } from './membership.ts';
 
 export interface Hold {
   covers(room: string): boolean;
@@ -10,7 +11,17 @@ export interface Hold {
 
 interface Queue {
   hold: Hold;
-  waiting: { prepared: Prepared; bytes: number }[];
+  waiting: Waiting[];
+}
+
+/** Messages that wait, and the join by which the connection gets them. */
+export interface Waiting {
+  prepared: Prepared;
+  /** What they take in the connection's protocol. */
+  bytes: number;
+  group: string;
+  /** Who has left meanwhile gets nothing more, even if it has come back. */
+  join: Join | undefined;
 }
 
 export class Holds {
@@ -43,24 +54,23 @@ export class Holds {
     return this.#queueFor(room) !== undefined;
   }
 
-  /** @param bytes what it takes in the connection's protocol */
-  push(prepared: Prepared, bytes: number): void {
-    this.#queueFor(prepared.room)!.waiting.push({ prepared, bytes });
-    this.#bytes += bytes;
+  push(waiting: Waiting): void {
+    this.#queueFor(waiting.prepared.room)!.waiting.push(waiting);
+    this.#bytes += waiting.bytes;
   }
 
   /** Ends a hold. @returns what waited for it */
-  release(hold: Hold): Prepared[] {
+  release(hold: Hold): Waiting[] {
     const queue = this.#queues.find((candidate) => candidate.hold === hold);
     if (queue === undefined) return [];
     this.#queues = this.#queues.filter((other) => other !== queue);
     for (const { bytes } of queue.waiting) this.#bytes -= bytes;
-    return queue.waiting.map(({ prepared }) => prepared);
+    return queue.waiting;
   }
 
   /** Ends all of them. @returns what is dropped with them */
-  clear(): Prepared[] {
-    const dropped = this.#queues.flatMap(({ waiting }) => waiting.map(({ prepared }) => prepared));
+  clear(): Waiting[] {
+    const dropped = this.#queues.flatMap(({ waiting }) => waiting);
     this.#queues = [];
     this.#bytes = 0;
     return dropped;

@@ -24,6 +24,11 @@ interface Pending {
   confirmation: Confirmation | undefined;
 }
 
+export interface Join {
+  /** ms, monotonic */
+  at: number;
+}
+
 interface Confirmation {
   method: string;
   args: string;
@@ -42,8 +47,7 @@ export interface MembershipOptions {
 
 export class Membership {
   readonly #options: MembershipOptions;
-  /** Each group with the time at which it was joined. */
-  readonly #joined = new Map<string, number>();
+  readonly #joined = new Map<string, Join>();
   readonly #connectValues: Values;
   readonly #connectJoins: JoinEffect[];
   readonly #connectConfirmation: Confirmation | undefined;
@@ -65,8 +69,8 @@ export class Membership {
     return this.#connectProven;
   }
 
-  /** When the connection joined the group, undefined while it is not in it. */
-  joinedAt(group: string): number | undefined {
+  /** The join by which the connection is in this group now; another one after it has left and come back. */
+  joinOf(group: string): Join | undefined {
     return this.#joined.get(group);
   }
 
@@ -160,7 +164,7 @@ export class Membership {
       if (!this.#isKnown(change, values)) continue;
       const group = change.group(values);
       if (change.kind === 'join') {
-        if (!this.#joined.has(group)) this.#joined.set(group, now());
+        if (!this.#joined.has(group)) this.#joined.set(group, { at: now() });
         groups.join(hub.name, group, member);
       } else {
         this.#joined.delete(group);

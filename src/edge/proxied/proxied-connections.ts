@@ -63,6 +63,7 @@ export class ProxiedConnections implements ConnectionOwner {
   /**
    * From now on the log's messages of these rooms wait at every connection that there is, or that is born before
    * {@link fence} is called with this id.
+   * @param id not used before
    */
   hold(id: string, covers: (room: string) => boolean): void {
     const hold = { covers };

@@ -18,6 +18,7 @@ import { queryValue, readHubPath, withoutQueryValue } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
 import { Affinity, type AffinityOptions } from './affinity.ts';
 import {
+  answerEmpty,
   answerUnreachable,
   type BridgeAnswer,
   BridgeHttp,
@@ -28,8 +29,11 @@ import {
   writeHead,
 } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
+import { EventStream } from './event-stream.ts';
 import type { Leg, Tap } from './leg.ts';
+import { LongPolling, pollOf } from './long-polling.ts';
 import { tokenIn } from './negotiation.ts';
+import { Posts } from './posts.ts';
 import { userOfRequest } from './user.ts';
 import { WebSockets } from './web-socket.ts';
 
@@ -62,10 +66,13 @@ export class ProxiedHubs implements HubsSide {
   readonly #affinity: Affinity;
   readonly #http = new BridgeHttp();
   readonly #webSockets: WebSockets;
-  readonly #open = new Set<Carrier>();
+  /** What ends each open connection's closing. */
+  readonly #open = new Map<Carrier, () => void>();
+  /** Connections that come by many requests, by their token. */
+  readonly #byRequests = new Map<string, EventStream | LongPolling>();
   readonly #unreachable: Seldom;
   #saidStateful = false;
-  #whenEmpty: (() => void)[] = [];
+  #closing = false;
 
   constructor(options: ProxiedHubsOptions) {
     this.#options = options;
@@ -76,6 +83,7 @@ export class ProxiedHubs implements HubsSide {
 
   /** @param request whose path readHubPath() knows */
   answer(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#closing) return answerEmpty(response, 503);
     this.#answer(request, response).catch((error) => {
       // The client went first: nothing is amiss at the bridge.
       if (response.destroyed) return;
@@ -86,22 +94,24 @@ export class ProxiedHubs implements HubsSide {
 
   /** @param request of a WebSocket, whose path readHubPath() knows */
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    void this.#upgrade(request, socket, head);
+    if (this.#closing) socket.destroy();
+    else void this.#upgrade(request, socket, head);
   }
 
   /** Closes every client so that it reconnects; resolves when all are gone, cut off if need be. */
   async closeClients(): Promise<void> {
-    if (this.#open.size === 0) return;
-    const gone = new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
-    for (const carrier of [...this.#open]) carrier.closeForReconnect();
+    const carriers = [...this.#open.keys()];
+    const gone = carriers.map((carrier) => new Promise<void>((resolve) => this.#open.set(carrier, resolve)));
+    for (const carrier of carriers) carrier.closeForReconnect();
     const cancel = this.#options.clock.after(closeLimitMs, () => {
-      for (const carrier of [...this.#open]) carrier.cut();
+      for (const carrier of carriers) carrier.cut();
     });
-    await gone;
+    await Promise.all(gone);
     cancel();
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     await this.closeClients();
     await this.#http.close();
   }
@@ -111,8 +121,39 @@ export class ProxiedHubs implements HubsSide {
     if (negotiates && request.method === 'POST') return this.#negotiate(request, response);
     const token = queryValue(query, 'id');
     if (token === undefined) return this.#forwardAnywhere(request, response);
+    const connection = this.#byRequests.get(token);
+    if (connection !== undefined && request.method === 'POST') return connection.post(request, response);
+    if (connection instanceof LongPolling && request.method === 'GET') return connection.poll(request, response);
+    if (connection instanceof LongPolling && request.method === 'DELETE') return connection.remove(request, response);
     const address = await this.#affinity.addressOf(token);
+    if (connection === undefined && request.method === 'GET') return this.#get(request, response, token, address);
     await this.#http.forward(address, { ...requestOf(request), body: bodyOf(request) }, response);
+  }
+
+  /** A GET that may open a connection: by its answer the bridge says which transport it is, if any. */
+  async #get(request: IncomingMessage, response: ServerResponse, token: string, address: BridgeAddress): Promise<void> {
+    const answer = await this.#http.request(address, { ...pollOf(request), signal: goneSignal(response) });
+    const type = answer.statusCode === 200 ? headerOf(answer, 'content-type') : undefined;
+    const posts = new Posts(this.#http, address, request);
+    if (type?.startsWith('text/event-stream')) {
+      const events = new EventStream(answer, response, posts);
+      this.#byRequests.set(token, events);
+      return events.start(this.#begin(request, token, 'serverSentEvents', address, events));
+    }
+    if (type?.startsWith('application/octet-stream')) {
+      const polls = new LongPolling({
+        http: this.#http,
+        address,
+        posts,
+        clock: this.#options.clock,
+        onForgotten: () => this.#byRequests.delete(token),
+        onUnreachable: (error) => this.#warnUnreachable(error),
+      });
+      this.#byRequests.set(token, polls);
+      return polls.start(this.#begin(request, token, 'longPolling', address, polls), answer, response);
+    }
+    writeHead(response, answer);
+    await pipeline(answer.body, response);
   }
 
   /** The answer is read on its way to the client, which cannot use its token before it is known here. */
@@ -121,7 +162,7 @@ export class ProxiedHubs implements HubsSide {
     if (url !== request.url) this.#sayStateful();
     const { address, answer } = await this.#ask(request, response, url);
     const body = Buffer.from(await answer.body.arrayBuffer());
-    const token = answer.statusCode === 200 ? tokenIn(body, encodingOf(answer)) : undefined;
+    const token = answer.statusCode === 200 ? tokenIn(body, headerOf(answer, 'content-encoding')) : undefined;
     if (token !== undefined) this.#affinity.learn(token, address);
     writeHead(response, answer);
     response.end(body);
@@ -201,7 +242,7 @@ export class ProxiedHubs implements HubsSide {
   ): Tap {
     const hub = this.#options.contract.hub(readHubPath(request.url!)!.hub);
     const token = negotiated ?? randomUUID();
-    this.#open.add(leg);
+    this.#open.set(leg, () => {});
     this.#affinity.hold(token, address);
     const onEnded = () => this.#ended(leg, token);
     if (hub === undefined) return new WatchedTap(untapped, onEnded);
@@ -214,9 +255,9 @@ export class ProxiedHubs implements HubsSide {
 
   #ended(leg: Carrier, token: string): void {
     this.#affinity.release(token);
+    if (leg instanceof EventStream) this.#byRequests.delete(token);
+    this.#open.get(leg)?.();
     this.#open.delete(leg);
-    if (this.#open.size > 0) return;
-    for (const resolve of this.#whenEmpty.splice(0)) resolve();
   }
 
   #sayStateful(): void {
@@ -225,7 +266,7 @@ export class ProxiedHubs implements HubsSide {
     this.#options.logger.info('stateful reconnect is not offered: clients that ask for it negotiate without');
   }
 
-  #warnUnreachable(cause: Error): void {
+  #warnUnreachable(cause: unknown): void {
     if (!this.#unreachable.isDue()) return;
     this.#options.logger.warn({ code: 'BRIDGE_UNREACHABLE', err: cause }, 'a client got no answer of the bridge');
   }
@@ -261,8 +302,9 @@ function requestOf(request: IncomingMessage): { method: string; url: string; hea
   return { method: request.method!, url: request.url!, headers: forwardedHeaders(request) };
 }
 
-function encodingOf(answer: BridgeAnswer): string | undefined {
+/** @param wanted in lower case */
+function headerOf(answer: BridgeAnswer, wanted: string): string | undefined {
   const headers = headersOf(answer);
-  const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-encoding');
+  const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === wanted);
   return at === -1 ? undefined : headers[at + 1];
 }

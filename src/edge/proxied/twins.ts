@@ -1,7 +1,8 @@
 // Events that may come by both lanes: an append whose fate is unknown went to the bridge as well. In come both lanes'
 // messages of one connection, out go those that it has not been shown yet.
-// Promises: one copy cancels one copy, whichever lane comes first, and never across another event of the same room and
-// method that was shown in between; in doubt, twice is better than lost.
+// Promises: one copy cancels one copy, whichever lane comes first. The log's copy is known by its event id; the bridge's
+// by its content alone, so it is never cancelled across another event of the same room and method that was shown in
+// between: it may be a new event that says the same. In doubt, twice is better than lost.
 
 import type { Delivery } from '../../contract/event.ts';
 import { Prepared, type PreparedRecord } from '../prepared.ts';
@@ -136,14 +137,12 @@ export class Twins {
   }
 }
 
-/** Copies of the log that were shown and not cancelled (more than 0), or of the bridge (less than 0). */
-type Balance = number | 'void';
-
 /** What one connection was shown of the expected copies. */
 export class ConnectionTwins {
   readonly #twins: Twins;
   readonly #hub: string;
-  readonly #balances = new Map<Copy, Balance>();
+  /** How many of the log's copies were shown and may cancel one of the bridge's; less than 0: the other way round. */
+  readonly #balances = new Map<Copy, number>();
 
   constructor(twins: Twins, hub: string) {
     this.#twins = twins;
@@ -173,15 +172,15 @@ export class ConnectionTwins {
       this.#add(cancelled, -1);
       return false;
     }
+    this.#standsBetween((copy) => copy.method === method && argument.includes(JSON.stringify(copy.room)));
     const seen = copies.find((copy) => !this.#balances.has(copy)) ?? copies[0];
-    this.#endOthers(seen, (copy) => copy.method === method && argument.includes(JSON.stringify(copy.room)));
     if (seen !== undefined) this.#add(seen, -1);
     return true;
   }
 
   /** The log's copy was shown before it was known that there might be a second. @param times how often */
   wasShown(copy: Copy, times: number): void {
-    if (this.#balances.get(copy) === undefined) this.#balances.set(copy, times);
+    if (!this.#balances.has(copy)) this.#balances.set(copy, times);
   }
 
   /** Forgets what is not expected any more. */
@@ -189,32 +188,29 @@ export class ConnectionTwins {
     for (const copy of this.#balances.keys()) if (!this.#twins.isExpected(copy)) this.#balances.delete(copy);
   }
 
-  #isShownFromLog({ eventId, method }: PreparedRecord, room: string): boolean {
+  #isShownFromLog({ eventId, method, payload }: PreparedRecord, room: string): boolean {
     const copy = this.#twins.ofEvent(eventId, this.#hub, method);
     if (copy !== undefined && this.#balanceOf(copy) < 0) {
       this.#add(copy, 1);
       return false;
     }
-    this.#endOthers(copy, (other) => other.method === method && other.room === room);
+    const saysSomethingElse = (other: Copy) => other.argument !== comparable(JSON.parse(payload));
+    this.#standsBetween((other) => other.method === method && other.room === room && saysSomethingElse(other));
     if (copy !== undefined) this.#add(copy, 1);
     return true;
   }
 
-  /** What is shown now stands between the copies of other events of its room and method: they cancel nothing any more. */
-  #endOthers(shown: Copy | undefined, isOfSameRoom: (copy: Copy) => boolean): void {
-    for (const [copy, balance] of this.#balances) {
-      if (copy !== shown && balance !== 0 && isOfSameRoom(copy)) this.#balances.set(copy, 'void');
-    }
+  /** What is shown now stands between the log's copies of its room and method and whatever the bridge brings later. */
+  #standsBetween(isOfSameRoom: (copy: Copy) => boolean): void {
+    for (const [copy, balance] of this.#balances) if (balance > 0 && isOfSameRoom(copy)) this.#balances.set(copy, 0);
   }
 
   #balanceOf(copy: Copy): number {
-    const balance = this.#balances.get(copy) ?? 0;
-    return balance === 'void' ? 0 : balance;
+    return this.#balances.get(copy) ?? 0;
   }
 
   #add(copy: Copy, change: 1 | -1): void {
-    const balance = this.#balances.get(copy) ?? 0;
-    if (balance !== 'void') this.#balances.set(copy, balance + change);
+    this.#balances.set(copy, this.#balanceOf(copy) + change);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { codecs } from '../../../src/edge/proxied/codec.ts';
 import { record, setUp } from './proxied.ts';
 
 test('a connection counts from its handshake to its end', async () => {
@@ -65,6 +66,30 @@ test('what is no whole record passes as it is', () => {
   for (const bytes of [Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]), Buffer.from([5, 0x91])]) {
     assert.equal(binary.tap.fromBridge(bytes), bytes);
   }
+});
+
+test('a message is parsed only while something is wanted of it', (t) => {
+  const { proxied, joined } = setUp();
+  const client = joined('r');
+  const reads = t.mock.method(codecs.json, 'readRecord').mock;
+  const message = client.invocation('RoomJoined', ['r']);
+  client.bridgeSends(message);
+  client.bridgeSends(client.completion('0'));
+  client.tap.fromClient(record({ type: 6 }));
+  client.invoke('SendTyping', ['r', true], '0');
+  // The test itself has read what was passed on.
+  assert.equal(reads.callCount(), 2);
+  client.invoke('LeaveRoom', ['r'], '1');
+  void proxied.fence('f');
+  client.tap.fromBridge(client.invocation('ReceiveMessage', ['x']));
+  assert.equal(reads.callCount(), 4, 'the invocation, and the fence in the test’s own hands');
+  client.tap.fromBridge(message);
+  assert.equal(reads.callCount(), 4, 'nobody waits for this confirmation');
+  client.tap.fromBridge(client.completion('1'));
+  client.tap.fromBridge(client.fenceAnswer());
+  assert.equal(reads.callCount(), 6);
+  client.tap.fromBridge(client.invocation('RoomLeft', ['r']));
+  assert.equal(reads.callCount(), 6);
 });
 
 test('messages of the log reach the members of their group, in the form of each one’s protocol', async () => {

@@ -171,6 +171,26 @@ test('a hold joins the groups of an unproven connect ahead, and holds everything
   await fenced;
 });
 
+test('who leaves while messages wait for it gets none of them, even after coming back', async () => {
+  const { proxied, joined, deliver } = setUp();
+  const [stays, leaves, returns] = [joined('r'), joined('r'), joined('r')];
+  proxied.hold('h', () => true);
+  const fenced = proxied.fence('h');
+  await deliver('r', 'x');
+  for (const client of [leaves, returns]) {
+    client.invoke('LeaveRoom', ['r'], '1');
+    client.bridgeSends(client.invocation('RoomLeft', ['r']));
+  }
+  returns.invoke('JoinRoom', ['r'], '2');
+  returns.bridgeSends(returns.invocation('RoomJoined', ['r']));
+  await deliver('r', 'y');
+  for (const client of [stays, leaves, returns]) client.fenceComesBack();
+  await fenced;
+  assert.deepEqual(stays.got, ['log x', 'log y']);
+  assert.deepEqual(leaves.got, ['bridge r']);
+  assert.deepEqual(returns.got, ['bridge r', 'bridge r', 'log y']);
+});
+
 test('what is held is dropped with its connection', async () => {
   const { proxied, joined, deliver, metric } = setUp();
   const client = joined('r');

@@ -1,0 +1,131 @@
+// A connection over server-sent events: the bridge's stream goes through event by event, the client's POSTs beside it.
+// Promises: what is injected stands between two events; a broken stream is broken off, an ended one ends; the bridge is
+// read only as fast as the client takes it. Source: signalr-protocol.md, sections 2.2 and 2.4.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Prepared } from '../prepared.ts';
+import { type BridgeAnswer, maxMessageBytes, writeHead } from './bridge-http.ts';
+import type { Carrier } from './carrier.ts';
+import { type EventPart, EventSplitter, eventOf } from './events.ts';
+import type { HubProtocolName, Leg, Tap } from './leg.ts';
+import type { Posts } from './posts.ts';
+
+/** Bytes that may wait for the client before the bridge is not read any more. */
+const highWaterBytes = 256 * 1024;
+const closeForReconnect = eventOf(Buffer.from('{"type":7,"allowReconnect":true}\x1e'));
+
+export class EventStream implements Leg, Carrier {
+  readonly #answer: BridgeAnswer;
+  readonly #response: ServerResponse;
+  readonly #posts: Posts;
+  readonly #splitter = new EventSplitter();
+  #tap: Tap | undefined;
+  /** Events that were injected while the Tap looked at one of the bridge's; undefined when it does not. */
+  #behind: Buffer[] | undefined;
+  #bridgePaused = false;
+  #bridgeAhead = false;
+
+  /** @param answer the bridge's 200, whose body has not been read */
+  constructor(answer: BridgeAnswer, response: ServerResponse, posts: Posts) {
+    this.#answer = answer;
+    this.#response = response;
+    this.#posts = posts;
+  }
+
+  start(tap: Tap): void {
+    this.#tap = tap;
+    writeHead(this.#response, this.#answer);
+    this.#response.flushHeaders();
+    this.#response.on('drain', () => this.#onDrain()).once('close', () => this.cut());
+    this.#answer.body
+      .on('data', (chunk: Buffer) => this.#onData(chunk))
+      .once('end', () => this.#onBridgeEnd())
+      .on('error', () => this.cut());
+  }
+
+  post(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#posts.note(request);
+    return this.#posts.forward(request, response, (bytes) => this.#tap?.fromClient(bytes));
+  }
+
+  // The Leg.
+
+  inject(prepared: Prepared, _protocol: HubProtocolName): void {
+    const event = prepared.serverSentEvent;
+    if (this.#behind !== undefined) this.#behind.push(event);
+    else this.#write(event);
+  }
+
+  sendToBridge(record: Buffer, protocol: HubProtocolName): void {
+    this.#posts.send(record, protocol);
+  }
+
+  pauseBridge(): void {
+    this.#bridgePaused = true;
+    this.#answer.body.pause();
+  }
+
+  resumeBridge(): void {
+    this.#bridgePaused = false;
+    if (!this.#bridgeAhead) this.#answer.body.resume();
+  }
+
+  get backlogBytes(): number {
+    return this.#response.writableLength;
+  }
+
+  cut(): void {
+    this.#end();
+    this.#answer.body.destroy();
+    this.#response.destroy();
+  }
+
+  // The Carrier.
+
+  closeForReconnect(): void {
+    this.#write(closeForReconnect);
+    this.#end();
+    this.#answer.body.destroy();
+    this.#response.end();
+  }
+
+  #onData(chunk: Buffer): void {
+    for (const part of this.#splitter.push(chunk)) this.#pass(part);
+    if (this.#splitter.pendingBytes > maxMessageBytes) return this.cut();
+    if (this.#response.writableLength <= highWaterBytes) return;
+    this.#bridgeAhead = true;
+    this.#answer.body.pause();
+  }
+
+  #pass({ raw, data }: EventPart): void {
+    if (data === undefined || this.#tap === undefined) return this.#write(raw);
+    this.#behind = [];
+    const shown = this.#tap.fromBridge(data);
+    if (shown !== undefined) this.#write(shown === data ? raw : eventOf(shown));
+    for (const event of this.#behind) this.#write(event);
+    this.#behind = undefined;
+  }
+
+  #write(bytes: Buffer): void {
+    if (!this.#response.writableEnded && !this.#response.destroyed) this.#response.write(bytes);
+  }
+
+  #onDrain(): void {
+    this.#bridgeAhead = false;
+    if (!this.#bridgePaused) this.#answer.body.resume();
+  }
+
+  #onBridgeEnd(): void {
+    this.#write(this.#splitter.rest);
+    this.#end();
+    this.#response.end();
+  }
+
+  #end(): void {
+    const tap = this.#tap;
+    this.#tap = undefined;
+    if (tap === undefined) return;
+    this.#posts.end();
+    tap.ended();
+  }
+}

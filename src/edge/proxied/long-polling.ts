@@ -1,0 +1,313 @@
+// A connection over long polling: one poll of the client is one poll at the bridge, and its answer the bridge's. Only what
+// is injected answers a client's poll from here: the poll at the bridge then stays (what the bridge was about to write
+// would be lost with it) and the client's next one joins it.
+// Promises: bytes in order, whoever they come from; nothing is asked of the bridge that the client did not ask, except
+// that a client which stays away looks to the bridge as if it did. Source: signalr-protocol.md, sections 2.3 and 2.4.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BridgeAddress } from '../../bridge-addresses.ts';
+import { forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
+import type { Clock } from '../../telemetry/clock.ts';
+import type { Prepared } from '../prepared.ts';
+import { answerUnreachable, type BridgeAnswer, type BridgeHttp, headersOf, maxMessageBytes } from './bridge-http.ts';
+import type { Carrier } from './carrier.ts';
+import type { HubProtocolName, Leg, Tap } from './leg.ts';
+import type { Posts } from './posts.ts';
+
+/** One poll that is outstanding at the bridge. */
+interface BridgePoll {
+  /** Who is waiting for its answer; undefined after that one was answered by what was injected. */
+  client: ServerResponse | undefined;
+  abort: AbortController;
+}
+
+/** An answer in hand. */
+interface PollAnswer {
+  status: number;
+  statusText: string;
+  headers: string[];
+  body: Buffer;
+}
+
+export interface LongPollingOptions {
+  http: BridgeHttp;
+  address: BridgeAddress;
+  posts: Posts;
+  clock: Clock;
+  /** The client's requests are not this connection's any more. */
+  onForgotten(): void;
+  onUnreachable(error: unknown): void;
+}
+
+/** ASP.NET ends a connection that has had no poll for 15 s; a client that is away for as long must look like that. */
+const awayMs = 15_000;
+/** By then the bridge has ended it, too. */
+const forgottenMs = 30_000;
+/** What may wait for the next poll, beyond one answer of the bridge. */
+const maxWaitingBytes = 16 * 1024 * 1024;
+
+export class LongPolling implements Leg, Carrier {
+  readonly #options: LongPollingOptions;
+  /** Oldest first; more than one only while a client has more than one poll out. */
+  readonly #polls: BridgePoll[] = [];
+  #newest: BridgePoll | undefined;
+  #tap: Tap | undefined;
+  /** For the client's next poll. */
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  /** What ended the connection while no client was there to be told. */
+  #last: PollAnswer | undefined;
+  /** What an answer of this connection looks like: that of the bridge's latest 200. */
+  #shape: Pick<PollAnswer, 'statusText' | 'headers'> = { statusText: 'OK', headers: [] };
+  /** What was injected while the Tap looked at an answer of the bridge; undefined when it does not. */
+  #behind: Buffer[] | undefined;
+  #resumed: PromiseWithResolvers<void> | undefined;
+  #cancelAway = () => {};
+
+  constructor(options: LongPollingOptions) {
+    this.#options = options;
+  }
+
+  /** @param first the bridge's answer to the poll that made the connection */
+  async start(tap: Tap, first: BridgeAnswer, response: ServerResponse): Promise<void> {
+    this.#tap = tap;
+    try {
+      await this.#finish(this.#register(response), first);
+    } catch (error) {
+      this.#forget();
+      throw error;
+    }
+  }
+
+  poll(request: IncomingMessage, response: ServerResponse): void {
+    this.#cancelAway();
+    this.#options.posts.note(request);
+    if (this.#waiting.length > 0) return this.#answerWaiting(response);
+    if (this.#last !== undefined) return this.#tellEnd(response, this.#last);
+    const free = this.#polls.find(({ client }) => client === undefined);
+    if (free !== undefined) this.#attach(free, response);
+    else void this.#ask(request, this.#register(response));
+  }
+
+  post(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#options.posts.note(request);
+    return this.#options.posts.forward(request, response, (bytes) => this.#tap?.fromClient(bytes));
+  }
+
+  /** The client's DELETE; polls go on until the bridge ends them. */
+  async remove(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const outgoing = { method: 'DELETE', url: request.url!, headers: forwardedHeaders(request), body: null };
+    await this.#options.http.forward(this.#options.address, outgoing, response);
+    if (response.statusCode < 300) this.#end();
+  }
+
+  // The Leg.
+
+  inject(prepared: Prepared, protocol: HubProtocolName): void {
+    const bytes = protocol === 'json' ? prepared.json : prepared.messagePack;
+    if (this.#behind !== undefined) {
+      this.#behind.push(bytes);
+      return;
+    }
+    // What else is injected in this turn goes with the same answer.
+    if (this.#waiting.length === 0) queueMicrotask(() => this.#answerNewest());
+    this.#wait(bytes);
+  }
+
+  sendToBridge(record: Buffer, protocol: HubProtocolName): void {
+    this.#options.posts.send(record, protocol);
+  }
+
+  pauseBridge(): void {
+    this.#resumed ??= Promise.withResolvers();
+  }
+
+  resumeBridge(): void {
+    this.#resumed?.resolve();
+    this.#resumed = undefined;
+  }
+
+  get backlogBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** Polls are told by a 204 that it is over; a client that reconnects at all does it then. */
+  cut(): void {
+    if (this.#tap === undefined) return;
+    this.#last = { status: 204, statusText: 'No Content', headers: this.#shape.headers, body: Buffer.alloc(0) };
+    this.#waiting = [];
+    this.#options.posts.remove();
+    this.#end();
+    for (const { client, abort } of this.#polls.splice(0)) {
+      abort.abort();
+      if (client !== undefined) this.#tellEnd(client, this.#last);
+    }
+    this.#expectPoll();
+  }
+
+  // The Carrier.
+
+  closeForReconnect(): void {
+    this.cut();
+  }
+
+  // The bridge's answers.
+
+  async #ask(request: IncomingMessage, poll: BridgePoll): Promise<void> {
+    const { http, address, onUnreachable } = this.#options;
+    try {
+      const answer = await http.request(address, { ...pollOf(request), signal: poll.abort.signal });
+      await this.#finish(poll, answer);
+    } catch (error) {
+      const { client } = poll;
+      this.#drop(poll);
+      if (poll.abort.signal.aborted) return;
+      onUnreachable(error);
+      if (client !== undefined && !client.destroyed) answerUnreachable(client);
+    }
+  }
+
+  async #finish(poll: BridgePoll, answer: BridgeAnswer): Promise<void> {
+    const body = await readBody(answer);
+    while (this.#resumed !== undefined) await this.#resumed.promise;
+    if (!this.#polls.includes(poll)) return;
+    this.#drop(poll);
+    const { statusCode: status, statusText } = answer;
+    const whole = { status, statusText, headers: headersOf(answer), body };
+    if (status === 200) this.#pass(poll, whole);
+    else this.#passEnd(poll, whole);
+  }
+
+  #pass({ client }: BridgePoll, answer: PollAnswer): void {
+    this.#learnShape(answer);
+    this.#behind = [];
+    const shown = this.#tap === undefined || answer.body.length === 0 ? answer.body : this.#tap.fromBridge(answer.body);
+    const behind = this.#behind;
+    this.#behind = undefined;
+    const asItCame = shown === answer.body && behind.length === 0 && this.#waiting.length === 0;
+    if (client !== undefined && asItCame) return this.#answer(client, answer);
+    for (const bytes of shown === undefined ? behind : [shown, ...behind]) if (bytes.length > 0) this.#wait(bytes);
+    // Nothing is left for a client that waits: an empty answer, as after the poll's timeout, has it ask again.
+    if (client !== undefined) this.#answerWaiting(client);
+    else this.#answerNewest();
+  }
+
+  /** 204 and 404 end the connection, unless a newer poll has only displaced this one. */
+  #passEnd(poll: BridgePoll, answer: PollAnswer): void {
+    const over = poll === this.#newest && [204, 404].includes(answer.status);
+    if (over) this.#end();
+    if (poll.client === undefined) {
+      if (over) this.#last = answer;
+    } else if (over) this.#tellEnd(poll.client, answer);
+    else this.#answer(poll.client, answer);
+  }
+
+  // Polls and their clients.
+
+  #register(response: ServerResponse): BridgePoll {
+    const poll: BridgePoll = { client: undefined, abort: new AbortController() };
+    this.#polls.push(poll);
+    this.#newest = poll;
+    this.#attach(poll, response);
+    return poll;
+  }
+
+  #attach(poll: BridgePoll, response: ServerResponse): void {
+    poll.client = response;
+    response.once('close', () => this.#onClientGone(response));
+  }
+
+  /** The client has aborted its poll, or has its answer, and then waits at none of ours any more. */
+  #onClientGone(response: ServerResponse): void {
+    const poll = this.#polls.find(({ client }) => client === response);
+    if (poll === undefined) return;
+    this.#drop(poll);
+    poll.abort.abort();
+    this.#expectPoll();
+  }
+
+  #drop(poll: BridgePoll): void {
+    const at = this.#polls.indexOf(poll);
+    if (at !== -1) this.#polls.splice(at, 1);
+  }
+
+  #expectPoll(): void {
+    this.#cancelAway();
+    if (this.#polls.some(({ client }) => client !== undefined)) return;
+    this.#cancelAway = this.#options.clock.after(awayMs, () => {
+      for (const { abort } of this.#polls.splice(0)) abort.abort();
+      this.#cancelAway = this.#options.clock.after(forgottenMs, () => this.#forget());
+    });
+  }
+
+  // Answers to the client.
+
+  #wait(bytes: Buffer): void {
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.length;
+    if (this.#waitingBytes > maxWaitingBytes) this.cut();
+  }
+
+  /** What is waiting goes to the poll that the client made last, whose poll at the bridge stays for the next one. */
+  #answerNewest(): void {
+    const poll = this.#polls.findLast(({ client }) => client !== undefined);
+    if (poll?.client === undefined || this.#waiting.length === 0) return;
+    const { client } = poll;
+    poll.client = undefined;
+    this.#answerWaiting(client);
+  }
+
+  #answerWaiting(client: ServerResponse): void {
+    const body = Buffer.concat(this.#waiting);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    const headers = [...this.#shape.headers, 'Content-Length', String(body.length)];
+    this.#answer(client, { ...this.#shape, status: 200, headers, body });
+  }
+
+  #answer(client: ServerResponse, { status, statusText, headers, body }: PollAnswer): void {
+    client.writeHead(status, statusText, headers);
+    client.end(body);
+    this.#expectPoll();
+  }
+
+  #tellEnd(client: ServerResponse, answer: PollAnswer): void {
+    this.#answer(client, answer);
+    this.#forget();
+  }
+
+  /** An empty answer after the poll's timeout is of another type. */
+  #learnShape({ statusText, headers }: PollAnswer): void {
+    if (!headers.some((value) => /^application\/octet-stream/i.test(value))) return;
+    this.#shape = { statusText, headers: withoutHeaders(headers, (name) => /^(content-length|date)$/.test(name)) };
+  }
+
+  #end(): void {
+    const tap = this.#tap;
+    this.#tap = undefined;
+    tap?.ended();
+  }
+
+  #forget(): void {
+    this.#end();
+    this.#cancelAway();
+    this.#options.onForgotten();
+  }
+}
+
+/** A poll as the bridge gets it: its answer has to be read here, so it must not be compressed. */
+export function pollOf(request: IncomingMessage): { method: string; url: string; headers: string[]; body: null } {
+  const headers = withoutHeaders(forwardedHeaders(request), (name) => name === 'accept-encoding');
+  return { method: 'GET', url: request.url!, headers, body: null };
+}
+
+async function readBody({ body }: BridgeAnswer): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > maxMessageBytes) throw new Error(`a poll's answer has more than ${maxMessageBytes} bytes`);
+  }
+  return Buffer.concat(chunks);
+}

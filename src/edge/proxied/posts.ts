@@ -1,0 +1,91 @@
+// What one client sends to its hub where its transport carries the other direction only: POSTs, the client's and our own.
+// Promises: one after the other, in the order in which they came; ours with the credentials of the client's last request.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BridgeAddress } from '../../bridge-addresses.ts';
+import { forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
+import { type BridgeHttp, bodyOf } from './bridge-http.ts';
+import type { HubProtocolName } from './leg.ts';
+
+const contentTypes: Record<HubProtocolName, string> = {
+  json: 'text/plain;charset=UTF-8',
+  messagepack: 'application/octet-stream',
+};
+
+export class Posts {
+  readonly #http: BridgeHttp;
+  readonly #address: BridgeAddress;
+  readonly #ended = new AbortController();
+  /** How the client addresses its connection; access tokens are renewed from request to request. */
+  #last: { url: string; headers: string[] };
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(http: BridgeHttp, address: BridgeAddress, opening: IncomingMessage) {
+    this.#http = http;
+    this.#address = address;
+    this.#last = addressing(opening);
+  }
+
+  /** The client has made another request on its connection. */
+  note(request: IncomingMessage): void {
+    this.#last = addressing(request);
+  }
+
+  /** @param show gets the bytes before the bridge does */
+  forward(request: IncomingMessage, response: ServerResponse, show: (bytes: Buffer) => void): Promise<void> {
+    const body = bodyOf(request);
+    const outgoing = {
+      method: 'POST',
+      url: request.url!,
+      headers: forwardedHeaders(request),
+      body: body && shown(body, show),
+    };
+    return this.#inTurn(() => this.#http.forward(this.#address, outgoing, response));
+  }
+
+  /** A record of our own. If the bridge does not take it, the connection is about to end anyway. */
+  send(record: Buffer, protocol: HubProtocolName): void {
+    void this.#own('POST', record, contentTypes[protocol]);
+  }
+
+  /** Ends the connection at the bridge; long polling only. */
+  remove(): void {
+    void this.#own('DELETE', null, undefined);
+  }
+
+  /** Nothing of ours is sent any more. */
+  end(): void {
+    this.#ended.abort();
+  }
+
+  async #own(method: string, body: Buffer | null, contentType: string | undefined): Promise<void> {
+    await this.#inTurn(async () => {
+      const { url, headers } = this.#last;
+      const typed = contentType === undefined ? headers : [...headers, 'Content-Type', contentType];
+      const { signal } = this.#ended;
+      const answer = await this.#http.request(this.#address, { method, url, headers: typed, body, signal });
+      await answer.body.dump();
+    }).catch(() => {});
+  }
+
+  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
+    const turn = this.#turn.then(run);
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+}
+
+function addressing(request: IncomingMessage): { url: string; headers: string[] } {
+  // What speaks of the client's own body, or asks for a kind of answer, is not ours to repeat.
+  const headers = withoutHeaders(forwardedHeaders(request), (name) =>
+    /^(content-.*|accept|accept-encoding)$/.test(name),
+  );
+  return { url: request.url!, headers };
+}
+
+async function* shown(body: AsyncIterable<Buffer>, show: (bytes: Buffer) => void): AsyncIterable<Buffer> {
+  for await (const bytes of body) {
+    show(bytes);
+    yield bytes;
+  }
+}

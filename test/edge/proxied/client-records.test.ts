@@ -1,0 +1,41 @@
+// What a client sends, cut anywhere, in both protocols.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { ClientRecords } from '../../../src/edge/proxied/client-records.ts';
+import { codecs } from '../../../src/edge/proxied/codec.ts';
+
+const large = 70_000;
+const sizes = fc.array(fc.oneof(fc.nat(300), fc.integer({ min: large, max: 2 * large })), { maxLength: 6 });
+const chunkSizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 400 }), fc.integer({ min: 1, max: 3 * large })), {
+  minLength: 1,
+});
+
+for (const protocol of ['json', 'messagepack'] as const) {
+  test(`${protocol}: every record comes out whole, but large ones that came in pieces`, () => {
+    const codec = codecs[protocol];
+    fc.assert(
+      fc.property(sizes, chunkSizes, (lengths, cuts) => {
+        const records = lengths.map((length, i) => codec.invocation('M', [`"${'x'.repeat(length)}"`], String(i)));
+        const bytes = Buffer.concat(records);
+        const splitter = new ClientRecords(codec);
+        const out: Buffer[] = [];
+        for (let at = 0, i = 0; at < bytes.length; i++) {
+          const size = cuts[i % cuts.length]!;
+          out.push(...splitter.push(bytes.subarray(at, at + size)));
+          at += size;
+        }
+        const small = (record: Buffer) => record.length < large;
+        assert.deepEqual(out.filter(small), records.filter(small));
+      }),
+      { numRuns: 50 },
+    );
+  });
+}
+
+test('bytes that are no MessagePack end the reading, not the connection', () => {
+  const splitter = new ClientRecords(codecs.messagepack);
+  assert.deepEqual(splitter.push(Buffer.alloc(6, 0xff)), []);
+  assert.deepEqual(splitter.push(codecs.messagepack.invocation('M', [], '0')), []);
+});
