@@ -100,7 +100,7 @@ test(title, async (t) => {
       coalescedMayBeLost: true,
     }),
   });
-  tell(t, report, stage.replicas);
+  await tell(t, report, stage.replicas);
   t.diagnostic(`unfenced: ${JSON.stringify(await countUnfenced(replicas))}`);
   assertNoFault(report);
   assertUnfencedInFaults(report, replicas, logFaults);

@@ -31,7 +31,7 @@ test(`one replica and the ${bridgeName}: every member gets what it is owed, once
   ];
   const { messagePack } = stage;
   const report = await runLedger(t, { edges: [edge], addressOf: () => listen, apiKey, jwtSecret, messagePack, walk });
-  tell(t, report, stage.replicas);
+  await tell(t, report, stage.replicas);
   assertNoFault(report);
   assertNoneLost(report);
   assertAllAccepted(report);

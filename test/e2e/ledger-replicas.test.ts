@@ -68,7 +68,7 @@ test(title, { skip: noDotnet }, async (t) => {
     messagePack,
     walk,
   });
-  tell(t, report, stage.replicas);
+  await tell(t, report, stage.replicas);
   assertNoFault(report);
   assertNoneLost(report);
   assertAllAccepted(report);

@@ -6,15 +6,17 @@ import { describeFaults } from './fault.ts';
 import type { LedgerReport } from './ledger.ts';
 import { type Replica, readMetric } from './stage.ts';
 
-export function tell(
+export async function tell(
   t: TestContext,
   { mix, outcomes, shownCount, delay, steps, feedMs }: LedgerReport,
   replicas: Replica[],
-): void {
+): Promise<void> {
   t.diagnostic(mix);
   t.diagnostic(`calls in ${feedMs} ms: ${JSON.stringify(outcomes)}`);
   t.diagnostic(`${shownCount} messages shown, P50 ${delay.p50} ms, P99 ${delay.p99} ms after their call began`);
   t.diagnostic(steps.map(([name, tookMs]) => `${name} (${tookMs} ms)`).join(', '));
+  const cut = await Promise.all(replicas.map((each) => readMetric(each, 'crossfade_edge_slow_clients_total')));
+  t.diagnostic(`${cut.reduce((sum, count) => sum + count, 0)} clients were cut because they read too slowly`);
   for (const { operator } of replicas)
     for (const refusal of operator.refusals) t.diagnostic(`refused at first: ${refusal}`);
 }
