@@ -68,7 +68,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     severalBridges: () => config.bridgeCalls === 'one' && (addresses?.all.length ?? 0) > 1,
     fences,
     flush: (covers) => lanes.flush(covers),
-    recentIds: () => ingress.recentIds(),
+    recentIds: (withinMs) => ingress.recentIds(withinMs),
     silentMs: () => reading?.reader.silentMs ?? Number.POSITIVE_INFINITY,
     clock,
     logger,
@@ -144,6 +144,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
             addresses: addresses!,
             share: (key, value, ttlMs) => log.share(key, value, ttlMs),
             shared: (key) => log.shared(key),
+            untilLogIsRead: () => cutover.lanes.untilCaughtUp(),
           },
     );
     cutover.onUse((inUse) => edge?.proveConnects(inUse));

@@ -32,6 +32,8 @@ export interface CutoverParts {
 }
 
 const pollMs = 5;
+/** ms that the bridge's messages wait for the log to be read. */
+const catchUpMs = 1_000;
 /** ms that a call waits for the state that the log already has. */
 const newerStateMs = 2_000;
 
@@ -39,6 +41,7 @@ export class Cutover {
   readonly #parts: CutoverParts;
   readonly #onAdopted: ((state: CutoverState, before: CutoverState) => void)[] = [];
   #state: CutoverState = initialState;
+  #catchingUp: Promise<void> | undefined;
 
   constructor(parts: CutoverParts) {
     this.#parts = parts;
@@ -125,16 +128,28 @@ export class Cutover {
     return !follow.reachable() || follow.silentMs() < answerMs;
   }
 
-  /** A replica that was stopped may have missed a commit; a log that hangs is not waited for beyond the bound. */
-  async untilFresh(): Promise<void> {
-    const { clock, timeoutMs } = this.#parts;
-    const givesUpAt = clock.monotonic() + timeoutMs;
-    while (!this.isFresh && clock.monotonic() < givesUpAt) await pause(clock, pollMs);
+  /**
+   * For what the bridge sends while this replica may have missed that rooms have left the stream lane: what stands in the
+   * log comes first. undefined: nothing is missed.
+   */
+  untilCaughtUp(): Promise<void> | undefined {
+    if (!this.usesStream || this.isFresh) return undefined;
+    this.#catchingUp ??= this.#untilFresh(catchUpMs).finally(() => {
+      this.#catchingUp = undefined;
+    });
+    return this.#catchingUp;
   }
 
   async #admit(room: string): Promise<void> {
-    if (!this.isFresh) await this.untilFresh();
+    if (!this.isFresh) await this.#untilFresh(this.#parts.timeoutMs);
     for (let wait = this.#parts.gate.waitFor(room); wait !== undefined; wait = this.#parts.gate.waitFor(room))
       await wait;
+  }
+
+  /** A replica that was stopped may have missed a commit; a log that hangs is not waited for beyond the bound. */
+  async #untilFresh(limitMs: number): Promise<void> {
+    const { clock } = this.#parts;
+    const givesUpAt = clock.monotonic() + limitMs;
+    while (!this.isFresh && clock.monotonic() < givesUpAt) await pause(clock, pollMs);
   }
 }

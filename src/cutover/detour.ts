@@ -18,8 +18,8 @@ export interface DetourParts {
   flights: Flights;
   /** Whether the log answers and this replica reads it. */
   logAnswers(): boolean;
-  /** What must be in the log before calls go there again: the ids that the bridge has accepted meanwhile. */
-  beforeReturn(): Promise<void>;
+  /** What must be in the log before calls go there again: the ids that the bridge has accepted in the last `withinMs`. */
+  beforeReturn(withinMs: number): Promise<void>;
   tell(note: Note): Promise<void>;
   /** Tells the other replicas which rooms are affected, as far as they can be reached without the log. */
   tellPeers(rooms: string[]): void;
@@ -31,6 +31,8 @@ export interface DetourParts {
 }
 
 const retryMs = 100;
+/** What was under way when the detour began may have been accepted a little before. */
+const idsSlackMs = 15_000;
 /** ms within which this replica must have read its own note again. */
 const readBackMs = 1_000;
 /** More rooms than this are fenced as all rooms. */
@@ -47,6 +49,8 @@ export class Detour {
   readonly #awaited = new Map<string, () => void>();
   readonly #stop: () => void;
   #returning = false;
+  /** When the first room took the detour, ms monotonic. */
+  #since = 0;
 
   constructor(parts: DetourParts) {
     this.#parts = parts;
@@ -65,13 +69,17 @@ export class Detour {
   /** The log could not take a call of this room. */
   take(room: string, reason: FailureReason): void {
     if (this.reasonOf(room) !== undefined) return;
-    if (this.#rooms.size === 0) this.#parts.logger.warn({ reason }, 'the log fails: its rooms go to the bridge');
+    if (this.roomCount === 0) {
+      this.#since = this.#parts.clock.monotonic();
+      this.#parts.logger.warn({ reason }, 'the log fails: its rooms go to the bridge');
+    }
     this.#rooms.set(room, reason);
     this.#parts.tellPeers([room]);
   }
 
   /** No room of this replica may use the stream lane before a fence. */
   takeAll(reason: FailureReason): void {
+    if (this.roomCount === 0) this.#since = this.#parts.clock.monotonic();
     this.#all = reason;
   }
 
@@ -115,7 +123,7 @@ export class Detour {
   /** Holds the rooms' calls, waits for those at the bridge, has everything fenced, and lets them go on by the log. */
   async #return(): Promise<void> {
     const { gate, flights, clock, timeoutMs, beforeReturn } = this.#parts;
-    await beforeReturn();
+    await beforeReturn(clock.monotonic() - this.#since + idsSlackMs);
     const all = this.#all !== undefined;
     const named = new Set(this.#rooms.keys());
     const covers = all ? () => true : (room: string) => named.has(room);

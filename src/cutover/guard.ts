@@ -8,6 +8,8 @@ import { pause } from './handover.ts';
 export interface GuardParts {
   /** The connections that all bridge instances count, summed. Rejects where one does not say. */
   countAtBridges(): Promise<number>;
+  /** The replicas that are there for certain: the roster counts one that has died for up to 30 s. */
+  callRoll(): Promise<{ here: string[] }>;
   log: Pick<Log, 'roster' | 'foreignReaders'>;
   /** The contract's streams. */
   streams: string[];
@@ -42,18 +44,19 @@ export class Guard {
 
   /** Three readings over 3 s, all of which must pass; ends with the first that does not. */
   async check(): Promise<Verdict> {
-    let verdict = await this.read();
+    const { here } = await this.#parts.callRoll();
+    let verdict = await this.read(here);
     for (let reading = 1; verdict.ok && reading < readings; reading++) {
       await pause(this.#parts.clock, betweenReadingsMs);
-      verdict = await this.read();
+      verdict = await this.read(here);
     }
     return verdict;
   }
 
-  /** One reading. */
-  async read(): Promise<Verdict> {
+  /** One reading. @param counted the replicas whose connections count; all that the roster has where it is not given */
+  async read(counted?: string[]): Promise<Verdict> {
     const reasons: string[] = [];
-    const surplus = await this.#surplus().catch((error: Error) => {
+    const surplus = await this.#surplus(counted).catch((error: Error) => {
       reasons.push(`the connections at the bridge could not be compared with those here: ${error.message}`);
       return undefined;
     });
@@ -67,13 +70,14 @@ export class Guard {
     return this.last;
   }
 
-  async #surplus(): Promise<number> {
+  async #surplus(counted: string[] | undefined): Promise<number> {
     let least = Number.POSITIVE_INFINITY;
     for (let sample = 1; sample <= samples && least > 0; sample++) {
       if (sample > 1) await pause(this.#parts.clock, betweenSamplesMs);
       // The bridges first: who connects meanwhile is then counted here at least.
       const atBridges = await this.#parts.countAtBridges();
-      const replicas = await this.#parts.log.roster.replicas();
+      const live = await this.#parts.log.roster.replicas();
+      const replicas = live.filter(({ instance }) => counted?.includes(instance) ?? true);
       const here = replicas.reduce((sum, { counters }) => sum + (counters.get(proxiedCounter) ?? 0), 0);
       least = Math.min(least, atBridges - here);
     }

@@ -91,6 +91,18 @@ export class Handover {
     return moving;
   }
 
+  /** Asks who is there: the live replicas that read at this moment. Errors: LOG_UNAVAILABLE, LOG_APPEND_*. */
+  async callRoll(): Promise<Roll> {
+    const id = newId();
+    const live = (await this.#parts.log.roster.replicas()).map(({ instance }) => instance);
+    this.#tally.open(`here ${id}`);
+    await this.tell({ kind: 'roll call', id });
+    const here = [...(await this.#tally.gather(`here ${id}`, live, answerMs)).keys()];
+    const silent = live.filter((instance) => !here.includes(instance));
+    if (silent.length > 0) this.#parts.logger.warn({ silent }, 'replicas that do not answer are left out');
+    return { here, silent };
+  }
+
   /** Tells all replicas; resolves when the log has it. Errors: LOG_APPEND_*. */
   async tell(note: Note): Promise<void> {
     await this.#parts.log.append(toEntry(note));
@@ -121,23 +133,11 @@ export class Handover {
     for (let attempt = 1; attempt <= maxAttempts; attempt++) {
       const from = this.#parts.state();
       const to = change(from);
-      const roll = await this.#callRoll();
+      const roll = await this.callRoll();
       if (await this.#carryOut(from, to, roll.here)) return roll;
       await this.#catchUp(from.epoch);
     }
     throw new CrossfadeError('CUTOVER_CONFLICT', 'another change of the cutover was faster, again and again');
-  }
-
-  /** @returns who takes part: the live replicas that read at this moment */
-  async #callRoll(): Promise<Roll> {
-    const id = newId();
-    const live = (await this.#parts.log.roster.replicas()).map(({ instance }) => instance);
-    this.#tally.open(`here ${id}`);
-    await this.tell({ kind: 'roll call', id });
-    const here = [...(await this.#tally.gather(`here ${id}`, live, answerMs)).keys()];
-    const silent = live.filter((instance) => !here.includes(instance));
-    if (silent.length > 0) this.#parts.logger.warn({ silent }, 'replicas that do not answer are left out');
-    return { here, silent };
   }
 
   /** @returns whether all replicas are in the new state now, as far as they answer */
@@ -153,10 +153,12 @@ export class Handover {
       late = [...ready].filter(([, rooms]) => rooms.length > 0).map(([instance, rooms]) => ({ instance, rooms }));
     }
     const note = toEntry({ kind: 'commit', id, from, to, participants, late });
-    const result = await log.commitState(
-      { epoch: to.epoch, value: JSON.stringify(to) },
-      { over: from.epoch, note, withinMs: commitMs },
-    );
+    const next = { epoch: to.epoch, value: JSON.stringify(to) };
+    const options = { over: from.epoch, note, withinMs: commitMs };
+    const result = await log.commitState(next, options).catch((error) => {
+      this.#say({ kind: 'abandon', id });
+      throw error;
+    });
     if (result !== 'committed') {
       await this.tell({ kind: 'abandon', id });
       return false;

@@ -50,6 +50,8 @@ const alertMs = 30_000;
 const rollbackMs = 1_500;
 const peerMs = 1_000;
 const rememberedMs = 5_000;
+/** ms for which a replica must be missing in the roster; a live one renews it every 3 s. */
+const goneMs = 5_000;
 
 export class Operator {
   readonly #parts: OperatorParts;
@@ -65,6 +67,7 @@ export class Operator {
   #pursuing = false;
   #heldFor = '';
   #surplusSince: number | undefined;
+  readonly #missingSince = new Map<string, number>();
 
   constructor(parts: OperatorParts) {
     this.#parts = parts;
@@ -88,15 +91,12 @@ export class Operator {
 
   /** Compares the shared state with ours: before the first read, and after the log was away. Error: LOG_UNAVAILABLE. */
   async follow(): Promise<void> {
-    const { log, cutover, detour } = this.#parts;
+    const { log, cutover } = this.#parts;
     const stored = await log.readState();
     const ours = cutover.state;
     if (this.#pendingRollback) await this.#writeRollback(stored?.epoch ?? 0);
     else if (stored !== undefined && stored.epoch > ours.epoch) {
-      const state = readState(stored.value);
-      // Nothing of these rooms was fenced here: they come to the stream lane as after an outage.
-      if (usesStream(state)) detour.takeAll('connection_lost');
-      cutover.adopt(state);
+      this.#adoptUnfenced(readState(stored.value));
     } else if (ours.epoch > (stored?.epoch ?? 0)) await this.#writeBack(stored?.epoch ?? 0);
     this.#follows = true;
     void this.#pursue();
@@ -134,14 +134,24 @@ export class Operator {
     return this.#rollBackWithoutLog(who);
   }
 
-  /** Takes over what another replica has decided without the log. */
-  adoptFromPeer(state: CutoverState): void {
-    this.#parts.cutover.adopt(state);
+  /**
+   * Another replica has rolled back without the log. Where this one has it, all that have are moved back in order.
+   * Error: CUTOVER_INVALID (a state that is no rollback).
+   */
+  async adoptRollback(state: CutoverState): Promise<void> {
+    const { cutover, log } = this.#parts;
+    if (usesStream(state)) throw new CrossfadeError('CUTOVER_INVALID', 'only a rollback is taken over from a replica');
+    if (log.reachable && this.#follows) {
+      const who = state.history.at(-1)?.who ?? 'another replica';
+      if ((await this.#moveBack(who).catch(() => undefined)) !== undefined) return;
+    }
+    cutover.adopt(state);
+    this.#follows = false;
   }
 
   onNote(note: Note): void {
     if (note.kind === 'remembered') this.#remembered.note(String(note.epoch), note.instance, true);
-    else if (note.kind === 'restored') this.#parts.cutover.adopt(note.to);
+    else if (note.kind === 'restored') this.#adoptUnfenced(note.to);
   }
 
   /** For `GET /cutover`. */
@@ -242,6 +252,14 @@ export class Operator {
     }
   }
 
+  /** Nothing was fenced here for what comes to the stream lane with this state: it does so as after an outage. */
+  #adoptUnfenced(state: CutoverState): void {
+    const { cutover, detour } = this.#parts;
+    if (state.epoch <= cutover.state.epoch) return;
+    if (movesBetween(cutover.state, state).raises) detour.takeAll('connection_lost');
+    cutover.adopt(state);
+  }
+
   async #commit(log: Log, state: CutoverState, over: number, note: Note): Promise<boolean> {
     const next = { epoch: state.epoch, value: JSON.stringify(state) };
     return (await log.commitState(next, { over, note: toEntry(note), withinMs: peerMs })) === 'committed';
@@ -286,11 +304,19 @@ export class Operator {
     }
     if (killed.length === 0) return;
     const live = (await log.roster.replicas()).map((replica) => replica.instance);
-    const gone = killed.filter((each) => (each === instance ? !killSwitch : !live.includes(each)));
+    const gone = killed.filter((each) => (each === instance ? !killSwitch : this.#isGone(each, live.includes(each))));
     if (gone.length === 0) return;
     const remove = (from: CutoverState) => ({ killed: from.killed.filter((each) => !gone.includes(each)) });
     await this.#guardedMove(remove, { who: instance, what: `kill switch of ${gone.join(', ')} gone` }, false);
     this.#letGo();
+  }
+
+  /** An emptied log has lost the roster, too: a replica is gone when it is missing for a while. */
+  #isGone(instance: string, isLive: boolean): boolean {
+    const now = this.#parts.clock.monotonic();
+    if (isLive) this.#missingSince.delete(instance);
+    else if (!this.#missingSince.has(instance)) this.#missingSince.set(instance, now);
+    return now - (this.#missingSince.get(instance) ?? now) >= goneMs;
   }
 
   async #pursueWish(): Promise<void> {

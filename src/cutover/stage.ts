@@ -29,7 +29,8 @@ export interface CutoverStageOptions {
   severalBridges(): boolean;
   fences: Fences;
   flush(covers: (room: string) => boolean): Promise<void>;
-  recentIds(): AcceptedId[];
+  /** The event ids that this replica has accepted in the last `withinMs`. */
+  recentIds(withinMs: number): AcceptedId[];
   silentMs(): number;
   clock: Clock;
   logger: Logger;
@@ -92,7 +93,7 @@ export class CutoverStage {
       gate,
       flights,
       logAnswers: () => log.reachable && this.lanes.isFresh,
-      beforeReturn: () => this.#rememberRecentIds(),
+      beforeReturn: (sinceMs) => this.#rememberRecentIds(sinceMs),
       tell: (note) => this.#handover.tell(note),
       tellPeers: (room) => this.#tellDetour(room),
       timeoutMs,
@@ -109,6 +110,7 @@ export class CutoverStage {
       detour: this.detour,
       guard: new Guard({
         countAtBridges: () => this.#countAtBridges(),
+        callRoll: () => this.#handover.callRoll(),
         log,
         streams: [...contract.streams.keys()],
         clock,
@@ -191,8 +193,8 @@ export class CutoverStage {
     this.#options.log.roster.describe({ ...this.#facts, epoch: String(this.lanes.state.epoch) });
   }
 
-  #rememberRecentIds(): Promise<void> {
-    return this.#options.log.rememberIds(this.#options.recentIds());
+  #rememberRecentIds(withinMs = Number.POSITIVE_INFINITY): Promise<void> {
+    return this.#options.log.rememberIds(this.#options.recentIds(withinMs));
   }
 
   async #countAtBridges(): Promise<number> {

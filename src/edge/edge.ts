@@ -5,14 +5,13 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { HostPort } from '../config.ts';
 import { addressOf, listenOn } from '../listen.ts';
-import type { Roster } from '../log/log.ts';
 import type { Audience, OutgoingMessage } from './audience.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
 import { readHubPath } from './hub-path.ts';
 import type { HubsSide } from './hubs-side.ts';
 import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
-import { ProxiedConnections } from './proxied/proxied-connections.ts';
+import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
 import type { Twin } from './proxied/twins.ts';
 
@@ -20,9 +19,8 @@ interface NativeParts extends Omit<NativeHubsOptions, 'groups'> {
   hubs: 'native';
 }
 
-interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'> {
+interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'>, Omit<ProxiedConnectionsOptions, 'groups'> {
   hubs: 'proxy';
-  roster: Pick<Roster, 'set'>;
 }
 
 export type EdgeOptions = { listen: HostPort } & (NativeParts | ProxyParts);

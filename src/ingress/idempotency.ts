@@ -3,7 +3,7 @@
 // repeats that reach another replica are the log's to know. While the bridge's memory answers repeats, ids are only noted.
 
 import type { Outcome } from '../lanes/lanes.ts';
-import { idempotencyTtlMs, type Roster } from '../log/log.ts';
+import { type AcceptedId, idempotencyTtlMs, type Roster } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 
 /** What the counter of this replica's remembered ids is called in the roster. */
@@ -44,10 +44,12 @@ export class Idempotency {
     }
   }
 
-  recent(): { eventId: string; ttlMs: number }[] {
+  /** The ids that were accepted in the last `withinMs`. */
+  recent(withinMs: number): AcceptedId[] {
     const now = this.#clock.monotonic();
+    const since = now + Math.max(0, idempotencyTtlMs - withinMs);
     return [...this.#accepted]
-      .filter(([, until]) => until > now)
+      .filter(([, until]) => until > since)
       .map(([eventId, until]) => ({ eventId, ttlMs: Math.ceil(until - now) }));
   }
 

@@ -10,7 +10,7 @@ import { CrossfadeError } from '../errors.ts';
 import type { BridgeLane, RawRequest } from '../lanes/bridge.ts';
 import type { IncomingCall, Lanes, Outcome } from '../lanes/lanes.ts';
 import { addressOf, listenOn } from '../listen.ts';
-import type { Log } from '../log/log.ts';
+import type { AcceptedId, Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -74,9 +74,9 @@ export class Ingress {
     return addressOf(this.#server);
   }
 
-  /** The event ids that this replica has accepted in the last 5 minutes, each with the rest of its time in ms. */
-  recentIds(): { eventId: string; ttlMs: number }[] {
-    return this.#idempotency.recent();
+  /** The event ids that this replica has accepted in the last `withinMs` (5 minutes at most), each with the rest of its time. */
+  recentIds(withinMs: number): AcceptedId[] {
+    return this.#idempotency.recent(withinMs);
   }
 
   /** Takes no new calls and waits for the answers of those under way, at most `limitMs`. */

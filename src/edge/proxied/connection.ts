@@ -46,6 +46,8 @@ export interface ConnectionOwner {
   readonly metrics: Metrics;
   /** ms, monotonic */
   now(): number;
+  /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
+  untilLogIsRead(): Promise<void> | undefined;
   onOpen(connection: ProxiedConnection): void;
   onEnd(connection: ProxiedConnection): void;
 }
@@ -97,6 +99,10 @@ export class ProxiedConnection implements Member, Tap {
   }
 
   // What the transport tells.
+
+  untilReady(): Promise<void> | undefined {
+    return this.#state === 'open' ? this.#owner.untilLogIsRead() : undefined;
+  }
 
   fromClient(data: Buffer): void {
     if (this.#state === 'untapped' || this.#state === 'ended') return;
@@ -159,11 +165,6 @@ export class ProxiedConnection implements Member, Tap {
     const joins = groups.map((group) => this.#spoken?.membership.joinOf(group));
     const times = joins.filter((join) => join !== undefined && join.at <= since).length;
     if (times > 0) this.#twinsHere().wasShown(copy, times);
-  }
-
-  pauseBridge(paused: boolean): void {
-    if (paused) this.#leg.pauseBridge();
-    else this.#leg.resumeBridge();
   }
 
   /** The slow-client clock; called about once a second. */

@@ -22,7 +22,8 @@ export class EventStream implements Leg, Carrier {
   #tap: Tap | undefined;
   /** Events that were injected while the Tap looked at one of the bridge's; undefined when it does not. */
   #behind: Buffer[] | undefined;
-  #bridgePaused = false;
+  /** What came while the Tap was not ready for it; undefined while it is. */
+  #early: Buffer[] | undefined;
   #bridgeAhead = false;
 
   /** @param answer the bridge's 200, whose body has not been read */
@@ -60,16 +61,6 @@ export class EventStream implements Leg, Carrier {
     this.#posts.send(record, protocol);
   }
 
-  pauseBridge(): void {
-    this.#bridgePaused = true;
-    this.#answer.body.pause();
-  }
-
-  resumeBridge(): void {
-    this.#bridgePaused = false;
-    if (!this.#bridgeAhead) this.#answer.body.resume();
-  }
-
   get backlogBytes(): number {
     return this.#response.writableLength;
   }
@@ -90,6 +81,24 @@ export class EventStream implements Leg, Carrier {
   }
 
   #onData(chunk: Buffer): void {
+    const ready = this.#early === undefined ? this.#tap?.untilReady() : undefined;
+    if (ready !== undefined) {
+      this.#early = [];
+      this.#answer.body.pause();
+      void ready.then(() => this.#passEarly());
+    }
+    if (this.#early === undefined) this.#passChunk(chunk);
+    else this.#early.push(chunk);
+  }
+
+  #passEarly(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const chunk of early) this.#passChunk(chunk);
+    if (!this.#bridgeAhead) this.#answer.body.resume();
+  }
+
+  #passChunk(chunk: Buffer): void {
     for (const part of this.#splitter.push(chunk)) this.#pass(part);
     if (this.#splitter.pendingBytes > maxMessageBytes) return this.cut();
     if (this.#response.writableLength <= highWaterBytes) return;
@@ -112,10 +121,11 @@ export class EventStream implements Leg, Carrier {
 
   #onDrain(): void {
     this.#bridgeAhead = false;
-    if (!this.#bridgePaused) this.#answer.body.resume();
+    if (this.#early === undefined) this.#answer.body.resume();
   }
 
   #onBridgeEnd(): void {
+    this.#passEarly();
     this.#write(this.#splitter.rest);
     this.#end();
     this.#response.end();

@@ -15,9 +15,6 @@ export interface Leg {
   inject(prepared: Prepared, protocol: HubProtocolName): void;
   /** Sends a record of crossfade's own to the bridge's hub. @param record encoded in the connection's protocol */
   sendToBridge(record: Buffer, protocol: HubProtocolName): void;
-  /** Holds back what the bridge sends (it stays unread); used while this replica has not read the log for a while. */
-  pauseBridge(): void;
-  resumeBridge(): void;
   /** Bytes waiting for the client. */
   readonly backlogBytes: number;
   /** Ends both sides so that the client reconnects. */
@@ -26,6 +23,12 @@ export interface Leg {
 
 /** What the transport tells the connection. */
 export interface Tap {
+  /**
+   * Asked before the bridge's next bytes are shown to fromBridge().
+   * @returns undefined where they may be shown now, else what to wait for: this replica has not read the log for a while,
+   * and what stands there comes before them
+   */
+  untilReady(): Promise<void> | undefined;
   /** Bytes that the client sent, before they go on (they go on unchanged). */
   fromClient(data: Buffer): void;
   /**

@@ -61,7 +61,6 @@ export class LongPolling implements Leg, Carrier {
   #shape: Pick<PollAnswer, 'statusText' | 'headers'> = { statusText: 'OK', headers: [] };
   /** What was injected while the Tap looked at an answer of the bridge; undefined when it does not. */
   #behind: Buffer[] | undefined;
-  #resumed: PromiseWithResolvers<void> | undefined;
   #cancelAway = () => {};
 
   constructor(options: LongPollingOptions) {
@@ -118,15 +117,6 @@ export class LongPolling implements Leg, Carrier {
     this.#options.posts.send(record, protocol);
   }
 
-  pauseBridge(): void {
-    this.#resumed ??= Promise.withResolvers();
-  }
-
-  resumeBridge(): void {
-    this.#resumed?.resolve();
-    this.#resumed = undefined;
-  }
-
   get backlogBytes(): number {
     return this.#waitingBytes;
   }
@@ -169,7 +159,7 @@ export class LongPolling implements Leg, Carrier {
 
   async #finish(poll: BridgePoll, answer: BridgeAnswer): Promise<void> {
     const body = await readBody(answer);
-    while (this.#resumed !== undefined) await this.#resumed.promise;
+    await this.#tap?.untilReady();
     if (!this.#polls.includes(poll)) return;
     this.#drop(poll);
     const { statusCode: status, statusText } = answer;

@@ -14,6 +14,8 @@ import { type Twin, Twins } from './twins.ts';
 export interface ProxiedConnectionsOptions {
   groups: Groups;
   roster: Pick<Roster, 'set'>;
+  /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
+  untilLogIsRead(): Promise<void> | undefined;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -30,16 +32,17 @@ export class ProxiedConnections implements ConnectionOwner {
   readonly metrics: Metrics;
   /** While any room may be on the stream lane a new connection proves at once that the hub's connect has ended. */
   provesConnects = false;
+  readonly untilLogIsRead: () => Promise<void> | undefined;
   readonly #roster: Pick<Roster, 'set'>;
   readonly #clock: Clock;
   readonly #connections = new Set<ProxiedConnection>();
   /** Those that are not fenced yet. */
   readonly #holds = new Map<string, Hold>();
   #openCount = 0;
-  #bridgePaused = false;
 
-  constructor({ groups, roster, clock, logger, metrics, limits }: ProxiedConnectionsOptions) {
+  constructor({ groups, roster, untilLogIsRead, clock, logger, metrics, limits }: ProxiedConnectionsOptions) {
     this.groups = groups;
+    this.untilLogIsRead = untilLogIsRead;
     this.#roster = roster;
     this.#clock = clock;
     this.logger = logger;
@@ -56,7 +59,6 @@ export class ProxiedConnections implements ConnectionOwner {
   open(facts: ConnectionFacts, leg: Leg): Tap {
     const connection = new ProxiedConnection(this, facts, leg);
     this.#connections.add(connection);
-    if (this.#bridgePaused) connection.pauseBridge(true);
     return connection;
   }
 
@@ -97,18 +99,6 @@ export class ProxiedConnections implements ConnectionOwner {
   /** The event turned out to come once only. */
   forgetTwin(eventId: string): void {
     this.twins.forget(eventId);
-  }
-
-  /** Leaves unread what the bridge sends, while this replica has not read the log for a while. */
-  pauseBridge(paused: boolean): void {
-    if (this.#bridgePaused === paused) return;
-    this.#bridgePaused = paused;
-    for (const connection of this.#connections) connection.pauseBridge(paused);
-  }
-
-  /** Cuts every connection, so that its client comes back. */
-  closeAll(reason: 'gap' | 'shutdown'): void {
-    for (const connection of [...this.#connections]) connection.cut(reason);
   }
 
   /** Slow clients and old twins; called about once a second. */

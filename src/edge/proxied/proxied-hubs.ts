@@ -282,6 +282,10 @@ class WatchedTap implements Tap {
     this.#onEnded = onEnded;
   }
 
+  untilReady(): Promise<void> | undefined {
+    return this.#tap.untilReady();
+  }
+
   fromClient(data: Buffer): void {
     this.#tap.fromClient(data);
   }
@@ -296,7 +300,7 @@ class WatchedTap implements Tap {
   }
 }
 
-const untapped: Tap = { fromClient() {}, fromBridge: (data) => data, ended() {} };
+const untapped: Tap = { untilReady: () => undefined, fromClient() {}, fromBridge: (data) => data, ended() {} };
 
 function requestOf(request: IncomingMessage): { method: string; url: string; headers: string[] } {
   return { method: request.method!, url: request.url!, headers: forwardedHeaders(request) };

@@ -151,7 +151,8 @@ export class ProxiedWebSocket implements Leg, Carrier {
   #protocol: HubProtocolName | undefined;
   /** Frames that were injected while the Tap looked at a message, which comes before them; undefined when it does not. */
   #behind: Buffer[] | undefined;
-  #bridgePaused = false;
+  /** Messages of the bridge that came while the Tap was not ready for them; undefined while it is. */
+  #early: { data: Buffer; binary: boolean }[] | undefined;
   #bridgeAhead = false;
 
   constructor(clock: Clock, client: Side, clientSocket: Socket, bridge: Side, bridgeSocket: Socket) {
@@ -187,16 +188,6 @@ export class ProxiedWebSocket implements Leg, Carrier {
     if (this.#bridge.readyState === WebSocket.OPEN) this.#bridge.send(record, { binary: protocol === 'messagepack' });
   }
 
-  pauseBridge(): void {
-    this.#bridgePaused = true;
-    this.#bridge.pause();
-  }
-
-  resumeBridge(): void {
-    this.#bridgePaused = false;
-    if (!this.#bridgeAhead) this.#bridge.resume();
-  }
-
   get backlogBytes(): number {
     return this.#client.bufferedAmount;
   }
@@ -225,6 +216,17 @@ export class ProxiedWebSocket implements Leg, Carrier {
   }
 
   onBridgeMessage(data: Buffer, binary: boolean): void {
+    const ready = this.#early === undefined ? this.#tap?.untilReady() : undefined;
+    if (ready !== undefined) {
+      this.#early = [];
+      this.#bridge.pause();
+      void ready.then(() => this.#passEarly());
+    }
+    if (this.#early === undefined) this.#passBridgeMessage(data, binary);
+    else this.#early.push({ data, binary });
+  }
+
+  #passBridgeMessage(data: Buffer, binary: boolean): void {
     this.#protocol ??= binary ? 'messagepack' : 'json';
     this.#behind = [];
     const shown = this.#tap === undefined ? data : this.#tap.fromBridge(data);
@@ -238,11 +240,15 @@ export class ProxiedWebSocket implements Leg, Carrier {
 
   onConclude(side: Side, code: number | undefined, reason: string | Buffer | undefined): void {
     // Behind the bridge's close frame nothing may be injected any more.
-    if (side === this.#bridge) this.#end();
+    if (side === this.#bridge) {
+      this.#passEarly();
+      this.#end();
+    }
     this.#otherOf(side).sendClose(code, reason);
   }
 
   onClose(side: Side): void {
+    if (side === this.#bridge) this.#passEarly();
     this.#end();
     if (!side.concluded) this.#lose(this.#otherOf(side));
   }
@@ -252,9 +258,16 @@ export class ProxiedWebSocket implements Leg, Carrier {
     if (this.#client.readyState === WebSocket.OPEN) this.#clientSocket.write(frame);
   }
 
+  #passEarly(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const { data, binary } of early) this.#passBridgeMessage(data, binary);
+    if (!this.#bridgeAhead) this.#bridge.resume();
+  }
+
   #onClientDrain(): void {
     this.#bridgeAhead = false;
-    if (!this.#bridgePaused) this.#bridge.resume();
+    if (this.#early === undefined) this.#bridge.resume();
   }
 
   #otherOf(side: Side): Side {

@@ -146,26 +146,3 @@ test('a client is cut when it is behind for 30 s, by its socket or by its fence'
   sweepAfter(1_000);
   assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [true, true, false]);
 });
-
-test('all connections are cut at once, with the reason in the metric', async () => {
-  const { proxied, connect, metric } = setUp();
-  const clients = [connect('chat'), connect('ticket')];
-  proxied.closeAll('gap');
-  assert.ok(clients.every(({ wasCut }) => wasCut));
-  assert.equal(proxied.count, 0);
-  const closed = await metric('crossfade_edge_connections_closed_total');
-  assert.deepEqual(
-    closed.map(({ labels }) => labels.reason),
-    ['gap', 'gap'],
-  );
-});
-
-test('the bridge is left unread at every connection, new ones included, until it is read again', () => {
-  const { proxied, connect } = setUp();
-  const before = connect('chat');
-  proxied.pauseBridge(true);
-  const after = connect('chat');
-  assert.deepEqual([before.bridgePaused, after.bridgePaused], [true, true]);
-  proxied.pauseBridge(false);
-  assert.deepEqual([before.bridgePaused, after.bridgePaused, connect('chat').bridgePaused], [false, false, false]);
-});

@@ -27,7 +27,6 @@ export class FakeConnection implements Leg {
   readonly protocol: HubProtocolName;
   tap!: Tap;
   backlogBytes = 0;
-  bridgePaused = false;
   wasCut = false;
   /** What the client got: of the bridge (`bridge …`) and of the log (`log …`), by the first argument of each record. */
   readonly got: string[] = [];
@@ -46,14 +45,6 @@ export class FakeConnection implements Leg {
   sendToBridge(record: Buffer): void {
     const [read] = this.#read(record);
     this.fences.push(read!.invocationId!);
-  }
-
-  pauseBridge(): void {
-    this.bridgePaused = true;
-  }
-
-  resumeBridge(): void {
-    this.bridgePaused = false;
   }
 
   cut(): void {
@@ -119,6 +110,7 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
   const metrics = createMetrics();
   const counters = new Map<string, number>();
   const proxied = new ProxiedConnections({
+    untilLogIsRead: () => undefined,
     groups,
     roster: { set: (counter, value) => counters.set(counter, value) },
     clock,

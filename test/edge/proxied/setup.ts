@@ -31,6 +31,13 @@ export class TestTap implements Tap {
     this.leg = leg;
   }
 
+  /** Set while the replica has not read the log for a while. */
+  ready: Promise<void> | undefined;
+
+  untilReady(): Promise<void> | undefined {
+    return this.ready;
+  }
+
   fromClient(data: Buffer): void {
     this.sent.push(data.toString());
   }
