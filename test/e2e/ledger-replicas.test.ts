@@ -1,4 +1,4 @@
-// The ledger with two replicas and two bridges on a backplane. Clients come through a front that knows no affinity, the
+// The ledger with two replicas and two bridges on a backplane. Clients with WebSockets come through a front that knows no affinity, the
 // calls of each room alternate between the replicas, the percent is set on one of them, and one is held still (SIGSTOP)
 // across commits and goes on.
 
@@ -61,7 +61,8 @@ test(title, { skip: noDotnet }, async (t) => {
   ];
   const { messagePack } = stage;
   const report: LedgerReport = await runLedger(t, {
-    edges: [front.url],
+    edges: [one.edge, two.edge],
+    front: front.url,
     addressOf,
     apiKey,
     jwtSecret,

@@ -11,8 +11,10 @@ import { Reader, type ReaderSpec, readerMethods } from './reader.ts';
 import { methods } from './seen.ts';
 
 export interface ClientOptions {
-  /** The edges, or what stands in front of them; clients spread over them. */
+  /** Clients spread over them. */
   edges: string[];
+  /** What stands in front of the edges and knows no affinity, where clients with WebSockets come through that. */
+  front?: string;
   jwtSecret: string;
   clientCount: number;
   rooms: Rooms;
@@ -64,7 +66,7 @@ export function describeMix(options: ClientOptions): string {
 }
 
 /** One person's connections. */
-function planClient(i: number, { edges, rooms: { requests, users }, messagePack }: ClientOptions): Plan[] {
+function planClient(i: number, { edges, front, rooms: { requests, users }, messagePack }: ClientOptions): Plan[] {
   const kind = kindOf(i);
   const isStalled = i % 20 === 19;
   const user = users[i] ?? `user-${i}`;
@@ -72,7 +74,8 @@ function planClient(i: number, { edges, rooms: { requests, users }, messagePack 
   const rooms = Array.from({ length: count }, (_, k) => requests[(i + k * 17) % requests.length]!);
   const speaks = (i >> 1) % 2 === 1 && messagePack && kind !== 'events';
   const protocol: ProtocolName = speaks ? 'messagepack' : 'json';
-  const edge = edges[i % edges.length]!;
+  const own = edges[i % edges.length]!;
+  const edge = kind === 'real' || kind === 'raw' ? (front ?? own) : own;
   const chat: Plan = {
     name: `client-${i}`,
     user,
