@@ -34,6 +34,7 @@ const roomsPerClient = 3;
 /** Those who stop reading are in many rooms, so that they fall behind by more than the kernel's buffers hold. */
 const roomsPerStalled = 20;
 const startedAtOnce = 10;
+const maxStarts = 3;
 const transports = {
   real: HttpTransportType.WebSockets,
   events: HttpTransportType.ServerSentEvents,
@@ -43,12 +44,28 @@ const transports = {
 /** @returns the readers, stalled ones included, all of them joined */
 export async function connectReaders(t: TestContext, options: ClientOptions): Promise<Reader[]> {
   const plans = Array.from({ length: options.clientCount }, (_, i) => planClient(i, options)).flat();
-  const readers = await Promise.all(plans.map((plan) => makeReader(plan, options.jwtSecret)));
+  const readers: Reader[] = [];
   t.after(() => Promise.all(readers.map((reader) => reader.stop().catch(() => {}))));
-  for (let from = 0; from < readers.length; from += startedAtOnce) {
-    await Promise.all(readers.slice(from, from + startedAtOnce).map((reader) => reader.start()));
+  for (let from = 0; from < plans.length; from += startedAtOnce) {
+    const together = plans.slice(from, from + startedAtOnce);
+    readers.push(...(await Promise.all(together.map((plan) => startReader(t, plan, options.jwtSecret)))));
   }
   return readers;
+}
+
+/** Where a first connection fails, an application tries again; that is told. */
+async function startReader(t: TestContext, plan: Plan, jwtSecret: string): Promise<Reader> {
+  for (let left = maxStarts; ; left--) {
+    const reader = await makeReader(plan, jwtSecret);
+    try {
+      await reader.start();
+      return reader;
+    } catch (error) {
+      await reader.stop().catch(() => {});
+      if (left <= 1) throw error;
+      t.diagnostic(`${plan.name} (${plan.hub}) connects again: ${(error as Error).message}`);
+    }
+  }
 }
 
 /** @returns such as `60 by WebSocket with the real client in json` */
