@@ -156,9 +156,9 @@ export class Operator {
 
   /** For `GET /cutover`. */
   async status(): Promise<object> {
-    const { cutover, guard, detour, log, killSwitch, wish } = this.#parts;
+    const { cutover, guard, detour, log, killSwitch, wish, peers } = this.#parts;
     const { state } = cutover;
-    const replicas = await log.roster.replicas().catch(() => []);
+    const replicas = await peers.refresh();
     return {
       epoch: state.epoch,
       percent: state.percent,

@@ -1,8 +1,9 @@
 // The other replicas, by HTTP: what must be said without the log. In come a path and a value, out go the replicas that
 // have taken it and those that could not be reached.
 
-import type { Roster } from '../log/log.ts';
+import type { Replica, Roster } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import { pause } from './handover.ts';
 
 export interface PeersOptions {
   instance: string;
@@ -20,35 +21,43 @@ export interface Told {
 /** The fact of the roster that holds a replica's admin address. */
 export const adminFact = 'admin';
 const refreshMs = 2_000;
+/** ms that the roster is waited for; a log that hangs is not to hold up who asks. */
+const rosterMs = 300;
 
 export class Peers {
   readonly #options: PeersOptions;
   readonly #stop: () => void;
-  /** Instance -> base URL of its admin port, as last seen in the roster. */
-  #known = new Map<string, string>();
+  /** As the roster last had them, this one first. */
+  #known: Replica[];
 
   constructor(options: PeersOptions) {
     this.#options = options;
-    this.#stop = options.clock.every(refreshMs, () => this.refresh());
+    this.#known = [{ instance: options.instance, facts: {}, counters: new Map() }];
+    this.#stop = options.clock.every(refreshMs, () => void this.refresh());
   }
 
-  /** Reads the roster again; without the log the last known replicas stay. */
-  refresh(): Promise<void> {
-    const { roster, instance } = this.#options;
-    return roster.replicas().then(
+  /** Reads the roster again. @returns every live replica, this one first; without the log those that were known last */
+  async refresh(): Promise<Replica[]> {
+    const { roster, clock } = this.#options;
+    const reading = roster.replicas().then(
       (replicas) => {
-        const others = replicas.filter((each) => each.instance !== instance && each.facts[adminFact] !== undefined);
-        this.#known = new Map(others.map((each) => [each.instance, each.facts[adminFact]!]));
+        this.#known = replicas;
       },
       () => {},
     );
+    await Promise.race([reading, pause(clock, rosterMs)]);
+    return this.#known;
   }
 
   /** POSTs to every other replica at once. @param ms how long one may take */
   async tell(path: string, value: unknown, ms: number): Promise<Told> {
     const body = JSON.stringify(value);
+    const others = this.#known.filter(({ instance }) => instance !== this.#options.instance);
     const answers = await Promise.all(
-      [...this.#known].map(async ([instance, url]) => ({ instance, ok: await this.#post(url + path, body, ms) })),
+      others.map(async ({ instance, facts }) => {
+        const url = facts[adminFact];
+        return { instance, ok: url !== undefined && (await this.#post(url + path, body, ms)) };
+      }),
     );
     const named = (ok: boolean) => answers.filter((answer) => answer.ok === ok).map(({ instance }) => instance);
     return { reached: named(true), notReached: named(false) };

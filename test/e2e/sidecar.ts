@@ -17,10 +17,19 @@ export const secrets = { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret };
 
 let instances = 0;
 
-/** One sidecar with a name of its own, unless the flags give one. */
-export function startSidecar(t: TestContext, flags: string[], options: StartOptions = {}): Promise<Crossfade> {
+/** One sidecar with a name of its own, unless the flags give one. @param options.env beside the secrets */
+export function startSidecar(
+  t: TestContext,
+  flags: string[],
+  { env = {}, ...options }: StartOptions & { env?: Record<string, string> } = {},
+): Promise<Crossfade> {
   const instance = flags.includes('--instance') ? [] : ['--instance', `test-${process.pid}-${++instances}`];
-  return startCrossfade(t, [...instance, '--allowed-origins', allowedOrigin, ...flags], secrets, options);
+  return startCrossfade(
+    t,
+    [...instance, '--allowed-origins', allowedOrigin, ...flags],
+    { ...secrets, ...env },
+    options,
+  );
 }
 
 /** A client of one hub, joined to nothing yet. */

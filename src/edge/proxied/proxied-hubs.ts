@@ -35,6 +35,7 @@ import { LongPolling, pollOf } from './long-polling.ts';
 import { tokenIn } from './negotiation.ts';
 import { Posts } from './posts.ts';
 import { userOfRequest } from './user.ts';
+import { WaitingClient } from './waiting-client.ts';
 import { WebSockets } from './web-socket.ts';
 
 /** What is known of a connection when it opens. */
@@ -95,7 +96,7 @@ export class ProxiedHubs implements HubsSide {
   /** @param request of a WebSocket, whose path readHubPath() knows */
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     if (this.#closing) socket.destroy();
-    else void this.#upgrade(request, socket, head);
+    else void this.#upgrade(request, new WaitingClient(socket, head));
   }
 
   /** Closes every client so that it reconnects; resolves when all are gone, cut off if need be. */
@@ -194,22 +195,18 @@ export class ProxiedHubs implements HubsSide {
     }
   }
 
-  async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+  async #upgrade(request: IncomingMessage, client: WaitingClient): Promise<void> {
     const token = queryValue(readHubPath(request.url!)!.query, 'id');
     const { addresses } = this.#options;
-    if (token !== undefined) {
-      const address = await this.#affinity.addressOf(token);
-      if (!socket.destroyed) this.#dial(request, socket, head, address, token, 1);
-    } else {
-      this.#dial(request, socket, head, addresses.next(), undefined, addresses.all.length);
-    }
+    if (token === undefined) return this.#dial(request, client, addresses.next(), undefined, addresses.all.length);
+    const address = await this.#affinity.addressOf(token);
+    if (!client.left) this.#dial(request, client, address, token, 1);
   }
 
   /** @param attempts how many addresses may be tried */
   #dial(
     request: IncomingMessage,
-    socket: Socket,
-    head: Buffer,
+    client: WaitingClient,
     address: BridgeAddress,
     token: string | undefined,
     attempts: number,
@@ -217,8 +214,7 @@ export class ProxiedHubs implements HubsSide {
     const { addresses } = this.#options;
     this.#webSockets.upgrade({
       request,
-      socket,
-      head,
+      client,
       address,
       open: (leg) => this.#begin(request, token, 'webSockets', address, leg),
       onUnreachable: (error) => {
@@ -226,7 +222,7 @@ export class ProxiedHubs implements HubsSide {
         if (!neverSent(error)) return false;
         addresses.refused(address);
         if (attempts <= 1) return false;
-        this.#dial(request, socket, head, addresses.next(), token, attempts - 1);
+        this.#dial(request, client, addresses.next(), token, attempts - 1);
         return true;
       },
     });

@@ -14,6 +14,7 @@ import type { Prepared } from '../prepared.ts';
 import { answerEmpty, maxHeaderBytes, maxMessageBytes } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
+import type { WaitingClient } from './waiting-client.ts';
 
 /** Bytes that may wait for one side before the other is not read any more. */
 const highWaterBytes = 256 * 1024;
@@ -55,8 +56,7 @@ class Side extends WebSocket {
 
 export interface Upgrade {
   request: IncomingMessage;
-  socket: Socket;
-  head: Buffer;
+  client: WaitingClient;
   address: BridgeAddress;
   /** Called once both sides are open. */
   open(leg: ProxiedWebSocket): Tap;
@@ -83,16 +83,14 @@ export class WebSockets {
 
   /** Dials the bridge; its refusal is the client's answer, its consent opens the client's side too. */
   upgrade(upgrade: Upgrade): void {
-    const { request, socket } = upgrade;
+    const { request, client } = upgrade;
     const bridge = this.#dial(upgrade);
-    if (bridge === undefined) return answerEmpty(answerOn(request, socket), 400);
-    const onGone = () => bridge.terminate();
+    if (bridge === undefined) return answerEmpty(answerTo(upgrade), 400);
     const onError = (error: Error) => {
-      socket.off('close', onGone);
-      if (socket.destroyed) return;
-      if (!upgrade.onUnreachable(error)) answerEmpty(answerOn(request, socket), 502);
+      if (client.left || upgrade.onUnreachable(error)) return;
+      answerEmpty(answerTo(upgrade), 502);
     };
-    socket.once('close', onGone);
+    client.onLeft = () => bridge.terminate();
     bridge.once('error', onError);
     bridge.on('error', sideOnError);
     bridge.once('upgrade', (answer) => this.#accepted.set(request, answer));
@@ -102,7 +100,6 @@ export class WebSockets {
     });
     bridge.once('open', () => {
       bridge.off('error', onError).removeAllListeners('unexpected-response');
-      socket.off('close', onGone);
       this.#complete(upgrade, bridge);
     });
   }
@@ -130,10 +127,11 @@ export class WebSockets {
   }
 
   /** All in one turn: nothing that the bridge says can come in between. */
-  #complete({ request, socket, head, open }: Upgrade, bridge: Side): void {
+  #complete({ request, client, open }: Upgrade, bridge: Side): void {
     const bridgeSocket = this.#accepted.get(request)!.socket;
-    this.#server.handleUpgrade(request, socket, head, (client) => {
-      const link = new ProxiedWebSocket(this.#clock, client as Side, socket, bridge, bridgeSocket);
+    const { socket } = client;
+    this.#server.handleUpgrade(request, socket, client.release(), (side) => {
+      const link = new ProxiedWebSocket(this.#clock, side as Side, socket, bridge, bridgeSocket);
       link.start(open(link));
     });
     if (bridge.link === undefined) bridge.terminate();
@@ -327,8 +325,8 @@ function headerLines({ rawHeaders }: IncomingMessage): string[] {
   return lines;
 }
 
-function passRefusal({ request, socket }: Upgrade, dial: ClientRequest, answer: IncomingMessage): void {
-  const response = answerOn(request, socket);
+function passRefusal(upgrade: Upgrade, dial: ClientRequest, answer: IncomingMessage): void {
+  const response = answerTo(upgrade);
   response.sendDate = false;
   response.writeHead(answer.statusCode!, answer.statusMessage, endToEnd(answer.rawHeaders));
   answer.pipe(response);
@@ -337,10 +335,11 @@ function passRefusal({ request, socket }: Upgrade, dial: ClientRequest, answer: 
 }
 
 /** After an upgrade request the socket is ours; the answer is its last. */
-function answerOn(request: IncomingMessage, socket: Socket): ServerResponse {
+function answerTo({ request, client }: Upgrade): ServerResponse {
+  client.release();
   const response = new ServerResponse(request);
-  response.assignSocket(socket);
+  response.assignSocket(client.socket);
   response.shouldKeepAlive = false;
-  response.once('finish', () => socket.end());
+  response.once('finish', () => client.socket.end());
   return response;
 }
