@@ -23,18 +23,19 @@ test(title, { skip: noDotnet }, async (t) => {
   let stopped: typeof one | undefined;
 
   /** Half of the rooms go around a replica that stands still; the calls of the others wait in its sockets. */
+  const goesAround = (room: string) => Number(room.split('-')[1]) % 2 === 0;
   const addressOf = (room: string, number: number): string => {
     const turn = number % 2 === 0 ? one : two;
     const other = number % 2 === 0 ? two : one;
-    const goesAround = Number(room.split('-')[1]) % 2 === 0;
-    return (turn === stopped && goesAround ? other : turn).listen;
+    return (turn === stopped && goesAround(room) ? other : turn).listen;
   };
 
-  const whileStopped = (replica: typeof one, step: Step, { callCount }: Progress): Step => ({
+  const whileStopped = (replica: typeof one, step: Step, { callCount, roomsAt }: Progress): Step => ({
     name: `${step.name} while ${replica === one ? 'one' : 'two'} stands still`,
     run: async () => {
-      const before = callCount();
       stopped = replica;
+      await until(() => !roomsAt(replica.listen).some(goesAround), { what: 'the rooms that go around to do so' });
+      const before = callCount();
       replica.process.pause();
       try {
         await step.run();

@@ -27,6 +27,8 @@ export class Feed {
   readonly #options: FeedOptions;
   /** How many calls were answered. */
   madeCount = 0;
+  /** Room -> where its call is that is not answered yet. */
+  readonly underWay = new Map<string, string>();
 
   constructor(options: FeedOptions) {
     this.#options = options;
@@ -57,7 +59,9 @@ export class Feed {
 
   async #make(call: PlannedCall, address: string): Promise<void> {
     const startedAt = performance.now();
+    this.underWay.set(call.room, address);
     const outcome = await this.#send(call, address);
+    this.underWay.delete(call.room);
     const answeredAt = performance.now();
     this.made.get(call.room)!.push({ call, startedAt, answeredAt, accepted: outcome === '200' });
     this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);

@@ -35,6 +35,8 @@ export interface Progress {
   readers: Reader[];
   /** How many calls were answered. */
   callCount(): number;
+  /** The rooms whose call waits for its answer at this address. */
+  roomsAt(address: string): string[];
 }
 
 export interface LedgerReport {
@@ -66,10 +68,15 @@ export async function runLedger(t: TestContext, options: LedgerOptions): Promise
   };
   const clients = { ...options, clientCount, rooms };
   const readers = (await connectReaders(t, clients)).filter(({ spec }) => !spec.isStalled);
-  const walk = new Walk(options.walk?.({ readers, callCount: () => feed.madeCount }) ?? []);
+  const progress: Progress = {
+    readers,
+    callCount: () => feed.madeCount,
+    roomsAt: (address) => [...feed.underWay].flatMap(([room, at]) => (at === address ? [room] : [])),
+  };
+  const walk = new Walk(options.walk?.(progress) ?? []);
   const { apiKey, addressOf } = options;
   const plan = planCalls(rooms, callCount);
-  const feed: Feed = new Feed({ plan, apiKey, durationMs, addressOf, admit: (progress) => walk.admit(progress) });
+  const feed: Feed = new Feed({ plan, apiKey, durationMs, addressOf, admit: (share) => walk.admit(share) });
 
   const startedAt = performance.now();
   await Promise.all([feed.run(), walk.run(() => feed.madeCount / callCount)]);
