@@ -81,11 +81,11 @@ export class Handover {
 
   /**
    * Moves all replicas to what `change` makes of the state that stands.
-   * @param change asked again if another replica was faster
+   * @param change asked again if another replica was faster; undefined: there is nothing to be changed any more
    * @returns the live replicas that answered, and those that did not
    * Errors: LOG_UNAVAILABLE, LOG_APPEND_*, CUTOVER_CONFLICT.
    */
-  move(change: (from: CutoverState) => CutoverState): Promise<Roll> {
+  move(change: (from: CutoverState) => CutoverState | undefined): Promise<Roll> {
     const moving = this.#last.then(() => this.#move(change));
     this.#last = moving.catch(() => {});
     return moving;
@@ -129,10 +129,11 @@ export class Handover {
     }
   }
 
-  async #move(change: (from: CutoverState) => CutoverState): Promise<Roll> {
+  async #move(change: (from: CutoverState) => CutoverState | undefined): Promise<Roll> {
     for (let attempt = 1; attempt <= maxAttempts; attempt++) {
       const from = this.#parts.state();
       const to = change(from);
+      if (to === undefined) return { here: [], silent: [] };
       const roll = await this.callRoll();
       if (await this.#carryOut(from, to, roll.here)) return roll;
       await this.#catchUp(from.epoch);

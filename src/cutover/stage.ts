@@ -18,7 +18,7 @@ import { Guard } from './guard.ts';
 import { type Fences, Handover } from './handover.ts';
 import { Operator } from './operator.ts';
 import { adminFact, Peers } from './peers.ts';
-import { effectivePercent, laneOf } from './state.ts';
+import { laneOf } from './state.ts';
 
 export interface CutoverStageOptions {
   config: Config;
@@ -127,8 +127,7 @@ export class CutoverStage {
 
   /** The share of rooms on the stream lane here and now. */
   get percent(): number {
-    if (this.#standalone) return 100;
-    return this.#options.config.killSwitch ? 0 : effectivePercent(this.lanes.state);
+    return this.lanes.percent;
   }
 
   /** What the other replicas shall know of this one. @param facts its admin address among them, see peers.ts */
