@@ -9,22 +9,26 @@ export function judgeCoalesced(calls: MadeCall[], stay: Stay, rules: Rules): Fau
   const fault = (kind: Fault['kind'], text: string | undefined): Fault[] =>
     text === undefined ? [] : [{ kind, client, hub, room, text }];
   return [
-    ...fault('typing', findLateTyping(calls, stay)),
+    ...fault('typing', findLateTyping(calls, stay, rules)),
     ...fault('foreign', findForeign(calls, stay)),
     ...(rules.coalescedMayBeLost || hub !== 'chat' ? [] : fault('typing', findWrongState(calls, stay, rules))),
     ...(rules.coalescedMayBeLost || hub !== 'chat' ? [] : fault('receipts', findUnread(calls, stay, rules))),
   ];
 }
 
-function findLateTyping(calls: MadeCall[], { seen }: Stay): string | undefined {
+function findLateTyping(calls: MadeCall[], { seen }: Stay, { unfenced }: Rules): string | undefined {
+  const fenced = calls.filter(({ call }) => !unfenced.has(call.eventId));
+  const loose = new Set(
+    calls.flatMap(({ call: { typing, eventId } }) => (unfenced.has(eventId) ? [typing?.user] : [])),
+  );
   const enders = new Map(
-    calls.flatMap(({ call }) => (call.endsTypingOf ? [[call.shows[0]!.label, call.endsTypingOf] as const] : [])),
+    fenced.flatMap(({ call }) => (call.endsTypingOf ? [[call.shows[0]!.label, call.endsTypingOf] as const] : [])),
   );
   const silent = new Set<string>();
   for (const { label, typing } of seen) {
     if (typing !== undefined && silent.has(typing.user)) return `${label} after the message of ${typing.user}`;
     const sender = enders.get(label);
-    if (sender !== undefined) silent.add(sender);
+    if (sender !== undefined && !loose.has(sender)) silent.add(sender);
   }
   return undefined;
 }

@@ -122,12 +122,12 @@ test('typing is never shown after its sender’s message, and ends as it was cal
       ['', '', ''],
       (i) =>
         [
-          { ...silent, typing: { user: 'u', isTyping: true } },
+          { ...silent, eventId: 't0', typing: { user: 'u', isTyping: true } },
           { ...silent, typing: { user: 'v', isTyping: true } },
           { ...silent, typing: { user: 'v', isTyping: false } },
         ][i]!,
     ),
-    ...made(['n3'], () => ({ endsTypingOf: 'u' })),
+    ...made(['n3'], () => ({ eventId: 'm0', endsTypingOf: 'u' })),
   ];
   const message = { label: 'n3', at: 0 };
   const fine = [
@@ -137,6 +137,9 @@ test('typing is never shown after its sender’s message, and ends as it was cal
   for (const seen of fine) assert.deepEqual(find(calls, stay([], { seen })), []);
   const late = [types('v', false), message, types('u', true)];
   assert.match(find(calls, stay([], { seen: late }))[0]!.text, /after the message of u/);
+  for (const eventId of ['t0', 'm0']) {
+    assert.deepEqual(find(calls, stay([], { seen: late }), { unfenced: new Set([eventId]) }), [], eventId);
+  }
   const stuck = [types('v', true), message];
   assert.match(find(calls, stay([], { seen: stuck }))[0]!.text, /v was last shown typing: true/);
   const never = [message];
