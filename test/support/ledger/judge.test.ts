@@ -12,7 +12,7 @@ import { compareSequence, type Expected } from './sequence.ts';
 /** The i-th call runs from 10·i to 10·i + 5. */
 function made(labels: string[], more: (i: number) => Partial<PlannedCall> = () => ({})): MadeCall[] {
   return labels.map((label, i) => ({
-    call: { eventId: `e${i}`, room: 'r', path: '', body: {}, shows: [{ hub: 'chat', label }], ...more(i) },
+    call: { eventId: `r-${i}`, room: 'r', path: '', body: {}, shows: [{ hub: 'chat', label }], ...more(i) },
     startedAt: 10 * i,
     answeredAt: 10 * i + 5,
     accepted: true,
@@ -61,7 +61,8 @@ test('a fault is told with what was expected and seen around it', () => {
     '1 faults at 1 clients (1 lost)\n' +
       'lost: c (chat) in r: n3; the 4th of 5 seen\n' +
       '  expected n0, same, same, [n3], same, n5\n' +
-      '  seen     n0, same, same, [same], n5',
+      '  seen     n0, same, same, [same], n5\n' +
+      '  called   #0 0.000-0.005, #1 0.010-0.015, #2 0.020-0.025, [#3 0.030-0.035], #4 0.040-0.045, #5 0.050-0.055',
   );
 });
 
@@ -95,7 +96,7 @@ test('what was not accepted may be shown, at its place and once', () => {
 });
 
 test('what is counted as unfenced may be at any place, but has to be there, once', () => {
-  const rules = { unfenced: new Set(['e1', 'e3']) };
+  const rules = { unfenced: new Set(['r-1', 'r-3']) };
   const fine = [['n3', 'n0', 'same', 'same', 'same', 'n5'], ['same', 'n0', 'same', 'same', 'n5', 'n3'], called];
   for (const seen of fine) assert.deepEqual(find(made(called), stay(seen), rules), [], `${seen}`);
   assert.deepEqual(kindsOf(find(made(called), stay(['n0', 'same', 'same', 'same', 'n5']), rules)), ['lost']);

@@ -23,18 +23,23 @@ function judgeOrder(calls: MadeCall[], stay: Stay, rules: Rules): Fault[] {
   return [{ kind: mismatch.kind, client, hub, room, text: describeMismatch(mismatch, expected, seen) }];
 }
 
-function expectedOf(made: MadeCall, stay: Stay, rules: Rules): Expected[] {
+function expectedOf(made: MadeCall, stay: Stay, rules: Rules): ExpectedOfCall[] {
   const claim = claimOf(stay, made, rules);
   if (claim === 'barred') return [];
   const { shows, eventId } = made.call;
   const here = shows.filter(({ hub }) => hub === stay.hub);
-  return here.map(({ label }) => ({ label, isOwed: claim === 'owed', isLoose: rules.unfenced.has(eventId) }));
+  return here.map(({ label }) => ({ label, isOwed: claim === 'owed', isLoose: rules.unfenced.has(eventId), made }));
+}
+
+/** An expected message and the call that causes it. */
+interface ExpectedOfCall extends Expected {
+  made: MadeCall;
 }
 
 const aroundCount = 4;
 
 /** What is not owed carries a question mark. */
-function describeMismatch({ label, seenAt, expectedAt }: Mismatch, expected: Expected[], seen: string[]): string {
+function describeMismatch({ label, seenAt, expectedAt }: Mismatch, expected: ExpectedOfCall[], seen: string[]): string {
   const ordered = expected.filter(({ isLoose }) => !isLoose);
   const looseCount = expected.length - ordered.length;
   const wanted = ordered.map((one) => (one.isOwed ? one.label : `${one.label}?`));
@@ -42,6 +47,10 @@ function describeMismatch({ label, seenAt, expectedAt }: Mismatch, expected: Exp
     `${label}; the ${seenAt + 1}th of ${seen.length} seen`,
     `  expected ${around(wanted, expectedAt)}`,
     `  seen     ${around(seen, seenAt)}`,
+    `  called   ${around(
+      ordered.map(({ made }) => describeCall(made)),
+      expectedAt,
+    )}`,
     ...(looseCount > 0 ? [`  and ${looseCount} more at any place`] : []),
   ].join('\n');
 }
@@ -51,4 +60,10 @@ function around(labels: string[], at: number): string {
   const shown = labels.slice(from, at + aroundCount + 1).map((label, i) => (from + i === at ? `[${label}]` : label));
   if (at >= labels.length) shown.push('[the end]');
   return `${from > 0 ? '… ' : ''}${shown.join(', ')}${at + aroundCount + 1 < labels.length ? ' …' : ''}`;
+}
+
+/** Its place in the room, and from when to when it ran, in s of performance.now(). */
+function describeCall({ call, startedAt, answeredAt }: MadeCall): string {
+  const place = call.eventId.slice(call.room.length + 1);
+  return `#${place} ${(startedAt / 1000).toFixed(3)}-${(answeredAt / 1000).toFixed(3)}`;
 }

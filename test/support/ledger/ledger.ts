@@ -50,7 +50,7 @@ export interface LedgerReport {
   shownCount: number;
   /** From a call's begin to what a member saw of it, ms, for the calls that carry a number. */
   delay: { p50: number; p99: number };
-  steps: [name: string, tookMs: number][];
+  steps: Walk['report'];
   mix: string;
   /** ms from the first call to the end of the last one. */
   feedMs: number;

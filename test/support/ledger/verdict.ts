@@ -14,11 +14,16 @@ export async function tell(
   t.diagnostic(mix);
   t.diagnostic(`calls in ${feedMs} ms: ${JSON.stringify(outcomes)}`);
   t.diagnostic(`${shownCount} messages shown, P50 ${delay.p50} ms, P99 ${delay.p99} ms after their call began`);
-  t.diagnostic(steps.map(([name, tookMs]) => `${name} (${tookMs} ms)`).join(', '));
+  t.diagnostic(steps.map((step) => `${step.name} (${inSeconds(step)})`).join(', '));
   const cut = await Promise.all(replicas.map((each) => readMetric(each, 'crossfade_edge_slow_clients_total')));
   t.diagnostic(`${cut.reduce((sum, count) => sum + count, 0)} clients were cut because they read too slowly`);
   for (const { operator } of replicas)
     for (const refusal of operator.refusals) t.diagnostic(`refused at first: ${refusal}`);
+}
+
+/** In s of performance.now(), as faults tell when calls were made. */
+function inSeconds({ startedAt, endedAt }: LedgerReport['steps'][0]): string {
+  return `${(startedAt / 1000).toFixed(3)}-${(endedAt / 1000).toFixed(3)}`;
 }
 
 export function assertNoFault({ faults }: LedgerReport): void {

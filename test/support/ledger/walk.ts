@@ -17,8 +17,8 @@ export class Walk {
   /** How many steps are done. */
   #doneCount = 0;
   #failure: Error | undefined;
-  /** A step's name and how many ms it took. */
-  readonly report: [name: string, tookMs: number][] = [];
+  /** Those that are done; times are ms of performance.now(). */
+  readonly report: { name: string; startedAt: number; endedAt: number }[] = [];
 
   constructor(steps: Step[]) {
     this.#steps = steps;
@@ -33,7 +33,7 @@ export class Walk {
         this.#failure = new Error(`the step "${step.name}" failed: ${cause.message}`, { cause });
         throw this.#failure;
       });
-      this.report.push([step.name, Math.round(performance.now() - startedAt)]);
+      this.report.push({ name: step.name, startedAt, endedAt: performance.now() });
       this.#doneCount++;
     }
   }
