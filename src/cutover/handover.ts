@@ -197,7 +197,8 @@ export class Handover {
     ended: Promise<void>,
   ): Promise<void> {
     const { flights, flush, clock, instance, timeoutMs } = this.#parts;
-    const landed = Promise.all([flights.landed(covers), flush(covers)]);
+    // A call under way may still enter a window.
+    const landed = flights.landed(covers).then(() => flush(covers));
     await Promise.race([landed, pause(clock, 0.75 * timeoutMs)]);
     const late = flights.rooms(raises);
     await this.tell({ kind: 'ready', id, instance, late });

@@ -153,18 +153,11 @@ export class Operator {
     return this.#rollBackWithoutLog(who);
   }
 
-  /**
-   * Another replica has rolled back without the log, and maybe without knowing what is known here. Where this one has the
-   * log, all that have it are moved back in order. Error: CUTOVER_INVALID.
-   */
-  async adoptFromPeer(state: CutoverState): Promise<void> {
+  /** Another replica has rolled back without the log, and maybe without knowing what is known here. Error: CUTOVER_INVALID. */
+  adoptFromPeer(state: CutoverState): void {
     if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
-    const { cutover, log } = this.#parts;
+    const { cutover } = this.#parts;
     const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};
-    if (log.reachable && this.#follows) {
-      const moved = await this.#move(() => rolledBack, { who, what }).catch(() => undefined);
-      if (moved !== undefined && isRolledBack(cutover.state)) return;
-    }
     const outdated = state.epoch <= cutover.state.epoch && !isRolledBack(cutover.state);
     this.#rolledBackWithoutLog(outdated ? this.#next(cutover.state, () => rolledBack, { who, what })! : state);
   }

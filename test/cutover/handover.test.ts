@@ -22,6 +22,8 @@ const toPercent = (percent: number) => (from: CutoverState) => nextState(from, {
 function startReplica(log: SharedLog, instance: string) {
   const journal: string[] = [];
   const holds = new Map<string, (room: string) => boolean>();
+  /** What a test may watch, or put in the way. */
+  const ends = { flush() {}, fence: async () => {} };
   const gate = new Gate();
   const flights = new Flights();
   const cutover = new Cutover({
@@ -40,13 +42,14 @@ function startReplica(log: SharedLog, instance: string) {
     fences: {
       hold: (id, covers) => void holds.set(id, covers),
       async fence(id) {
+        await ends.fence();
         journal.push(`fence ${id.includes(' ') ? 'late' : 'all'}`);
         holds.delete(id);
       },
     },
     gate,
     flights,
-    flush: async () => {},
+    flush: async () => void ends.flush(),
     state: () => cutover.state,
     adopt(state) {
       journal.push(`adopt ${state.percent}`);
@@ -69,7 +72,7 @@ function startReplica(log: SharedLog, instance: string) {
     });
     return lane;
   };
-  return { cutover, handover, journal, holds, gate, call };
+  return { cutover, handover, journal, holds, gate, call, ends };
 }
 
 function deferred() {
@@ -123,6 +126,25 @@ test('a bridge call that is late holds no room beyond the timeout, and the conne
   atBridge.resolve();
   await late;
   for (const replica of [a, b]) await until(() => replica.journal.includes('fence late') && replica.holds.size === 0);
+});
+
+test('the windows of the rooms that move end when the calls under way have entered them', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  await a.handover.move(toPercent(100));
+  await until(() => b.cutover.state.percent === 100);
+  const steps: string[] = [];
+  b.ends.flush = () => void steps.push('flush');
+  const claiming = deferred();
+  const typing = b.call('r', async () => {
+    await claiming.promise;
+    steps.push('enters its window');
+  });
+  const moving = a.handover.move(toPercent(0));
+  await until(() => b.gate.waitFor('r') !== undefined);
+  claiming.resolve();
+  await Promise.all([typing, moving]);
+  assert.deepEqual(steps, ['enters its window', 'flush']);
 });
 
 test('a room that leaves the stream lane waits until every replica has shown what stands before the commit', async () => {

@@ -186,3 +186,14 @@ test('the end of the connection ends its memberships', async () => {
   await nextTurn();
   assert.deepEqual(client.got, []);
 });
+
+test("arguments that nest deeper than the hub reads are the hub's to refuse, and harm nothing", () => {
+  const { connect, members } = setUp();
+  const client = connect('chat');
+  const deep = (levels: number): unknown => (levels === 0 ? 'x' : [deep(levels - 1)]);
+  client.invoke('JoinRoom', ['r'], '0');
+  client.invoke('MarkRead', ['r', deep(100)], '1');
+  client.invoke('JoinRoom', [deep(100)], '2');
+  client.bridgeSends(client.invocation('RoomJoined', ['r']));
+  assert.equal(members('chat', 'request:r'), 1);
+});
