@@ -1,6 +1,7 @@
 // The admin port: /metrics for Prometheus, /healthz and /readyz for whoever starts and stops replicas, /cutover for the
 // operator (see cutover-routes.ts).
-// Promises: beyond loopback nothing is answered without the admin token.
+// Promises: beyond loopback nothing is answered without the admin token, nor to a web page of another site, which reaches
+// loopback through the operator's browser.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -74,10 +75,11 @@ export class Admin {
   }
 
   #mayAsk(request: IncomingMessage): boolean {
-    if (isLoopback(request.socket.remoteAddress ?? '')) return true;
     const { token, insecure } = this.#options;
-    if (token === undefined) return insecure;
-    return timingSafeEqual(digest(request.headers.authorization ?? ''), digest(`Bearer ${token}`));
+    const given = digest(request.headers.authorization ?? '');
+    if (token !== undefined && timingSafeEqual(given, digest(`Bearer ${token}`))) return true;
+    if (isLoopback(request.socket.remoteAddress ?? '')) return isAskedHere(request) && !isForeignPage(request);
+    return token === undefined && insecure && !isForeignPage(request);
   }
 
   async #metrics(response: ServerResponse): Promise<void> {
@@ -92,6 +94,16 @@ export class Admin {
     const ready = Object.values(checks).every((check) => check.ok);
     writeJson(response, ready ? 200 : 503, { status: ready ? 'ready' : 'not ready', checks });
   }
+}
+
+/** Whether loopback was asked for by a name of its own: a page may let its own name point here (DNS rebinding). */
+function isAskedHere({ headers: { host = 'localhost' } }: IncomingMessage): boolean {
+  return isLoopback(host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1'));
+}
+
+/** Browsers say which page asks; a POST of any page comes without a question beforehand (CORS). */
+function isForeignPage({ headers: { origin, host } }: IncomingMessage): boolean {
+  return origin !== undefined && origin !== `http://${host}`;
 }
 
 function digest(text: string): Buffer {

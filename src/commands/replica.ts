@@ -121,6 +121,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     beforeScrape: () => measure({ config, log, lanes, bridge, metrics }),
     readiness: () => readiness({ config, log, bridge, edge, hasAudience: hasAudience(), draining }),
     cutover: {
+      instance: config.instance,
       operator: cutover.operator,
       expectTwin: (twin) => edge?.expectTwin(twin),
       forgetTwin: (eventId) => edge?.forgetTwin(eventId),

@@ -14,7 +14,7 @@ import type {
   Values,
 } from './contract.ts';
 import type { Coalescing, Delivery, Event } from './event.ts';
-import { parseRaw } from './json.ts';
+import { JsonFault, parseRaw, type RawNode } from './json.ts';
 import type {
   CallDocument,
   CoalesceDocument,
@@ -348,9 +348,19 @@ function compileCoalescing(
 
 /** The raw elements of a list of strings (and nulls), or undefined where it is anything else. */
 function stringsIn(raw: string): string[] | undefined {
-  const items = parseRaw(raw, 64).items;
+  const items = itemsOf(raw);
   if (!items?.every((item) => item.kind === 'string' || item.kind === 'null')) return undefined;
   return items.map((item) => item.raw);
+}
+
+/** @returns undefined for what is no list, or nests deeper than any hub reads */
+function itemsOf(raw: string): RawNode[] | undefined {
+  try {
+    return parseRaw(raw, 64).items;
+  } catch (error) {
+    if (error instanceof JsonFault) return undefined;
+    throw error;
+  }
 }
 
 function compileDeliveries(

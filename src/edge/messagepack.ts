@@ -22,9 +22,11 @@ export function recordLength(bytes: Buffer, at: number): number | undefined {
 
 /** @returns undefined for a record that is not understood; it is the bridge's or the client's business then */
 export function readRecord(record: Buffer): TappedRecord | undefined {
+  const body = record.subarray(readPrefix(record, 0)!.bytes);
+  if (!isWhole(body)) return undefined;
   let fields: unknown;
   try {
-    fields = decode(record.subarray(readPrefix(record, 0)!.bytes));
+    fields = decode(body);
   } catch {
     return undefined;
   }
@@ -67,6 +69,40 @@ function readPrefix(bytes: Buffer, at: number): { length: number; bytes: number 
     if (byte < 0x80 && length <= maxRecordBytes) return { length, bytes: i + 1 };
   }
   throw new ProtocolFault('A message has no valid length.');
+}
+
+const digits = (text: string) => [...text.replaceAll(' ', '')].map((digit) => Number.parseInt(digit, 36));
+/** Bytes that the length takes of a value of each type from 0xc0 on: nil to true, bin, ext, floats, uints, ints, and so on. */
+const lengthBytes = digits('0000 124 124 00 0000 0000 00000 124 24 24');
+/** Bytes that follow its length, or its type where it has none, whatever the length says. */
+const fixedBytes = digits('0000 000 111 48 1248 1248 2359h 000 00 00');
+
+/**
+ * Whether every array and string is as long as its header says. A reader makes room by the header alone: a few bytes of
+ * a client that lies would take gigabytes.
+ */
+function isWhole(bytes: Buffer): boolean {
+  let at = 0;
+  // Each value that is still to come takes a byte at least.
+  for (let values = 1; values > 0; values--) {
+    if (values > bytes.length - at) return false;
+    const type = bytes[at++]!;
+    if (type < 0x80 || type >= 0xe0) continue;
+    if (type < 0x90) values += 2 * (type & 0x0f);
+    else if (type < 0xa0) values += type & 0x0f;
+    else if (type < 0xc0) at += type & 0x1f;
+    else {
+      const sized = lengthBytes[type - 0xc0]!;
+      const fixed = fixedBytes[type - 0xc0]!;
+      if (sized + fixed > bytes.length - at) return false;
+      const length = sized === 0 ? 0 : bytes.readUIntBE(at, sized);
+      at += sized + fixed;
+      if (type >= 0xde) values += 2 * length;
+      else if (type >= 0xdc) values += length;
+      else at += length;
+    }
+  }
+  return at <= bytes.length;
 }
 
 function prefixOf(length: number): Buffer {

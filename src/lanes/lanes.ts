@@ -87,7 +87,8 @@ export class Lanes {
   readonly #options: LanesOptions;
   readonly #coalescer: Coalescer<IncomingCall | undefined> | undefined;
   readonly #mirror: Mirror | undefined;
-  readonly #emissions = new Set<Promise<void>>();
+  /** Room -> resolves when what its windows gave out is in the log, or at the bridge. */
+  readonly #emissions = new Map<string, Promise<void>>();
 
   constructor(options: LanesOptions) {
     this.#options = options;
@@ -127,7 +128,7 @@ export class Lanes {
   /** Ends the windows of these rooms; resolves when what was in them is in the log, or at the bridge. */
   async flush(covers: (room: string) => boolean): Promise<void> {
     this.#coalescer?.flushRooms(covers);
-    await Promise.all(this.#emissions);
+    await Promise.all([...this.#emissions].filter(([room]) => covers(room)).map(([, settled]) => settled));
   }
 
   /** Flushes all windows and waits for everything that is on its way to the log. */
@@ -165,10 +166,9 @@ export class Lanes {
   }
 
   async #byBridge(call: IncomingCall, { epoch, detour }: Decision): Promise<Outcome> {
-    if (detour !== undefined) {
-      countFallback(this.#options.metrics, detour);
-      await this.flush((room) => room === call.event.room);
-    }
+    if (detour !== undefined) countFallback(this.#options.metrics, detour);
+    // The room was on the stream lane perhaps: what still waits in its windows goes first.
+    await this.#flushRoom(call.event.room);
     const [eventId] = call.event.eventIds;
     const claimed = eventId === undefined ? undefined : await this.#claimIfPossible(eventId, epoch);
     if (claimed === 'duplicate' || (claimed === undefined && this.#wasRead(eventId))) return duplicate;
@@ -182,9 +182,9 @@ export class Lanes {
     } catch (error) {
       if (!this.#options.bridgeFallback || !hasCode(error, 'BRIDGE_UNREACHABLE')) throw error;
       const entry = { ...withTrace(call, epoch), idsSettled: claimed !== undefined };
-      const result = await this.#whenDecided(() => this.#append(entry));
+      const outcome = toOutcome(await this.#whenDecided(() => this.#append(entry)));
       kept = true;
-      return toOutcome(result);
+      return outcome;
     } finally {
       // Also where remembering began, or the log came back, while the call was at the bridge.
       if (claimed === 'claimed' || (kept && eventId !== undefined && this.#remembers)) {
@@ -204,7 +204,7 @@ export class Lanes {
     onLogFailure(call.event.room, reason);
     countFallback(metrics, reason);
     // What waits in the room's windows finds the same detour, and must not be overtaken on it.
-    await this.flush((room) => room === call.event.room);
+    await this.#flushRoom(call.event.room);
     const answer = await (isUnknown ? this.#sendTwin(call, entry) : bridge.send(call.request));
     const [eventId] = call.event.eventIds;
     if (eventId !== undefined && answer.status === 200) void log.settle(eventId, true);
@@ -273,9 +273,17 @@ export class Lanes {
     const identified = { ...entry, ...(traceId !== undefined && { traceId }), eventId: eventIdOf(entry) };
     const emission = this.#appendByLane(identified)
       .catch((error) => this.#rescue(identified, origins, error))
-      .catch((error) => this.#options.logger.warn({ err: error }, 'a coalesced event was lost'))
-      .finally(() => this.#emissions.delete(emission));
-    this.#emissions.add(emission);
+      .catch((error) => this.#options.logger.warn({ err: error }, 'a coalesced event was lost'));
+    const { room } = entry;
+    const settled = Promise.all([this.#emissions.get(room), emission]).then(() => {
+      if (this.#emissions.get(room) === settled) this.#emissions.delete(room);
+    });
+    this.#emissions.set(room, settled);
+  }
+
+  async #flushRoom(room: string): Promise<void> {
+    this.#coalescer?.flushRoom(room);
+    await this.#emissions.get(room);
   }
 
   /** A window may end after its room has changed lane. */

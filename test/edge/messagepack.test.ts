@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { encode } from '@msgpack/msgpack';
 import fc from 'fast-check';
 import * as messagePack from '../../src/edge/messagepack.ts';
 import { ProtocolFault } from '../../src/edge/protocol.ts';
@@ -39,6 +40,27 @@ test('what is no hub message is not understood, and no fault', () => {
   for (const hex of ['00', '01 c0', '01 90', '02 91 c0', '02 92 06']) {
     assert.equal(messagePack.readRecord(bytes(hex)), undefined, hex);
   }
+});
+
+test('what says to be longer than it is takes no memory', () => {
+  // Ten arrays of 32 million elements each, one in the other, and none of them there.
+  const body = bytes(`95 01 80 c0 a1 4d ${'dd 01 ff ff ff'.repeat(10)}`);
+  const before = process.memoryUsage().rss;
+  assert.equal(messagePack.readRecord(Buffer.concat([Buffer.from([body.length]), body])), undefined);
+  assert.ok(process.memoryUsage().rss - before < 64 * 1024 * 1024);
+});
+
+test('whatever the library writes is whole, and cut short it is not understood', () => {
+  const values = fc.oneof(fc.jsonValue(), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.uint8Array(), fc.date());
+  fc.assert(
+    fc.property(fc.array(values), fc.nat(), (args, cut) => {
+      const body = Buffer.from(encode([1, {}, null, 'M', args, []], { useBigInt64: true }));
+      const framed = (part: Buffer) =>
+        Buffer.concat([Buffer.from([(part.length & 0x7f) | 0x80, (part.length >> 7) | 0x80, part.length >> 14]), part]);
+      assert.equal(messagePack.readRecord(framed(body))?.args?.length, args.length);
+      assert.equal(messagePack.readRecord(framed(body.subarray(0, cut % body.length))), undefined);
+    }),
+  );
 });
 
 test('an invocation is written as .NET writes it', () => {

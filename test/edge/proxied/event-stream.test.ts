@@ -135,12 +135,13 @@ test('the bridge is read only as fast as the client takes it, and not at all whi
   stream.response.resume();
   await until(() => tap.received.length === 200, { timeoutMs: 20_000 });
 
-  tap.leg.pauseBridge();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  tap.ready = promise;
   atBridge.write('data: held\r\n\r\n');
   tap.inject('1');
   await until(() => stream.text().endsWith('[1]}\x1e\r\n\r\n'));
   assert.equal(tap.received.length, 200);
-  tap.leg.resumeBridge();
+  resolve();
   await until(() => stream.text().endsWith('data: held\r\n\r\n'));
 });
 
@@ -202,8 +203,8 @@ test('a record of our own that the bridge refuses or loses disturbs nobody', asy
 });
 
 test('closing the client tells it to come back, then ends its stream', async (t) => {
-  const { stream, edge, atBridge } = await connected(t);
-  await edge.closeClients('shutdown');
+  const { stream, hubs, atBridge } = await connected(t);
+  await hubs.closeClients();
   await until(() => stream.ended() === 'whole' && atBridge.destroyed);
   assert.ok(stream.text().endsWith('data: {"type":7,"allowReconnect":true}\x1e\r\n\r\n'));
 });

@@ -315,9 +315,10 @@ test('POSTs pass the tap on their way', async (t) => {
   assert.equal((await posted).status, 200);
 });
 
-test('a bridge that is held back is not read; what is injected passes', async (t) => {
+test('an answer of the bridge waits while the log is not read; what is injected passes', async (t) => {
   const { bridge, poll, tap, url } = await connected(t);
-  tap.leg.pauseBridge();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  tap.ready = promise;
   const one = poll();
   give(await nth(bridge, 2), 'held');
   const injected = tap.inject('1');
@@ -326,24 +327,25 @@ test('a bridge that is held back is not read; what is injected passes', async (t
   await two.sent;
   await seenBy(url);
   assert.deepEqual(tap.received, []);
-  tap.leg.resumeBridge();
+  resolve();
   await until(() => two.answer?.body === 'held');
 });
 
-test('a poll that the bridge breaks off is a 502 for the client that waits for it, and nothing for one that does not', async (t) => {
-  const { bridge, poll, tap, url } = await connected(t);
-  const waiting = poll();
-  (await nth(bridge, 2)).response.destroy();
-  await until(() => waiting.answer?.status === 502);
+test('a poll that the bridge breaks off is a 502 and the end for a client that waits for it, and nothing for one that does not', async (t) => {
+  const broken = await connected(t);
+  const waiting = broken.poll();
+  (await nth(broken.bridge, 2)).response.destroy();
+  await until(() => waiting.answer?.status === 502 && broken.tap.ends === 1);
 
+  const { bridge, poll, tap, url } = await connected(t);
   const answered = poll();
-  const stays = await nth(bridge, 3);
+  const stays = await nth(bridge, 2);
   tap.inject('1');
   await until(() => answered.answer);
   stays.response.destroy();
   await seenBy(url);
   const next = poll();
-  give(await nth(bridge, 4), 'x');
+  give(await nth(bridge, 3), 'x');
   await until(() => next.answer?.body === 'x');
 });
 
@@ -357,7 +359,7 @@ test('cut tells the client that it is over, now or at its next poll, and the bri
   assert.equal(now.tap.ends, 1);
 
   const later = await connected(t);
-  await later.edge.closeClients('gap');
+  await later.hubs.closeClients();
   assert.equal((await nth(later.bridge, 2)).request.method, 'DELETE');
   const next = later.poll();
   await until(() => next.answer?.status === 204);

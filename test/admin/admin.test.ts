@@ -1,0 +1,95 @@
+// Who may ask the admin port: the token opens it to everyone, loopback to whoever sits there, but to no page of the web.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { type TestContext, test } from 'node:test';
+import { Admin } from '../../src/admin/admin.ts';
+import type { Operator } from '../../src/cutover/operator.ts';
+import { Peers } from '../../src/cutover/peers.ts';
+import { systemClock } from '../../src/telemetry/clock.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+
+/** An admin port on loopback. @returns what answers a request with these headers: its status, and who has rolled back */
+async function startAdmin(t: TestContext, { token, insecure = false }: { token?: string; insecure?: boolean } = {}) {
+  const rollbacks: string[] = [];
+  const operator = {
+    status: async () => ({ percent: 0 }),
+    rollback: async (by: string) => {
+      rollbacks.push(by);
+      return { reached: [], notReached: [] };
+    },
+  } as unknown as Operator;
+  const admin = await Admin.listen({
+    listen: { host: '127.0.0.1', port: 0 },
+    token,
+    insecure,
+    metrics: createMetrics(),
+    beforeScrape: async () => {},
+    readiness: () => ({}),
+    cutover: { instance: 'here', operator, expectTwin: () => {}, forgetTwin: () => {}, takenElsewhere: () => {} },
+  });
+  t.after(() => admin.close());
+  const { port } = admin.address;
+  const ask = async (method: string, path: string, headers: Record<string, string>) => {
+    const asked = request({ host: '127.0.0.1', port, method, path, headers, agent: false });
+    asked.end(method === 'POST' ? '{"by":"mallory"}' : undefined);
+    const [answer] = await once(asked, 'response');
+    answer.resume();
+    return answer.statusCode as number;
+  };
+  return { ask, port, rollbacks };
+}
+
+test('whoever sits at the machine is let in, by every name that loopback has', async (t) => {
+  const { ask, port } = await startAdmin(t);
+  for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`, 'localhost']) {
+    assert.equal(await ask('GET', '/cutover', { host }), 200, host);
+  }
+  const host = `127.0.0.1:${port}`;
+  assert.equal(
+    await ask('POST', '/cutover/rollback', { host, origin: `http://${host}` }),
+    200,
+    'the page of this port',
+  );
+});
+
+test('a page of another site cannot operate through the operator’s browser', async (t) => {
+  for (const insecure of [false, true]) {
+    const { ask, port, rollbacks } = await startAdmin(t, { insecure });
+    const host = `127.0.0.1:${port}`;
+    for (const origin of ['http://evil.example', 'null', `https://${host}`, 'http://127.0.0.1:8080']) {
+      assert.equal(await ask('POST', '/cutover/rollback', { host, origin, 'content-type': 'text/plain' }), 401, origin);
+    }
+    assert.deepEqual(rollbacks, []);
+  }
+});
+
+test('a page whose own name points to loopback cannot either', async (t) => {
+  const { ask, port, rollbacks } = await startAdmin(t);
+  const host = `evil.example:${port}`;
+  assert.equal(await ask('GET', '/cutover', { host }), 401);
+  assert.equal(await ask('POST', '/cutover/rollback', { host, origin: `http://${host}` }), 401);
+  assert.deepEqual(rollbacks, []);
+});
+
+test('the token opens the port under every name', async (t) => {
+  const { ask } = await startAdmin(t, { token: 'secret' });
+  const authorization = 'Bearer secret';
+  assert.equal(await ask('GET', '/cutover', { host: 'admin.example', authorization }), 200);
+  assert.equal(await ask('GET', '/cutover', { host: 'admin.example', authorization: 'Bearer other' }), 401);
+});
+
+test('a replica whose address leads back here has not been reached', async (t) => {
+  const { port } = await startAdmin(t);
+  const facts = { admin: `http://127.0.0.1:${port}` };
+  const replicaAt = (instance: string) => ({ instance, facts, counters: new Map() });
+  const roster = { replicas: async () => ['teller', 'here', 'on another host'].map(replicaAt) };
+  const peers = new Peers({ instance: 'teller', roster, token: undefined, clock: systemClock });
+  t.after(() => peers.close());
+  await peers.refresh();
+  assert.deepEqual(await peers.tell('/cutover/untwin', { eventId: 'e' }, 5_000), {
+    reached: ['here'],
+    notReached: ['on another host'],
+  });
+});
