@@ -44,8 +44,8 @@ export interface OperatorParts {
   guard: Guard;
   peers: Peers;
   log: Log;
-  /** Writes the ids that this replica has accepted lately into the log. */
-  rememberRecentIds(): Promise<void>;
+  /** Writes the ids that this replica has accepted in the last `withinMs`, or 5 minutes, into the log. */
+  rememberRecentIds(withinMs?: number): Promise<void>;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -61,6 +61,8 @@ const peerMs = 1_000;
 const rememberedMs = 5_000;
 /** ms for which a replica must be missing in the roster; a live one renews it every 3 s. */
 const goneMs = 5_000;
+/** ms: what was under way when the log was found to be away may have been accepted without it a little before. */
+const idsSlackMs = 15_000;
 
 export class Operator {
   readonly #parts: OperatorParts;
@@ -69,6 +71,8 @@ export class Operator {
   /** Whether the shared state has been compared with ours since the log was last away. */
   #follows = false;
   #following = false;
+  /** When the log was found to be away, ms monotonic. */
+  #lostAt: number | undefined;
   /** A rollback was decided without the log, here or by another replica: what stands in the log does not count against it. */
   #owesRollback = false;
   /** The flags' wish is told once; from then on the state says what holds. */
@@ -116,9 +120,18 @@ export class Operator {
       this.#owesRollback ||= owesRollback;
       throw error;
     }
+    await this.#rememberMissedIds();
     // Unless it was rolled back meanwhile.
     this.#follows = !this.#owesRollback;
     void this.#pursue();
+  }
+
+  /** The log must know what the bridge has accepted while it was away, before a room comes to the stream lane. */
+  async #rememberMissedIds(): Promise<void> {
+    const { cutover, clock, rememberRecentIds } = this.#parts;
+    if (this.#lostAt === undefined) return;
+    if (cutover.remembersIds) await rememberRecentIds(clock.monotonic() - this.#lostAt + idsSlackMs);
+    this.#lostAt = undefined;
   }
 
   /** Errors: CUTOVER_GUARD, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_* (nothing is changed before the log's state is known). */
@@ -144,20 +157,18 @@ export class Operator {
    */
   async rollback(who: string): Promise<Told> {
     this.#requireBridge();
-    const { log, clock, cutover } = this.#parts;
-    if (log.reachable && this.#follows) {
-      const moved = this.#move(() => rolledBack, { who, what: 'rollback' }).catch(() => undefined);
-      const roll = await Promise.race([moved, after(clock, rollbackMs)]);
-      if (roll !== undefined && isRolledBack(cutover.state)) return this.#tellSilent(roll);
-    }
-    return this.#rollBackWithoutLog(who);
+    const roll = await this.#moveBack(() => rolledBack, { who, what: 'rollback' });
+    return roll === undefined ? this.#rollBackWithoutLog(who) : this.#tellSilent(roll);
   }
 
   /** Another replica has rolled back without the log, and maybe without knowing what is known here. Error: CUTOVER_INVALID. */
-  adoptFromPeer(state: CutoverState): void {
+  async adoptFromPeer(state: CutoverState): Promise<void> {
     if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
     const { cutover } = this.#parts;
     const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};
+    // Several are told at once: the first that moves does it for all.
+    const change = (from: CutoverState) => (isRolledBack(from) ? undefined : rolledBack);
+    if ((await this.#moveBack(change, { who, what })) !== undefined) return;
     const outdated = state.epoch <= cutover.state.epoch && !isRolledBack(cutover.state);
     this.#rolledBackWithoutLog(outdated ? this.#next(cutover.state, () => rolledBack, { who, what })! : state);
   }
@@ -196,12 +207,19 @@ export class Operator {
   /** Raises pass the guard first, unless forced. */
   async #guardedMove(change: ChangeOf, by: { who: string; what: string }, force: boolean): Promise<void> {
     const { cutover, guard } = this.#parts;
+    const { epoch } = cutover.state;
     const to = this.#next(cutover.state, change, by);
     if (!force && to !== undefined && movesBetween(cutover.state, to).raises) {
       const verdict = await guard.check();
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
     }
-    await this.#move(change, by);
+    const unlessRolledBack = (from: CutoverState) => {
+      if (from.epoch > epoch && isRolledBack(from)) {
+        throw new CrossfadeError('CUTOVER_CONFLICT', 'all rooms were taken back while the guard looked');
+      }
+      return change(from);
+    };
+    await this.#move(unlessRolledBack, by);
     this.#wishOpen = false;
   }
 
@@ -230,6 +248,16 @@ export class Operator {
     rememberRecentIds()
       .then(() => handover.tell({ kind: 'remembered', epoch, instance }))
       .catch((error) => logger.warn({ reason: (error as Error).message }, 'recent event ids could not be shared'));
+  }
+
+  /** By the log, in order with the calls. @returns undefined where that does not come about in time */
+  async #moveBack(change: ChangeOf, by: { who: string; what: string }): Promise<Roll | undefined> {
+    const { log, clock, cutover } = this.#parts;
+    // One that hangs still counts as reachable for a while, but is not read any more.
+    if (!log.reachable || !cutover.isFresh || !this.#follows) return undefined;
+    const moved = this.#move(change, by).catch(() => undefined);
+    const roll = await Promise.race([moved, after(clock, rollbackMs)]);
+    return isRolledBack(cutover.state) ? roll : undefined;
   }
 
   /** Who does not read the log may still be reached by HTTP. */
@@ -299,12 +327,14 @@ export class Operator {
   }
 
   async #followIfLost(): Promise<void> {
-    const { log, logger } = this.#parts;
+    const { log, logger, cutover, clock } = this.#parts;
     if (!log.reachable) {
       this.#follows = false;
+      this.#lostAt ??= clock.monotonic();
       return;
     }
-    if (this.#follows || this.#following) return;
+    // What stands in the log is read first: the changes that were missed come with their fences then.
+    if (this.#follows || this.#following || !cutover.isFresh) return;
     this.#following = true;
     await this.follow()
       .catch((error) => logger.warn({ reason: (error as Error).message }, 'the shared state could not be read'))

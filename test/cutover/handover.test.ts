@@ -10,7 +10,7 @@ import { Handover } from '../../src/cutover/handover.ts';
 import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
 import type { Decision } from '../../src/lanes/lanes.ts';
 import { controlStream } from '../../src/log/log.ts';
-import { systemClock } from '../../src/telemetry/clock.ts';
+import { type Clock, systemClock } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { until } from '../support/wait.ts';
 import { SharedLog } from './shared-log.ts';
@@ -19,7 +19,7 @@ const timeoutMs = 200;
 const by = { who: 'test', what: 'set', nowMs: 0 };
 const toPercent = (percent: number) => (from: CutoverState) => nextState(from, { percent }, by);
 
-function startReplica(log: SharedLog, instance: string) {
+function startReplica(log: SharedLog, instance: string, clock: Clock = systemClock) {
   const journal: string[] = [];
   const holds = new Map<string, (room: string) => boolean>();
   /** What a test may watch, or put in the way. */
@@ -34,7 +34,7 @@ function startReplica(log: SharedLog, instance: string) {
     detourOf: () => undefined,
     follow: { silentMs: () => 0, reachable: () => true },
     timeoutMs,
-    clock: systemClock,
+    clock,
   });
   const handover = new Handover({
     instance,
@@ -57,7 +57,7 @@ function startReplica(log: SharedLog, instance: string) {
     },
     timeoutMs,
     settleMs: () => 0,
-    clock: systemClock,
+    clock,
     logger: silentLogger,
   });
   log.read(instance, (entry) => {
@@ -161,6 +161,33 @@ test('a room that leaves the stream lane waits until every replica has shown wha
   await until(() => b.cutover.state.percent === 0);
 });
 
+test('a room that comes and goes at once is not overtaken by the bridge while its connections are still fenced', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  const steps: string[] = [];
+  b.ends.fence = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    steps.push('shown by stream');
+  };
+  await a.handover.move(toPercent(100));
+  await a.handover.move(toPercent(0));
+  steps.push(await a.call('r'));
+  assert.deepEqual(steps, ['shown by stream', 'bridge']);
+});
+
+test('a late call is not waited for any more once its room has left the stream lane again', async () => {
+  const log = new SharedLog();
+  const a = startReplica(log, 'a');
+  const atBridge = deferred();
+  const late = a.call('slow', () => atBridge.promise);
+  await a.handover.move(toPercent(100));
+  assert.equal(a.holds.size, 1);
+  await a.handover.move(toPercent(0));
+  await until(() => a.holds.size === 0);
+  atBridge.resolve();
+  await late;
+});
+
 test('a replica that was stopped across the commit is refused by the log, and decides again', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
@@ -199,4 +226,21 @@ test('calls go on under the old lanes if the one who announced is gone', async (
   await a.handover.tell({ kind: 'announce', id: 'x', from: a.cutover.state, to });
   await until(() => b.gate.waitFor('r') !== undefined);
   assert.equal(await b.call('r'), 'bridge', 'after the handover is given up');
+});
+
+test('one who is stopped before its commit does not make it once the others have gone on', async () => {
+  const log = new SharedLog();
+  let stoppedMs = 0;
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + stoppedMs };
+  const [a, b] = [startReplica(log, 'a', clock), startReplica(log, 'b')];
+  const ids: string[] = [];
+  log.read('watcher', (entry) => {
+    const note = readNote(entry);
+    if (note.kind === 'announce') ids.push(note.id);
+    if (note.kind === 'announce' && ids.length === 1) stoppedMs = 10_000;
+    if (note.kind === 'commit') assert.equal(note.id, ids[1]);
+  });
+  await a.handover.move(toPercent(100));
+  await until(() => b.cutover.state.percent === 100);
+  assert.equal(ids.length, 2);
 });

@@ -153,7 +153,10 @@ export class LongPolling implements Leg, Carrier {
       this.#drop(poll);
       if (poll.abort.signal.aborted) return;
       onUnreachable(error);
-      if (client !== undefined && !client.destroyed) answerUnreachable(client);
+      // A client that is not told polls again; behind such an answer none does.
+      if (client === undefined) return;
+      if (!client.destroyed) answerUnreachable(client);
+      this.#forget();
     }
   }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { codecs } from '../../../src/edge/proxied/codec.ts';
-import { record, setUp } from './proxied.ts';
+import { type FakeConnection, record, setUp } from './proxied.ts';
 
 test('a connection counts from its handshake to its end', async () => {
   const { proxied, counters, open, metric } = setUp();
@@ -83,13 +83,38 @@ test('a message is parsed only while something is wanted of it', (t) => {
   void proxied.fence('f');
   client.tap.fromBridge(client.invocation('ReceiveMessage', ['x']));
   assert.equal(reads.callCount(), 4, 'the invocation, and the fence in the test’s own hands');
-  client.tap.fromBridge(message);
-  assert.equal(reads.callCount(), 4, 'nobody waits for this confirmation');
+  client.tap.fromBridge(client.invocation('TypingIndicator', ['RoomLef']));
+  assert.equal(reads.callCount(), 4, 'this confirms nothing');
   client.tap.fromBridge(client.completion('1'));
   client.tap.fromBridge(client.fenceAnswer());
   assert.equal(reads.callCount(), 6);
   client.tap.fromBridge(client.invocation('RoomLeft', ['r']));
   assert.equal(reads.callCount(), 6);
+});
+
+test('a connection that began elsewhere passes; while the stream lane is used it is ended, so that it begins here', () => {
+  const { proxied, open, connect } = setUp();
+  const middles = [
+    (client: FakeConnection) => client.invocation('ReceiveMessage', ['x']),
+    // Its handshake went another way.
+    () => Buffer.from('{}\x1e'),
+  ];
+  for (const protocol of ['json', 'messagepack'] as const) {
+    for (const middle of middles) {
+      for (const used of [false, true]) {
+        proxied.provesConnects = used;
+        const client = open('chat', { protocol });
+        const message = middle(client);
+        assert.equal(client.tap.fromBridge(message), message);
+        assert.equal(client.wasCut, used);
+      }
+    }
+  }
+  assert.equal(proxied.count, 0, 'none of them gets every message');
+  const refused = open('chat');
+  refused.tap.fromBridge(Buffer.from('{"error":"Handshake was canceled."}\x1e'));
+  assert.equal(refused.wasCut, false);
+  assert.equal(connect('chat').wasCut, false);
 });
 
 test('messages of the log reach the members of their group, in the form of each one’s protocol', async () => {
