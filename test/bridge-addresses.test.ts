@@ -15,10 +15,12 @@ async function open(t: TestContext, urls: string[], names: Record<string, string
     if (ips === undefined) throw new Error('ENOTFOUND');
     return ips;
   };
-  const addresses = await BridgeAddresses.open(urls, { clock, resolve });
+  const up = new Set<string>();
+  const connects = async ({ origin }: { origin: string }) => up.has(origin);
+  const addresses = await BridgeAddresses.open(urls, { clock, resolve, connects });
   t.after(() => addresses.close());
   const turns = (count: number) => Array.from({ length: count }, () => addresses.next().origin);
-  return { addresses, clock, names, turns, lookups: () => lookups };
+  return { addresses, clock, names, up, turns, lookups: () => lookups };
 }
 
 test('a name that resolves to several IPs is several bridges, which take turns; Host and TLS name stay the name', async (t) => {
@@ -61,6 +63,24 @@ test('an address that refused a connection is left out for 5 s, unless all of th
   assert.equal(new Set(turns(4)).size, 2);
   clock.advance(5_000);
   assert.equal(new Set(turns(4)).size, 2);
+});
+
+test('they can be reached while one of them has not refused its last connection; each that has is looked at every second', async (t) => {
+  const { addresses, clock, up } = await open(t, ['http://10.0.0.1', 'http://10.0.0.2']);
+  const [first, second] = addresses.all;
+  assert.equal(addresses.reachable, true);
+  addresses.refused(first!);
+  assert.equal(addresses.reachable, true);
+  addresses.refused(second!);
+  assert.equal(addresses.reachable, false);
+  addresses.answered(second!);
+  assert.equal(addresses.reachable, true);
+  addresses.refused(second!);
+  clock.advance(1_000);
+  up.add('http://10.0.0.1');
+  assert.equal(addresses.reachable, false);
+  clock.advance(1_000);
+  await until(() => addresses.reachable);
 });
 
 test('a name is looked up again every 30 s; what stays keeps its object, and a failure changes nothing', async (t) => {

@@ -5,12 +5,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Command, Operator } from '../cutover/operator.ts';
+import { addresseeHeader } from '../cutover/peers.ts';
 import { type CutoverState, readState } from '../cutover/state.ts';
 import { CrossfadeError, type ErrorCode } from '../errors.ts';
 import type { Twin } from '../lanes/lanes.ts';
 import { writeJson } from './answers.ts';
 
 export interface CutoverRoutesOptions {
+  /** This replica's name; a word for another one is not taken (421). */
+  instance: string;
   operator: Operator;
   expectTwin(twin: Twin): void;
   forgetTwin(eventId: string): void;
@@ -51,6 +54,11 @@ export async function answerCutover(
 ): Promise<boolean> {
   const route = routes[`${request.method} ${request.url!.split('?', 1)[0]}`];
   if (route === undefined) return false;
+  const addressee = request.headers[addresseeHeader] ?? encodeURIComponent(options.instance);
+  if (addressee !== encodeURIComponent(options.instance)) {
+    writeJson(response, 421, { error: 'not this replica' });
+    return true;
+  }
   try {
     writeJson(response, 200, await route(options, request));
   } catch (error) {
@@ -79,7 +87,7 @@ const routes: Record<string, Route> = {
     return { ...told, ...(await operator.status()) };
   },
   'POST /cutover/adopt': async ({ operator }, request) => {
-    operator.adoptFromPeer(await readBody(request, z.custom<CutoverState>(isState)));
+    await operator.adoptFromPeer(await readBody(request, z.custom<CutoverState>(isState)));
     return {};
   },
   'POST /cutover/twin': async ({ expectTwin }, request) => {

@@ -159,20 +159,18 @@ export class Operator {
    */
   async rollback(who: string): Promise<Told> {
     this.#requireBridge();
-    const { log, clock, cutover } = this.#parts;
-    if (log.reachable && this.#follows) {
-      const moved = this.#move(() => rolledBack, { who, what: 'rollback' }).catch(() => undefined);
-      const roll = await Promise.race([moved, after(clock, rollbackMs)]);
-      if (roll !== undefined && isRolledBack(cutover.state)) return this.#tellSilent(roll);
-    }
-    return this.#rollBackWithoutLog(who);
+    const roll = await this.#moveBack(() => rolledBack, { who, what: 'rollback' });
+    return roll === undefined ? this.#rollBackWithoutLog(who) : this.#tellSilent(roll);
   }
 
   /** Another replica has rolled back without the log, and maybe without knowing what is known here. Error: CUTOVER_INVALID. */
-  adoptFromPeer(state: CutoverState): void {
+  async adoptFromPeer(state: CutoverState): Promise<void> {
     if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
     const { cutover } = this.#parts;
     const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};
+    // Several are told at once: the first that moves does it for all.
+    const change = (from: CutoverState) => (isRolledBack(from) ? undefined : rolledBack);
+    if ((await this.#moveBack(change, { who, what })) !== undefined) return;
     const outdated = state.epoch <= cutover.state.epoch && !isRolledBack(cutover.state);
     this.#rolledBackWithoutLog(outdated ? this.#next(cutover.state, () => rolledBack, { who, what })! : state);
   }
@@ -253,6 +251,16 @@ export class Operator {
     rememberRecentIds()
       .then(() => handover.tell({ kind: 'remembered', epoch, instance }))
       .catch((error) => logger.warn({ reason: (error as Error).message }, 'recent event ids could not be shared'));
+  }
+
+  /** By the log, in order with the calls. @returns undefined where that does not come about in time */
+  async #moveBack(change: ChangeOf, by: { who: string; what: string }): Promise<Roll | undefined> {
+    const { log, clock, cutover } = this.#parts;
+    // One that hangs still counts as reachable for a while, but is not read any more.
+    if (!log.reachable || !cutover.isFresh || !this.#follows) return undefined;
+    const moved = this.#move(change, by).catch(() => undefined);
+    const roll = await Promise.race([moved, after(clock, rollbackMs)]);
+    return isRolledBack(cutover.state) ? roll : undefined;
   }
 
   /** Who does not read the log may still be reached by HTTP. */

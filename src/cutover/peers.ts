@@ -20,6 +20,8 @@ export interface Told {
 
 /** The fact of the roster that holds a replica's admin address. */
 export const adminFact = 'admin';
+/** Whom a word is for: an address on loopback means another replica on every host. */
+export const addresseeHeader = 'x-crossfade-instance';
 const refreshMs = 2_000;
 /** ms that the roster is waited for; a log that hangs is not to hold up who asks. */
 const rosterMs = 300;
@@ -55,7 +57,7 @@ export class Peers {
     const answers = await Promise.all(
       instances.map(async (instance) => {
         const url = this.#known.find((each) => each.instance === instance)?.facts[adminFact];
-        return { instance, ok: url !== undefined && (await this.#post(url + path, body, ms)) };
+        return { instance, ok: url !== undefined && (await this.#post(instance, url + path, body, ms)) };
       }),
     );
     const named = (ok: boolean) => answers.filter((answer) => answer.ok === ok).map(({ instance }) => instance);
@@ -70,13 +72,14 @@ export class Peers {
     return this.#known.map(({ instance }) => instance).filter((each) => each !== this.#options.instance);
   }
 
-  async #post(url: string, body: string, ms: number): Promise<boolean> {
+  async #post(instance: string, url: string, body: string, ms: number): Promise<boolean> {
     const { token } = this.#options;
     try {
       const answer = await fetch(url, {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
+          [addresseeHeader]: encodeURIComponent(instance),
           ...(token !== undefined && { authorization: `Bearer ${token}` }),
         },
         body,

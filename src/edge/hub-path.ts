@@ -20,10 +20,10 @@ export function readHubPath(url: string): HubPath | undefined {
   return { hub, negotiates: negotiate !== undefined, query };
 }
 
-/** ASP.NET finds query names in any case. */
+/** ASP.NET finds query names in any case, and reads a repeated one as all its values with commas between them. */
 export function queryValue(query: URLSearchParams, name: string): string | undefined {
-  for (const [key, value] of query) if (key.toLowerCase() === name.toLowerCase()) return value;
-  return undefined;
+  const values = [...query].filter(([key]) => key.toLowerCase() === name.toLowerCase()).map(([, value]) => value);
+  return values.length === 0 ? undefined : values.join(',');
 }
 
 /** The URL without these values of its query; every other byte stays as it is. @param name in lower case */

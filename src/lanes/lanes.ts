@@ -63,6 +63,8 @@ export interface LanesOptions {
   onLogFailure(room: string, reason: FailureReason): void;
   /** Whether this replica's reader has brought the entry of this event. */
   wasRead(eventId: string): boolean;
+  /** Whether any client of this replica may be reached at all. */
+  hasAudience(): boolean;
   /** Tells every replica of a twin; resolves when those that can be reached know, or after a bound. */
   announceTwin(twin: Twin): Promise<void>;
   /** The bridge did not take it: there is one copy at most. */
@@ -169,7 +171,7 @@ export class Lanes {
     await this.#flushRoom(call.event.room);
     const [eventId] = call.event.eventIds;
     const claimed = eventId === undefined ? undefined : await this.#claimIfPossible(eventId, epoch);
-    if (claimed === 'duplicate') return duplicate;
+    if (claimed === 'duplicate' || (claimed === undefined && this.#wasRead(eventId))) return duplicate;
     let kept = false;
     try {
       const answer = await this.#requireBridge().send(call.request);
@@ -194,11 +196,11 @@ export class Lanes {
   /** A call that the log could not take goes to the bridge, unless that is switched off or there is none. */
   async #fallBack(call: IncomingCall, entry: NewEntry, error: unknown): Promise<Outcome> {
     if (!hasCode(error, 'LOG_APPEND_REFUSED', 'LOG_APPEND_UNKNOWN', 'LOG_UNAVAILABLE')) throw error;
-    const { bridge, fallback, log, metrics, onLogFailure, wasRead } = this.#options;
+    const { bridge, fallback, log, metrics, onLogFailure } = this.#options;
+    const isUnknown = error.code === 'LOG_APPEND_UNKNOWN';
+    if (this.#wasRead(entry.eventId)) return isUnknown ? broadcast : duplicate;
     if (!fallback || bridge === undefined) throw error;
     const reason = error.reason ?? 'connection_lost';
-    const isUnknown = error.code === 'LOG_APPEND_UNKNOWN';
-    if (isUnknown && wasRead(entry.eventId!)) return broadcast;
     onLogFailure(call.event.room, reason);
     countFallback(metrics, reason);
     // What waits in the room's windows finds the same detour, and must not be overtaken on it.
@@ -237,6 +239,11 @@ export class Lanes {
       if (hasCode(error, 'LOG_UNAVAILABLE')) return undefined;
       throw error;
     }
+  }
+
+  /** What the log cannot say at this moment: that it has the event, and so a repeat of it is one. */
+  #wasRead(eventId: string | undefined): boolean {
+    return eventId !== undefined && this.#options.wasRead(eventId);
   }
 
   /** Asks again while another replica's call with the same id is open: a repeat of an undecided call waits for it. */
@@ -326,20 +333,28 @@ export class Lanes {
   }
 
   async #timed(event: Event, transport: Transport, run: () => Promise<Outcome>): Promise<Outcome> {
-    const { metrics, clock } = this.#options;
+    const { metrics, clock, hasAudience } = this.#options;
     const labels = { transport, event_type: event.eventType };
     const startedAt = clock.monotonic();
     let status = 'failure';
     try {
       const outcome = await run();
-      if (outcome.kind !== 'bridge') status = outcome.kind === 'broadcast' ? 'success' : 'duplicate';
-      else if (outcome.answer.status === 200) status = isDuplicate(outcome.answer) ? 'duplicate' : 'success';
+      status = statusOf(outcome);
+      if (status === 'success' && !hasAudience()) metrics.withoutAudience.inc();
       return outcome;
     } finally {
       metrics.publishDuration.observe(labels, (clock.monotonic() - startedAt) / 1000);
       metrics.published.inc({ ...labels, status });
     }
   }
+}
+
+/** In the words of the metric `events_published_total{status}`. */
+function statusOf(outcome: Outcome): 'success' | 'duplicate' | 'failure' {
+  if (outcome.kind === 'duplicate') return 'duplicate';
+  if (outcome.kind === 'broadcast') return 'success';
+  if (outcome.answer.status !== 200) return 'failure';
+  return isDuplicate(outcome.answer) ? 'duplicate' : 'success';
 }
 
 function isDuplicate(answer: BridgeAnswer): boolean {

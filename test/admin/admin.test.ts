@@ -6,6 +6,8 @@ import { request } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
+import { Peers } from '../../src/cutover/peers.ts';
+import { systemClock } from '../../src/telemetry/clock.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 
 /** An admin port on loopback. @returns what answers a request with these headers: its status, and who has rolled back */
@@ -25,7 +27,7 @@ async function startAdmin(t: TestContext, { token, insecure = false }: { token?:
     metrics: createMetrics(),
     beforeScrape: async () => {},
     readiness: () => ({}),
-    cutover: { operator, expectTwin: () => {}, forgetTwin: () => {}, takenElsewhere: () => {} },
+    cutover: { instance: 'here', operator, expectTwin: () => {}, forgetTwin: () => {}, takenElsewhere: () => {} },
   });
   t.after(() => admin.close());
   const { port } = admin.address;
@@ -76,4 +78,18 @@ test('the token opens the port under every name', async (t) => {
   const authorization = 'Bearer secret';
   assert.equal(await ask('GET', '/cutover', { host: 'admin.example', authorization }), 200);
   assert.equal(await ask('GET', '/cutover', { host: 'admin.example', authorization: 'Bearer other' }), 401);
+});
+
+test('a replica whose address leads back here has not been reached', async (t) => {
+  const { port } = await startAdmin(t);
+  const facts = { admin: `http://127.0.0.1:${port}` };
+  const replicaAt = (instance: string) => ({ instance, facts, counters: new Map() });
+  const roster = { replicas: async () => ['teller', 'here', 'on another host'].map(replicaAt) };
+  const peers = new Peers({ instance: 'teller', roster, token: undefined, clock: systemClock });
+  t.after(() => peers.close());
+  await peers.refresh();
+  assert.deepEqual(await peers.tell('/cutover/untwin', { eventId: 'e' }, 5_000), {
+    reached: ['here'],
+    notReached: ['on another host'],
+  });
 });

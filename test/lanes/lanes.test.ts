@@ -51,6 +51,7 @@ class Scene {
       wasRead: () => false,
       async announceTwin() {},
       forgetTwin() {},
+      hasAudience: () => true,
       coalesceWindowMs,
       position: () => '0-0',
       clock: systemClock,

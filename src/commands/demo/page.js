@@ -22,8 +22,8 @@ async function ask(method, path, body) {
 const lostAfterMs = 3_000;
 
 class Ledger {
-  /** Room -> the number behind which the client is owed everything. */
-  #begun = new Map();
+  /** Room -> the number behind which the client is owed everything; undefined before begin(). */
+  #begun;
   /** Room -> the highest number that was shown. */
   #highest = new Map();
   /** `room number` of what was passed over, and may still come. */
@@ -35,7 +35,7 @@ class Ledger {
   outOfOrder = 0;
   reconnects = 0;
 
-  /** @param numbers room -> the last number given out; the client is owed what comes behind it */
+  /** @param numbers room -> the last number given out, if any; the client is owed what comes behind it */
   begin(numbers) {
     this.#begun = new Map(Object.entries(numbers));
     this.#highest = new Map(this.#begun);
@@ -47,13 +47,13 @@ class Ledger {
     if (!this.#isOwed(room, number)) return;
     this.sent++;
     const key = `${room} ${number}`;
-    if (number > this.#highest.get(room) || this.#skipped.has(key)) this.#owed.set(key, now());
+    if (number > this.#highestIn(room) || this.#skipped.has(key)) this.#owed.set(key, now());
   }
 
   shown(room, number) {
     if (!this.#isOwed(room, number)) return;
     const key = `${room} ${number}`;
-    const highest = this.#highest.get(room);
+    const highest = this.#highestIn(room);
     if (number > highest) {
       for (let between = highest + 1; between < number; between++) this.#skipped.add(`${room} ${between}`);
       this.#highest.set(room, number);
@@ -75,7 +75,11 @@ class Ledger {
   }
 
   #isOwed(room, number) {
-    return number > (this.#begun.get(room) ?? Number.POSITIVE_INFINITY);
+    return this.#begun !== undefined && number > (this.#begun.get(room) ?? 0);
+  }
+
+  #highestIn(room) {
+    return this.#highest.get(room) ?? 0;
   }
 }
 
@@ -312,7 +316,7 @@ function want(percent, afterMs = 0) {
 
 function connectionsKept() {
   const kept = clients.every(({ ledger }) => ledger.reconnects === 0);
-  return kept ? 'Both clients are on their first connection still.' : '';
+  return kept ? 'Both clients are still on their first connection.' : '';
 }
 
 async function move() {

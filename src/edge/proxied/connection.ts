@@ -66,7 +66,7 @@ export class ProxiedConnection implements Member, Tap {
   readonly #owner: ConnectionOwner;
   readonly #leg: Leg;
   readonly #user: string | undefined;
-  /** `untapped`: refused by the bridge, or of a protocol that crossfade does not speak; nothing is looked at. */
+  /** `untapped`: refused by the bridge, begun elsewhere, or of a protocol not spoken here; nothing is looked at. */
   #state: 'greeting' | 'open' | 'untapped' | 'ended' = 'greeting';
   readonly #handshake = new Handshake();
   #spoken: Spoken | undefined;
@@ -76,6 +76,8 @@ export class ProxiedConnection implements Member, Tap {
   readonly #fences = new Fences();
   #twins: ConnectionTwins | undefined;
   #caughtUpAt: number;
+  /** Whether the log has sent anything since the client had everything. */
+  #isOwed = false;
   #cutReason: string | undefined;
 
   constructor(owner: ConnectionOwner, { hub, token, user }: ConnectionFacts, leg: Leg) {
@@ -93,7 +95,7 @@ export class ProxiedConnection implements Member, Tap {
     return this.#state === 'open';
   }
 
-  /** Why it has ended, for the metric: slow, gap, shutdown, or ended by one of its sides. */
+  /** Why it has ended, for the metric: slow, missed, gap, shutdown, or ended by one of its sides. */
   get endReason(): string {
     return this.#cutReason ?? 'ended';
   }
@@ -131,6 +133,7 @@ export class ProxiedConnection implements Member, Tap {
   write(prepared: Prepared, group: string): void {
     if (this.#state !== 'open' || this.#cutReason !== undefined) return;
     if (this.#bytesBehind > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
+    this.#isOwed = true;
     if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
     const join = this.#spoken!.membership.joinOf(group);
     this.#holds.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
@@ -170,7 +173,9 @@ export class ProxiedConnection implements Member, Tap {
   /** The slow-client clock; called about once a second. */
   sweep(now: number): void {
     this.#twins?.sweep();
-    if (this.#bytesBehind === 0) this.#caughtUpAt = now;
+    if (this.#bytesBehind === 0) this.#isOwed = false;
+    // How long the bridge's own messages may take is between the bridge and its client.
+    if (!this.#isOwed) this.#caughtUpAt = now;
     else if (now - this.#caughtUpAt > this.#owner.limits.maxBackloggedMs) this.#cutSlow();
   }
 
@@ -197,11 +202,12 @@ export class ProxiedConnection implements Member, Tap {
   }
 
   #readReply(data: Buffer): Buffer | undefined {
-    const { accepted, bytes } = this.#handshake.readReply(data);
-    if (!accepted || this.#spoken === undefined) {
+    const { said, bytes } = this.#handshake.readReply(data);
+    if (said !== 'accepted' || this.#spoken === undefined) {
       this.#state = 'untapped';
-      if (accepted)
+      if (said === 'accepted')
         this.#owner.logger.warn({ hub: this.hub.name }, 'a client speaks a protocol that is not known here');
+      else if (said === 'missed') this.#miss();
       return data;
     }
     this.#open();
@@ -210,6 +216,15 @@ export class ProxiedConnection implements Member, Tap {
     const passed = this.#pass(behind);
     if (passed === behind) return data;
     return Buffer.concat([data.subarray(0, bytes), ...(passed === undefined ? [] : [passed])]);
+  }
+
+  /** Nothing is known of its groups, and never will be; one that begins again is tapped from its begin. */
+  #miss(): void {
+    this.#owner.logger.warn(
+      { hub: this.hub.name },
+      'a connection began at another replica: clients without WebSockets need affinity to one crossfade',
+    );
+    if (this.#owner.provesConnects) this.cut('missed');
   }
 
   #open(): void {

@@ -31,12 +31,16 @@ export class Handshake {
     return bytes.subarray(length);
   }
 
-  /** @returns whether the bridge has accepted, and how many bytes its reply took */
-  readReply(data: Buffer): { accepted: boolean; bytes: number } {
-    const bytes = recordLength(data, 0);
-    if (bytes === undefined) return { accepted: false, bytes: data.length };
+  /**
+   * @returns what the bridge's first bytes say, and how many of them the reply took; `missed` if they come from the
+   * middle of a connection, or answer a handshake that did not pass here
+   */
+  readReply(data: Buffer): { said: 'accepted' | 'refused' | 'missed'; bytes: number } {
+    const bytes = recordLength(data, 0) ?? data.length;
     const reply = parse(data.subarray(0, bytes - 1));
-    return { accepted: reply !== undefined && !('error' in reply) && !('type' in reply), bytes };
+    if (reply !== undefined && 'error' in reply && !('type' in reply)) return { said: 'refused', bytes };
+    const answersWhatPassed = this.#asked && reply !== undefined && !('type' in reply);
+    return { said: answersWhatPassed ? 'accepted' : 'missed', bytes };
   }
 }
 

@@ -9,8 +9,8 @@ import type { TappedRecord } from '../protocol.ts';
 import type { Codec } from './codec.ts';
 import { comparable } from './comparable.ts';
 
-/** Enough for a client that joins all its rooms again after a reconnect; the oldest are the ones refused in silence. */
-const maxPending = 1_000;
+/** Enough for a client that joins all its rooms again after a reconnect; more only gathers where all is refused in silence. */
+const maxPending = 5_000;
 /** An invocation that joins or leaves is never larger. */
 const maxInvocationBytes = 64 * 1024;
 
@@ -92,8 +92,7 @@ export class Membership {
     if (this.#pending.length === 0 && this.#connectProven) return false;
     const { completionMark } = this.#options.codec;
     if (completionMark === undefined || message.includes(completionMark)) return true;
-    if (!this.#connectProven && isNamed(this.#connectConfirmation, message)) return true;
-    return this.#pending.some(({ confirmation }) => isNamed(confirmation, message));
+    return confirmingMethods(this.#options.hub).some((method) => message.includes(method));
   }
 
   /** A record of the bridge, before it goes on. */
@@ -188,8 +187,17 @@ function confirmationOf(effects: Effect[], values: Values): Confirmation | undef
   return { method: caller.method, args: comparable(args) };
 }
 
-function isNamed(confirmation: Confirmation | undefined, message: Buffer): boolean {
-  return confirmation !== undefined && message.includes(confirmation.method);
+const confirmations = new WeakMap<Hub, string[]>();
+
+/** What the hub tells its callers at all; a few names, however many invocations are pending. */
+function confirmingMethods(hub: Hub): string[] {
+  let methods = confirmations.get(hub);
+  if (methods === undefined) {
+    const effects = [hub.connect, ...hub.methods.map((method) => method.effects)].flat();
+    methods = effects.filter((effect) => effect.kind === 'caller').map(({ method }) => method);
+    confirmations.set(hub, methods);
+  }
+  return methods;
 }
 
 const changingMethods = new WeakMap<Hub, RegExp>();

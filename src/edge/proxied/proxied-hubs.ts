@@ -65,8 +65,8 @@ export class ProxiedHubs implements HubsSide {
   readonly #affinity: Affinity;
   readonly #http = new BridgeHttp();
   readonly #webSockets: WebSockets;
-  /** What ends each open connection's closing. */
-  readonly #open = new Map<Carrier, () => void>();
+  /** Every open connection, with its end. */
+  readonly #open = new Map<Carrier, PromiseWithResolvers<void>>();
   /** Connections that come by many requests, by their token. */
   readonly #byRequests = new Map<string, EventStream | LongPolling>();
   readonly #unreachable: Seldom;
@@ -100,7 +100,7 @@ export class ProxiedHubs implements HubsSide {
   /** Closes every client so that it reconnects; resolves when all are gone, cut off if need be. */
   async closeClients(): Promise<void> {
     const carriers = [...this.#open.keys()];
-    const gone = carriers.map((carrier) => new Promise<void>((resolve) => this.#open.set(carrier, resolve)));
+    const gone = Array.from(this.#open.values(), ({ promise }) => promise);
     for (const carrier of carriers) carrier.closeForReconnect();
     const cancel = this.#options.clock.after(closeLimitMs, () => {
       for (const carrier of carriers) carrier.cut();
@@ -236,7 +236,7 @@ export class ProxiedHubs implements HubsSide {
   ): Tap {
     const hub = this.#options.contract.hub(readHubPath(request.url!)!.hub);
     const token = negotiated ?? randomUUID();
-    this.#open.set(leg, () => {});
+    this.#open.set(leg, Promise.withResolvers());
     this.#affinity.hold(token, address);
     // It was being dialled when the closing began.
     if (this.#closing) queueMicrotask(() => leg.cut());
@@ -252,7 +252,7 @@ export class ProxiedHubs implements HubsSide {
   #ended(leg: Carrier, token: string): void {
     this.#affinity.release(token);
     if (leg instanceof EventStream) this.#byRequests.delete(token);
-    this.#open.get(leg)?.();
+    this.#open.get(leg)?.resolve();
     this.#open.delete(leg);
   }
 

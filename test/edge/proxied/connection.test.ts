@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { codecs } from '../../../src/edge/proxied/codec.ts';
-import { record, setUp } from './proxied.ts';
+import { type FakeConnection, record, setUp } from './proxied.ts';
 
 test('a connection counts from its handshake to its end', async () => {
   const { proxied, counters, open, metric } = setUp();
@@ -83,13 +83,38 @@ test('a message is parsed only while something is wanted of it', (t) => {
   void proxied.fence('f');
   client.tap.fromBridge(client.invocation('ReceiveMessage', ['x']));
   assert.equal(reads.callCount(), 4, 'the invocation, and the fence in the test’s own hands');
-  client.tap.fromBridge(message);
-  assert.equal(reads.callCount(), 4, 'nobody waits for this confirmation');
+  client.tap.fromBridge(client.invocation('TypingIndicator', ['RoomLef']));
+  assert.equal(reads.callCount(), 4, 'this confirms nothing');
   client.tap.fromBridge(client.completion('1'));
   client.tap.fromBridge(client.fenceAnswer());
   assert.equal(reads.callCount(), 6);
   client.tap.fromBridge(client.invocation('RoomLeft', ['r']));
   assert.equal(reads.callCount(), 6);
+});
+
+test('a connection that began elsewhere passes; while the stream lane is used it is ended, so that it begins here', () => {
+  const { proxied, open, connect } = setUp();
+  const middles = [
+    (client: FakeConnection) => client.invocation('ReceiveMessage', ['x']),
+    // Its handshake went another way.
+    () => Buffer.from('{}\x1e'),
+  ];
+  for (const protocol of ['json', 'messagepack'] as const) {
+    for (const middle of middles) {
+      for (const used of [false, true]) {
+        proxied.provesConnects = used;
+        const client = open('chat', { protocol });
+        const message = middle(client);
+        assert.equal(client.tap.fromBridge(message), message);
+        assert.equal(client.wasCut, used);
+      }
+    }
+  }
+  assert.equal(proxied.count, 0, 'none of them gets every message');
+  const refused = open('chat');
+  refused.tap.fromBridge(Buffer.from('{"error":"Handshake was canceled."}\x1e'));
+  assert.equal(refused.wasCut, false);
+  assert.equal(connect('chat').wasCut, false);
 });
 
 test('messages of the log reach the members of their group, in the form of each one’s protocol', async () => {
@@ -145,4 +170,23 @@ test('a client is cut when it is behind for 30 s, by its socket or by its fence'
   assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [false, false, false]);
   sweepAfter(1_000);
   assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [true, true, false]);
+});
+
+test('a client that takes its time with the bridge’s own messages is the bridge’s to judge', async () => {
+  const { proxied, joined, deliver, clock } = setUp();
+  const client = joined('r');
+  const sweepAfter = (ms: number) => {
+    clock.advance(ms);
+    proxied.sweep(clock.monotonic());
+  };
+  await deliver('r', 'x');
+  sweepAfter(1_000);
+  client.backlogBytes = 100_000;
+  for (let s = 0; s < 100; s++) sweepAfter(1_000);
+  assert.equal(client.wasCut, false);
+  await deliver('r', 'y');
+  sweepAfter(30_000);
+  assert.equal(client.wasCut, false);
+  sweepAfter(1_000);
+  assert.equal(client.wasCut, true, 'what the log has for it waits for 30 s');
 });

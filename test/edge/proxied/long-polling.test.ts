@@ -331,20 +331,21 @@ test('an answer of the bridge waits while the log is not read; what is injected 
   await until(() => two.answer?.body === 'held');
 });
 
-test('a poll that the bridge breaks off is a 502 for the client that waits for it, and nothing for one that does not', async (t) => {
-  const { bridge, poll, tap, url } = await connected(t);
-  const waiting = poll();
-  (await nth(bridge, 2)).response.destroy();
-  await until(() => waiting.answer?.status === 502);
+test('a poll that the bridge breaks off is a 502 and the end for a client that waits for it, and nothing for one that does not', async (t) => {
+  const broken = await connected(t);
+  const waiting = broken.poll();
+  (await nth(broken.bridge, 2)).response.destroy();
+  await until(() => waiting.answer?.status === 502 && broken.tap.ends === 1);
 
+  const { bridge, poll, tap, url } = await connected(t);
   const answered = poll();
-  const stays = await nth(bridge, 3);
+  const stays = await nth(bridge, 2);
   tap.inject('1');
   await until(() => answered.answer);
   stays.response.destroy();
   await seenBy(url);
   const next = poll();
-  give(await nth(bridge, 4), 'x');
+  give(await nth(bridge, 3), 'x');
   await until(() => next.answer?.body === 'x');
 });
 

@@ -142,14 +142,25 @@ test('a connection whose user is not known is in no group that the user names, a
   assert.equal(members('ticket', 'user-tickets:'), 0);
 });
 
+test('a client that joins thousands of rooms at once is in every one of them', () => {
+  const { connect, members } = setUp();
+  const client = connect('chat');
+  const rooms = Array.from({ length: 3_000 }, (_, i) => `r${i}`);
+  client.tap.fromClient(Buffer.concat(rooms.map((room, i) => client.invocation('JoinRoom', [room], String(i)))));
+  for (const [i, room] of rooms.entries()) {
+    client.bridgeSends(client.invocation('RoomJoined', [room]), client.completion(String(i)));
+  }
+  for (const room of rooms) assert.equal(members('chat', `request:${room}`), 1, room);
+});
+
 test('more joins at once than any client has rooms do not grow without end; the latest still count', () => {
   const { connect, members } = setUp();
   const client = connect('chat');
-  for (let i = 0; i < 1_200; i++) client.invoke('JoinRoom', [`r${i}`], String(i));
+  for (let i = 0; i < 5_001; i++) client.invoke('JoinRoom', [`r${i}`], String(i));
   client.bridgeSends(client.invocation('RoomJoined', ['r0']));
-  client.bridgeSends(client.invocation('RoomJoined', ['r1199']));
+  client.bridgeSends(client.invocation('RoomJoined', ['r5000']));
   assert.equal(members('chat', 'request:r0'), 0);
-  assert.equal(members('chat', 'request:r1199'), 1);
+  assert.equal(members('chat', 'request:r5000'), 1);
 });
 
 test('an invocation is understood however its bytes are cut, and whatever order its members have', () => {
