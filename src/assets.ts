@@ -7,6 +7,7 @@ import { getAsset, isSea } from 'node:sea';
 export const assets = {
   'support-center.yaml': 'src/contract/support-center.yaml',
   'page.html': 'src/commands/demo/page.html',
+  'page.js': 'src/commands/demo/page.js',
   'signalr.min.js': 'node_modules/@microsoft/signalr/dist/browser/signalr.min.js',
 };
 

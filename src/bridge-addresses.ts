@@ -1,9 +1,9 @@
 // Where the bridge is: in come the URLs of `--bridge`, out go the addresses behind them, each with what a request there
 // needs. Promises: a name that resolves to several IPs counts as several bridges, looked up again now and then; they
-// take turns, and one that has just refused a connection is left out while another is there.
+// take turns, one that has just refused a connection is left out while another is there, and it is known whether any is.
 
 import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
+import { connect, isIP } from 'node:net';
 import { isLoopback } from './config.ts';
 import type { Clock } from './telemetry/clock.ts';
 
@@ -25,20 +25,27 @@ export interface BridgeAddressesOptions {
   clock: Clock;
   /** @returns the IPs of a name; rejects if there are none */
   resolve?: (name: string) => Promise<string[]>;
+  /** @returns whether a connection to the address comes about */
+  connects?: (address: BridgeAddress) => Promise<boolean>;
 }
 
 /** ms between two lookups of a name: as long as pods usually take to come or go. */
 const refreshMs = 30_000;
 /** ms for which an address that refused a connection is left out. */
 const avoidMs = 5_000;
+/** ms between two looks whether an address that refused a connection takes one again. */
+const lookMs = 1_000;
 
 export class BridgeAddresses {
   readonly #urls: URL[];
   readonly #clock: Clock;
   readonly #resolve: (name: string) => Promise<string[]>;
+  readonly #connects: (address: BridgeAddress) => Promise<boolean>;
   /** By URL, in the order of the flags. */
   readonly #found = new Map<URL, BridgeAddress[]>();
   readonly #refusedUntil = new Map<string, number>();
+  /** Those that have refused a connection and taken none since, each with what ends the looks at it. */
+  readonly #away = new Map<string, () => void>();
   readonly #stopRefreshing: () => void;
   #turn = 0;
 
@@ -49,10 +56,14 @@ export class BridgeAddresses {
     return addresses;
   }
 
-  private constructor(urls: string[], { clock, resolve = allAddresses }: BridgeAddressesOptions) {
+  private constructor(
+    urls: string[],
+    { clock, resolve = allAddresses, connects = tcpConnects }: BridgeAddressesOptions,
+  ) {
     this.#urls = urls.map((url) => new URL(url));
     this.#clock = clock;
     this.#resolve = resolve;
+    this.#connects = connects;
     for (const url of this.#urls) this.#found.set(url, [addressAt(url)]);
     this.#stopRefreshing = clock.every(refreshMs, () => void this.refresh());
   }
@@ -73,6 +84,26 @@ export class BridgeAddresses {
   /** Says that the address did not take a connection. */
   refused(address: BridgeAddress): void {
     this.#refusedUntil.set(address.key, this.#clock.monotonic() + avoidMs);
+    if (this.#away.has(address.key)) return;
+    // Nobody else may ask: calls go by stream, and clients where somebody is ready for them.
+    const look = async () => {
+      if (await this.#connects(address)) this.answered(address);
+    };
+    this.#away.set(
+      address.key,
+      this.#clock.every(lookMs, () => void look()),
+    );
+  }
+
+  /** Says that the address has answered. */
+  answered({ key }: BridgeAddress): void {
+    this.#away.get(key)?.();
+    this.#away.delete(key);
+  }
+
+  /** Whether any of them takes connections, as far as is known. */
+  get reachable(): boolean {
+    return this.all.some(({ key }) => !this.#away.has(key));
   }
 
   /** @returns undefined for a key of no URL of ours */
@@ -90,10 +121,16 @@ export class BridgeAddresses {
     await Promise.all(this.#urls.map((url) => this.#refreshOne(url)));
     const known = new Set(this.all.map(({ key }) => key));
     for (const key of this.#refusedUntil.keys()) if (!known.has(key)) this.#refusedUntil.delete(key);
+    for (const [key, stopLooking] of this.#away) {
+      if (known.has(key)) continue;
+      stopLooking();
+      this.#away.delete(key);
+    }
   }
 
   close(): void {
     this.#stopRefreshing();
+    for (const stopLooking of this.#away.values()) stopLooking();
   }
 
   async #refreshOne(url: URL): Promise<void> {
@@ -135,6 +172,21 @@ function addressAt(url: URL, ip?: string): BridgeAddress {
 
 function bareHost(url: URL): string {
   return url.hostname.replace(/^\[(.*)\]$/, '$1');
+}
+
+function tcpConnects({ origin }: BridgeAddress): Promise<boolean> {
+  const url = new URL(origin);
+  const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80);
+  return new Promise((resolve) => {
+    const socket = connect({ host: bareHost(url), port, timeout: lookMs });
+    const end = (connects: boolean) => {
+      socket.destroy();
+      resolve(connects);
+    };
+    socket.once('connect', () => end(true));
+    socket.once('timeout', () => end(false));
+    socket.once('error', () => end(false));
+  });
 }
 
 async function allAddresses(name: string): Promise<string[]> {

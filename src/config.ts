@@ -88,7 +88,7 @@ export const settings: Setting[] = [
     flag: '--admin <host:port>',
     variables: ['CROSSFADE_ADMIN'],
     standard: '127.0.0.1:7402',
-    meaning: 'metrics and health; beyond loopback only with a token',
+    meaning: 'metrics, health and the cutover; beyond loopback only with a token',
     parse: hostPort,
   },
   {
@@ -146,7 +146,7 @@ export const settings: Setting[] = [
     flag: '--percent <0-100>',
     variables: ['EVENT_TRANSPORT_REDIS_STREAMS_PERCENTAGE', 'EVENT_TRANSPORT_REDIS_PERCENTAGE'],
     standard: '0 (100 without a bridge)',
-    meaning: 'share of rooms on the stream lane',
+    meaning: 'share of rooms on the stream lane, until an operator sets another',
     parse: integer(0, 100),
   },
   {
@@ -234,7 +234,7 @@ export const settings: Setting[] = [
     flag: '--allowed-origins <list>',
     variables: ['CROSSFADE_ALLOWED_ORIGINS'],
     standard: 'none',
-    meaning: 'CORS with credentials for these origins, exactly; separated by commas',
+    meaning: 'native hubs: CORS with credentials for these origins, exactly; separated by commas',
     parse: origins,
   },
   {
@@ -249,7 +249,7 @@ export const settings: Setting[] = [
     key: 'killSwitchOff',
     variables: ['EVENT_TRANSPORT_USE_REDIS_STREAMS'],
     standard: 'true',
-    meaning: 'false: the kill switch, everything by the bridge lane; reading goes on',
+    meaning: 'false: the kill switch, everything by the bridge lane on all replicas; reading goes on',
     parse: boolean,
   },
 ];
@@ -262,17 +262,22 @@ export const secrets: Pick<Setting, 'key' | 'variables' | 'meaning' | 'parse'>[]
     meaning: 'what the backend sends as X-Internal-Api-Key',
     parse: nonEmpty,
   },
-  { key: 'jwtSecret', variables: ['JWT_SECRET_KEY'], meaning: "HS256 secret of the clients' tokens", parse: nonEmpty },
+  {
+    key: 'jwtSecret',
+    variables: ['JWT_SECRET_KEY'],
+    meaning: "native hubs: HS256 secret of the clients' tokens",
+    parse: nonEmpty,
+  },
   {
     key: 'jwksUrl',
     variables: ['CROSSFADE_JWKS_URL'],
-    meaning: "public keys of the clients' tokens (RS256, ES256, …)",
+    meaning: "native hubs: public keys of the clients' tokens (RS256, ES256, …)",
     parse: keysUrl,
   },
   {
     key: 'adminToken',
     variables: ['CROSSFADE_ADMIN_TOKEN'],
-    meaning: 'bearer token of the admin port',
+    meaning: 'bearer token of the admin port; replicas use it among each other',
     parse: nonEmpty,
   },
 ];

@@ -87,7 +87,7 @@ const routes: Record<string, Route> = {
     return { ...told, ...(await operator.status()) };
   },
   'POST /cutover/adopt': async ({ operator }, request) => {
-    await operator.adoptRollback(await readBody(request, z.custom<CutoverState>(isState)));
+    await operator.adoptFromPeer(await readBody(request, z.custom<CutoverState>(isState)));
     return {};
   },
   'POST /cutover/twin': async ({ expectTwin }, request) => {

@@ -2,8 +2,10 @@
 // lines for the operator; an action that was refused, or that did not reach all replicas, is an error (exit 1).
 
 import { userInfo } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readSecret } from '../config.ts';
 import { CrossfadeError } from '../errors.ts';
+import { type Status, statusText } from './cutover-status.ts';
 
 export interface Target {
   /** Base URL of the admin port. */
@@ -11,44 +13,34 @@ export interface Target {
   force?: boolean;
 }
 
-interface Status {
-  epoch: number;
-  percent: number;
-  pins: Record<string, string>;
-  mirror: boolean;
-  effective: { percent: number; why?: string; held?: string };
-  operated: boolean;
-  detour: number | 'all';
-  log: { reachable: boolean };
-  guard: { ok: boolean; reasons: string[] } | null;
-  replicas: { instance: string; epoch?: string; hubs?: string; admin?: string }[];
-  history: { epoch: number; who: string; when: string; what: string; from: number; to: number }[];
-}
-
-const shownSteps = 5;
+const patienceMs = 300;
+/** Replicas follow within a second, and say so a moment later. */
+const followMs = 1_500;
+const askAgainMs = 100;
 
 export async function show(target: Target): Promise<void> {
-  print(await ask<Status>(target, 'GET', '/cutover'));
+  print(await read(target));
 }
 
 /** @param command the body of `PUT /cutover` */
 export async function change(target: Target, command: object): Promise<void> {
-  print(await ask<Status>(target, 'PUT', '/cutover', { ...command, ...words(target) }));
+  await withPatience(ask(target, 'PUT', '/cutover', { ...command, ...words(target) }));
+  print(await untilAllFollow(target));
 }
 
 export async function reset(target: Target): Promise<void> {
-  print(await ask<Status>(target, 'POST', '/cutover/reset', words(target)));
+  await withPatience(ask(target, 'POST', '/cutover/reset', words(target)));
+  print(await untilAllFollow(target));
 }
 
 /** Exit 1 if a replica could not be told. */
 export async function rollback(target: Target): Promise<void> {
-  type Answer = Status & { reached: string[]; notReached: string[] };
-  const answer = await ask<Answer>(target, 'POST', '/cutover/rollback', { by: who() });
-  print(answer);
-  if (answer.notReached.length === 0) return;
+  const { notReached } = await ask<{ notReached: string[] }>(target, 'POST', '/cutover/rollback', { by: who() });
+  print(await untilAllFollow(target));
+  if (notReached.length === 0) return;
   throw new CrossfadeError(
     'LOG_UNAVAILABLE',
-    `not reached: ${answer.notReached.join(', ')}; they follow when they read the log again`,
+    `not reached: ${notReached.join(', ')}; they follow when they read the log again`,
   );
 }
 
@@ -68,6 +60,21 @@ export function laneOf(text: string): string {
 export function onOrOff(text: string): boolean {
   if (text === 'on' || text === 'off') return text === 'on';
   throw new CrossfadeError('CONFIG_INVALID', `'${text}' is neither on nor off`);
+}
+
+function read(target: Target): Promise<Status> {
+  return ask<Status>(target, 'GET', '/cutover');
+}
+
+/** The state that all replicas say they have; after a second also what some are behind of. */
+async function untilAllFollow(target: Target): Promise<Status> {
+  const givesUpAt = performance.now() + followMs;
+  for (;;) {
+    const status = await read(target);
+    const allFollow = status.replicas.every(({ epoch }) => Number(epoch) >= status.epoch);
+    if (allFollow || performance.now() > givesUpAt) return status;
+    await sleep(askAgainMs);
+  }
 }
 
 async function ask<Answer>({ admin }: Target, method: string, path: string, body?: object): Promise<Answer> {
@@ -104,27 +111,17 @@ function who(): string {
 }
 
 function print(status: Status): void {
-  const { effective, percent, epoch, pins, mirror, replicas, history, guard, detour } = status;
-  const lines = [`${bar(effective.percent)}  ${effective.percent}% by stream`];
-  if (effective.percent !== percent) lines.push(`set to ${percent}%, but ${effective.why ?? 'held'}`);
-  if (effective.held !== undefined) lines.push(`held: ${effective.held}`);
-  lines.push(
-    `epoch ${epoch}   mirror ${mirror ? 'on' : 'off'}   log ${status.log.reachable ? 'reachable' : 'NOT reachable'}`,
-  );
-  if (detour !== 0) lines.push(`rooms that go to the bridge because the log failed: ${detour}`);
-  for (const [room, lane] of Object.entries(pins)) lines.push(`pinned   ${room} to ${lane}`);
-  for (const reason of guard?.reasons ?? []) lines.push(`guard    ${reason}`);
-  for (const replica of replicas) lines.push(`replica  ${replica.instance}   epoch ${replica.epoch ?? '?'}`);
-  for (const step of history.slice(-shownSteps).reverse()) {
-    lines.push(
-      `${step.when.slice(0, 19).replace('T', ' ')}   ${step.from}% -> ${step.to}%   ${step.what} (${step.who})`,
-    );
-  }
-  console.log(lines.join('\n'));
+  console.log(statusText(status));
 }
 
-/** The slider in 20 characters. */
-function bar(percent: number): string {
-  const full = Math.round(percent / 5);
-  return `bridge ${'█'.repeat(full)}${'░'.repeat(20 - full)} stream`;
+/** A raise takes its 3 s: whoever sits at a terminal shall see why. */
+async function withPatience<Answer>(asking: Promise<Answer>): Promise<Answer> {
+  if (!process.stderr.isTTY) return asking;
+  const patience = setTimeout(() => process.stderr.write('looking for clients that would be left out …'), patienceMs);
+  try {
+    return await asking;
+  } finally {
+    clearTimeout(patience);
+    process.stderr.write('\r\x1b[K');
+  }
 }

@@ -31,20 +31,20 @@ export function readiness(parts: {
   log: Log;
   bridge: BridgeLane | undefined;
   edge: Edge | undefined;
+  hasAudience: boolean;
   draining: boolean;
 }): Record<string, Check> {
-  const { config, log, bridge, edge, draining } = parts;
+  const { config, log, bridge, edge, hasAudience, draining } = parts;
   const canFallBack = bridge !== undefined && config.fallback;
-  const proxiesToNobody = config.hubs === 'proxy' && bridge !== undefined && !bridge.reachable;
   return {
     log: {
       ok: log.reachable || canFallBack,
       detail: log.reachable ? 'reachable' : canFallBack ? 'not reachable: calls go to the bridge' : 'not reachable',
     },
     edge: edge?.listening ? { ok: true, detail: 'listening' } : { ok: false, detail: 'not open' },
-    audience: proxiesToNobody
-      ? { ok: false, detail: 'no bridge can be reached, so no client behind one' }
-      : { ok: true, detail: 'reachable' },
+    audience: hasAudience
+      ? { ok: true, detail: 'reachable' }
+      : { ok: false, detail: 'no bridge can be reached, so no client behind one' },
     draining: { ok: !draining, detail: draining ? 'yes: no new calls' : 'no' },
   };
 }

@@ -54,6 +54,8 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
   const addresses =
     config.bridges.length === 0 ? undefined : await BridgeAddresses.open([...config.bridges], { clock });
   const bridge = addresses && new BridgeLane({ addresses, calls: config.bridgeCalls });
+  // Proxied connections end with their bridge; native ones do not.
+  const hasAudience = () => config.hubs === 'native' || bridge === undefined || bridge.reachable;
   let edge: Edge | undefined;
   let reading: { reader: Reader; consumer: Consumer; consuming: Promise<void> } | undefined;
   const fences = {
@@ -82,6 +84,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     cutover: cutover.lanes,
     onLogFailure: (room, reason) => cutover.detour.take(room, reason),
     wasRead: (eventId) => reading?.consumer.hasRead(eventId) ?? false,
+    hasAudience,
     async announceTwin(twin) {
       edge?.expectTwin(twin);
       await cutover.tellTwin(twin);
@@ -116,7 +119,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     insecure: config.insecure,
     metrics,
     beforeScrape: () => measure({ config, log, lanes, bridge, metrics }),
-    readiness: () => readiness({ config, log, bridge, edge, draining }),
+    readiness: () => readiness({ config, log, bridge, edge, hasAudience: hasAudience(), draining }),
     cutover: {
       instance: config.instance,
       operator: cutover.operator,

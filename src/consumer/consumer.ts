@@ -65,7 +65,7 @@ export class Consumer {
       }
       await this.#deliver(run, batch);
       run = [];
-      this.#options.onNote(entry);
+      if (!isHistory(entry, batch)) this.#options.onNote(entry);
     }
     await this.#deliver(run, batch);
   }
@@ -104,7 +104,7 @@ export class Consumer {
   }
 
   #reasonToWithhold(entry: Entry, batch: Batch): 'history' | 'repeat' | 'typing' | undefined {
-    if (batch.replacedSinceMs !== undefined && entry.publishedAtMs < batch.replacedSinceMs) return 'history';
+    if (isHistory(entry, batch)) return 'history';
     if (entry.eventId !== '' && !this.#seen.add(entry.eventId)) return 'repeat';
     return this.#typing.allows(entry) ? undefined : 'typing';
   }
@@ -130,6 +130,11 @@ export class Consumer {
     const seconds = Math.max(0, clock.now() - entry.publishedAtMs) / 1000;
     metrics.deliveryDuration.observe({ event_type: entry.eventType, transport: 'redis_streams' }, seconds);
   }
+}
+
+/** A log that was replaced is read from its start; its notes have had their effect, too. */
+function isHistory(entry: Entry, { replacedSinceMs }: Batch): boolean {
+  return replacedSinceMs !== undefined && entry.publishedAtMs < replacedSinceMs;
 }
 
 function endsTyping(entry: Entry): boolean {

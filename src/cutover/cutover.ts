@@ -8,7 +8,7 @@ import type { Clock } from '../telemetry/clock.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
 import { answerMs, pause } from './handover.ts';
-import { type CutoverState, initialState, laneOf, mirrors, usesStream } from './state.ts';
+import { type CutoverState, effectivePercent, initialState, laneOf, mirrors, usesStream } from './state.ts';
 
 /** How far this replica follows the log. */
 export interface Follow {
@@ -53,6 +53,12 @@ export class Cutover {
 
   get standalone(): boolean {
     return this.#parts.standalone;
+  }
+
+  /** The share of rooms on the stream lane here and now. */
+  get percent(): number {
+    if (this.#parts.standalone) return 100;
+    return this.#parts.killSwitch ? 0 : effectivePercent(this.#state);
   }
 
   /** Takes a state over, if it is newer than the one that holds. */

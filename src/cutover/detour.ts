@@ -16,6 +16,8 @@ export interface DetourParts {
   instance: string;
   gate: Gate;
   flights: Flights;
+  /** Ends the coalescing windows of these rooms; resolves when what was in them is where their calls go. */
+  flush(covers: (room: string) => boolean): Promise<void>;
   /** Whether the log answers and this replica reads it. */
   logAnswers(): boolean;
   /** What must be in the log before calls go there again: the ids that the bridge has accepted in the last `withinMs`. */
@@ -35,6 +37,9 @@ const retryMs = 100;
 const idsSlackMs = 15_000;
 /** ms within which this replica must have read its own note again. */
 const readBackMs = 1_000;
+/** What other replicas have told counts for so long; they tell it again as long as it is so. */
+const toldMs = 30_000;
+const tellAgainMs = 10_000;
 /** More rooms than this are fenced as all rooms. */
 const maxNamedRooms = 500;
 
@@ -43,23 +48,32 @@ export class Detour {
   readonly #rooms = new Map<string, FailureReason>();
   /** Set while every room is on it: the shared state is not known yet, or was not followed for a while. */
   #all: FailureReason | undefined;
-  /** The detours of other replicas, as they told: what is read of these rooms meanwhile is out of order here too. */
-  readonly #elsewhere = new Set<string>();
+  /**
+   * The detours of other replicas, as they told, and until when (ms monotonic) that counts: what is read of these rooms
+   * meanwhile is out of order here too.
+   */
+  readonly #elsewhere = new Map<string, number>();
   /** Notes that this replica waits to read. */
   readonly #awaited = new Map<string, () => void>();
-  readonly #stop: () => void;
+  readonly #stops: (() => void)[];
   #returning = false;
   /** When the first room took the detour, ms monotonic. */
   #since = 0;
 
   constructor(parts: DetourParts) {
     this.#parts = parts;
-    this.#stop = parts.clock.every(retryMs, () => this.#tryReturn());
+    this.#stops = [
+      parts.clock.every(retryMs, () => {
+        if (parts.logAnswers()) this.#tryReturn();
+      }),
+      parts.clock.every(tellAgainMs, () => this.#tellAgain()),
+    ];
   }
 
-  /** Why the room is on the detour; undefined: it is not. */
+  /** Why a call of this room takes the detour; undefined: it does not. */
   reasonOf(room: string): FailureReason | undefined {
-    return this.#all ?? this.#rooms.get(room);
+    if (this.#all !== undefined && !this.#rooms.has(room)) this.#add(room, this.#all);
+    return this.#rooms.get(room);
   }
 
   get roomCount(): number | 'all' {
@@ -73,18 +87,19 @@ export class Detour {
       this.#since = this.#parts.clock.monotonic();
       this.#parts.logger.warn({ reason }, 'the log fails: its rooms go to the bridge');
     }
-    this.#rooms.set(room, reason);
-    this.#parts.tellPeers([room]);
+    this.#add(room, reason);
   }
 
-  /** No room of this replica may use the stream lane before a fence. */
+  /** The log answers, but no room of this replica may use the stream lane before a fence. */
   takeAll(reason: FailureReason): void {
     if (this.roomCount === 0) this.#since = this.#parts.clock.monotonic();
     this.#all = reason;
+    this.#tryReturn();
   }
 
   takenElsewhere(rooms: string[]): void {
-    for (const room of rooms) this.#elsewhere.add(room);
+    const until = this.#parts.clock.monotonic() + toldMs;
+    for (const room of rooms) this.#elsewhere.set(room, until);
   }
 
   /**
@@ -92,7 +107,8 @@ export class Detour {
    * @param wasOvertaken whether the room has left the stream lane meanwhile, without the log
    */
   noteRead(entry: Entry, wasOvertaken: boolean): void {
-    if (!wasOvertaken && !this.#rooms.has(entry.room) && !this.#elsewhere.has(entry.room)) return;
+    const isElsewhere = (this.#elsewhere.get(entry.room) ?? 0) > this.#parts.clock.monotonic();
+    if (!wasOvertaken && !this.#rooms.has(entry.room) && !isElsewhere) return;
     const reason = entry.instance === this.#parts.instance ? 'unread' : 'other_replica';
     this.#parts.metrics.unfenced.inc({ reason });
     const { eventId, room } = entry;
@@ -107,11 +123,23 @@ export class Detour {
   }
 
   close(): void {
-    this.#stop();
+    for (const stop of this.#stops) stop();
+  }
+
+  #add(room: string, reason: FailureReason): void {
+    this.#rooms.set(room, reason);
+    this.#parts.tellPeers([room]);
+  }
+
+  /** A replica that dies on a detour tells nobody of its end. */
+  #tellAgain(): void {
+    const now = this.#parts.clock.monotonic();
+    for (const [room, until] of this.#elsewhere) if (until <= now) this.#elsewhere.delete(room);
+    if (this.#rooms.size > 0) this.#parts.tellPeers([...this.#rooms.keys()]);
   }
 
   #tryReturn(): void {
-    if (this.#returning || this.roomCount === 0 || !this.#parts.logAnswers()) return;
+    if (this.#returning || this.roomCount === 0) return;
     this.#returning = true;
     this.#return()
       .catch((error) => this.#parts.logger.warn({ reason: (error as Error).message }, 'the rooms stay with the bridge'))
@@ -122,23 +150,24 @@ export class Detour {
 
   /** Holds the rooms' calls, waits for those at the bridge, has everything fenced, and lets them go on by the log. */
   async #return(): Promise<void> {
-    const { gate, flights, clock, timeoutMs, beforeReturn } = this.#parts;
+    const { gate, flights, flush, clock, timeoutMs, beforeReturn } = this.#parts;
     await beforeReturn(clock.monotonic() - this.#since + idsSlackMs);
-    const all = this.#all !== undefined;
+    const all = this.#all;
     const named = new Set(this.#rooms.keys());
-    const covers = all ? () => true : (room: string) => named.has(room);
+    const covers = all !== undefined ? () => true : (room: string) => named.has(room);
     const id = newId();
     gate.close(id, covers);
     try {
-      await Promise.race([flights.landed(covers), pause(clock, timeoutMs)]);
-      const late = new Set(flights.rooms(covers));
+      const landed = flights.landed(covers).then(() => flush(covers));
+      await Promise.race([landed, pause(clock, timeoutMs)]);
       // A room whose call is still at the bridge goes on there, and returns another time.
-      if (all && late.size > 0) return;
+      const late = new Set(flights.rooms(covers));
       const rooms = [...named].filter((room) => !late.has(room));
-      if (!all && rooms.length === 0) return;
-      if (!(await this.#fenceAll(id, all || rooms.length > maxNamedRooms ? 'all' : rooms))) return;
-      if (all) this.#all = undefined;
+      if (all === undefined && rooms.length === 0) return;
+      if (!(await this.#fenceAll(id, all !== undefined || rooms.length > maxNamedRooms ? 'all' : rooms))) return;
       for (const room of rooms) this.#rooms.delete(room);
+      if (all !== undefined) for (const room of late) this.#add(room, all);
+      this.#all = undefined;
       if (this.roomCount === 0) this.#parts.logger.info('the log answers: its rooms are back');
     } finally {
       gate.open(id);

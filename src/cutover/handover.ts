@@ -70,8 +70,10 @@ export class Handover {
   readonly #tally: Tally<Answer>;
   /** The announced handovers that are neither committed nor abandoned, with what ends each. */
   readonly #open = new Map<string, () => void>();
-  /** Holds whose fence is another replica's to ask for. */
-  readonly #late = new Set<string>();
+  /** Holds whose fence is another replica's to ask for, with the rooms that they cover. */
+  readonly #late = new Map<string, string[]>();
+  /** The holds at the connections whose fences are not back everywhere, with what resolves then. */
+  readonly #held = new Map<string, PromiseWithResolvers<void>>();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(parts: HandoverParts) {
@@ -81,11 +83,11 @@ export class Handover {
 
   /**
    * Moves all replicas to what `change` makes of the state that stands.
-   * @param change asked again if another replica was faster
+   * @param change asked again if another replica was faster; undefined: there is nothing to be changed any more
    * @returns the live replicas that answered, and those that did not
    * Errors: LOG_UNAVAILABLE, LOG_APPEND_*, CUTOVER_CONFLICT.
    */
-  move(change: (from: CutoverState) => CutoverState): Promise<Roll> {
+  move(change: (from: CutoverState) => CutoverState | undefined): Promise<Roll> {
     const moving = this.#last.then(() => this.#move(change));
     this.#last = moving.catch(() => {});
     return moving;
@@ -129,10 +131,11 @@ export class Handover {
     }
   }
 
-  async #move(change: (from: CutoverState) => CutoverState): Promise<Roll> {
+  async #move(change: (from: CutoverState) => CutoverState | undefined): Promise<Roll> {
     for (let attempt = 1; attempt <= maxAttempts; attempt++) {
       const from = this.#parts.state();
       const to = change(from);
+      if (to === undefined) return { here: [], silent: [] };
       const roll = await this.callRoll();
       if (await this.#carryOut(from, to, roll.here)) return roll;
       await this.#catchUp(from.epoch);
@@ -146,6 +149,7 @@ export class Handover {
     const id = newId();
     const { raises, lowers } = movesBetween(from, to);
     let late: { instance: string; rooms: string[] }[] = [];
+    const abandonedAt = clock.monotonic() + timeoutMs + abandonMs;
     if (raises || lowers) {
       this.#tally.open(`ready ${id}`);
       await this.tell({ kind: 'announce', id, from, to });
@@ -154,7 +158,9 @@ export class Handover {
     }
     const note = toEntry({ kind: 'commit', id, from, to, participants, late });
     const next = { epoch: to.epoch, value: JSON.stringify(to) };
-    const options = { over: from.epoch, note, withinMs: commitMs };
+    // Who was stopped meanwhile comes too late: the others' calls go on under the old lanes.
+    const withinMs = Math.max(0, Math.min(commitMs, abandonedAt - clock.monotonic()));
+    const options = { over: from.epoch, note, withinMs };
     const result = await log.commitState(next, options).catch((error) => {
       this.#say({ kind: 'abandon', id });
       throw error;
@@ -196,7 +202,8 @@ export class Handover {
     ended: Promise<void>,
   ): Promise<void> {
     const { flights, flush, clock, instance, timeoutMs } = this.#parts;
-    const landed = Promise.all([flights.landed(covers), flush(covers)]);
+    // A call under way may still enter a window.
+    const landed = flights.landed(covers).then(() => flush(covers));
     await Promise.race([landed, pause(clock, 0.75 * timeoutMs)]);
     const late = flights.rooms(raises);
     await this.tell({ kind: 'ready', id, instance, late });
@@ -212,32 +219,42 @@ export class Handover {
     const { raises, lowers } = movesBetween(from, to);
     if (raises) this.#fenceRaised(id, from, to, late);
     if (lowers) {
-      gate.close(`${id} lower`, (room) => moveOf(from, to, room) === 'lower');
+      const isLowered = (room: string) => moveOf(from, to, room) === 'lower';
+      gate.close(`${id} lower`, isLowered);
+      // What the late calls still have to say comes by the same lane as what follows.
+      for (const [holdId, rooms] of this.#late) if (rooms.every(isLowered)) this.#fenceLate(holdId);
       this.#passOn(id, participants).catch((error) => this.#warn(error));
     }
     this.#end(id);
   }
 
   #fenceRaised(id: string, from: CutoverState, to: CutoverState, late: { instance: string; rooms: string[] }[]): void {
-    const { fences, clock } = this.#parts;
+    const { clock } = this.#parts;
     const allLate = new Set(late.flatMap(({ rooms }) => rooms));
-    fences.hold(id, (room) => !allLate.has(room) && moveOf(from, to, room) === 'raise');
+    this.#hold(id, (room) => !allLate.has(room) && moveOf(from, to, room) === 'raise');
     this.#fenceSettled(id);
     for (const { instance, rooms } of late) {
       const holdId = lateHold(id, instance);
       const covered = new Set(rooms);
-      fences.hold(holdId, (room) => covered.has(room));
-      this.#late.add(holdId);
+      this.#hold(holdId, (room) => covered.has(room));
+      this.#late.set(holdId, rooms);
       clock.after(lateLimitMs, () => this.#fenceLate(holdId));
     }
   }
 
-  /** Rooms that leave the stream lane go on when every replica has shown what stands before the commit. */
+  /**
+   * Rooms that leave the stream lane go on when every replica has shown what stands before the commit; what still waits at a
+   * connection for the fence of an earlier handover is not shown yet.
+   */
   async #passOn(id: string, participants: string[]): Promise<void> {
+    const { clock, timeoutMs, settleMs } = this.#parts;
+    const fencedMs = Math.max(timeoutMs, settleMs());
     this.#tally.open(`passed ${id}`);
     try {
+      const fenced = Promise.all(Array.from(this.#held.values(), ({ promise }) => promise));
+      await Promise.race([fenced, pause(clock, fencedMs)]);
       await this.tell({ kind: 'passed', id, instance: this.#parts.instance });
-      await this.#tally.gather(`passed ${id}`, participants, answerMs);
+      await this.#tally.gather(`passed ${id}`, participants, fencedMs + arrivalMs);
     } finally {
       this.#parts.gate.open(`${id} lower`);
     }
@@ -246,8 +263,13 @@ export class Handover {
   #onFence(id: string, rooms: string[] | 'all'): void {
     if (this.#late.has(id)) return this.#fenceLate(id);
     const covered = new Set(rooms);
-    this.#parts.fences.hold(id, rooms === 'all' ? () => true : (room) => covered.has(room));
+    this.#hold(id, rooms === 'all' ? () => true : (room) => covered.has(room));
     this.#fenceSettled(id);
+  }
+
+  #hold(id: string, covers: (room: string) => boolean): void {
+    this.#held.set(id, Promise.withResolvers<void>());
+    this.#parts.fences.hold(id, covers);
   }
 
   #fenceLate(id: string): void {
@@ -255,10 +277,15 @@ export class Handover {
   }
 
   #fenceSettled(id: string): void {
-    const { fences, clock } = this.#parts;
     const settleMs = this.#parts.settleMs();
-    if (settleMs === 0) void fences.fence(id);
-    else clock.after(settleMs, () => void fences.fence(id));
+    if (settleMs === 0) void this.#fence(id);
+    else this.#parts.clock.after(settleMs, () => void this.#fence(id));
+  }
+
+  async #fence(id: string): Promise<void> {
+    await this.#parts.fences.fence(id);
+    this.#held.get(id)?.resolve();
+    this.#held.delete(id);
   }
 
   /** The handover is over, one way or the other: its calls go on. */

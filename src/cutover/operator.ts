@@ -13,8 +13,17 @@ import type { Cutover } from './cutover.ts';
 import type { Detour } from './detour.ts';
 import type { Guard } from './guard.ts';
 import { answerMs, type Handover, type Roll } from './handover.ts';
-import type { Peers } from './peers.ts';
-import { type CutoverState, effectivePercent, movesBetween, nextState, readState, usesStream } from './state.ts';
+import type { Peers, Told } from './peers.ts';
+import {
+  type CutoverState,
+  initialState,
+  isRolledBack,
+  movesBetween,
+  nextState,
+  readState,
+  rolledBack,
+  usesStream,
+} from './state.ts';
 import { Tally } from './tally.ts';
 
 /** What a command changes; a pin of null ends one. */
@@ -35,8 +44,8 @@ export interface OperatorParts {
   guard: Guard;
   peers: Peers;
   log: Log;
-  /** Writes the ids that this replica has accepted lately into the log. */
-  rememberRecentIds(): Promise<void>;
+  /** Writes the ids that this replica has accepted in the last `withinMs`, or 5 minutes, into the log. */
+  rememberRecentIds(withinMs?: number): Promise<void>;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -46,22 +55,26 @@ const pursueMs = 1_000;
 const monitorMs = 5_000;
 /** A surplus that lasts this long is an alert. */
 const alertMs = 30_000;
-/** ms that a rollback waits for the log before it goes on without. */
-const rollbackMs = 1_500;
+/** ms that a rollback waits for the log before it goes on without: longer than one replica that does not answer. */
+const rollbackMs = 800;
 const peerMs = 1_000;
 const rememberedMs = 5_000;
 /** ms for which a replica must be missing in the roster; a live one renews it every 3 s. */
 const goneMs = 5_000;
+/** ms: what was under way when the log was found to be away may have been accepted without it a little before. */
+const idsSlackMs = 15_000;
 
 export class Operator {
   readonly #parts: OperatorParts;
   readonly #remembered: Tally<true>;
-  readonly #stops: (() => void)[];
+  readonly #stops: (() => void)[] = [];
   /** Whether the shared state has been compared with ours since the log was last away. */
   #follows = false;
   #following = false;
-  /** A rollback that the log has not heard of. */
-  #pendingRollback = false;
+  /** When the log was found to be away, ms monotonic. */
+  #lostAt: number | undefined;
+  /** A rollback was decided without the log, here or by another replica: what stands in the log does not count against it. */
+  #owesRollback = false;
   /** The flags' wish is told once; from then on the state says what holds. */
   #wishOpen = true;
   #pursuing = false;
@@ -75,9 +88,12 @@ export class Operator {
     this.#remembered = new Tally(clock);
     cutover.onAdopted((state, before) => {
       metrics.cutoverEpoch.set(state.epoch);
-      metrics.cutoverPercent.set(parts.killSwitch ? 0 : effectivePercent(state));
+      metrics.cutoverPercent.set(cutover.percent);
       if (state.remembers && !before.remembers) this.#shareIds(state.epoch);
     });
+    metrics.cutoverPercent.set(cutover.percent);
+    // Nothing ever moves there, and there is no bridge to ask.
+    if (cutover.standalone) return;
     this.#stops = [
       clock.every(answerMs / 2, () => void this.#followIfLost()),
       clock.every(pursueMs, () => void this.#pursue()),
@@ -91,20 +107,37 @@ export class Operator {
 
   /** Compares the shared state with ours: before the first read, and after the log was away. Error: LOG_UNAVAILABLE. */
   async follow(): Promise<void> {
-    const { log, cutover } = this.#parts;
-    const stored = await log.readState();
-    const ours = cutover.state;
-    if (this.#pendingRollback) await this.#writeRollback(stored?.epoch ?? 0);
-    else if (stored !== undefined && stored.epoch > ours.epoch) {
-      this.#adoptUnfenced(readState(stored.value));
-    } else if (ours.epoch > (stored?.epoch ?? 0)) await this.#writeBack(stored?.epoch ?? 0);
-    this.#follows = true;
+    const stored = await this.#readStored();
+    const { state: ours } = this.#parts.cutover;
+    const owesRollback = this.#owesRollback;
+    this.#owesRollback = false;
+    try {
+      const isUndone = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
+      if (isUndone) await this.#writeRollback(stored);
+      else if (stored.epoch > ours.epoch) this.#takeOver(stored);
+      else if (stored.epoch < ours.epoch) await this.#writeBack(stored.epoch);
+    } catch (error) {
+      this.#owesRollback ||= owesRollback;
+      throw error;
+    }
+    await this.#rememberMissedIds();
+    // Unless it was rolled back meanwhile.
+    this.#follows = !this.#owesRollback;
     void this.#pursue();
   }
 
-  /** Errors: CUTOVER_GUARD, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_*. */
+  /** The log must know what the bridge has accepted while it was away, before a room comes to the stream lane. */
+  async #rememberMissedIds(): Promise<void> {
+    const { cutover, clock, rememberRecentIds } = this.#parts;
+    if (this.#lostAt === undefined) return;
+    if (cutover.remembersIds) await rememberRecentIds(clock.monotonic() - this.#lostAt + idsSlackMs);
+    this.#lostAt = undefined;
+  }
+
+  /** Errors: CUTOVER_GUARD, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_* (nothing is changed before the log's state is known). */
   async set(command: Command, by: { who: string; force: boolean }): Promise<void> {
     this.#requireBridge();
+    this.#requireLog();
     const change = (from: CutoverState) => ({ ...changeOf(from, command), operated: true });
     await this.#guardedMove(change, { who: by.who, what: wordsFor(command) }, by.force);
   }
@@ -112,6 +145,7 @@ export class Operator {
   /** Drops what operators have set: the flags and variables of this replica hold again. Errors as set(). */
   async reset(by: { who: string; force: boolean }): Promise<void> {
     this.#requireBridge();
+    this.#requireLog();
     const { percent, mirror } = this.#parts.wish;
     const change = () => ({ percent, mirror, pins: {}, operated: false });
     await this.#guardedMove(change, { who: by.who, what: 'reset' }, by.force);
@@ -121,42 +155,32 @@ export class Operator {
    * Percent 0 without pins and mirror, at once.
    * @returns the other replicas that follow, and those that could not be reached
    */
-  async rollback(who: string): Promise<{ reached: string[]; notReached: string[] }> {
+  async rollback(who: string): Promise<Told> {
     this.#requireBridge();
-    const { log, clock, instance } = this.#parts;
-    if (log.reachable && this.#follows) {
-      const moved = this.#moveBack(who).catch(() => undefined);
-      const roll = await Promise.race([moved, after(clock, rollbackMs)]);
-      if (roll !== undefined) {
-        return { reached: roll.here.filter((each) => each !== instance), notReached: roll.silent };
-      }
-    }
-    return this.#rollBackWithoutLog(who);
+    const roll = await this.#moveBack(() => rolledBack, { who, what: 'rollback' });
+    return roll === undefined ? this.#rollBackWithoutLog(who) : this.#tellSilent(roll);
   }
 
-  /**
-   * Another replica has rolled back without the log. Where this one has it, all that have are moved back in order.
-   * Error: CUTOVER_INVALID (a state that is no rollback).
-   */
-  async adoptRollback(state: CutoverState): Promise<void> {
-    const { cutover, log } = this.#parts;
-    if (usesStream(state)) throw new CrossfadeError('CUTOVER_INVALID', 'only a rollback is taken over from a replica');
-    if (log.reachable && this.#follows) {
-      const who = state.history.at(-1)?.who ?? 'another replica';
-      if ((await this.#moveBack(who).catch(() => undefined)) !== undefined) return;
-    }
-    cutover.adopt(state);
-    this.#follows = false;
+  /** Another replica has rolled back without the log, and maybe without knowing what is known here. Error: CUTOVER_INVALID. */
+  async adoptFromPeer(state: CutoverState): Promise<void> {
+    if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
+    const { cutover } = this.#parts;
+    const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};
+    // Several are told at once: the first that moves does it for all.
+    const change = (from: CutoverState) => (isRolledBack(from) ? undefined : rolledBack);
+    if ((await this.#moveBack(change, { who, what })) !== undefined) return;
+    const outdated = state.epoch <= cutover.state.epoch && !isRolledBack(cutover.state);
+    this.#rolledBackWithoutLog(outdated ? this.#next(cutover.state, () => rolledBack, { who, what })! : state);
   }
 
   onNote(note: Note): void {
     if (note.kind === 'remembered') this.#remembered.note(String(note.epoch), note.instance, true);
-    else if (note.kind === 'restored') this.#adoptUnfenced(note.to);
+    else if (note.kind === 'restored' && note.to.epoch > this.#parts.cutover.state.epoch) this.#takeOver(note.to);
   }
 
   /** For `GET /cutover`. */
   async status(): Promise<object> {
-    const { cutover, guard, detour, log, killSwitch, wish, peers } = this.#parts;
+    const { cutover, guard, detour, log, wish, peers } = this.#parts;
     const { state } = cutover;
     const replicas = await peers.refresh();
     return {
@@ -165,7 +189,7 @@ export class Operator {
       pins: state.pins,
       mirror: state.mirror,
       effective: {
-        percent: killSwitch ? 0 : effectivePercent(state),
+        percent: cutover.percent,
         ...(state.killed.length > 0 && { why: `the kill switch of ${state.killed.join(', ')}` }),
         ...(this.#heldFor !== '' && { held: this.#heldFor }),
       },
@@ -183,18 +207,27 @@ export class Operator {
   /** Raises pass the guard first, unless forced. */
   async #guardedMove(change: ChangeOf, by: { who: string; what: string }, force: boolean): Promise<void> {
     const { cutover, guard } = this.#parts;
-    if (!force && movesBetween(cutover.state, this.#next(cutover.state, change, by)).raises) {
+    const { epoch } = cutover.state;
+    const to = this.#next(cutover.state, change, by);
+    if (!force && to !== undefined && movesBetween(cutover.state, to).raises) {
       const verdict = await guard.check();
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
     }
-    await this.#move(change, by);
+    const unlessRolledBack = (from: CutoverState) => {
+      const isNews = from.history.some((step) => step.epoch > epoch);
+      if (!force && isNews && isRolledBack(from)) {
+        throw new CrossfadeError('CUTOVER_CONFLICT', 'all rooms were taken back while the guard looked');
+      }
+      return change(from);
+    };
+    await this.#move(unlessRolledBack, by);
     this.#wishOpen = false;
   }
 
   async #move(change: ChangeOf, by: { who: string; what: string }): Promise<Roll> {
     const { cutover, handover } = this.#parts;
     const to = this.#next(cutover.state, change, by);
-    if (!cutover.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
+    if (to !== undefined && !cutover.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
     return handover.move((from) => this.#next(from, change, by));
   }
 
@@ -218,60 +251,91 @@ export class Operator {
       .catch((error) => logger.warn({ reason: (error as Error).message }, 'recent event ids could not be shared'));
   }
 
-  #moveBack(who: string): Promise<Roll> {
-    return this.#move(() => rolledBack, { who, what: 'rollback' });
+  /** By the log, in order with the calls. @returns undefined where that does not come about in time */
+  async #moveBack(change: ChangeOf, by: { who: string; what: string }): Promise<Roll | undefined> {
+    const { log, clock, cutover } = this.#parts;
+    // One that hangs still counts as reachable for a while, but is not read any more.
+    if (!log.reachable || !cutover.isFresh || !this.#follows) return undefined;
+    const moved = this.#move(change, by).catch(() => undefined);
+    const roll = await Promise.race([moved, after(clock, rollbackMs)]);
+    return isRolledBack(cutover.state) ? roll : undefined;
   }
 
-  async #rollBackWithoutLog(who: string): Promise<{ reached: string[]; notReached: string[] }> {
+  /** Who does not read the log may still be reached by HTTP. */
+  async #tellSilent({ here, silent }: Roll): Promise<Told> {
+    const { peers, cutover, instance } = this.#parts;
+    const others = here.filter((each) => each !== instance);
+    if (silent.length === 0) return { reached: others, notReached: [] };
+    const told = await peers.tell('/cutover/adopt', cutover.state, peerMs, silent);
+    return { reached: [...others, ...told.reached], notReached: told.notReached };
+  }
+
+  async #rollBackWithoutLog(who: string): Promise<Told> {
     const { cutover, peers, logger } = this.#parts;
-    const state = this.#next(cutover.state, () => rolledBack, { who, what: 'rollback without the log' });
-    cutover.adopt(state);
-    this.#pendingRollback = true;
+    const state = this.#next(cutover.state, () => rolledBack, { who, what: 'rollback without the log' })!;
+    this.#rolledBackWithoutLog(state);
     const told = await peers.tell('/cutover/adopt', state, peerMs);
     logger.warn(told, 'rolled back without the log');
     return told;
   }
 
-  async #writeRollback(storedEpoch: number): Promise<void> {
-    const { cutover, log } = this.#parts;
-    const base = { ...cutover.state, epoch: Math.max(cutover.state.epoch, storedEpoch) };
-    const state = this.#next(base, () => rolledBack, { who: 'rollback', what: 'written into the log that was away' });
-    const note: Note = { kind: 'restored', to: state };
-    if (await this.#commit(log, state, storedEpoch, note)) {
-      cutover.adopt(state);
-      this.#pendingRollback = false;
-    }
+  #rolledBackWithoutLog(state: CutoverState): void {
+    this.#parts.cutover.adopt(state);
+    this.#owesRollback = true;
+    this.#follows = false;
   }
 
-  /** An empty or older log does not take back what a live replica knows. */
-  async #writeBack(storedEpoch: number): Promise<void> {
-    const { cutover, log, logger } = this.#parts;
-    const state = cutover.state;
-    if (await this.#commit(log, state, storedEpoch, { kind: 'restored', to: state })) {
-      logger.warn({ epoch: state.epoch, storedEpoch }, 'the log had lost the cutover state; it was written back');
-    }
+  /** The initial one where the log has none. Error: LOG_UNAVAILABLE. */
+  async #readStored(): Promise<CutoverState> {
+    const stored = await this.#parts.log.readState();
+    return stored === undefined ? initialState : readState(stored.value);
   }
 
-  /** Nothing was fenced here for what comes to the stream lane with this state: it does so as after an outage. */
-  #adoptUnfenced(state: CutoverState): void {
+  #takeOver(state: CutoverState): void {
     const { cutover, detour } = this.#parts;
-    if (state.epoch <= cutover.state.epoch) return;
+    // Nothing of these rooms was fenced here: they come to the stream lane as after an outage.
     if (movesBetween(cutover.state, state).raises) detour.takeAll('connection_lost');
     cutover.adopt(state);
   }
 
-  async #commit(log: Log, state: CutoverState, over: number, note: Note): Promise<boolean> {
+  /** Whatever stands in the log, and however high its epoch is: a rollback outranks it. */
+  async #writeRollback(stored: CutoverState): Promise<void> {
+    const { cutover } = this.#parts;
+    const base = stored.epoch > cutover.state.epoch ? stored : cutover.state;
+    const by = { who: 'rollback', what: 'written into the log that was away' };
+    const state = this.#next(base, () => rolledBack, by)!;
+    await this.#restore(state, stored.epoch);
+    cutover.adopt(state);
+  }
+
+  /** An empty or older log does not take back what a live replica knows. */
+  async #writeBack(storedEpoch: number): Promise<void> {
+    const { state } = this.#parts.cutover;
+    await this.#restore(state, storedEpoch);
+    this.#parts.logger.warn(
+      { epoch: state.epoch, storedEpoch },
+      'the log had lost the cutover state; it was written back',
+    );
+  }
+
+  /** Errors: CUTOVER_CONFLICT (another state came in between), LOG_*. */
+  async #restore(state: CutoverState, over: number): Promise<void> {
     const next = { epoch: state.epoch, value: JSON.stringify(state) };
-    return (await log.commitState(next, { over, note: toEntry(note), withinMs: peerMs })) === 'committed';
+    const note = toEntry({ kind: 'restored', to: state });
+    const result = await this.#parts.log.commitState(next, { over, note, withinMs: peerMs });
+    if (result === 'committed') return;
+    throw new CrossfadeError('CUTOVER_CONFLICT', `the log has another state by now (${result})`);
   }
 
   async #followIfLost(): Promise<void> {
-    const { log, logger } = this.#parts;
+    const { log, logger, cutover, clock } = this.#parts;
     if (!log.reachable) {
       this.#follows = false;
+      this.#lostAt ??= clock.monotonic();
       return;
     }
-    if (this.#follows || this.#following) return;
+    // What stands in the log is read first: the changes that were missed come with their fences then.
+    if (this.#follows || this.#following || !cutover.isFresh) return;
     this.#following = true;
     await this.follow()
       .catch((error) => logger.warn({ reason: (error as Error).message }, 'the shared state could not be read'))
@@ -285,6 +349,7 @@ export class Operator {
     if (!this.#follows || this.#pursuing) return;
     this.#pursuing = true;
     try {
+      await this.#keepStored();
       await this.#pursueKillSwitches();
       await this.#pursueWish();
     } catch (error) {
@@ -295,18 +360,28 @@ export class Operator {
     }
   }
 
+  /** The log may have been emptied, or gone and come back empty, without being away for as long as it takes to notice. */
+  async #keepStored(): Promise<void> {
+    const stored = await this.#readStored();
+    if (stored.epoch < this.#parts.cutover.state.epoch) await this.#writeBack(stored.epoch);
+  }
+
   async #pursueKillSwitches(): Promise<void> {
     const { cutover, killSwitch, instance, log } = this.#parts;
     const { killed } = cutover.state;
     if (killSwitch && !killed.includes(instance)) {
-      const add = (from: CutoverState) => ({ killed: [...new Set([...from.killed, instance])] });
+      const add = (from: CutoverState) =>
+        from.killed.includes(instance) ? undefined : { killed: [...from.killed, instance] };
       await this.#move(add, { who: instance, what: 'kill switch on' });
     }
     if (killed.length === 0) return;
     const live = (await log.roster.replicas()).map((replica) => replica.instance);
     const gone = killed.filter((each) => (each === instance ? !killSwitch : this.#isGone(each, live.includes(each))));
     if (gone.length === 0) return;
-    const remove = (from: CutoverState) => ({ killed: from.killed.filter((each) => !gone.includes(each)) });
+    const remove = (from: CutoverState) => {
+      const left = from.killed.filter((each) => !gone.includes(each));
+      return left.length < from.killed.length ? { killed: left } : undefined;
+    };
     await this.#guardedMove(remove, { who: instance, what: `kill switch of ${gone.join(', ')} gone` }, false);
     this.#letGo();
   }
@@ -322,9 +397,10 @@ export class Operator {
   async #pursueWish(): Promise<void> {
     const { cutover, wish, instance, killSwitch } = this.#parts;
     if (!this.#wishOpen || killSwitch) return;
-    const { operated, percent, mirror } = cutover.state;
-    if (!operated && (percent !== wish.percent || mirror !== wish.mirror)) {
-      await this.#guardedMove(() => wish, { who: instance, what: 'flags at start' }, false);
+    const follow = ({ operated, percent, mirror }: CutoverState) =>
+      operated || (percent === wish.percent && mirror === wish.mirror) ? undefined : wish;
+    if (follow(cutover.state) !== undefined) {
+      await this.#guardedMove(follow, { who: instance, what: 'flags at start' }, false);
     }
     this.#wishOpen = false;
     this.#letGo();
@@ -333,7 +409,7 @@ export class Operator {
   #hold(reasons: string): void {
     if (reasons === this.#heldFor) return;
     this.#heldFor = reasons;
-    const percent = effectivePercent(this.#parts.cutover.state);
+    const { percent } = this.#parts.cutover;
     this.#parts.logger.warn(
       { code: 'CUTOVER_GUARD', percent, reasons },
       `the percent is held at ${percent}: ${reasons}`,
@@ -365,8 +441,15 @@ export class Operator {
     this.#surplusSince = now;
   }
 
-  #next(from: CutoverState, change: ChangeOf, { who, what }: { who: string; what: string }): CutoverState {
-    return nextState(from, change(from), { who, what, nowMs: this.#parts.clock.now() });
+  #next(from: CutoverState, change: ChangeOf, { who, what }: { who: string; what: string }): CutoverState | undefined {
+    const changed = change(from);
+    return changed && nextState(from, changed, { who, what, nowMs: this.#parts.clock.now() });
+  }
+
+  #requireLog(): void {
+    if (this.#follows) return;
+    const why = 'the log does not answer, or what stands there is not known here yet';
+    throw new CrossfadeError('LOG_UNAVAILABLE', `${why}; \`crossfade cutover rollback\` needs no log`);
   }
 
   #requireBridge(): void {
@@ -376,9 +459,8 @@ export class Operator {
   }
 }
 
-type ChangeOf = (from: CutoverState) => Parameters<typeof nextState>[1];
-
-const rolledBack = Object.freeze({ percent: 0, pins: {}, mirror: false, operated: true });
+/** undefined: it is so already. */
+type ChangeOf = (from: CutoverState) => Parameters<typeof nextState>[1] | undefined;
 
 function changeOf(from: CutoverState, { percent, mirror, pins }: Command): Parameters<typeof nextState>[1] {
   const kept = Object.entries({ ...from.pins, ...pins }).filter(([, lane]) => lane !== null);

@@ -51,13 +51,12 @@ export class Peers {
     return this.#known;
   }
 
-  /** POSTs to every other replica at once. @param ms how long one may take */
-  async tell(path: string, value: unknown, ms: number): Promise<Told> {
+  /** POSTs to every other replica at once. @param ms how long one may take @param instances only these; all without it */
+  async tell(path: string, value: unknown, ms: number, instances = this.#others): Promise<Told> {
     const body = JSON.stringify(value);
-    const others = this.#known.filter(({ instance }) => instance !== this.#options.instance);
     const answers = await Promise.all(
-      others.map(async ({ instance, facts }) => {
-        const url = facts[adminFact];
+      instances.map(async (instance) => {
+        const url = this.#known.find((each) => each.instance === instance)?.facts[adminFact];
         return { instance, ok: url !== undefined && (await this.#post(instance, url + path, body, ms)) };
       }),
     );
@@ -67,6 +66,10 @@ export class Peers {
 
   close(): void {
     this.#stop();
+  }
+
+  get #others(): string[] {
+    return this.#known.map(({ instance }) => instance).filter((each) => each !== this.#options.instance);
   }
 
   async #post(instance: string, url: string, body: string, ms: number): Promise<boolean> {

@@ -18,7 +18,7 @@ import { Guard } from './guard.ts';
 import { type Fences, Handover } from './handover.ts';
 import { Operator } from './operator.ts';
 import { adminFact, Peers } from './peers.ts';
-import { effectivePercent, laneOf } from './state.ts';
+import { laneOf } from './state.ts';
 
 export interface CutoverStageOptions {
   config: Config;
@@ -92,6 +92,7 @@ export class CutoverStage {
       instance,
       gate,
       flights,
+      flush: options.flush,
       logAnswers: () => log.reachable && this.lanes.isFresh,
       beforeReturn: (sinceMs) => this.#rememberRecentIds(sinceMs),
       tell: (note) => this.#handover.tell(note),
@@ -117,7 +118,7 @@ export class CutoverStage {
       }),
       peers: this.#peers,
       log,
-      rememberRecentIds: () => this.#rememberRecentIds(),
+      rememberRecentIds: (withinMs) => this.#rememberRecentIds(withinMs),
       clock,
       logger,
       metrics,
@@ -127,8 +128,7 @@ export class CutoverStage {
 
   /** The share of rooms on the stream lane here and now. */
   get percent(): number {
-    if (this.#standalone) return 100;
-    return this.#options.config.killSwitch ? 0 : effectivePercent(this.lanes.state);
+    return this.lanes.percent;
   }
 
   /** What the other replicas shall know of this one. @param facts its admin address among them, see peers.ts */

@@ -37,6 +37,9 @@ export interface Change {
 
 export type Move = 'raise' | 'lower';
 
+/** What a rollback makes of any state. */
+export const rolledBack = Object.freeze({ percent: 0, pins: {}, mirror: false, operated: true });
+
 export const maxHistory = 50;
 const idsTtlMs = 5 * 60_000 + 10_000;
 
@@ -70,6 +73,10 @@ export function laneOf(state: CutoverState, room: string): Lane {
 /** Whether any room may be on the stream lane. */
 export function usesStream(state: CutoverState): boolean {
   return effectivePercent(state) > 0 || (state.killed.length === 0 && Object.values(state.pins).includes('stream'));
+}
+
+export function isRolledBack({ percent, pins, mirror, operated }: CutoverState): boolean {
+  return percent === 0 && Object.keys(pins).length === 0 && !mirror && operated;
 }
 
 export function moveOf(from: CutoverState, to: CutoverState, room: string): Move | undefined {

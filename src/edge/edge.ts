@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { HostPort } from '../config.ts';
 import { addressOf, listenOn } from '../listen.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { Audience, OutgoingMessage } from './audience.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
@@ -21,6 +22,7 @@ interface NativeParts extends Omit<NativeHubsOptions, 'groups'> {
 
 interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'>, Omit<ProxiedConnectionsOptions, 'groups'> {
   hubs: 'proxy';
+  metrics: Metrics;
 }
 
 export type EdgeOptions = { listen: HostPort } & (NativeParts | ProxyParts);

@@ -43,16 +43,15 @@ export class BridgeLane {
   readonly #pools = new Map<string, Pool>();
   readonly #maxInFlight: number;
   #inFlight = 0;
-  #reachable = true;
 
   constructor(options: BridgeLaneOptions) {
     this.#options = options;
     this.#maxInFlight = options.maxInFlight ?? 2_000;
   }
 
-  /** Whether the last request found a bridge that took it. */
+  /** Whether any bridge takes connections, as far as is known. */
   get reachable(): boolean {
-    return this.#reachable;
+    return this.#options.addresses.reachable;
   }
 
   /** Requests at the bridge or waiting for it. */
@@ -162,13 +161,10 @@ export class BridgeLane {
         body,
         responseHeaders: 'raw',
       });
-      this.#reachable = true;
+      this.#options.addresses.answered(address);
       return answer;
     } catch (error) {
-      if (wasNotTaken(error)) {
-        this.#options.addresses.refused(address);
-        this.#reachable = false;
-      }
+      if (wasNotTaken(error)) this.#options.addresses.refused(address);
       throw error;
     }
   }

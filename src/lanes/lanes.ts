@@ -63,6 +63,8 @@ export interface LanesOptions {
   onLogFailure(room: string, reason: FailureReason): void;
   /** Whether this replica's reader has brought the entry of this event. */
   wasRead(eventId: string): boolean;
+  /** Whether any client of this replica may be reached at all. */
+  hasAudience(): boolean;
   /** Tells every replica of a twin; resolves when those that can be reached know, or after a bound. */
   announceTwin(twin: Twin): Promise<void>;
   /** The bridge did not take it: there is one copy at most. */
@@ -85,7 +87,8 @@ export class Lanes {
   readonly #options: LanesOptions;
   readonly #coalescer: Coalescer<IncomingCall | undefined> | undefined;
   readonly #mirror: Mirror | undefined;
-  readonly #emissions = new Set<Promise<void>>();
+  /** Room -> resolves when what its windows gave out is in the log, or at the bridge. */
+  readonly #emissions = new Map<string, Promise<void>>();
 
   constructor(options: LanesOptions) {
     this.#options = options;
@@ -125,7 +128,7 @@ export class Lanes {
   /** Ends the windows of these rooms; resolves when what was in them is in the log, or at the bridge. */
   async flush(covers: (room: string) => boolean): Promise<void> {
     this.#coalescer?.flushRooms(covers);
-    await Promise.all(this.#emissions);
+    await Promise.all([...this.#emissions].filter(([room]) => covers(room)).map(([, settled]) => settled));
   }
 
   /** Flushes all windows and waits for everything that is on its way to the log. */
@@ -163,13 +166,12 @@ export class Lanes {
   }
 
   async #byBridge(call: IncomingCall, { epoch, detour }: Decision): Promise<Outcome> {
-    if (detour !== undefined) {
-      countFallback(this.#options.metrics, detour);
-      await this.flush((room) => room === call.event.room);
-    }
+    if (detour !== undefined) countFallback(this.#options.metrics, detour);
+    // The room was on the stream lane perhaps: what still waits in its windows goes first.
+    await this.#flushRoom(call.event.room);
     const [eventId] = call.event.eventIds;
     const claimed = eventId === undefined ? undefined : await this.#claimIfPossible(eventId, epoch);
-    if (claimed === 'duplicate') return duplicate;
+    if (claimed === 'duplicate' || (claimed === undefined && this.#wasRead(eventId))) return duplicate;
     let kept = false;
     try {
       const answer = await this.#requireBridge().send(call.request);
@@ -179,9 +181,10 @@ export class Lanes {
       return { kind: 'bridge', answer };
     } catch (error) {
       if (!this.#options.bridgeFallback || !hasCode(error, 'BRIDGE_UNREACHABLE')) throw error;
-      await this.#append({ ...withTrace(call, epoch), idsSettled: claimed !== undefined });
+      const entry = { ...withTrace(call, epoch), idsSettled: claimed !== undefined };
+      const outcome = toOutcome(await this.#whenDecided(() => this.#append(entry)));
       kept = true;
-      return broadcast;
+      return outcome;
     } finally {
       // Also where remembering began, or the log came back, while the call was at the bridge.
       if (claimed === 'claimed' || (kept && eventId !== undefined && this.#remembers)) {
@@ -193,15 +196,15 @@ export class Lanes {
   /** A call that the log could not take goes to the bridge, unless that is switched off or there is none. */
   async #fallBack(call: IncomingCall, entry: NewEntry, error: unknown): Promise<Outcome> {
     if (!hasCode(error, 'LOG_APPEND_REFUSED', 'LOG_APPEND_UNKNOWN', 'LOG_UNAVAILABLE')) throw error;
-    const { bridge, fallback, log, metrics, onLogFailure, wasRead } = this.#options;
+    const { bridge, fallback, log, metrics, onLogFailure } = this.#options;
+    const isUnknown = error.code === 'LOG_APPEND_UNKNOWN';
+    if (this.#wasRead(entry.eventId)) return isUnknown ? broadcast : duplicate;
     if (!fallback || bridge === undefined) throw error;
     const reason = error.reason ?? 'connection_lost';
-    const isUnknown = error.code === 'LOG_APPEND_UNKNOWN';
-    if (isUnknown && wasRead(entry.eventId!)) return broadcast;
     onLogFailure(call.event.room, reason);
     countFallback(metrics, reason);
     // What waits in the room's windows finds the same detour, and must not be overtaken on it.
-    await this.flush((room) => room === call.event.room);
+    await this.#flushRoom(call.event.room);
     const answer = await (isUnknown ? this.#sendTwin(call, entry) : bridge.send(call.request));
     const [eventId] = call.event.eventIds;
     if (eventId !== undefined && answer.status === 200) void log.settle(eventId, true);
@@ -238,6 +241,11 @@ export class Lanes {
     }
   }
 
+  /** What the log cannot say at this moment: that it has the event, and so a repeat of it is one. */
+  #wasRead(eventId: string | undefined): boolean {
+    return eventId !== undefined && this.#options.wasRead(eventId);
+  }
+
   /** Asks again while another replica's call with the same id is open: a repeat of an undecided call waits for it. */
   async #whenDecided<Result extends string>(
     ask: () => Promise<Result>,
@@ -265,9 +273,17 @@ export class Lanes {
     const identified = { ...entry, ...(traceId !== undefined && { traceId }), eventId: eventIdOf(entry) };
     const emission = this.#appendByLane(identified)
       .catch((error) => this.#rescue(identified, origins, error))
-      .catch((error) => this.#options.logger.warn({ err: error }, 'a coalesced event was lost'))
-      .finally(() => this.#emissions.delete(emission));
-    this.#emissions.add(emission);
+      .catch((error) => this.#options.logger.warn({ err: error }, 'a coalesced event was lost'));
+    const { room } = entry;
+    const settled = Promise.all([this.#emissions.get(room), emission]).then(() => {
+      if (this.#emissions.get(room) === settled) this.#emissions.delete(room);
+    });
+    this.#emissions.set(room, settled);
+  }
+
+  async #flushRoom(room: string): Promise<void> {
+    this.#coalescer?.flushRoom(room);
+    await this.#emissions.get(room);
   }
 
   /** A window may end after its room has changed lane. */
@@ -317,20 +333,28 @@ export class Lanes {
   }
 
   async #timed(event: Event, transport: Transport, run: () => Promise<Outcome>): Promise<Outcome> {
-    const { metrics, clock } = this.#options;
+    const { metrics, clock, hasAudience } = this.#options;
     const labels = { transport, event_type: event.eventType };
     const startedAt = clock.monotonic();
     let status = 'failure';
     try {
       const outcome = await run();
-      if (outcome.kind !== 'bridge') status = outcome.kind === 'broadcast' ? 'success' : 'duplicate';
-      else if (outcome.answer.status === 200) status = isDuplicate(outcome.answer) ? 'duplicate' : 'success';
+      status = statusOf(outcome);
+      if (status === 'success' && !hasAudience()) metrics.withoutAudience.inc();
       return outcome;
     } finally {
       metrics.publishDuration.observe(labels, (clock.monotonic() - startedAt) / 1000);
       metrics.published.inc({ ...labels, status });
     }
   }
+}
+
+/** In the words of the metric `events_published_total{status}`. */
+function statusOf(outcome: Outcome): 'success' | 'duplicate' | 'failure' {
+  if (outcome.kind === 'duplicate') return 'duplicate';
+  if (outcome.kind === 'broadcast') return 'success';
+  if (outcome.answer.status !== 200) return 'failure';
+  return isDuplicate(outcome.answer) ? 'duplicate' : 'success';
 }
 
 function isDuplicate(answer: BridgeAnswer): boolean {

@@ -111,6 +111,19 @@ test('entries are delivered in log order, and acknowledged once they were', asyn
   assert.deepEqual(await counted('delivered'), { 'events:chat': 3 });
 });
 
+test('after the log was replaced, notes from before have no effect a second time', async () => {
+  const note = (payload: string, publishedAtMs: number) => {
+    return { ...entry(payload), stream: controlStream, payload, publishedAtMs };
+  };
+  const notes = [note('"old"', startMs - 1), note('"new"', startMs)];
+  const { consumer, journal } = setUp([batch(notes, { replacedSinceMs: startMs })]);
+  await consumer.run();
+  assert.deepEqual(
+    journal.filter((step) => step.startsWith('note')),
+    ['note "new"'],
+  );
+});
+
 test('a control note takes effect between what stands before it and what stands behind it', async () => {
   const note = { ...entry('n'), stream: controlStream, payload: '{}' };
   const { consumer, journal } = setUp([batch([entry('a'), note, entry('b')])]);

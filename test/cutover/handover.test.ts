@@ -10,7 +10,7 @@ import { Handover } from '../../src/cutover/handover.ts';
 import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
 import type { Decision } from '../../src/lanes/lanes.ts';
 import { controlStream } from '../../src/log/log.ts';
-import { systemClock } from '../../src/telemetry/clock.ts';
+import { type Clock, systemClock } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { until } from '../support/wait.ts';
 import { SharedLog } from './shared-log.ts';
@@ -19,9 +19,11 @@ const timeoutMs = 200;
 const by = { who: 'test', what: 'set', nowMs: 0 };
 const toPercent = (percent: number) => (from: CutoverState) => nextState(from, { percent }, by);
 
-function startReplica(log: SharedLog, instance: string) {
+function startReplica(log: SharedLog, instance: string, clock: Clock = systemClock) {
   const journal: string[] = [];
   const holds = new Map<string, (room: string) => boolean>();
+  /** What a test may watch, or put in the way. */
+  const ends = { flush() {}, fence: async () => {} };
   const gate = new Gate();
   const flights = new Flights();
   const cutover = new Cutover({
@@ -32,7 +34,7 @@ function startReplica(log: SharedLog, instance: string) {
     detourOf: () => undefined,
     follow: { silentMs: () => 0, reachable: () => true },
     timeoutMs,
-    clock: systemClock,
+    clock,
   });
   const handover = new Handover({
     instance,
@@ -40,13 +42,14 @@ function startReplica(log: SharedLog, instance: string) {
     fences: {
       hold: (id, covers) => void holds.set(id, covers),
       async fence(id) {
+        await ends.fence();
         journal.push(`fence ${id.includes(' ') ? 'late' : 'all'}`);
         holds.delete(id);
       },
     },
     gate,
     flights,
-    flush: async () => {},
+    flush: async () => void ends.flush(),
     state: () => cutover.state,
     adopt(state) {
       journal.push(`adopt ${state.percent}`);
@@ -54,7 +57,7 @@ function startReplica(log: SharedLog, instance: string) {
     },
     timeoutMs,
     settleMs: () => 0,
-    clock: systemClock,
+    clock,
     logger: silentLogger,
   });
   log.read(instance, (entry) => {
@@ -69,7 +72,7 @@ function startReplica(log: SharedLog, instance: string) {
     });
     return lane;
   };
-  return { cutover, handover, journal, holds, gate, call };
+  return { cutover, handover, journal, holds, gate, call, ends };
 }
 
 function deferred() {
@@ -125,6 +128,25 @@ test('a bridge call that is late holds no room beyond the timeout, and the conne
   for (const replica of [a, b]) await until(() => replica.journal.includes('fence late') && replica.holds.size === 0);
 });
 
+test('the windows of the rooms that move end when the calls under way have entered them', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  await a.handover.move(toPercent(100));
+  await until(() => b.cutover.state.percent === 100);
+  const steps: string[] = [];
+  b.ends.flush = () => void steps.push('flush');
+  const claiming = deferred();
+  const typing = b.call('r', async () => {
+    await claiming.promise;
+    steps.push('enters its window');
+  });
+  const moving = a.handover.move(toPercent(0));
+  await until(() => b.gate.waitFor('r') !== undefined);
+  claiming.resolve();
+  await Promise.all([typing, moving]);
+  assert.deepEqual(steps, ['enters its window', 'flush']);
+});
+
 test('a room that leaves the stream lane waits until every replica has shown what stands before the commit', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
@@ -137,6 +159,33 @@ test('a room that leaves the stream lane waits until every replica has shown wha
   assert.equal(await a.call('r'), 'bridge');
   log.continue('b');
   await until(() => b.cutover.state.percent === 0);
+});
+
+test('a room that comes and goes at once is not overtaken by the bridge while its connections are still fenced', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  const steps: string[] = [];
+  b.ends.fence = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    steps.push('shown by stream');
+  };
+  await a.handover.move(toPercent(100));
+  await a.handover.move(toPercent(0));
+  steps.push(await a.call('r'));
+  assert.deepEqual(steps, ['shown by stream', 'bridge']);
+});
+
+test('a late call is not waited for any more once its room has left the stream lane again', async () => {
+  const log = new SharedLog();
+  const a = startReplica(log, 'a');
+  const atBridge = deferred();
+  const late = a.call('slow', () => atBridge.promise);
+  await a.handover.move(toPercent(100));
+  assert.equal(a.holds.size, 1);
+  await a.handover.move(toPercent(0));
+  await until(() => a.holds.size === 0);
+  atBridge.resolve();
+  await late;
 });
 
 test('a replica that was stopped across the commit is refused by the log, and decides again', async () => {
@@ -177,4 +226,21 @@ test('calls go on under the old lanes if the one who announced is gone', async (
   await a.handover.tell({ kind: 'announce', id: 'x', from: a.cutover.state, to });
   await until(() => b.gate.waitFor('r') !== undefined);
   assert.equal(await b.call('r'), 'bridge', 'after the handover is given up');
+});
+
+test('one who is stopped before its commit does not make it once the others have gone on', async () => {
+  const log = new SharedLog();
+  let stoppedMs = 0;
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + stoppedMs };
+  const [a, b] = [startReplica(log, 'a', clock), startReplica(log, 'b')];
+  const ids: string[] = [];
+  log.read('watcher', (entry) => {
+    const note = readNote(entry);
+    if (note.kind === 'announce') ids.push(note.id);
+    if (note.kind === 'announce' && ids.length === 1) stoppedMs = 10_000;
+    if (note.kind === 'commit') assert.equal(note.id, ids[1]);
+  });
+  await a.handover.move(toPercent(100));
+  await until(() => b.cutover.state.percent === 100);
+  assert.equal(ids.length, 2);
 });

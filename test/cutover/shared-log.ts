@@ -24,8 +24,9 @@ export class SharedLog {
         this.#require();
         return this.state;
       },
-      commitState: async (next: SharedState, { over, note }: { over: number; note: NewEntry }) => {
+      commitState: async (next: SharedState, { over, note, withinMs }: Parameters<Log['commitState']>[1]) => {
         this.#require();
+        if (withinMs <= 0) return 'late';
         const stored = this.state?.epoch ?? 0;
         if (stored > over || next.epoch <= stored) return 'conflict';
         this.state = next;

@@ -1,46 +1,107 @@
-// `crossfade demo`: a toy bridge, one sidecar in front of it on the embedded log, and a page with two chat clients.
+// `crossfade demo`: a toy bridge, one sidecar in front of it on the embedded log, and a page with two chat clients, a backend
+// at work, and the slider.
 // Promises: everything on loopback, in a directory of its own that is gone afterwards; ends with Ctrl-C.
 
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SignJWT } from 'jose';
-import { assetText } from '../../assets.ts';
 import { type Config, readConfig } from '../../config.ts';
+import { bucketOf } from '../../cutover/bucket.ts';
 import { CrossfadeError } from '../../errors.ts';
-import { addressOf, listenOn } from '../../listen.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { startReplica } from '../replica.ts';
+import { Backend } from './backend.ts';
+import { BridgeWitness } from './bridge-witness.ts';
+import { CutoverWatch } from './cutover-watch.ts';
+import { PageServer } from './page-server.ts';
 import { startToyBridge } from './toy-bridge.ts';
 
 const apiKey = 'demo-key';
 const jwtSecret = 'demo-secret-that-nobody-should-use-elsewhere';
 const users = ['ada', 'ben'];
-const room = 'demo';
+/** Connects past crossfade, so that the visitor sees what the guard says to it. */
+const stranger = 'eve';
+/** Where the visitor types; it changes lane between 52 and 53 percent. */
+const chatRoom = 'demo';
+/** The rooms of the backend at work lie evenly on both sides of it. */
+const busyBuckets = [3, 13, 23, 33, 43, 62, 72, 82, 92];
 
 /** @param portText port of the page; errors: CONFIG_INVALID */
 export async function demo(portText: string): Promise<void> {
-  const port = portOf(portText);
+  const page = await PageServer.listen(portOf(portText));
   const dataDir = mkdtempSync(join(tmpdir(), 'crossfade-demo-'));
-  const page = createServer();
-  await listenOn(page, { host: '127.0.0.1', port });
-  const pageUrl = `http://127.0.0.1:${addressOf(page).port}`;
-  const bridge = await startToyBridge({ apiKey, jwtSecret, allowedOrigins: [pageUrl] });
-  const config = demoConfig({ bridgeUrl: bridge.url, dataDir, pageUrl });
+  const bridge = await startToyBridge({ apiKey, jwtSecret, allowedOrigins: [page.url] });
+  const witness = new BridgeWitness();
+  bridge.onCall = (call) => void witness.see(call);
   const logger = createLogger('demo');
   logger.level = process.env.LOG_LEVEL ?? 'warn';
-  const replica = await startReplica(config, logger, () => process.exit(1));
-  const ingressUrl = `http://127.0.0.1:${replica.listen.port}`;
-  const edgeUrl = `http://127.0.0.1:${(await replica.ready).port}`;
-  page.on('request', (request, response) => void servePage(request, response, { ingressUrl, edgeUrl }));
-  sayWhatToTry({ pageUrl, bridgeUrl: bridge.url, ingressUrl, edgeUrl, adminPort: replica.admin.port });
+  const replica = await startReplica(demoConfig(bridge.url, dataDir), logger, () => process.exit(1));
+  const edge = await replica.ready;
+  const urls = {
+    page: page.url,
+    bridge: bridge.url,
+    ingress: `http://127.0.0.1:${replica.listen.port}`,
+    edge: `http://127.0.0.1:${edge.port}`,
+    admin: `http://127.0.0.1:${replica.admin.port}`,
+  };
+  const rooms = busyBuckets.map(roomIn);
+  const cutover = new CutoverWatch(urls.admin, (status) => page.tell('cutover', status));
+  const backend = new Backend({
+    ingressUrl: urls.ingress,
+    apiKey,
+    rooms,
+    laneOf: (id) => witness.laneOf(id),
+    onAccepted: (message) => page.tell('accepted', message),
+  });
+  let paused = false;
+  const goOn = () => (page.isWatched && !paused ? backend.work() : backend.rest());
+  const setup = {
+    /** Another one means another demo, whose numbers begin anew. */
+    run: randomUUID(),
+    edgeUrl: urls.edge,
+    bridgeUrl: urls.bridge,
+    chatRoom,
+    rooms: [...rooms, chatRoom]
+      .map((name) => ({ name, bucket: bucketOf(name) }))
+      .sort((one, other) => one.bucket - other.bucket),
+    clients: await Promise.all(users.map(withToken)),
+    stranger: await withToken(stranger),
+  };
+  page.serve({
+    greeting: () => ({ run: setup.run, numbers: backend.numbers, paused, cutover: cutover.last }),
+    onWatched(watched) {
+      cutover.watch(watched);
+      goOn();
+    },
+    routes: {
+      'GET /setup': () => ({ status: 200, body: setup }),
+      'GET /numbers': () => ({ status: 200, body: backend.numbers }),
+      'GET /lane': (_, query) => ({ status: 200, body: { lane: witness.laneOf(query.get('id') ?? '') } }),
+      'POST /say': async (words) => ({ status: await backend.say(chatRoom, words), body: {} }),
+      'POST /typing': async (typing) => {
+        const status = await backend.call('chat/typing', { request_id: chatRoom, ...typing });
+        return { status, body: {} };
+      },
+      'POST /pause': (wanted) => {
+        paused = wanted.paused;
+        goOn();
+        page.tell('paused', { paused });
+        return { status: 200, body: {} };
+      },
+      'PUT /cutover': ({ percent }) => cutover.set(percent),
+      'POST /rollback': () => cutover.rollback(),
+    },
+  });
+  sayWhatToTry(urls);
 
   const stop = Promise.withResolvers<void>();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.resolve());
   await stop.promise;
   page.close();
-  page.closeAllConnections();
+  backend.rest();
+  cutover.watch(false);
   await replica.stop();
   await bridge.close();
   rmSync(dataDir, { recursive: true, force: true });
@@ -54,93 +115,51 @@ function portOf(text: string): number {
 }
 
 /** Free ports throughout, so that a demo never meets a running sidecar. */
-function demoConfig(parts: { bridgeUrl: string; dataDir: string; pageUrl: string }): Config {
+function demoConfig(bridgeUrl: string, dataDir: string): Config {
   const flags = {
     listen: '127.0.0.1:0',
     edge: '127.0.0.1:0',
     admin: '127.0.0.1:0',
-    bridge: parts.bridgeUrl,
-    percent: '100',
-    dataDir: parts.dataDir,
+    bridges: bridgeUrl,
+    dataDir,
     instance: 'demo',
-    allowedOrigins: parts.pageUrl,
   };
-  return readConfig(flags, { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret });
+  return readConfig(flags, { INTERNAL_API_KEY: apiKey });
 }
 
-interface Sidecar {
-  ingressUrl: string;
-  edgeUrl: string;
+/** A room of this bucket, by a name such as requests have. */
+function roomIn(bucket: number): string {
+  let number = 1;
+  while (bucketOf(`request-${number}`) !== bucket) number++;
+  return `request-${number}`;
 }
 
-/** The page, the client library, what the page needs to know, and the demo's backend: POST /say and /typing. */
-async function servePage(request: IncomingMessage, response: ServerResponse, sidecar: Sidecar): Promise<void> {
-  try {
-    if (request.method === 'POST') return await relayCall(request, response, sidecar.ingressUrl);
-    if (request.url === '/') return write(response, 'text/html; charset=utf-8', assetText('page.html'));
-    if (request.url === '/signalr.js') return write(response, 'text/javascript', assetText('signalr.min.js'));
-    if (request.url === '/setup')
-      return write(response, 'application/json', JSON.stringify(await setup(sidecar.edgeUrl)));
-    response.writeHead(404).end();
-  } catch (error) {
-    response.writeHead(502, { 'Content-Type': 'text/plain' }).end((error as Error).message);
-  }
-}
-
-async function setup(edgeUrl: string): Promise<object> {
-  const clients = users.map(async (user) => ({ user, token: await tokenFor(user) }));
-  return { edgeUrl, room, clients: await Promise.all(clients) };
-}
-
-function tokenFor(user: string): Promise<string> {
+async function withToken(user: string): Promise<{ user: string; token: string }> {
   const token = new SignJWT({ sub: user }).setProtectedHeader({ alg: 'HS256' }).setExpirationTime('12h');
-  return token.sign(new TextEncoder().encode(jwtSecret));
+  return { user, token: await token.sign(new TextEncoder().encode(jwtSecret)) };
 }
 
-/** The part of the backend: the page posts a call's body, the demo adds the key that a browser must not know. */
-async function relayCall(request: IncomingMessage, response: ServerResponse, ingressUrl: string): Promise<void> {
-  const paths: Record<string, string> = { '/say': 'chat/message', '/typing': 'chat/typing' };
-  const path = paths[request.url!];
-  if (path === undefined) {
-    response.writeHead(404).end();
-    return;
-  }
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk);
-  const answer = await fetch(`${ingressUrl}/internal/${path}`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', 'x-internal-api-key': apiKey },
-    body: Buffer.concat(chunks),
-  });
-  response.writeHead(answer.status, { 'Content-Type': 'application/json' }).end(await answer.text());
-}
-
-function write(response: ServerResponse, type: string, body: string): void {
-  response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body);
-}
-
-function sayWhatToTry(urls: {
-  pageUrl: string;
-  bridgeUrl: string;
-  ingressUrl: string;
-  edgeUrl: string;
-  adminPort: number;
-}): void {
+function sayWhatToTry(urls: { page: string; bridge: string; ingress: string; edge: string; admin: string }): void {
   console.log(`
-  crossfade demo: two chat clients, one sidecar, a toy bridge
+  crossfade demo: two chat clients, one sidecar, a toy bridge, and the slider
 
-    open     ${urls.pageUrl}
+    open     ${urls.page}
 
-    backend side  ${urls.ingressUrl}   every room on the stream lane (100 percent)
-    client side   ${urls.edgeUrl}   SignalR hubs
-    toy bridge    ${urls.bridgeUrl}   gets what crossfade does not know
-    metrics       http://127.0.0.1:${urls.adminPort}/metrics
+    backend side  ${urls.ingress}   takes the backend's calls
+    client side   ${urls.edge}   the bridge's SignalR hubs, through crossfade
+    toy bridge    ${urls.bridge}   carries what is not on the stream lane
+    admin         ${urls.admin}   /metrics, /readyz, /cutover
+
+  Move the slider on the page, or here; the page follows:
+
+    crossfade cutover set 60 --admin ${urls.admin}
+    crossfade cutover rollback --admin ${urls.admin}
 
   Broadcast a message as the backend does; it shows on the page:
 
-    curl -X POST ${urls.ingressUrl}/internal/chat/message \\
+    curl -X POST ${urls.ingress}/internal/chat/message \\
       -H 'X-Internal-Api-Key: ${apiKey}' -H 'Content-Type: application/json' \\
-      -d '{"event_id":"hello-1","request_id":"${room}","message":{"id":"m1","requestId":"${room}","senderId":"curl","content":"Hello from curl","createdAt":"2026-01-16T10:30:00Z"}}'
+      -d '{"event_id":"hello-1","request_id":"${chatRoom}","message":{"id":"m1","requestId":"${chatRoom}","senderId":"curl","content":"Hello from curl","createdAt":"2026-01-16T10:30:00Z"}}'
 
   The same again answers {"duplicate":true} and shows nothing. Ctrl-C ends the demo.
 `);

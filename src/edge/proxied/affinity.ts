@@ -44,8 +44,10 @@ export class Affinity {
 
   /** Where requests with this token go. */
   async addressOf(token: string): Promise<BridgeAddress> {
-    const known = this.#open.get(token) ?? this.#unused.get(token);
-    if (known !== undefined) return known.address;
+    const open = this.#open.get(token);
+    if (open !== undefined) return open.address;
+    const unused = this.#unused.get(token);
+    if (unused !== undefined) return this.#keep(token, unused.address);
     const { addresses } = this.#options;
     if (addresses.all.length === 1) return addresses.next();
     const key = await this.#options.shared(keyOf(token)).catch(() => undefined);

@@ -12,7 +12,6 @@ import type { Contract, Hub } from '../../contract/contract.ts';
 import { forwardedHeaders } from '../../http-headers.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { Metrics } from '../../telemetry/metrics.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
 import { queryValue, readHubPath, withoutQueryValue } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
@@ -55,7 +54,6 @@ export interface ProxiedHubsOptions extends Pick<AffinityOptions, 'share' | 'sha
   open(facts: ConnectionFacts, leg: Leg): Tap;
   clock: Clock;
   logger: Logger;
-  metrics: Metrics;
 }
 
 const warnEveryMs = 10_000;
@@ -240,6 +238,8 @@ export class ProxiedHubs implements HubsSide {
     const token = negotiated ?? randomUUID();
     this.#open.set(leg, Promise.withResolvers());
     this.#affinity.hold(token, address);
+    // It was being dialled when the closing began.
+    if (this.#closing) queueMicrotask(() => leg.cut());
     const onEnded = () => this.#ended(leg, token);
     if (hub === undefined) return new WatchedTap(untapped, onEnded);
     const { user, contradictory } = userOfRequest(request);

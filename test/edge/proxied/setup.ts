@@ -12,7 +12,6 @@ import { type ConnectionFacts, ProxiedHubs, type ProxiedHubsOptions } from '../.
 import { addressOf, listenOn } from '../../../src/listen.ts';
 import { type Clock, systemClock } from '../../../src/telemetry/clock.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
-import { createMetrics } from '../../../src/telemetry/metrics.ts';
 
 const contractFile = new URL('../../../src/contract/support-center.yaml', import.meta.url);
 
@@ -92,7 +91,6 @@ export async function startProxiedEdge(
     shared: async () => undefined,
     clock,
     logger: silentLogger,
-    metrics: createMetrics(),
     ...options,
   });
   const server = serverOf(hubs);

@@ -1,6 +1,7 @@
 // WebSockets through the proxied edge, against a bridge that the tests script: what either side does, the other sees.
 
 import assert from 'node:assert/strict';
+import { connect as connectTcp } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
@@ -152,6 +153,29 @@ test('what the bridge still says after the client’s close frame reaches the cl
   assert.deepEqual(client.closed, { code: 1000, reason: '' });
 });
 
+test('when both close frames have crossed, the edge ends the TCP connection, as a server has to', async (t) => {
+  const bridge = await startScriptedBridge(t);
+  const { url } = await startProxiedEdge(t, [bridge.url]);
+  const client = connectTcp(Number(new URL(url).port), '127.0.0.1');
+  t.after(() => client.destroy());
+  let received = Buffer.alloc(0);
+  let ended = false;
+  client.on('data', (bytes: Buffer) => {
+    received = Buffer.concat([received, bytes]);
+  });
+  client.on('end', () => {
+    ended = true;
+  });
+  client.write(`${handshake.join('\r\n')}\r\n\r\n`);
+  await until(() => bridge.sockets.length === 1);
+  bridge.sockets[0]!.socket.close(1000);
+  await until(() => received.subarray(-4).equals(Buffer.from([0x88, 2, 0x03, 0xe8])), { what: 'the close frame' });
+  assert.equal(ended, false);
+  // 1000 again, masked with zeros.
+  client.write(Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]));
+  await until(() => ended);
+});
+
 test('a loss is a loss on the other side, behind what was said before it, and never a close', async (t) => {
   const { client, bridge, atBridge, tap, url } = await connected(t);
   const lost = Promise.withResolvers<number>();
@@ -168,8 +192,15 @@ test('a loss is a loss on the other side, behind what was said before it, and ne
   await until(() => other.closed);
   assert.deepEqual([other.closed!.code, other.messages.length], [1006, 1]);
 
+  // More than the kernel takes at once is still owed.
+  const large = await openWebSocket(t, url, '/hubs/chat?id=l');
+  bridge.sockets[2]!.socket.send('x'.repeat(16 * 1024 * 1024));
+  (bridge.sockets[2]!.socket as unknown as { _socket: { end(): void } })._socket.end();
+  await until(() => large.closed);
+  assert.deepEqual([large.closed!.code, large.messages.length], [1006, 1]);
+
   const reset = await openWebSocket(t, url, '/hubs/chat?id=z');
-  (bridge.sockets[2]!.socket as unknown as { _socket: { resetAndDestroy(): void } })._socket.resetAndDestroy();
+  (bridge.sockets[3]!.socket as unknown as { _socket: { resetAndDestroy(): void } })._socket.resetAndDestroy();
   await until(() => reset.closed);
   assert.equal(reset.closed!.code, 1006);
 });

@@ -1,0 +1,85 @@
+// What the operator reads: the slider, and a line for whatever keeps the percent from being what was asked for.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
+import { type Status, statusText } from '../../src/commands/cutover-status.ts';
+
+const calm: Status = {
+  epoch: 5,
+  percent: 25,
+  pins: {},
+  mirror: false,
+  effective: { percent: 25 },
+  detour: 0,
+  log: { reachable: true },
+  guard: { ok: true, reasons: [] },
+  replicas: [
+    { instance: 'one', epoch: '5' },
+    { instance: 'three', epoch: '5' },
+  ],
+  history: [{ who: 'ops', when: '2026-01-16T10:30:00.123Z', what: 'set 25', from: 0, to: 25 }],
+};
+
+function linesOf(status: Status): string[] {
+  return stripVTControlCharacters(statusText(status)).split('\n');
+}
+
+test('a calm cutover is a slider and a few facts', () => {
+  assert.deepEqual(linesOf(calm), [
+    'bridge ━━━━━●─────────────── stream   25% by stream',
+    '',
+    'log       reachable',
+    'guard     no client is left out',
+    'mirror    off',
+    'replicas  one     epoch 5',
+    '          three   epoch 5',
+    'changes   2026-01-16 10:30:00Z   0% → 25%    set 25, by ops',
+  ]);
+});
+
+test('what stands in the way is named: kill switch, guard, log', () => {
+  const lines = linesOf({
+    ...calm,
+    effective: { percent: 0, why: 'the kill switch of two', held: 'one reason; another' },
+    log: { reachable: false },
+    detour: 'all',
+    guard: { ok: false, reasons: ['one reason', 'another'] },
+    pins: { r1: 'stream' },
+    replicas: [],
+    history: [],
+  });
+  assert.deepEqual(lines, [
+    'bridge ●──────────────────── stream   0% by stream',
+    '',
+    'set to    25%, but the kill switch of two',
+    'held      one reason; another',
+    'log       not reachable',
+    'detour    all rooms go to the bridge, as the log failed',
+    'guard     one reason',
+    '          another',
+    'pins      r1 by stream',
+    'mirror    off',
+    'epoch     5',
+  ]);
+});
+
+test('a replica that does not follow is seen', () => {
+  const lines = linesOf({
+    ...calm,
+    replicas: [
+      { instance: 'one', epoch: '5' },
+      { instance: 'two', epoch: '4' },
+    ],
+  });
+  assert.ok(lines.includes('          two   epoch 4, behind 5'), lines.join('\n'));
+});
+
+test('only the latest five changes are shown, the latest first', () => {
+  const history = Array.from({ length: 7 }, (_, n) => ({ ...calm.history[0]!, what: `set ${n}` }));
+  const shown = linesOf({ ...calm, history }).filter((line) => line.includes('by ops'));
+  assert.deepEqual(
+    shown.map((line) => /set \d/.exec(line)![0]),
+    ['set 6', 'set 5', 'set 4', 'set 3', 'set 2'],
+  );
+});

@@ -1,0 +1,125 @@
+// The operator's hand on one replica, with a log that comes and goes: what is taken over from it, and what it is told.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Cutover } from '../../src/cutover/cutover.ts';
+import type { Detour } from '../../src/cutover/detour.ts';
+import { Flights } from '../../src/cutover/flights.ts';
+import { Gate } from '../../src/cutover/gate.ts';
+import type { Guard, Verdict } from '../../src/cutover/guard.ts';
+import type { Handover } from '../../src/cutover/handover.ts';
+import { Operator } from '../../src/cutover/operator.ts';
+import type { Peers } from '../../src/cutover/peers.ts';
+import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
+import { silentLogger } from '../../src/telemetry/logger.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { TestClock } from '../support/clock.ts';
+import { until } from '../support/wait.ts';
+import { SharedLog } from './shared-log.ts';
+
+const by = { who: 'test', what: 'set', nowMs: 0 };
+
+function setUp() {
+  const shared = new SharedLog();
+  const clock = new TestClock();
+  const log = shared.of('a');
+  const follow = { silentMs: 0 };
+  const remembered: (number | undefined)[] = [];
+  const detours: string[] = [];
+  let checked: () => Promise<Verdict> = async () => ({ ok: true, reasons: [] });
+  const cutover = new Cutover({
+    standalone: false,
+    killSwitch: false,
+    gate: new Gate(),
+    flights: new Flights(),
+    detourOf: () => undefined,
+    follow: { silentMs: () => follow.silentMs, reachable: () => shared.reachable },
+    timeoutMs: 200,
+    clock,
+  });
+  const operator = new Operator({
+    instance: 'a',
+    wish: { percent: 0, mirror: false },
+    killSwitch: false,
+    cutover,
+    handover: {
+      async move(change: (from: CutoverState) => CutoverState | undefined) {
+        const to = change(cutover.state);
+        if (to !== undefined) cutover.adopt(to);
+        return { here: ['a'], silent: [] };
+      },
+      tell: async () => {},
+    } as unknown as Handover,
+    detour: { takeAll: (reason: string) => detours.push(reason) } as unknown as Detour,
+    guard: { check: () => checked(), read: () => checked() } as unknown as Guard,
+    peers: { tell: async () => ({ reached: [], notReached: [] }) } as unknown as Peers,
+    log,
+    rememberRecentIds: async (withinMs) => void remembered.push(withinMs),
+    clock,
+    logger: silentLogger,
+    metrics: createMetrics(),
+  });
+  return {
+    shared,
+    clock,
+    follow,
+    remembered,
+    detours,
+    cutover,
+    operator,
+    checkBy(check: () => Promise<Verdict>) {
+      checked = check;
+    },
+  };
+}
+
+const raised = (percent: number, from = initialState) => nextState(from, { percent, remembers: true }, by);
+const stored = (state: CutoverState) => ({ epoch: state.epoch, value: JSON.stringify(state) });
+
+test('after an outage the log is read first, and its state compared when that is done', async () => {
+  const { shared, clock, follow, cutover, operator, detours } = setUp();
+  await operator.follow();
+  shared.reachable = false;
+  clock.advance(250);
+  const [from, to] = [raised(50), raised(0, raised(50))];
+  cutover.adopt(from);
+  shared.state = stored(to);
+  shared.reachable = true;
+  follow.silentMs = 600;
+  clock.advance(1_000);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(cutover.state.percent, 50, 'events from before the change are still to be read');
+  follow.silentMs = 0;
+  clock.advance(250);
+  await until(() => cutover.state.percent === 0);
+  assert.deepEqual(detours, []);
+  operator.close();
+});
+
+test('the log learns after an outage which ids the bridge has accepted without it', async () => {
+  const { shared, clock, remembered, cutover, operator } = setUp();
+  cutover.adopt(raised(50));
+  shared.state = stored(cutover.state);
+  await operator.follow();
+  assert.deepEqual(remembered.splice(0), [undefined], 'when it began to remember');
+  shared.reachable = false;
+  clock.advance(20_000);
+  shared.reachable = true;
+  clock.advance(250);
+  await until(() => remembered.length === 1);
+  assert.ok(remembered[0]! >= 20_000);
+  operator.close();
+});
+
+test('a rollback also ends a raise for which the guard still looks', async () => {
+  const { cutover, operator, checkBy } = setUp();
+  await operator.follow();
+  const looking = Promise.withResolvers<Verdict>();
+  checkBy(() => looking.promise);
+  const set = operator.set({ percent: 50 }, { who: 'ada', force: false });
+  await operator.rollback('bob');
+  looking.resolve({ ok: true, reasons: [] });
+  await assert.rejects(set, { code: 'CUTOVER_CONFLICT' });
+  assert.equal(cutover.state.percent, 0);
+  operator.close();
+});

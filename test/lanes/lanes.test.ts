@@ -1,0 +1,124 @@
+// The lanes between a hand-made log and a hand-made bridge: what the backend is told, and what goes before what.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Event } from '../../src/contract/event.ts';
+import { CrossfadeError } from '../../src/errors.ts';
+import type { BridgeAnswer, BridgeLane, RawRequest } from '../../src/lanes/bridge.ts';
+import { type Decision, type IncomingCall, Lanes, StaleEpoch } from '../../src/lanes/lanes.ts';
+import type { AppendResult, ClaimResult, Log, NewEntry } from '../../src/log/log.ts';
+import { systemClock } from '../../src/telemetry/clock.ts';
+import { silentLogger } from '../../src/telemetry/logger.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { until } from '../support/wait.ts';
+
+const ok: BridgeAnswer = { status: 200, rawHeaders: [], body: Buffer.from('{"broadcast":true}') };
+
+/** Everything that a test does not replace goes well. */
+class Scene {
+  append: (entry: NewEntry) => Promise<AppendResult> = async () => 'appended';
+  claim: (eventId: string) => Promise<ClaimResult> = async () => 'claimed';
+  send: (request: RawRequest) => Promise<BridgeAnswer> = async () => ok;
+  decision: Decision = { lane: 'stream', epoch: 1 };
+  readonly settled: [string, boolean][] = [];
+  /** What went where, in order. */
+  readonly journal: string[] = [];
+  readonly lanes: Lanes;
+
+  constructor({ bridgeFallback = false, coalesceWindowMs = 10_000 } = {}) {
+    const log = {
+      reachable: true,
+      append: (entry: NewEntry) => {
+        this.journal.push(`log ${entry.payload}`);
+        return this.append(entry);
+      },
+      claim: (eventId: string) => this.claim(eventId),
+      settle: async (eventId: string, kept: boolean) => void this.settled.push([eventId, kept]),
+    } as unknown as Log;
+    const bridge = {
+      send: (request: RawRequest) => {
+        this.journal.push(`bridge ${request.body}`);
+        return this.send(request);
+      },
+    } as unknown as BridgeLane;
+    this.lanes = new Lanes({
+      log,
+      bridge,
+      fallback: true,
+      bridgeFallback,
+      cutover: { decide: () => this.decision, newerThan: async () => {}, mirror: false, remembersIds: true },
+      onLogFailure() {},
+      wasRead: () => false,
+      async announceTwin() {},
+      forgetTwin() {},
+      hasAudience: () => true,
+      coalesceWindowMs,
+      position: () => '0-0',
+      clock: systemClock,
+      logger: silentLogger,
+      metrics: createMetrics(),
+    });
+  }
+
+  carry(call: IncomingCall, decision = this.decision) {
+    return this.lanes.carry(call, decision);
+  }
+}
+
+function call(name: string, extra: Partial<Event> = {}): IncomingCall {
+  const event: Event = {
+    eventIds: [name],
+    eventType: 'chat_message',
+    stream: 'events:chat',
+    maxLength: 10,
+    room: 'r',
+    payload: name,
+    deliveries: [],
+    ...extra,
+  };
+  return { event, request: { method: 'POST', url: '/', rawHeaders: [], body: Buffer.from(name) } };
+}
+
+function unreachable() {
+  return Promise.reject(new CrossfadeError('BRIDGE_UNREACHABLE', 'refused'));
+}
+
+test('with --bridge-fallback a call that the log refuses as stale is decided anew, and not answered', async () => {
+  const scene = new Scene({ bridgeFallback: true });
+  scene.send = unreachable;
+  scene.append = async () => 'stale';
+  await assert.rejects(scene.carry(call('m'), { lane: 'bridge', epoch: 1 }), StaleEpoch);
+  assert.deepEqual(scene.settled, [['m', false]]);
+});
+
+test('with --bridge-fallback a repeat that only the log knows is answered as one', async () => {
+  const scene = new Scene({ bridgeFallback: true });
+  scene.send = unreachable;
+  scene.claim = () => Promise.reject(new CrossfadeError('LOG_UNAVAILABLE', 'no answer'));
+  scene.append = async () => 'duplicate';
+  assert.deepEqual(await scene.carry(call('m'), { lane: 'bridge', epoch: 1 }), { kind: 'duplicate' });
+});
+
+const typing = (name: string, room = 'r') =>
+  call(name, { eventIds: [], room, coalescing: { key: 'ada', typingOf: 'ada', mergeInto: (earlier) => earlier } });
+
+test('a message by the bridge goes behind what its room’s windows still hold', async () => {
+  const scene = new Scene();
+  await scene.carry(typing('typing'));
+  scene.decision = { lane: 'bridge', epoch: 2 };
+  await scene.carry(call('message'));
+  assert.deepEqual(scene.journal, ['bridge typing', 'bridge message']);
+});
+
+test('a room does not wait for what the windows of another one gave out', async () => {
+  const scene = new Scene();
+  const stuck = Promise.withResolvers<AppendResult>();
+  scene.append = () => stuck.promise;
+  await scene.carry(typing('typing', 'other'));
+  const flushed = scene.lanes.flush((room) => room === 'other');
+  await until(() => scene.journal.length === 1);
+  await scene.carry(call('message'), { lane: 'bridge', epoch: 1, detour: 'timeout' });
+  stuck.resolve('appended');
+  await flushed;
+  assert.deepEqual(scene.journal, ['log typing', 'bridge message']);
+});

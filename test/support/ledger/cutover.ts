@@ -1,0 +1,97 @@
+// The operator of the ledger: in go changes of the cutover, by the admin HTTP of one replica, out come answers.
+// Promises that what was asked for is also in effect when a step is done, so that no run passes with the percent held.
+
+import assert from 'node:assert/strict';
+import { until } from '../wait.ts';
+import type { Step } from './walk.ts';
+
+export interface Change {
+  percent?: number;
+  pins?: Record<string, 'stream' | 'bridge' | null>;
+  mirror?: boolean;
+  /** Whatever the guard says. */
+  force?: boolean;
+}
+
+/** The part of `GET /cutover` that the ledger reads. */
+export interface CutoverState {
+  epoch: number;
+  percent: number;
+  effective: { percent: number; why?: string };
+  pins: Record<string, string>;
+}
+
+/** The guard's three readings, and what a busy machine adds. */
+const answerTimeoutMs = 20_000;
+
+export class Operator {
+  readonly #admin: string;
+  /** Changes that were refused at first, and why. */
+  readonly refusals: string[] = [];
+
+  /** @param admin such as `http://127.0.0.1:7402` */
+  constructor(admin: string) {
+    this.#admin = admin;
+  }
+
+  /** A refusal by the guard, or because the log is away, is asked again until it is over. */
+  async change(change: Change): Promise<void> {
+    let refusal = '';
+    await until(
+      async () => {
+        const response = await this.#send('PUT', '/cutover', { ...change, by: 'ledger' });
+        if (response.ok) return true;
+        refusal = `${JSON.stringify(change)}: ${response.status} ${await response.text()}`;
+        this.refusals.push(refusal);
+        return false;
+      },
+      { timeoutMs: answerTimeoutMs, what: () => `a change to be taken, ${refusal}` },
+    );
+    if (change.percent === undefined) return;
+    const { percent, effective } = await this.read();
+    assert.equal(percent, change.percent);
+    assert.equal(
+      effective.percent,
+      change.percent,
+      `${change.percent} is held at ${effective.percent}: ${effective.why}`,
+    );
+  }
+
+  async rollback(): Promise<void> {
+    const response = await this.#send('POST', '/cutover/rollback', { by: 'ledger' });
+    assert.equal(response.status, 200, await response.text());
+    const { percent, effective, pins } = await this.read();
+    assert.deepEqual({ percent, effective: effective.percent, pins }, { percent: 0, effective: 0, pins: {} });
+  }
+
+  async read(): Promise<CutoverState> {
+    const response = await this.#send('GET', '/cutover');
+    return (await response.json()) as CutoverState;
+  }
+
+  set(percent: number): Step {
+    return { name: `set ${percent}`, run: () => this.change({ percent }) };
+  }
+
+  /** Past the guard, which counts a replica that stands still for nothing. */
+  force(percent: number): Step {
+    return { name: `force ${percent}`, run: () => this.change({ percent, force: true }) };
+  }
+
+  pin(pins: Change['pins']): Step {
+    return { name: `pin ${JSON.stringify(pins)}`, run: () => this.change({ pins: pins! }) };
+  }
+
+  rollBack(): Step {
+    return { name: 'rollback', run: () => this.rollback() };
+  }
+
+  #send(method: string, path: string, body?: object): Promise<Response> {
+    const headers = { 'content-type': 'application/json' };
+    return fetch(this.#admin + path, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  }
+}

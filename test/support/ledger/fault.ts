@@ -1,0 +1,36 @@
+// What the judge finds: one fault of one member in one room, by which rules, and how it is told to people.
+
+import type { Bounds } from './owed.ts';
+import type { Mismatch } from './sequence.ts';
+
+export interface Rules extends Bounds {
+  /** Ids of the events of which a replica has said that their order cannot be proven: those may be out of order. */
+  unfenced: ReadonlySet<string>;
+  /** A window that was open in a crash is lost (promise 4): what is coalesced is then judged by its order alone. */
+  coalescedMayBeLost: boolean;
+}
+
+export const standardRules: Rules = {
+  endMarginMs: 1_000,
+  replayMs: 5_000,
+  unfenced: new Set(),
+  coalescedMayBeLost: false,
+};
+
+export interface Fault {
+  kind: Mismatch['kind'] | 'typing' | 'receipts';
+  client: string;
+  hub: string;
+  room: string;
+  text: string;
+}
+
+/** @returns how many faults there are, of which kinds, and the first of them as a text for people */
+export function describeFaults(faults: Fault[], shownCount = 5): string {
+  const clients = new Set(faults.map(({ client }) => client));
+  const kinds = Object.entries(Object.groupBy(faults, ({ kind }) => kind)).map(([kind, of]) => `${of.length} ${kind}`);
+  const lines = faults.slice(0, shownCount).map(({ kind, client, hub, room, text }) => {
+    return `${kind}: ${client} (${hub}) in ${room}: ${text}`;
+  });
+  return [`${faults.length} faults at ${clients.size} clients (${kinds.join(', ')})`, ...lines].join('\n');
+}

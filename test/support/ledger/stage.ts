@@ -1,0 +1,127 @@
+// Where a ledger is played: Redis, bridges and replicas as child processes. In go how many of them and their switches, out
+// come their addresses and what the replicas have said and counted. All of it ends with the test.
+
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import { allowedOrigin, apiKey, jwtSecret, startBridge } from '../bridge.ts';
+import { type Crossfade, startCrossfade } from '../process.ts';
+import { type Redis, startRedis } from '../redis.ts';
+import { noDotnet, startReferenceBridge } from '../reference-bridge.ts';
+import { startProxy, type TcpProxy } from '../tcp-proxy.ts';
+import { Operator } from './cutover.ts';
+
+/** A bridge that can go away and come back at the same address. */
+export interface Bridge {
+  readonly url: string;
+  kill(): Promise<void>;
+  restart(): Promise<void>;
+}
+
+export interface Replica extends Crossfade {
+  operator: Operator;
+  /** Between the replica and Redis. */
+  toRedis: TcpProxy;
+}
+
+export interface Stage {
+  redis: Redis;
+  bridges: Bridge[];
+  replicas: Replica[];
+  /** Whether the bridges speak MessagePack. */
+  messagePack: boolean;
+}
+
+export interface StageOptions {
+  /** Several share their broadcasts over a Redis of their own; only the reference bridge can. */
+  bridgeCount: number;
+  replicaCount: number;
+  /** Flags of every replica. */
+  flags?: string[];
+  /** Every acknowledged write of Redis is on disk: a kill -9 loses nothing that was acknowledged. */
+  durable?: boolean;
+  /** How far the wall clock of each replica is off, in ms. */
+  clockOffsetsMs?: number[];
+}
+
+/** Which bridge the ledgers are played with on this machine. */
+export const bridgeName = noDotnet ? 'toy bridge' : 'reference bridge';
+
+/** For runs in which the log does not fail: a machine that is short of CPU for a moment is no failing log. */
+export const patientFlags = ['--publish-timeout', '5000'];
+
+const shiftedClock = new URL('./shifted-clock.ts', import.meta.url);
+
+export async function setStage(t: TestContext, options: StageOptions): Promise<Stage> {
+  const redis = await startRedis(t, options.durable ? { appendfsync: 'always' } : {});
+  const bridges = await startBridges(t, options.bridgeCount);
+  const starts = Array.from({ length: options.replicaCount }, (_, i) => startReplica(t, i, redis, bridges, options));
+  return { redis, bridges, replicas: await Promise.all(starts), messagePack: !noDotnet };
+}
+
+async function startBridges(t: TestContext, count: number): Promise<Bridge[]> {
+  if (noDotnet) {
+    assert.equal(count, 1, 'toy bridges do not know of each other');
+    return [await startToyBridge(t)];
+  }
+  const backplane = count === 1 ? {} : { backplane: (await startRedis(t)).url };
+  const start = () => startReferenceBridge(t, { messagePack: true, ...backplane });
+  // The first start builds the program.
+  const first = await start();
+  return [first, ...(await Promise.all(Array.from({ length: count - 1 }, start)))];
+}
+
+async function startToyBridge(t: TestContext): Promise<Bridge> {
+  let bridge = await startBridge(t);
+  const { url } = bridge;
+  const port = Number(new URL(url).port);
+  const kill = () => bridge.close();
+  const restart = async () => {
+    bridge = await startBridge(t, { port });
+  };
+  return { url, kill, restart };
+}
+
+async function startReplica(
+  t: TestContext,
+  number: number,
+  redis: Redis,
+  bridges: Bridge[],
+  { flags = [], clockOffsetsMs = [] }: StageOptions,
+): Promise<Replica> {
+  const toRedis = await startProxy(t, redis.port);
+  const offsetMs = clockOffsetsMs[number] ?? 0;
+  const clock: Record<string, string> =
+    offsetMs === 0 ? {} : { NODE_OPTIONS: `--import=${shiftedClock}`, CLOCK_OFFSET_MS: String(offsetMs) };
+  const args = [
+    ...['--instance', `replica-${number}`, '--allowed-origins', allowedOrigin],
+    ...['--redis', `redis://127.0.0.1:${toRedis.port}`],
+    ...bridges.flatMap(({ url }) => ['--bridge', url]),
+    ...flags,
+  ];
+  const crossfade = await startCrossfade(t, args, { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret, ...clock });
+  return { ...crossfade, operator: new Operator(crossfade.admin), toRedis };
+}
+
+/**
+ * What a replica has counted.
+ * @param name such as `events_published_total`
+ * @param labels those that must be there, such as `{ transport: 'http' }`
+ * @returns the sum over all series of that name and labels
+ */
+export async function readMetric(
+  { admin }: { admin: string },
+  name: string,
+  labels: Record<string, string> = {},
+): Promise<number> {
+  const text = await (await fetch(`${admin}/metrics`)).text();
+  const series = text.split('\n').filter((line) => new RegExp(`^${name}(\\{| )`).test(line));
+  const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
+  const matching = series.filter((line) => wanted.every((part) => line.includes(part)));
+  return matching.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+}
+
+/** The events whose order the replicas could not prove, as their log lines name them. */
+export function readUnfenced(replicas: Replica[]): { eventIds: string[]; room: string; reason: string }[] {
+  const said = replicas.flatMap(({ process }) => process.lines.filter(({ msg }) => msg === 'order cannot be proven'));
+  return said as unknown as { eventIds: string[]; room: string; reason: string }[];
+}
