@@ -214,7 +214,8 @@ export class Operator {
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
     }
     const unlessRolledBack = (from: CutoverState) => {
-      if (from.epoch > epoch && isRolledBack(from)) {
+      const isNews = from.history.some((step) => step.epoch > epoch);
+      if (!force && isNews && isRolledBack(from)) {
         throw new CrossfadeError('CUTOVER_CONFLICT', 'all rooms were taken back while the guard looked');
       }
       return change(from);

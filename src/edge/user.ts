@@ -2,12 +2,14 @@
 
 import type { JWTPayload } from 'jose';
 
-const nameIdentifier = 'http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier';
+/** What ASP.NET takes for the NameIdentifier; the first in the token counts. */
+const userClaims = ['sub', 'nameid', 'http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier'];
 
+/** @returns undefined for a token that names nobody; a number is its text, as every claim is a text there */
 export function userOf(claims: JWTPayload): string | undefined {
-  return [claims.sub, claims.nameid, claims[nameIdentifier]].find(
-    (claim) => typeof claim === 'string' && claim !== '',
-  ) as string | undefined;
+  const [, user] = Object.entries(claims).find(([name]) => userClaims.includes(name)) ?? [];
+  if (Number.isSafeInteger(user)) return String(user);
+  return typeof user === 'string' && user !== '' ? user : undefined;
 }
 
 /** The token of an `Authorization: Bearer` header. */

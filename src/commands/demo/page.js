@@ -316,7 +316,7 @@ function want(percent, afterMs = 0) {
 
 function connectionsKept() {
   const kept = clients.every(({ ledger }) => ledger.reconnects === 0);
-  return kept ? 'Both clients are on their first connection still.' : '';
+  return kept ? 'Both clients are still on their first connection.' : '';
 }
 
 async function move() {
@@ -342,8 +342,7 @@ async function move() {
 async function rollBack() {
   clearTimeout(settling);
   settling = undefined;
-  // A raise that the guard still looks at comes behind the rollback, and is taken back then.
-  wanted = moving ? 0 : undefined;
+  wanted = undefined;
   const startedAt = now();
   const { ok, body } = await ask('POST', '/rollback');
   if (!ok) return say(body.message, { refused: true });

@@ -76,6 +76,8 @@ export class ProxiedConnection implements Member, Tap {
   readonly #fences = new Fences();
   #twins: ConnectionTwins | undefined;
   #caughtUpAt: number;
+  /** Whether the log has sent anything since the client had everything. */
+  #isOwed = false;
   #cutReason: string | undefined;
 
   constructor(owner: ConnectionOwner, { hub, token, user }: ConnectionFacts, leg: Leg) {
@@ -131,6 +133,7 @@ export class ProxiedConnection implements Member, Tap {
   write(prepared: Prepared, group: string): void {
     if (this.#state !== 'open' || this.#cutReason !== undefined) return;
     if (this.#bytesBehind > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
+    this.#isOwed = true;
     if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
     const join = this.#spoken!.membership.joinOf(group);
     this.#holds.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
@@ -170,7 +173,9 @@ export class ProxiedConnection implements Member, Tap {
   /** The slow-client clock; called about once a second. */
   sweep(now: number): void {
     this.#twins?.sweep();
-    if (this.#bytesBehind === 0) this.#caughtUpAt = now;
+    if (this.#bytesBehind === 0) this.#isOwed = false;
+    // How long the bridge's own messages may take is between the bridge and its client.
+    if (!this.#isOwed) this.#caughtUpAt = now;
     else if (now - this.#caughtUpAt > this.#owner.limits.maxBackloggedMs) this.#cutSlow();
   }
 

@@ -41,8 +41,8 @@ export interface LongPollingOptions {
 
 /** ASP.NET ends a connection that has had no poll for 15 s; a client that is away for as long must look like that. */
 const awayMs = 15_000;
-/** By then the bridge has ended it, too. */
-const forgottenMs = 30_000;
+/** ASP.NET looks once a second whom it has to end; a connection that counts here longer than there hides another one. */
+const bridgeLooksMs = 3_000;
 /** What may wait for the next poll, beyond one answer of the bridge. */
 const maxWaitingBytes = 16 * 1024 * 1024;
 
@@ -228,8 +228,10 @@ export class LongPolling implements Leg, Carrier {
     this.#cancelAway();
     if (this.#polls.some(({ client }) => client !== undefined)) return;
     this.#cancelAway = this.#options.clock.after(awayMs, () => {
+      // From the end of a poll that was still there the bridge waits as long again.
+      const stillMs = this.#polls.length === 0 ? 0 : awayMs;
       for (const { abort } of this.#polls.splice(0)) abort.abort();
-      this.#cancelAway = this.#options.clock.after(forgottenMs, () => this.#forget());
+      this.#cancelAway = this.#options.clock.after(stillMs + bridgeLooksMs, () => this.#forget());
     });
   }
 

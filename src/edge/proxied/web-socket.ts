@@ -19,6 +19,11 @@ import type { WaitingClient } from './waiting-client.ts';
 /** Bytes that may wait for one side before the other is not read any more. */
 const highWaterBytes = 256 * 1024;
 const dialTimeoutMs = 15_000;
+/**
+ * What a client says at once is held until it is whole. The bridge takes records of 1 MiB, of which a message may hold
+ * several; what is longer than any such message is ended with 1009.
+ */
+const maxClientMessageBytes = 16 * 1024 * 1024;
 /** What is text and what is too long is for the bridge and the client to say; ASP.NET knows no compression. */
 const bothSides = {
   perMessageDeflate: false,
@@ -70,6 +75,7 @@ export class WebSockets {
     noServer: true,
     clientTracking: false,
     ...bothSides,
+    maxPayload: maxClientMessageBytes,
     WebSocket: Side,
     handleProtocols: (_, request) => this.#accepted.get(request)!.headers['sec-websocket-protocol'] ?? false,
   });

@@ -6,6 +6,7 @@ import { CrossfadeError, type FailureReason } from '../../errors.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { scriptOptions } from './scripts.ts';
+import { endSilence } from './silence.ts';
 import type { RedisAddress } from './url.ts';
 
 /** A Redis that is silent this long while it owes an answer is given up; what was not answered fails then. */
@@ -31,10 +32,10 @@ export function connect(address: RedisAddress, role: string, logger: Logger, opt
     autoResendUnfulfilledCommands: false,
     retryStrategy: (attempt) => Math.min(25 * 2 ** attempt, maxRetryDelayMs),
     connectTimeout: silenceMs,
-    socketTimeout: silenceMs,
     scripts: scriptOptions,
     ...options,
   });
+  endSilence(redis, silenceMs);
   logOutages(redis, role, logger);
   return redis;
 }
@@ -76,10 +77,13 @@ export function wasNeverSent(error: unknown): boolean {
 
 export const noAnswer = Symbol('no answer');
 
-/** The promise's value, or `noAnswer` after `ms`. A later failure of the promise is ignored. */
+/**
+ * The promise's value, or `noAnswer` after `ms`. A later failure of the promise is ignored. What is in the socket by then
+ * counts as answered: a process that stood still must not take its own absence for Redis' silence.
+ */
 export function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T | typeof noAnswer> {
   return new Promise((resolve, reject) => {
-    const cancel = clock.after(ms, () => resolve(noAnswer));
+    const cancel = clock.after(ms, () => setImmediate(() => resolve(noAnswer)));
     promise.then(resolve, reject).finally(cancel);
   });
 }

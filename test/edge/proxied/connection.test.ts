@@ -171,3 +171,22 @@ test('a client is cut when it is behind for 30 s, by its socket or by its fence'
   sweepAfter(1_000);
   assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [true, true, false]);
 });
+
+test('a client that takes its time with the bridge’s own messages is the bridge’s to judge', async () => {
+  const { proxied, joined, deliver, clock } = setUp();
+  const client = joined('r');
+  const sweepAfter = (ms: number) => {
+    clock.advance(ms);
+    proxied.sweep(clock.monotonic());
+  };
+  await deliver('r', 'x');
+  sweepAfter(1_000);
+  client.backlogBytes = 100_000;
+  for (let s = 0; s < 100; s++) sweepAfter(1_000);
+  assert.equal(client.wasCut, false);
+  await deliver('r', 'y');
+  sweepAfter(30_000);
+  assert.equal(client.wasCut, false);
+  sweepAfter(1_000);
+  assert.equal(client.wasCut, true, 'what the log has for it waits for 30 s');
+});

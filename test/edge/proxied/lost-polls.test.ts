@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Logger, silentLogger } from '../../../src/telemetry/logger.ts';
+import { TestClock } from '../../support/clock.ts';
 import { until } from '../../support/wait.ts';
 import { startScriptedBridge } from './scripted-bridge.ts';
 import { startProxiedEdge } from './setup.ts';
@@ -66,4 +67,28 @@ test('a connection that is ended by its Tap still gives the client what the brid
   assert.equal((await poll()).status, 204);
   await until(() => bridge.asked.some(({ request }) => request.method === 'DELETE'), { what: 'the DELETE' });
   assert.equal(taps[0]!.ends, 1);
+});
+
+test('a client that stays away counts as long as the bridge keeps it, and no longer', async (t) => {
+  const clock = new TestClock();
+  const bridge = await startScriptedBridge(t, {
+    answer: ({ request, response }) => {
+      if (!request.url!.includes('stays')) response.writeHead(200, { ...octets, 'content-length': 0 }).end();
+    },
+  });
+  const { url, taps } = await startProxiedEdge(t, [bridge.url], { clock });
+  const poll = async (query: string) => (await fetch(`${url}/hubs/chat?${query}`)).text();
+  await poll('id=t1');
+  await poll('id=t2');
+  const injected = poll('id=t2&stays');
+  await until(() => bridge.asked.length === 3, { what: 'the poll that stays at the bridge' });
+  taps[1]!.inject('1');
+  await injected;
+  const ends = () => taps.map((tap) => tap.ends);
+  clock.advance(15_000);
+  assert.deepEqual(ends(), [0, 0]);
+  clock.advance(3_000);
+  assert.deepEqual(ends(), [1, 0], 'the bridge has ended the one that had no poll');
+  clock.advance(15_000);
+  assert.deepEqual(ends(), [1, 1]);
 });

@@ -2,7 +2,7 @@
 // is shown to be doing last is what it did last, and every id that was read is shown, none that was not.
 
 import type { Fault, Rules } from './fault.ts';
-import { claimOf, type MadeCall, type Stay } from './owed.ts';
+import { claimOf, describeCall, type MadeCall, type Stay } from './owed.ts';
 
 export function judgeCoalesced(calls: MadeCall[], stay: Stay, rules: Rules): Fault[] {
   const { client, hub, room } = stay;
@@ -26,7 +26,10 @@ function findLateTyping(calls: MadeCall[], { seen }: Stay, { unfenced }: Rules):
   );
   const silent = new Set<string>();
   for (const { label, typing } of seen) {
-    if (typing !== undefined && silent.has(typing.user)) return `${label} after the message of ${typing.user}`;
+    if (typing !== undefined && silent.has(typing.user)) {
+      const its = calls.filter(({ call }) => [call.typing?.user, call.endsTypingOf].includes(typing.user));
+      return `${label} after the message of ${typing.user}; called ${its.map(describeCall).join(', ')}`;
+    }
     const sender = enders.get(label);
     if (sender !== undefined && !loose.has(sender)) silent.add(sender);
   }

@@ -3,7 +3,7 @@
 
 import type { Fault, Rules } from './fault.ts';
 import { judgeCoalesced } from './judge-coalesced.ts';
-import { claimOf, type MadeCall, type Stay } from './owed.ts';
+import { claimOf, describeCall, type MadeCall, type Stay } from './owed.ts';
 import { compareSequence, type Expected, type Mismatch } from './sequence.ts';
 
 /** @param made room -> its calls in their order */
@@ -60,10 +60,4 @@ function around(labels: string[], at: number): string {
   const shown = labels.slice(from, at + aroundCount + 1).map((label, i) => (from + i === at ? `[${label}]` : label));
   if (at >= labels.length) shown.push('[the end]');
   return `${from > 0 ? '… ' : ''}${shown.join(', ')}${at + aroundCount + 1 < labels.length ? ' …' : ''}`;
-}
-
-/** Its place in the room, and from when to when it ran, in s of performance.now(). */
-function describeCall({ call, startedAt, answeredAt }: MadeCall): string {
-  const place = call.eventId.slice(call.room.length + 1);
-  return `#${place} ${(startedAt / 1000).toFixed(3)}-${(answeredAt / 1000).toFixed(3)}`;
 }

@@ -41,3 +41,9 @@ export function claimOf(stay: Stay, made: MadeCall, { endMarginMs, replayMs }: B
   const isWithin = made.startedAt >= stay.confirmedAt && made.answeredAt <= stay.endedAt - endMarginMs;
   return isWithin && made.accepted ? 'owed' : 'allowed';
 }
+
+/** Its place in the room, and from when to when it ran, in s of performance.now(): for who looks for the cause. */
+export function describeCall({ call, startedAt, answeredAt }: MadeCall): string {
+  const place = call.eventId.slice(call.room.length + 1);
+  return `#${place} ${(startedAt / 1000).toFixed(3)}-${(answeredAt / 1000).toFixed(3)}`;
+}
