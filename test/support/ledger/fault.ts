@@ -25,12 +25,15 @@ export interface Fault {
   text: string;
 }
 
-/** @returns how many faults there are, of which kinds, and the first of them as a text for people */
-export function describeFaults(faults: Fault[], shownCount = 5): string {
+/** @returns how many faults there are, of which kinds, and the first of each kind as a text for people */
+export function describeFaults(faults: Fault[], shownPerKind = 3): string {
   const clients = new Set(faults.map(({ client }) => client));
-  const kinds = Object.entries(Object.groupBy(faults, ({ kind }) => kind)).map(([kind, of]) => `${of.length} ${kind}`);
-  const lines = faults.slice(0, shownCount).map(({ kind, client, hub, room, text }) => {
-    return `${kind}: ${client} (${hub}) in ${room}: ${text}`;
-  });
+  const byKind = [...Map.groupBy(faults, ({ kind }) => kind)];
+  const kinds = byKind.map(([kind, of]) => `${of.length} ${kind}`);
+  const lines = byKind.flatMap(([, of]) => of.slice(0, shownPerKind)).map(describeFault);
   return [`${faults.length} faults at ${clients.size} clients (${kinds.join(', ')})`, ...lines].join('\n');
+}
+
+function describeFault({ kind, client, hub, room, text }: Fault): string {
+  return `${kind}: ${client} (${hub}) in ${room}: ${text}`;
 }
