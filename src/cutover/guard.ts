@@ -6,6 +6,8 @@ import type { Clock } from '../telemetry/clock.ts';
 import { pause } from './handover.ts';
 
 export interface GuardParts {
+  /** This replica, which is there whether it answers its own roll call in time or not. */
+  instance: string;
   /** The connections that all bridge instances count, summed. Rejects where one does not say. */
   countAtBridges(): Promise<number>;
   /** The replicas that are there for certain: the roster counts one that has died for up to 30 s. */
@@ -44,7 +46,8 @@ export class Guard {
 
   /** Three readings over 3 s, all of which must pass; ends with the first that does not. */
   async check(): Promise<Verdict> {
-    const { here } = await this.#parts.callRoll();
+    const { instance, callRoll } = this.#parts;
+    const here = [instance, ...(await callRoll()).here];
     let verdict = await this.read(here);
     for (let reading = 1; verdict.ok && reading < readings; reading++) {
       await pause(this.#parts.clock, betweenReadingsMs);

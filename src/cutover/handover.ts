@@ -11,7 +11,7 @@
 // (a lane that is late is waited for by the connections, not by the calls).
 
 import { randomBytes } from 'node:crypto';
-import { CrossfadeError } from '../errors.ts';
+import { CrossfadeError, hasCode } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -136,8 +136,13 @@ export class Handover {
       const from = this.#parts.state();
       const to = change(from);
       if (to === undefined) return { here: [], silent: [] };
-      const roll = await this.callRoll();
-      if (await this.#carryOut(from, to, roll.here)) return roll;
+      try {
+        const roll = await this.callRoll();
+        if (await this.#carryOut(from, to, roll.here)) return roll;
+      } catch (error) {
+        // A log that was slow for once has kept nothing: the step is made again.
+        if (!hasCode(error, 'LOG_APPEND_REFUSED') || !this.#parts.log.reachable || attempt === maxAttempts) throw error;
+      }
       await this.#catchUp(from.epoch);
     }
     throw new CrossfadeError('CUTOVER_CONFLICT', 'another change of the cutover was faster, again and again');

@@ -110,6 +110,7 @@ export class CutoverStage {
       handover: this.#handover,
       detour: this.detour,
       guard: new Guard({
+        instance,
         countAtBridges: () => this.#countAtBridges(),
         callRoll: () => this.#handover.callRoll(),
         log,
