@@ -39,8 +39,8 @@ export interface CutoverStageOptions {
 
 /** A backplane is given this long after a bridge's 200 until its events count as shown by all bridges. */
 const settleMs = 500;
-/** ms that telling the other replicas of a twin may hold its call up. */
-const twinMs = 100;
+/** ms that telling the other replicas of a twin may hold its call up: one that learns of it later may show both copies. */
+const twinMs = 500;
 const detourMs = 500;
 
 export class CutoverStage {

@@ -157,7 +157,14 @@ test('what was appended, but whose answer was lost, goes to the bridge too and i
   for (const client of clients) {
     for (const room of rooms) {
       await until(() => shownOf(client, room).includes('the end'), { what: 'the end' });
-      assert.deepEqual(shownOf(client, room), ['odd', 'even', 'odd', 'even', 'odd', 'even', 'the end']);
+      // What was acknowledged, but not read when the log fell silent, is shown late: see crossfade_order_unfenced_total.
+      const shown = shownOf(client, room);
+      assert.equal(shown.pop(), 'the end');
+      assert.deepEqual(
+        shown.sort(),
+        ['even', 'even', 'even', 'odd', 'odd', 'odd'],
+        'each once, though they look alike',
+      );
     }
   }
   for (const replica of [deaf, other]) {
