@@ -73,6 +73,8 @@ export class Operator {
   #following = false;
   /** When the log was found to be away, ms monotonic. */
   #lostAt: number | undefined;
+  /** Since when the log has had a newer state whose note was not read here, ms monotonic. */
+  #behindSince: number | undefined;
   /** A rollback was decided without the log, here or by another replica: what stands in the log does not count against it. */
   #owesRollback = false;
   /** The flags' wish is told once; from then on the state says what holds. */
@@ -362,8 +364,16 @@ export class Operator {
 
   /** The log may have been emptied, or gone and come back empty, without being away for as long as it takes to notice. */
   async #keepStored(): Promise<void> {
+    const { cutover, clock } = this.#parts;
     const stored = await this.#readStored();
-    if (stored.epoch < this.#parts.cutover.state.epoch) await this.#writeBack(stored.epoch);
+    if (stored.epoch < cutover.state.epoch) await this.#writeBack(stored.epoch);
+    if (stored.epoch <= cutover.state.epoch) {
+      this.#behindSince = undefined;
+      return;
+    }
+    // Its note comes within milliseconds, with its fences; if it does not, it is lost.
+    this.#behindSince ??= clock.monotonic();
+    if (cutover.isFresh && clock.monotonic() - this.#behindSince >= pursueMs) this.#takeOver(stored);
   }
 
   async #pursueKillSwitches(): Promise<void> {

@@ -8,6 +8,9 @@ interface Waiting {
   finish(): void;
 }
 
+/** ms after which nobody gathers any more: the question could not be asked. */
+const openLimitMs = 30_000;
+
 export class Tally<Answer> {
   readonly #clock: Clock;
   /** Question -> instance -> answer. */
@@ -16,6 +19,11 @@ export class Tally<Answer> {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** How many questions are open. */
+  get size(): number {
+    return this.#answers.size;
   }
 
   /** Answers to questions that nobody here has open are passed over. */
@@ -30,6 +38,7 @@ export class Tally<Answer> {
   /** From now on answers to the question are kept, until gather() has given them out. */
   open(question: string): void {
     this.#answers.set(question, new Map());
+    this.#clock.after(openLimitMs, () => this.#answers.delete(question));
   }
 
   /** @returns the answers, of all `asked` or of those that came within `ms` */

@@ -186,9 +186,9 @@ export class Lanes {
       kept = true;
       return outcome;
     } finally {
-      // Also where remembering began, or the log came back, while the call was at the bridge.
-      if (claimed === 'claimed' || (kept && eventId !== undefined && this.#remembers)) {
-        void this.#options.log.settle(eventId!, kept);
+      // Also where the claim had no answer: it may be open. And where remembering began while the call was at the bridge.
+      if (eventId !== undefined && (claimed === 'claimed' || this.#remembers)) {
+        void this.#options.log.settle(eventId, kept);
       }
     }
   }

@@ -123,3 +123,15 @@ test('a rollback also ends a raise for which the guard still looks', async () =>
   assert.equal(cutover.state.percent, 0);
   operator.close();
 });
+
+test('a change whose note was lost is found in the log all the same', async () => {
+  const { shared, clock, cutover, operator, detours } = setUp();
+  await operator.follow();
+  shared.state = stored(raised(50));
+  await until(() => {
+    clock.advance(1_000);
+    return cutover.state.percent === 50;
+  });
+  assert.deepEqual(detours, ['connection_lost'], 'nothing of it was fenced here');
+  operator.close();
+});

@@ -99,6 +99,14 @@ test('with --bridge-fallback a repeat that only the log knows is answered as one
   assert.deepEqual(await scene.carry(call('m'), { lane: 'bridge', epoch: 1 }), { kind: 'duplicate' });
 });
 
+test('a claim without an answer does not stay open when the bridge has not kept the call', async () => {
+  const scene = new Scene();
+  scene.claim = () => Promise.reject(new CrossfadeError('LOG_UNAVAILABLE', 'no answer'));
+  scene.send = unreachable;
+  await assert.rejects(scene.carry(call('m'), { lane: 'bridge', epoch: 1 }), { code: 'BRIDGE_UNREACHABLE' });
+  assert.deepEqual(scene.settled, [['m', false]]);
+});
+
 const typing = (name: string, room = 'r') =>
   call(name, { eventIds: [], room, coalescing: { key: 'ada', typingOf: 'ada', mergeInto: (earlier) => earlier } });
 

@@ -25,7 +25,7 @@ test('the user is `sub`, `nameid` or the name identifier, of the header’s toke
 });
 
 test('no token, none that can be read, and none that names a user: no user', () => {
-  for (const unreadable of [undefined, '', 'x', 'a.b.c', token({ sub: 7 }), token({ sub: '' })]) {
+  for (const unreadable of [undefined, '', 'x', 'a.b.c', token({ sub: true }), token({ sub: '' })]) {
     assert.deepEqual(userOf(unreadable, undefined), { user: undefined });
     assert.deepEqual(userOf(undefined, unreadable), { user: undefined });
   }
