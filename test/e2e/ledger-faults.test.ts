@@ -20,12 +20,20 @@ const bridgesAwayMs = 20_000;
 const backWithinMs = 30_000;
 /** Calls that are answered while the replies of Redis are lost. */
 const callsWithoutReplies = 100;
+/** Long enough for a machine that is short of CPU, and much shorter than the faults. */
+const publishTimeoutMs = 500;
 /** A replica notices late that the log fails, and returns to it late. */
 const noticedMs = 5_000;
 
 const title = `two replicas, ${bridgeCount} × ${bridgeName}, faults: nothing owed is lost or shown twice, and out of order is only what was counted`;
 test(title, async (t) => {
-  const stage = await setStage(t, { replicaCount: 2, bridgeCount, durable: true, clockOffsetsMs: [5_000, 0] });
+  const stage = await setStage(t, {
+    replicaCount: 2,
+    bridgeCount,
+    durable: true,
+    clockOffsetsMs: [5_000, 0],
+    flags: ['--publish-timeout', String(publishTimeoutMs)],
+  });
   const { redis, bridges, replicas, messagePack } = stage;
   const [one, two] = replicas as [Replica, Replica];
   /** From when to when the log failed, ms of performance.now(). */
