@@ -1,6 +1,7 @@
 // The guard: whether a room may come to the stream lane without a client missing it or seeing it twice. In come the
 // bridges' and the replicas' counts of connections and the streams' foreign consumer groups, out go the reasons against it.
 
+import type { BridgeLane } from '../lanes/bridge.ts';
 import type { Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { pause } from './handover.ts';
@@ -99,4 +100,16 @@ export class Guard {
       return [`the streams' consumer groups could not be looked at: ${(error as Error).message}`];
     }
   }
+}
+
+/** What the bridges say of themselves at `GET /internal/stats`, summed. Rejects where one does not say. */
+export async function countAtBridges(bridge: BridgeLane, apiKey: string | undefined): Promise<number> {
+  const answers = await bridge.askAll('/internal/stats', apiKey === undefined ? [] : ['X-Internal-Api-Key', apiKey]);
+  return answers.reduce((sum, { status, body }) => sum + connectionsIn(status, body), 0);
+}
+
+function connectionsIn(status: number, body: Buffer): number {
+  const connections = status === 200 ? JSON.parse(body.toString('utf8')).connections : undefined;
+  if (typeof connections === 'number') return connections;
+  throw new Error(`GET /internal/stats of the bridge answered ${status} without a count`);
 }

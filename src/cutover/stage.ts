@@ -9,16 +9,20 @@ import type { AcceptedId, Entry, Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { watchSurplus } from './alarm.ts';
 import { readNote } from './control.ts';
 import { Cutover } from './cutover.ts';
 import { Detour } from './detour.ts';
 import { Flights } from './flights.ts';
 import { Gate } from './gate.ts';
-import { Guard } from './guard.ts';
+import { countAtBridges, Guard } from './guard.ts';
 import { type Fences, Handover } from './handover.ts';
+import { Moves } from './moves.ts';
 import { Operator } from './operator.ts';
 import { adminFact, Peers } from './peers.ts';
+import { SharedState } from './shared-state.ts';
 import { laneOf } from './state.ts';
+import { Wishes } from './wishes.ts';
 
 export interface CutoverStageOptions {
   config: Config;
@@ -50,7 +54,11 @@ export class CutoverStage {
   readonly operator: Operator;
   readonly #options: CutoverStageOptions;
   readonly #handover: Handover;
+  readonly #moves: Moves;
+  readonly #shared: SharedState;
+  readonly #wishes: Wishes;
   readonly #peers: Peers;
+  readonly #stopWatching: () => void;
   readonly #standalone: boolean;
   #untold: string[] = [];
   #facts: Record<string, string> = {};
@@ -88,6 +96,14 @@ export class CutoverStage {
       clock,
       logger,
     });
+    const guard = new Guard({
+      instance,
+      countAtBridges: () => countAtBridges(bridge!, config.apiKey),
+      callRoll: () => this.#handover.callRoll(),
+      log,
+      streams: [...contract.streams.keys()],
+      clock,
+    });
     this.detour = new Detour({
       instance,
       gate,
@@ -102,29 +118,58 @@ export class CutoverStage {
       logger,
       metrics,
     });
-    this.operator = new Operator({
+    this.#moves = new Moves({
       instance,
-      wish: { percent: config.percent, mirror: config.mirror },
-      killSwitch: config.killSwitch,
       cutover: this.lanes,
       handover: this.#handover,
+      guard,
+      rememberRecentIds: () => this.#rememberRecentIds(),
+      clock,
+      logger,
+    });
+    this.#shared = new SharedState({
+      cutover: this.lanes,
       detour: this.detour,
-      guard: new Guard({
-        instance,
-        countAtBridges: () => this.#countAtBridges(),
-        callRoll: () => this.#handover.callRoll(),
-        log,
-        streams: [...contract.streams.keys()],
-        clock,
-      }),
-      peers: this.#peers,
+      moves: this.#moves,
       log,
       rememberRecentIds: (withinMs) => this.#rememberRecentIds(withinMs),
       clock,
       logger,
-      metrics,
     });
-    this.lanes.onAdopted(() => this.#describe());
+    const wish = { percent: config.percent, mirror: config.mirror };
+    this.#wishes = new Wishes({
+      instance,
+      wish,
+      killSwitch: config.killSwitch,
+      cutover: this.lanes,
+      moves: this.#moves,
+      roster: log.roster,
+      follows: () => this.#shared.follows,
+      clock,
+      logger,
+    });
+    this.operator = new Operator({
+      instance,
+      wish,
+      cutover: this.lanes,
+      moves: this.#moves,
+      shared: this.#shared,
+      wishes: this.#wishes,
+      detour: this.detour,
+      guard,
+      peers: this.#peers,
+      log,
+      clock,
+      logger,
+    });
+    this.#stopWatching = this.#standalone
+      ? () => {}
+      : watchSurplus({ cutover: this.lanes, guard, log, clock, logger, metrics });
+    this.#showState();
+    this.lanes.onAdopted(() => {
+      this.#showState();
+      this.#describe();
+    });
   }
 
   /** The share of rooms on the stream lane here and now. */
@@ -144,10 +189,15 @@ export class CutoverStage {
     this.lanes.onAdopted(() => run(this.lanes.usesStream));
   }
 
-  /** Brings this replica into the shared state; before it reads anything of the log. Error: LOG_UNAVAILABLE. */
+  /** Brings this replica into the shared state, before it reads anything of the log, and keeps it there. */
   async begin(): Promise<void> {
     if (this.#standalone) return;
-    await this.operator.follow();
+    const { logger } = this.#options;
+    await this.#shared
+      .follow()
+      .catch((error) => logger.warn({ reason: (error as Error).message }, 'the shared state is not known yet'));
+    this.#shared.start();
+    this.#wishes.start();
     await this.#peers.refresh();
   }
 
@@ -155,7 +205,8 @@ export class CutoverStage {
     const note = readNote(entry);
     if (note.kind === 'fence') this.detour.onFence(note.id, note.rooms);
     this.#handover.onNote(note);
-    this.operator.onNote(note);
+    if (note.kind === 'remembered') this.#moves.onRemembered(note.epoch, note.instance);
+    if (note.kind === 'restored') this.#shared.onRestored(note.to);
   }
 
   onRead(entry: Entry): void {
@@ -176,7 +227,9 @@ export class CutoverStage {
   }
 
   close(): void {
-    this.operator.close();
+    this.#stopWatching();
+    this.#wishes.close();
+    this.#shared.close();
     this.detour.close();
     this.#peers.close();
   }
@@ -198,16 +251,9 @@ export class CutoverStage {
     return this.#options.log.rememberIds(this.#options.recentIds(withinMs));
   }
 
-  async #countAtBridges(): Promise<number> {
-    const { bridge, config } = this.#options;
-    const key = config.apiKey === undefined ? [] : ['X-Internal-Api-Key', config.apiKey];
-    const answers = await bridge!.askAll('/internal/stats', key);
-    return answers.reduce((sum, { status, body }) => sum + connectionsIn(status, body), 0);
+  #showState(): void {
+    const { metrics } = this.#options;
+    metrics.cutoverEpoch.set(this.lanes.state.epoch);
+    metrics.cutoverPercent.set(this.lanes.percent);
   }
-}
-
-function connectionsIn(status: number, body: Buffer): number {
-  const connections = status === 200 ? JSON.parse(body.toString('utf8')).connections : undefined;
-  if (typeof connections === 'number') return connections;
-  throw new Error(`GET /internal/stats of the bridge answered ${status} without a count`);
 }

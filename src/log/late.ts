@@ -24,6 +24,7 @@ const retryMs = 1_000;
 
 export class LateLog implements Log {
   readonly #roster = new LateRoster();
+  readonly #clock: Clock;
   readonly #opened: Promise<Log | undefined>;
   readonly #firstFailure = Promise.withResolvers<void>();
   #log: Log | undefined;
@@ -31,7 +32,8 @@ export class LateLog implements Log {
   #closed = false;
 
   constructor(open: () => Promise<Log>, clock: Clock, logger: Logger) {
-    this.#opened = this.#openUntilItIs(open, clock, logger);
+    this.#clock = clock;
+    this.#opened = this.#openUntilItIs(open, logger);
     // Whoever opens the reader gets the error; until then it is nobody's.
     this.#opened.catch(() => {});
   }
@@ -87,11 +89,19 @@ export class LateLog implements Log {
     return this.#ask((log) => log.shared(key));
   }
 
-  /** Waits until the log is open. Errors: LOG_INSTANCE_TAKEN, CONFIG_INVALID; LOG_UNAVAILABLE once it was closed. */
+  /** Waits until the log is open and answers. Errors: LOG_INSTANCE_TAKEN, CONFIG_INVALID; LOG_UNAVAILABLE once it was closed. */
   async openReader(streams: string[]): Promise<Reader> {
     const log = await this.#opened;
-    if (log === undefined) throw notOpen();
-    return log.openReader(streams);
+    while (log !== undefined && !this.#closed) {
+      try {
+        return await log.openReader(streams);
+      } catch (error) {
+        // It may have gone away again just now.
+        if (!hasCode(error, 'LOG_UNAVAILABLE')) throw error;
+      }
+      await this.#pause();
+    }
+    throw notOpen();
   }
 
   streamStates(): Promise<StreamState[]> {
@@ -104,7 +114,7 @@ export class LateLog implements Log {
     await this.#log?.close();
   }
 
-  async #openUntilItIs(open: () => Promise<Log>, clock: Clock, logger: Logger): Promise<Log | undefined> {
+  async #openUntilItIs(open: () => Promise<Log>, logger: Logger): Promise<Log | undefined> {
     while (!this.#closed) {
       try {
         const log = await open();
@@ -116,12 +126,16 @@ export class LateLog implements Log {
         this.#firstFailure.resolve();
       }
       if (this.#log !== undefined || this.#closed) return this.#log;
-      await new Promise<void>((resolve) => {
-        this.#endWaiting = resolve;
-        clock.after(retryMs, resolve);
-      });
+      await this.#pause();
     }
     return undefined;
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#endWaiting = resolve;
+      this.#clock.after(retryMs, resolve);
+    });
   }
 
   #use(log: Log): void {

@@ -1,4 +1,5 @@
-// The operator's hand on one replica, with a log that comes and goes: what is taken over from it, and what it is told.
+// One replica's state beside a log that comes and goes: what is taken over from it, and what it is told; and what an operator
+// does meanwhile.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -8,11 +9,13 @@ import { Flights } from '../../src/cutover/flights.ts';
 import { Gate } from '../../src/cutover/gate.ts';
 import type { Guard, Verdict } from '../../src/cutover/guard.ts';
 import type { Handover } from '../../src/cutover/handover.ts';
+import { Moves } from '../../src/cutover/moves.ts';
 import { Operator } from '../../src/cutover/operator.ts';
 import type { Peers } from '../../src/cutover/peers.ts';
+import { SharedState } from '../../src/cutover/shared-state.ts';
 import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
+import type { Wishes } from '../../src/cutover/wishes.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
 import { until } from '../support/wait.ts';
 import { SharedLog } from './shared-log.ts';
@@ -37,27 +40,33 @@ function setUp() {
     timeoutMs: 200,
     clock,
   });
+  const guard = { check: () => checked(), read: () => checked() } as unknown as Guard;
+  const detour = { takeAll: (reason: string) => detours.push(reason) } as unknown as Detour;
+  const rememberRecentIds = async (withinMs?: number) => void remembered.push(withinMs);
+  const handover = {
+    async move(change: (from: CutoverState) => CutoverState | undefined) {
+      const to = change(cutover.state);
+      if (to !== undefined) cutover.adopt(to);
+      return { here: ['a'], silent: [] };
+    },
+    tell: async () => {},
+  } as unknown as Handover;
+  const [instance, wish] = ['a', { percent: 0, mirror: false }];
+  const moves = new Moves({ instance, cutover, handover, guard, rememberRecentIds, clock, logger: silentLogger });
+  const state = new SharedState({ cutover, detour, moves, log, rememberRecentIds, clock, logger: silentLogger });
   const operator = new Operator({
-    instance: 'a',
-    wish: { percent: 0, mirror: false },
-    killSwitch: false,
+    instance,
+    wish,
     cutover,
-    handover: {
-      async move(change: (from: CutoverState) => CutoverState | undefined) {
-        const to = change(cutover.state);
-        if (to !== undefined) cutover.adopt(to);
-        return { here: ['a'], silent: [] };
-      },
-      tell: async () => {},
-    } as unknown as Handover,
-    detour: { takeAll: (reason: string) => detours.push(reason) } as unknown as Detour,
-    guard: { check: () => checked(), read: () => checked() } as unknown as Guard,
+    moves,
+    shared: state,
+    wishes: { drop() {} } as unknown as Wishes,
+    detour,
+    guard,
     peers: { tell: async () => ({ reached: [], notReached: [] }) } as unknown as Peers,
     log,
-    rememberRecentIds: async (withinMs) => void remembered.push(withinMs),
     clock,
     logger: silentLogger,
-    metrics: createMetrics(),
   });
   return {
     shared,
@@ -67,6 +76,11 @@ function setUp() {
     detours,
     cutover,
     operator,
+    state,
+    async begin() {
+      await state.follow();
+      state.start();
+    },
     checkBy(check: () => Promise<Verdict>) {
       checked = check;
     },
@@ -77,8 +91,8 @@ const raised = (percent: number, from = initialState) => nextState(from, { perce
 const stored = (state: CutoverState) => ({ epoch: state.epoch, value: JSON.stringify(state) });
 
 test('after an outage the log is read first, and its state compared when that is done', async () => {
-  const { shared, clock, follow, cutover, operator, detours } = setUp();
-  await operator.follow();
+  const { shared, clock, follow, cutover, begin, state, detours } = setUp();
+  await begin();
   shared.reachable = false;
   clock.advance(250);
   const [from, to] = [raised(50), raised(0, raised(50))];
@@ -93,14 +107,14 @@ test('after an outage the log is read first, and its state compared when that is
   clock.advance(250);
   await until(() => cutover.state.percent === 0);
   assert.deepEqual(detours, []);
-  operator.close();
+  state.close();
 });
 
 test('the log learns after an outage which ids the bridge has accepted without it', async () => {
-  const { shared, clock, remembered, cutover, operator } = setUp();
+  const { shared, clock, remembered, cutover, begin, state } = setUp();
   cutover.adopt(raised(50));
   shared.state = stored(cutover.state);
-  await operator.follow();
+  await begin();
   assert.deepEqual(remembered.splice(0), [undefined], 'when it began to remember');
   shared.reachable = false;
   clock.advance(20_000);
@@ -108,12 +122,12 @@ test('the log learns after an outage which ids the bridge has accepted without i
   clock.advance(250);
   await until(() => remembered.length === 1);
   assert.ok(remembered[0]! >= 20_000);
-  operator.close();
+  state.close();
 });
 
 test('a rollback also ends a raise for which the guard still looks', async () => {
-  const { cutover, operator, checkBy } = setUp();
-  await operator.follow();
+  const { cutover, operator, begin, state, checkBy } = setUp();
+  await begin();
   const looking = Promise.withResolvers<Verdict>();
   checkBy(() => looking.promise);
   const set = operator.set({ percent: 50 }, { who: 'ada', force: false });
@@ -121,17 +135,17 @@ test('a rollback also ends a raise for which the guard still looks', async () =>
   looking.resolve({ ok: true, reasons: [] });
   await assert.rejects(set, { code: 'CUTOVER_CONFLICT' });
   assert.equal(cutover.state.percent, 0);
-  operator.close();
+  state.close();
 });
 
 test('a change whose note was lost is found in the log all the same', async () => {
-  const { shared, clock, cutover, operator, detours } = setUp();
-  await operator.follow();
+  const { shared, clock, cutover, begin, state, detours } = setUp();
+  await begin();
   shared.state = stored(raised(50));
   await until(() => {
     clock.advance(1_000);
     return cutover.state.percent === 50;
   });
   assert.deepEqual(detours, ['connection_lost'], 'nothing of it was fenced here');
-  operator.close();
+  state.close();
 });

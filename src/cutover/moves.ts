@@ -1,0 +1,105 @@
+// One change of the cutover, made on all replicas: in comes what shall be different and who says so; out goes a state that
+// all replicas have adopted. Promises: nothing comes to the stream lane past the guard unless forced, nor before the log
+// knows the event ids that the bridge has accepted lately.
+
+import { CrossfadeError } from '../errors.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Cutover } from './cutover.ts';
+import type { Guard } from './guard.ts';
+import type { Handover, Roll } from './handover.ts';
+import { type CutoverState, isRolledBack, movesBetween, nextState, usesStream } from './state.ts';
+import { Tally } from './tally.ts';
+
+/** What is different then; undefined: it is so already. */
+export type ChangeOf = (from: CutoverState) => Parameters<typeof nextState>[1] | undefined;
+
+/** Who says so, in which words. */
+export interface By {
+  who: string;
+  what: string;
+}
+
+export interface MovesParts {
+  instance: string;
+  cutover: Cutover;
+  handover: Handover;
+  guard: Guard;
+  /** Writes the ids that this replica has accepted in the last 5 minutes into the log. */
+  rememberRecentIds(): Promise<void>;
+  clock: Clock;
+  logger: Logger;
+}
+
+const rememberedMs = 5_000;
+
+export class Moves {
+  readonly #parts: MovesParts;
+  readonly #remembered: Tally<true>;
+
+  constructor(parts: MovesParts) {
+    this.#parts = parts;
+    this.#remembered = new Tally(parts.clock);
+    parts.cutover.onAdopted((state, before) => {
+      if (state.remembers && !before.remembers) this.#shareIds(state.epoch);
+    });
+  }
+
+  /** Errors: CUTOVER_GUARD, CUTOVER_CONFLICT (also if all was rolled back while the guard looked), LOG_*. */
+  async guarded(change: ChangeOf, by: By, force = false): Promise<void> {
+    const { cutover, guard } = this.#parts;
+    const { epoch } = cutover.state;
+    const to = this.next(cutover.state, change, by);
+    if (!force && to !== undefined && movesBetween(cutover.state, to).raises) {
+      const verdict = await guard.check();
+      if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
+    }
+    const unlessRolledBack = (from: CutoverState) => {
+      const isNews = from.history.some((step) => step.epoch > epoch);
+      if (!force && isNews && isRolledBack(from)) {
+        throw new CrossfadeError('CUTOVER_CONFLICT', 'all rooms were taken back while the guard looked');
+      }
+      return change(from);
+    };
+    await this.make(unlessRolledBack, by);
+  }
+
+  /** Without asking the guard. Errors: CUTOVER_CONFLICT, LOG_*. */
+  async make(change: ChangeOf, by: By): Promise<Roll> {
+    const { cutover, handover } = this.#parts;
+    const to = this.next(cutover.state, change, by);
+    if (to !== undefined && !cutover.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
+    return handover.move((from) => this.next(from, change, by));
+  }
+
+  /** The state that a change makes; undefined where it changes nothing. */
+  next(from: CutoverState, change: ChangeOf, by: By): CutoverState | undefined {
+    const changed = change(from);
+    return changed && nextState(from, changed, { ...by, nowMs: this.#parts.clock.now() });
+  }
+
+  /** Another replica's recent ids are in the log. */
+  onRemembered(epoch: number, instance: string): void {
+    this.#remembered.note(String(epoch), instance, true);
+  }
+
+  /** Before any room comes to the stream lane the log must know what the bridge has accepted in the last 5 minutes. */
+  async #beginToRemember(): Promise<void> {
+    let question = '';
+    const { here } = await this.#parts.handover.move((from) => {
+      question = String(from.epoch + 1);
+      this.#remembered.open(question);
+      return this.next(from, () => ({ remembers: true }), { who: '', what: '' });
+    });
+    const answered = await this.#remembered.gather(question, here, rememberedMs);
+    const silent = here.filter((instance) => !answered.has(instance));
+    if (silent.length > 0) this.#parts.logger.warn({ silent }, 'their recent event ids are not in the log yet');
+  }
+
+  #shareIds(epoch: number): void {
+    const { rememberRecentIds, handover, instance, logger } = this.#parts;
+    rememberRecentIds()
+      .then(() => handover.tell({ kind: 'remembered', epoch, instance }))
+      .catch((error) => logger.warn({ reason: (error as Error).message }, 'recent event ids could not be shared'));
+  }
+}

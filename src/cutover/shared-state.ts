@@ -1,0 +1,184 @@
+// Keeps this replica's cutover state and the log's in step: at start, after an outage, and when the log has lost it.
+// Promises: an empty or older log never lowers the epoch, for what a live replica knows is written back; a rollback that
+// was decided without the log outranks what stands there when it returns; what is taken over without having been
+// committed before this replica's eyes comes to the stream lane as after an outage, behind a fence.
+
+import { CrossfadeError } from '../errors.ts';
+import type { Log } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { toEntry } from './control.ts';
+import type { Cutover } from './cutover.ts';
+import type { Detour } from './detour.ts';
+import { answerMs } from './handover.ts';
+import type { Moves } from './moves.ts';
+import { type CutoverState, initialState, isRolledBack, movesBetween, readState, rolledBack } from './state.ts';
+
+export interface SharedStateParts {
+  cutover: Cutover;
+  detour: Detour;
+  moves: Moves;
+  log: Log;
+  /** Writes the ids that this replica has accepted in the last `withinMs` into the log. */
+  rememberRecentIds(withinMs: number): Promise<void>;
+  clock: Clock;
+  logger: Logger;
+}
+
+const keepMs = 1_000;
+const commitMs = 1_000;
+/** ms: what was under way when the log was found to be away may have been accepted without it a little before. */
+const idsSlackMs = 15_000;
+
+export class SharedState {
+  readonly #parts: SharedStateParts;
+  #stops: (() => void)[] = [];
+  #follows = false;
+  #following = false;
+  /** When the log was found to be away, ms monotonic. */
+  #lostAt: number | undefined;
+  /** Since when the log has had a newer state whose note was not read here, ms monotonic. */
+  #behindSince: number | undefined;
+  /** A rollback was decided without the log, here or by another replica: what stands in the log does not count against it. */
+  #owesRollback = false;
+
+  constructor(parts: SharedStateParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins to watch the log. */
+  start(): void {
+    const { clock } = this.#parts;
+    this.#stops = [
+      clock.every(answerMs / 2, () => void this.#followIfLost()),
+      clock.every(keepMs, () => void this.#keep()),
+    ];
+  }
+
+  /** Whether our state and the log's have been compared since the log was last away. */
+  get follows(): boolean {
+    return this.#follows;
+  }
+
+  /** Compares them: before the first read, and after the log was away. Errors: LOG_*, CUTOVER_CONFLICT. */
+  async follow(): Promise<void> {
+    const stored = await this.#readStored();
+    const { state: ours } = this.#parts.cutover;
+    const owesRollback = this.#owesRollback;
+    this.#owesRollback = false;
+    try {
+      const isUndone = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
+      if (isUndone) await this.#writeRollback(stored);
+      else if (stored.epoch > ours.epoch) this.#takeOver(stored);
+      else if (stored.epoch < ours.epoch) await this.#writeBack(stored.epoch);
+    } catch (error) {
+      this.#owesRollback ||= owesRollback;
+      throw error;
+    }
+    await this.#rememberMissedIds();
+    // Unless it was rolled back meanwhile.
+    this.#follows = !this.#owesRollback;
+  }
+
+  /** Adopts a rollback that the log does not know; it is written there when it can be. */
+  rollBackWithoutLog(state: CutoverState): void {
+    this.#parts.cutover.adopt(state);
+    this.#owesRollback = true;
+    this.#follows = false;
+  }
+
+  /** A replica has written back what the log had lost. */
+  onRestored(state: CutoverState): void {
+    if (state.epoch > this.#parts.cutover.state.epoch) this.#takeOver(state);
+  }
+
+  close(): void {
+    for (const stop of this.#stops) stop();
+  }
+
+  async #followIfLost(): Promise<void> {
+    const { log, logger, cutover, clock } = this.#parts;
+    if (!log.reachable) {
+      this.#follows = false;
+      this.#lostAt ??= clock.monotonic();
+      return;
+    }
+    // What stands in the log is read first: the changes that were missed come with their fences then.
+    if (this.#follows || this.#following || !cutover.isFresh) return;
+    this.#following = true;
+    await this.follow()
+      .catch((error) => logger.warn({ reason: (error as Error).message }, 'the shared state could not be read'))
+      .finally(() => {
+        this.#following = false;
+      });
+  }
+
+  /** The log may have been emptied, or gone and come back empty, without being away for as long as it takes to notice. */
+  async #keep(): Promise<void> {
+    if (!this.#follows) return;
+    const { cutover, clock, logger } = this.#parts;
+    try {
+      const stored = await this.#readStored();
+      if (stored.epoch < cutover.state.epoch) await this.#writeBack(stored.epoch);
+      if (stored.epoch <= cutover.state.epoch) {
+        this.#behindSince = undefined;
+        return;
+      }
+      // Its note comes within milliseconds, with its fences; if it does not, it is lost.
+      this.#behindSince ??= clock.monotonic();
+      if (cutover.isFresh && clock.monotonic() - this.#behindSince >= keepMs) this.#takeOver(stored);
+    } catch (error) {
+      logger.warn({ reason: (error as Error).message }, 'the shared state could not be compared');
+    }
+  }
+
+  /** The log must know what the bridge has accepted while it was away, before a room comes to the stream lane. */
+  async #rememberMissedIds(): Promise<void> {
+    const { cutover, clock, rememberRecentIds } = this.#parts;
+    if (this.#lostAt === undefined) return;
+    if (cutover.remembersIds) await rememberRecentIds(clock.monotonic() - this.#lostAt + idsSlackMs);
+    this.#lostAt = undefined;
+  }
+
+  /** The initial one where the log has none. Error: LOG_UNAVAILABLE. */
+  async #readStored(): Promise<CutoverState> {
+    const stored = await this.#parts.log.readState();
+    return stored === undefined ? initialState : readState(stored.value);
+  }
+
+  #takeOver(state: CutoverState): void {
+    const { cutover, detour } = this.#parts;
+    // Nothing of these rooms was fenced here: they come to the stream lane as after an outage.
+    if (movesBetween(cutover.state, state).raises) detour.takeAll('connection_lost');
+    cutover.adopt(state);
+  }
+
+  /** Whatever stands in the log, and however high its epoch is: a rollback outranks it. */
+  async #writeRollback(stored: CutoverState): Promise<void> {
+    const { cutover, moves } = this.#parts;
+    const base = stored.epoch > cutover.state.epoch ? stored : cutover.state;
+    const by = { who: 'rollback', what: 'written into the log that was away' };
+    const state = moves.next(base, () => rolledBack, by)!;
+    await this.#restore(state, stored.epoch);
+    cutover.adopt(state);
+  }
+
+  /** An empty or older log does not take back what a live replica knows. */
+  async #writeBack(storedEpoch: number): Promise<void> {
+    const { state } = this.#parts.cutover;
+    await this.#restore(state, storedEpoch);
+    this.#parts.logger.warn(
+      { epoch: state.epoch, storedEpoch },
+      'the log had lost the cutover state; it was written back',
+    );
+  }
+
+  /** Errors: CUTOVER_CONFLICT (another state came in between), LOG_*. */
+  async #restore(state: CutoverState, over: number): Promise<void> {
+    const next = { epoch: state.epoch, value: JSON.stringify(state) };
+    const note = toEntry({ kind: 'restored', to: state });
+    const result = await this.#parts.log.commitState(next, { over, note, withinMs: commitMs });
+    if (result === 'committed') return;
+    throw new CrossfadeError('CUTOVER_CONFLICT', `the log has another state by now (${result})`);
+  }
+}

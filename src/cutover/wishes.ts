@@ -1,0 +1,133 @@
+// What this replica wants of the cutover by itself: its flags at start, its kill switch, and the end of kill switches whose
+// replicas are gone. In come the flags, out go guarded moves, until it is so. Promises: what the guard holds is told once
+// in clear words, and goes on by itself when the guard lets it.
+
+import { hasCode } from '../errors.ts';
+import type { Roster } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Cutover } from './cutover.ts';
+import type { Moves } from './moves.ts';
+import type { CutoverState } from './state.ts';
+
+export interface WishesParts {
+  instance: string;
+  /** What the flags and variables ask for. */
+  wish: { percent: number; mirror: boolean };
+  killSwitch: boolean;
+  cutover: Cutover;
+  moves: Moves;
+  roster: Pick<Roster, 'replicas'>;
+  /** Whether the shared state is known here. */
+  follows(): boolean;
+  clock: Clock;
+  logger: Logger;
+}
+
+const pursueMs = 1_000;
+/** ms for which a replica must be missing in the roster; a live one renews it every 3 s. */
+const goneMs = 5_000;
+
+export class Wishes {
+  readonly #parts: WishesParts;
+  #stop = () => {};
+  /** The flags' wish is told once; from then on the state says what holds. */
+  #isOpen = true;
+  #pursuing = false;
+  #heldFor = '';
+  readonly #missingSince = new Map<string, number>();
+
+  constructor(parts: WishesParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins to pursue them. */
+  start(): void {
+    this.#stop = this.#parts.clock.every(pursueMs, () => void this.pursue());
+    void this.pursue();
+  }
+
+  /** Why the guard does not let happen what this replica wants; empty: it does, or nothing is wanted. */
+  get heldFor(): string {
+    return this.#heldFor;
+  }
+
+  /** Somebody has said what holds: the flags do not count any more. */
+  drop(): void {
+    this.#isOpen = false;
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  /** One thing after the other; what does not succeed is tried again. */
+  async pursue(): Promise<void> {
+    if (!this.#parts.follows() || this.#pursuing) return;
+    this.#pursuing = true;
+    try {
+      await this.#pursueKillSwitches();
+      await this.#pursueFlags();
+    } catch (error) {
+      if (hasCode(error, 'CUTOVER_GUARD')) this.#hold(error.message);
+      else this.#parts.logger.warn({ reason: (error as Error).message }, 'the cutover could not be changed yet');
+    } finally {
+      this.#pursuing = false;
+    }
+  }
+
+  async #pursueKillSwitches(): Promise<void> {
+    const { cutover, moves, killSwitch, instance, roster } = this.#parts;
+    const { killed } = cutover.state;
+    if (killSwitch && !killed.includes(instance)) {
+      const add = (from: CutoverState) =>
+        from.killed.includes(instance) ? undefined : { killed: [...from.killed, instance] };
+      await moves.make(add, { who: instance, what: 'kill switch on' });
+    }
+    if (killed.length === 0) return;
+    const live = (await roster.replicas()).map((replica) => replica.instance);
+    const gone = killed.filter((each) => (each === instance ? !killSwitch : this.#isGone(each, live.includes(each))));
+    if (gone.length === 0) return;
+    const remove = (from: CutoverState) => {
+      const left = from.killed.filter((each) => !gone.includes(each));
+      return left.length < from.killed.length ? { killed: left } : undefined;
+    };
+    await moves.guarded(remove, { who: instance, what: `kill switch of ${gone.join(', ')} gone` });
+    this.#letGo();
+  }
+
+  /** An emptied log has lost the roster, too: a replica is gone when it is missing for a while. */
+  #isGone(instance: string, isLive: boolean): boolean {
+    const now = this.#parts.clock.monotonic();
+    if (isLive) this.#missingSince.delete(instance);
+    else if (!this.#missingSince.has(instance)) this.#missingSince.set(instance, now);
+    return now - (this.#missingSince.get(instance) ?? now) >= goneMs;
+  }
+
+  async #pursueFlags(): Promise<void> {
+    const { cutover, moves, wish, instance, killSwitch } = this.#parts;
+    if (!this.#isOpen || killSwitch) return;
+    const follow = ({ operated, percent, mirror }: CutoverState) =>
+      operated || (percent === wish.percent && mirror === wish.mirror) ? undefined : wish;
+    if (follow(cutover.state) !== undefined) {
+      await moves.guarded(follow, { who: instance, what: 'flags at start' });
+    }
+    this.drop();
+    this.#letGo();
+  }
+
+  #hold(reasons: string): void {
+    if (reasons === this.#heldFor) return;
+    this.#heldFor = reasons;
+    const { percent } = this.#parts.cutover;
+    this.#parts.logger.warn(
+      { code: 'CUTOVER_GUARD', percent, reasons },
+      `the percent is held at ${percent}: ${reasons}`,
+    );
+  }
+
+  #letGo(): void {
+    if (this.#heldFor !== '') this.#parts.logger.info('the guard lets the rooms go on');
+    this.#heldFor = '';
+  }
+}
