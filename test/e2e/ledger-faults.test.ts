@@ -101,7 +101,6 @@ test(title, async (t) => {
     apiKey,
     jwtSecret,
     messagePack,
-    durationMs: 90_000,
     walk,
     rules: async () => ({
       unfenced: new Set(readUnfenced(replicas).flatMap(({ eventIds }) => eventIds)),
