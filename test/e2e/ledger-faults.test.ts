@@ -104,7 +104,7 @@ test(title, async (t) => {
     walk,
     rules: async () => ({
       unfenced: new Set(readUnfenced(replicas).flatMap(({ eventIds }) => eventIds)),
-      coalescedMayBeLost: true,
+      mayLose: () => true,
     }),
   });
   await tell(t, report, stage.replicas);
