@@ -12,8 +12,11 @@ export interface CoalescerOptions<Origin> {
   clock: Clock;
   /** Where this replica's reader stands: a typing note carries it, see Typing in log.ts. */
   position(): Position;
-  /** Takes what a window has gathered; origins are in order. */
-  emit(entry: NewEntry, origins: Origin[]): void;
+  /**
+   * Takes what a window has gathered; origins are in order.
+   * @param lateMs how long after its window's end: a process that stood still comes back to open windows
+   */
+  emit(entry: NewEntry, origins: Origin[], lateMs: number): void;
   /** Called for each event that was merged into another one. */
   onMerged?(event: Event): void;
   maxWindows?: number;
@@ -23,6 +26,8 @@ interface Window<Origin> {
   event: Event;
   origins: Origin[];
   openedAt: Position;
+  /** ms, monotonic */
+  endsAtMs: number;
   cancel(): void;
 }
 
@@ -66,20 +71,22 @@ export class Coalescer<Origin> {
 
   #open(event: Event, origin: Origin, key: string): void {
     const { room } = event;
+    const { windowMs, clock } = this.#options;
     const windows = this.#rooms.get(room) ?? new Map<string, Window<Origin>>();
     this.#rooms.set(room, windows);
     windows.set(key, {
       event,
       origins: [origin],
       openedAt: this.#options.position(),
-      cancel: this.#options.clock.after(this.#options.windowMs, () => this.#end(room, key)),
+      endsAtMs: clock.monotonic() + windowMs,
+      cancel: clock.after(windowMs, () => this.#end(room, key)),
     });
     this.#openWindows++;
   }
 
   #end(room: string, key: string): void {
     const windows = this.#rooms.get(room)!;
-    const { event, origins, openedAt, cancel } = windows.get(key)!;
+    const { event, origins, openedAt, endsAtMs, cancel } = windows.get(key)!;
     cancel();
     windows.delete(key);
     if (windows.size === 0) this.#rooms.delete(room);
@@ -88,6 +95,7 @@ export class Coalescer<Origin> {
     this.#options.emit(
       { ...event, ...(user !== undefined && { typing: { user, openedAt } }), idsSettled: true },
       origins,
+      Math.max(0, this.#options.clock.monotonic() - endsAtMs),
     );
   }
 }

@@ -80,6 +80,8 @@ export interface LanesOptions {
 const broadcast: Outcome = { kind: 'broadcast' };
 const duplicate: Outcome = { kind: 'duplicate' };
 /** How often, and for how long, a repeat asks whether its first call is decided. */
+/** A typing note that comes this long after its window's end was held by a process that stood still. */
+const outdatedMs = 500;
 const undecidedPollMs = 25;
 const undecidedLimitMs = 12_000;
 
@@ -98,7 +100,7 @@ export class Lanes {
         windowMs: options.coalesceWindowMs,
         clock: options.clock,
         position: options.position,
-        emit: (entry, origins) => this.#emit(entry, origins),
+        emit: (entry, origins, lateMs) => this.#emit(entry, origins, lateMs),
         onMerged: (event) => metrics.coalesced.inc({ event_type: event.eventType }),
       });
     }
@@ -268,11 +270,11 @@ export class Lanes {
   }
 
   /** The end of a window: nobody waits for it, so what fails here is taken to the bridge call by call, or counted. */
-  #emit(entry: NewEntry, origins: (IncomingCall | undefined)[]): void {
+  #emit(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number): void {
     const traceId = origins.findLast((call) => call?.traceId !== undefined)?.traceId;
     const identified = { ...entry, ...(traceId !== undefined && { traceId }), eventId: eventIdOf(entry) };
     const emission = this.#appendByLane(identified)
-      .catch((error) => this.#rescue(identified, origins, error))
+      .catch((error) => this.#rescue(identified, origins, lateMs, error))
       .catch((error) => this.#options.logger.warn({ err: error }, 'a coalesced event was lost'));
     const { room } = entry;
     const settled = Promise.all([this.#emissions.get(room), emission]).then(() => {
@@ -298,9 +300,11 @@ export class Lanes {
     }
   }
 
-  async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], error: unknown): Promise<void> {
+  async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number, error: unknown): Promise<void> {
     const { bridge, fallback, logger, metrics, onLogFailure } = this.#options;
     const { code, reason } = error as CrossfadeError;
+    // On the bridge lane nobody knows whether its sender's message has gone before it.
+    if (entry.typing !== undefined && lateMs > outdatedMs) return this.#countLost(entry);
     // Of typing only the latest counts; each read receipt has its own message ids.
     const wanted = entry.typing === undefined ? origins : origins.slice(-1);
     const calls = wanted.filter((call) => call !== undefined);

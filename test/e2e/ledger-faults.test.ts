@@ -101,11 +101,10 @@ test(title, async (t) => {
     apiKey,
     jwtSecret,
     messagePack,
-    durationMs: 90_000,
     walk,
     rules: async () => ({
       unfenced: new Set(readUnfenced(replicas).flatMap(({ eventIds }) => eventIds)),
-      coalescedMayBeLost: true,
+      mayLose: () => true,
     }),
   });
   await tell(t, report, stage.replicas);

@@ -25,7 +25,7 @@ class Scene {
   readonly journal: string[] = [];
   readonly lanes: Lanes;
 
-  constructor({ bridgeFallback = false, coalesceWindowMs = 10_000 } = {}) {
+  constructor({ bridgeFallback = false, coalesceWindowMs = 10_000, clock = systemClock } = {}) {
     const log = {
       reachable: true,
       append: (entry: NewEntry) => {
@@ -54,7 +54,7 @@ class Scene {
       hasAudience: () => true,
       coalesceWindowMs,
       position: () => '0-0',
-      clock: systemClock,
+      clock,
       logger: silentLogger,
       metrics: createMetrics(),
     });
@@ -110,12 +110,28 @@ test('a claim without an answer does not stay open when the bridge has not kept 
 const typing = (name: string, room = 'r') =>
   call(name, { eventIds: [], room, coalescing: { key: 'ada', typingOf: 'ada', mergeInto: (earlier) => earlier } });
 
+const receipt = (name: string) =>
+  call(name, { eventIds: [], coalescing: { key: 'receipts of ada', mergeInto: (earlier) => earlier } });
+
 test('a message by the bridge goes behind what its room’s windows still hold', async () => {
   const scene = new Scene();
   await scene.carry(typing('typing'));
   scene.decision = { lane: 'bridge', epoch: 2 };
   await scene.carry(call('message'));
   assert.deepEqual(scene.journal, ['bridge typing', 'bridge message']);
+});
+
+test('typing that a process held while it stood still is not shown once its room is on the bridge lane', async () => {
+  let awayMs = 0;
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + awayMs };
+  const scene = new Scene({ coalesceWindowMs: 20, clock });
+  await scene.carry(typing('typing'));
+  await scene.carry(receipt('receipt'));
+  awayMs = 1_000;
+  scene.decision = { lane: 'bridge', epoch: 2 };
+  await until(() => scene.journal.length > 0);
+  await scene.lanes.drain();
+  assert.deepEqual(scene.journal, ['bridge receipt']);
 });
 
 test('a room does not wait for what the windows of another one gave out', async () => {

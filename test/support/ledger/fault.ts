@@ -1,20 +1,20 @@
 // What the judge finds: one fault of one member in one room, by which rules, and how it is told to people.
 
-import type { Bounds } from './owed.ts';
+import type { Bounds, MadeCall } from './owed.ts';
 import type { Mismatch } from './sequence.ts';
 
 export interface Rules extends Bounds {
   /** Ids of the events of which a replica has said that their order cannot be proven: those may be out of order. */
   unfenced: ReadonlySet<string>;
-  /** A window that was open in a crash is lost (promise 4): what is coalesced is then judged by its order alone. */
-  coalescedMayBeLost: boolean;
+  /** What was in a window may be lost, as by a crash (promise 4): it is then judged by its order alone. */
+  mayLose(coalesced: MadeCall): boolean;
 }
 
 export const standardRules: Rules = {
   endMarginMs: 1_000,
   replayMs: 5_000,
   unfenced: new Set(),
-  coalescedMayBeLost: false,
+  mayLose: () => false,
 };
 
 export interface Fault {

@@ -11,8 +11,8 @@ export function judgeCoalesced(calls: MadeCall[], stay: Stay, rules: Rules): Fau
   return [
     ...fault('typing', findLateTyping(calls, stay, rules)),
     ...fault('foreign', findForeign(calls, stay)),
-    ...(rules.coalescedMayBeLost || hub !== 'chat' ? [] : fault('typing', findWrongState(calls, stay, rules))),
-    ...(rules.coalescedMayBeLost || hub !== 'chat' ? [] : fault('receipts', findUnread(calls, stay, rules))),
+    ...(hub !== 'chat' ? [] : fault('typing', findWrongState(calls, stay, rules))),
+    ...(hub !== 'chat' ? [] : fault('receipts', findUnread(calls, stay, rules))),
   ];
 }
 
@@ -53,7 +53,7 @@ function findWrongState(calls: MadeCall[], stay: Stay, rules: Rules): string | u
   const shown = new Map(stay.seen.flatMap(({ typing }) => (typing ? [[typing.user, typing.isTyping] as const] : [])));
   for (const [user, made] of last) {
     const { isTyping } = made.call.typing!;
-    if (claimOf(stay, made, rules) !== 'owed' || shown.get(user) === isTyping) continue;
+    if (!isOwed(stay, made, rules) || shown.get(user) === isTyping) continue;
     return `${user} was last shown typing: ${shown.get(user)}, called: ${isTyping} (${made.call.eventId})`;
   }
   return undefined;
@@ -61,9 +61,13 @@ function findWrongState(calls: MadeCall[], stay: Stay, rules: Rules): string | u
 
 function findUnread(calls: MadeCall[], stay: Stay, rules: Rules): string | undefined {
   const shown = new Set(stay.seen.flatMap(({ receipt }) => receipt?.ids.map((id) => `${receipt.user} ${id}`) ?? []));
-  const owed = idsOf(calls.filter((made) => claimOf(stay, made, rules) === 'owed'));
+  const owed = idsOf(calls.filter((made) => isOwed(stay, made, rules)));
   const missing = owed.filter((id) => !shown.has(id));
   return missing.length === 0 ? undefined : `${missing.length} read ids were never shown, the first is ${missing[0]}`;
+}
+
+function isOwed(stay: Stay, made: MadeCall, rules: Rules): boolean {
+  return claimOf(stay, made, rules) === 'owed' && !rules.mayLose(made);
 }
 
 function idsOf(calls: MadeCall[]): string[] {

@@ -25,7 +25,7 @@ export interface LedgerOptions extends Omit<ClientOptions, 'clientCount' | 'room
   arrivalMs?: number;
   /** What is done meanwhile. */
   walk?(progress: Progress): Step[];
-  /** Asked once the calls are made: what the replicas have said by then. */
+  /** Asked whenever it is judged: what the replicas have said by then. */
   rules?(): Promise<Partial<Rules>>;
 }
 
@@ -81,11 +81,13 @@ export async function runLedger(t: TestContext, options: LedgerOptions): Promise
   const startedAt = performance.now();
   await Promise.all([feed.run(), walk.run(() => feed.madeCount / callCount)]);
   const feedMs = Math.round(performance.now() - startedAt);
-  await settle(readers, feed, arrivalMs);
-  const rules = { ...standardRules, ...(await options.rules?.()) };
+  const judgeNow = async () => {
+    return judge(feed.made, staysOf(readers), { ...standardRules, ...(await options.rules?.()) });
+  };
+  await settle(readers, judgeNow, arrivalMs);
   return {
     made: feed.made,
-    faults: judge(feed.made, staysOf(readers), rules),
+    faults: await judgeNow(),
     lost: readers.filter(({ lostCount }) => lostCount > 0).map(({ spec }) => `${spec.name} (${spec.hub})`),
     outcomes: Object.fromEntries(feed.outcomes),
     shownCount: staysOf(readers).reduce((sum, { seen }) => sum + seen.length, 0),
@@ -96,11 +98,10 @@ export async function runLedger(t: TestContext, options: LedgerOptions): Promise
   };
 }
 
-async function settle(readers: Reader[], feed: Feed, arrivalMs: number): Promise<void> {
-  const isMissing = () => judge(feed.made, staysOf(readers), standardRules).some(({ kind }) => kind !== 'double');
+async function settle(readers: Reader[], judgeNow: () => Promise<Fault[]>, arrivalMs: number): Promise<void> {
   const endsAt = performance.now() + arrivalMs;
   do await untilQuiet(readers);
-  while (isMissing() && performance.now() < endsAt);
+  while ((await judgeNow()).length > 0 && performance.now() < endsAt);
 }
 
 async function untilQuiet(readers: Reader[]): Promise<void> {
