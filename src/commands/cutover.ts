@@ -66,18 +66,21 @@ function read(target: Target): Promise<Status> {
   return ask<Status>(target, 'GET', '/cutover');
 }
 
-/** The state that all replicas say they have; after a second also what some are behind of. */
+/** The state that all replicas say they have, those that say anything; after a second also what some are behind of. */
 async function untilAllFollow(target: Target): Promise<Status> {
   const givesUpAt = performance.now() + followMs;
   for (;;) {
     const status = await read(target);
-    const allFollow = status.replicas.every(({ epoch }) => Number(epoch) >= status.epoch);
+    const allFollow = status.replicas.every(({ epoch = status.epoch }) => Number(epoch) >= status.epoch);
     if (allFollow || performance.now() > givesUpAt) return status;
     await sleep(askAgainMs);
   }
 }
 
 async function ask<Answer>({ admin }: Target, method: string, path: string, body?: object): Promise<Answer> {
+  if (!/^https?:$/.test(URL.parse(admin)?.protocol ?? '')) {
+    throw new CrossfadeError('CONFIG_INVALID', `--admin: '${admin}' is not an http:// or https:// address`);
+  }
   const token = readSecret('CROSSFADE_ADMIN_TOKEN', process.env);
   let response: Response;
   try {
@@ -106,8 +109,13 @@ function words({ force = false }: Target): { by: string; force: boolean } {
   return { by: who(), force };
 }
 
+/** A container may run under a user that has no name. */
 function who(): string {
-  return userInfo().username;
+  try {
+    return userInfo().username;
+  } catch {
+    return `user ${process.getuid?.() ?? 'unknown'}`;
+  }
 }
 
 function print(status: Status): void {

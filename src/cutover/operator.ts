@@ -89,7 +89,7 @@ export class Operator {
   async status(): Promise<object> {
     const { cutover, guard, detour, log, wish, wishes, peers, shared } = this.#parts;
     const { state } = cutover;
-    const replicas = await peers.refresh();
+    const [self, ...others] = await peers.refresh();
     return {
       epoch: state.epoch,
       percent: state.percent,
@@ -106,7 +106,10 @@ export class Operator {
       detour: detour.roomCount,
       guard: guard.last ?? null,
       log: { reachable: log.reachable, followed: shared.follows },
-      replicas: replicas.map(({ instance, facts }) => ({ instance, ...facts })),
+      replicas: [
+        { ...self!.facts, instance: self!.instance, epoch: String(state.epoch) },
+        ...others.map(({ instance, facts }) => ({ ...facts, instance })),
+      ],
       history: state.history,
     };
   }

@@ -20,6 +20,8 @@ export interface Told {
 
 /** The fact of the roster that holds a replica's admin address. */
 export const adminFact = 'admin';
+/** ... and the one that holds the epoch of its state. */
+export const epochFact = 'epoch';
 /** Whom a word is for: an address on loopback means another replica on every host. */
 export const addresseeHeader = 'x-crossfade-instance';
 const refreshMs = 2_000;
@@ -38,17 +40,21 @@ export class Peers {
     this.#stop = options.clock.every(refreshMs, () => void this.refresh());
   }
 
-  /** Reads the roster again. @returns every live replica, this one first; without the log those that were known last */
+  /**
+   * Reads the roster again.
+   * @returns every live replica, this one first; without the log those that were known last, as far as it still holds
+   */
   async refresh(): Promise<Replica[]> {
     const { roster, clock } = this.#options;
     const reading = roster.replicas().then(
       (replicas) => {
         this.#known = replicas;
+        return true;
       },
-      () => {},
+      () => false,
     );
-    await Promise.race([reading, pause(clock, rosterMs)]);
-    return this.#known;
+    const isRead = await Promise.race([reading, pause(clock, rosterMs)]);
+    return isRead === true ? this.#known : this.#known.map(withoutEpoch);
   }
 
   /** POSTs to every other replica at once. @param ms how long one may take @param instances only these; all without it */
@@ -91,4 +97,10 @@ export class Peers {
       return false;
     }
   }
+}
+
+/** What an epoch was, it need not be any more. */
+function withoutEpoch(replica: Replica): Replica {
+  const { [epochFact]: _, ...facts } = replica.facts;
+  return { ...replica, facts };
 }

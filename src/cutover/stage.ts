@@ -19,7 +19,7 @@ import { countAtBridges, Guard } from './guard.ts';
 import { type Fences, Handover } from './handover.ts';
 import { Moves } from './moves.ts';
 import { Operator } from './operator.ts';
-import { adminFact, Peers } from './peers.ts';
+import { adminFact, epochFact, Peers } from './peers.ts';
 import { SharedState } from './shared-state.ts';
 import { laneOf } from './state.ts';
 import { Wishes } from './wishes.ts';
@@ -244,7 +244,7 @@ export class CutoverStage {
   }
 
   #describe(): void {
-    this.#options.log.roster.describe({ ...this.#facts, epoch: String(this.lanes.state.epoch) });
+    this.#options.log.roster.describe({ ...this.#facts, [epochFact]: String(this.lanes.state.epoch) });
   }
 
   #rememberRecentIds(withinMs = Number.POSITIVE_INFINITY): Promise<void> {

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { call, startBridge } from '../support/bridge.ts';
-import { type Crossfade, spawnCrossfade } from '../support/process.ts';
+import { type Crossfade, type StartOptions, spawnCrossfade } from '../support/process.ts';
 import { noDotnet, startReferenceBridge } from '../support/reference-bridge.ts';
 import type { HubClient } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
@@ -82,8 +82,9 @@ export async function cutover(
   t: TestContext,
   words: string[],
   env: Record<string, string> = {},
+  options: StartOptions = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const process = spawnCrossfade(t, ['cutover', ...words], env);
+  const process = spawnCrossfade(t, ['cutover', ...words], env, options);
   const { code } = await process.exited;
   return { code, stdout: process.stdout, stderr: process.stderr };
 }

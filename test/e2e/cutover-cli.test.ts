@@ -1,0 +1,137 @@
+// `crossfade cutover …` as an operator types it: what it prints, what it changes on every replica, and with which exit code it
+// ends when it is used wrongly, let in nowhere, or refused.
+
+import assert from 'node:assert/strict';
+import { networkInterfaces } from 'node:os';
+import { test } from 'node:test';
+import { startBridge } from '../support/bridge.ts';
+import { startRedis } from '../support/redis.ts';
+import { cutover, ofAll, type State, stateOf, untilAll } from './operating.ts';
+import { programs, startSidecar } from './sidecar.ts';
+
+for (const { name, options } of programs) {
+  test(`${name} operates all replicas by way of one`, async (t) => {
+    const redis = await startRedis(t);
+    const flags = ['--redis', redis.url, '--bridge', (await startBridge(t)).url];
+    const replicas = [await startSidecar(t, flags, options), await startSidecar(t, flags, options)];
+    const [asked] = replicas as [(typeof replicas)[0], (typeof replicas)[0]];
+    const operate = async (...words: string[]) => {
+      const { code, stdout, stderr } = await cutover(t, [...words, '--admin', asked.admin], {}, options);
+      assert.deepEqual([code, stderr], [0, ''], words.join(' '));
+      return stdout;
+    };
+    const untilAllAre = (part: Partial<State>) => {
+      const isSo = (state: State) =>
+        Object.entries(part).every(([key, value]) => same(state[key as keyof State], value));
+      return untilAll(replicas, isSo, { what: JSON.stringify(part), timeoutMs: 1_000 });
+    };
+
+    const shown = await operate('show');
+    assert.match(shown, /^bridge ●─+ stream {3}0% by stream\n/);
+    for (const { instance } of (await stateOf(asked)).replicas)
+      assert.ok(shown.includes(instance), `${instance}\n${shown}`);
+    assert.match(await operate('set', '25'), /25% by stream/);
+    await untilAllAre({ percent: 25, operated: true });
+    assert.match(await operate('mirror', 'on'), /mirror +on/);
+    await untilAllAre({ mirror: true });
+    assert.match(await operate('mirror', 'off'), /mirror +off/);
+    assert.match(await operate('pin', 'a room', 'stream', '--force'), /pins +a room by stream/);
+    await operate('pin', 'r', 'bridge');
+    await untilAllAre({ mirror: false, pins: { 'a room': 'stream', r: 'bridge' } });
+    await operate('unpin', 'r', '--force');
+    await untilAllAre({ pins: { 'a room': 'stream' } });
+    assert.match(await operate('set', '100', '--force'), /^bridge ━+● stream {3}100% by stream\n/);
+    assert.match(await operate('rollback'), /0% by stream[\s\S]*100% → 0% +rollback/);
+    await untilAllAre({ percent: 0, pins: {}, mirror: false, operated: true });
+    await operate('reset');
+    await untilAllAre({ percent: 0, operated: false });
+
+    const { history } = await stateOf(asked);
+    assert.deepEqual(
+      history.map(({ what, from, to }) => `${what} ${from} ${to}`),
+      [
+        'set 25 0 25',
+        'mirror on 25 25',
+        'mirror off 25 25',
+        'pin a room stream 25 25',
+        'pin r bridge 25 25',
+        'unpin r 25 25',
+        'set 100 25 100',
+        'rollback 100 0',
+        'reset 0 0',
+      ],
+    );
+    assert.equal(new Set(await ofAll(replicas, ({ history }) => JSON.stringify(history))).size, 1, 'one history');
+  });
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+test('what cannot be meant is one line and exit code 2, and asks nobody', async (t) => {
+  const nobody = ['--admin', 'http://127.0.0.1:1'];
+  const cases: [words: string[], line: RegExp][] = [
+    [['set', '101', ...nobody], /'101' is not a percent from 0 to 100/],
+    [['set', '-1', ...nobody], /'-1'/],
+    [['set', 'half', ...nobody], /'half' is not a percent/],
+    [['set', '2.5', ...nobody], /'2\.5' is not a percent/],
+    [['set', ...nobody], /missing required argument 'percent'/],
+    [['mirror', 'perhaps', ...nobody], /'perhaps' is neither on nor off/],
+    [['pin', 'r', 'river', ...nobody], /'river' is not a lane: bridge or stream/],
+    [['pin', 'r', ...nobody], /missing required argument 'lane'/],
+    [['rollback', '--force', ...nobody], /unknown option '--force'/],
+    [['turn', ...nobody], /unknown command 'turn'/],
+    [['show', '--admin', 'nowhere'], /--admin: 'nowhere' is not an http:\/\/ or https:\/\/ address/],
+  ];
+  for (const [words, line] of cases) {
+    const { code, stdout, stderr } = await cutover(t, words);
+    assert.match(stderr, line, words.join(' '));
+    assert.match(stderr, /^crossfade: [^\n]+\n$/, words.join(' '));
+    assert.deepEqual([code, stdout], [2, ''], words.join(' '));
+  }
+});
+
+test('where nobody answers, or there is nothing to move, it is one line and exit code 1', async (t) => {
+  const closed = await startBridge(t);
+  const { url } = closed;
+  await closed.close();
+  const gone = await cutover(t, ['rollback', '--admin', url]);
+  const stderr = `crossfade: no crossfade answers at ${url} (ECONNREFUSED)\n`;
+  assert.deepEqual(gone, { code: 1, stdout: '', stderr });
+  const redis = await startRedis(t);
+  const standalone = await startSidecar(t, ['--redis', redis.url]);
+  const refused = await cutover(t, ['set', '25', '--admin', standalone.admin]);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /^crossfade: there is no --bridge: every room is on the stream lane\n$/);
+  assert.match((await cutover(t, ['show', '--admin', standalone.admin])).stdout, /100% by stream/);
+});
+
+const outside = Object.values(networkInterfaces())
+  .flat()
+  .find((face) => face !== undefined && !face.internal && face.family === 'IPv4')?.address;
+
+test('beyond loopback the admin port wants its token: of the command line, and of the other replicas', {
+  skip: outside === undefined && 'no address beyond loopback on this machine',
+}, async (t) => {
+  const redis = await startRedis(t, { appendfsync: 'always' });
+  const flags = ['--redis', redis.url, '--bridge', (await startBridge(t)).url, '--admin', '0.0.0.0:0'];
+  const env = { CROSSFADE_ADMIN_TOKEN: 'open sesame' };
+  const replicas = [await startSidecar(t, flags, { env }), await startSidecar(t, flags, { env })];
+  const admin = `http://${outside}:${new URL(replicas[0]!.admin).port}`;
+  const inside = replicas.map((replica) => ({ ...replica, admin: replica.admin.replace('0.0.0.0', '127.0.0.1') }));
+  for (const wrong of [{}, { CROSSFADE_ADMIN_TOKEN: 'guess' }]) {
+    const { code, stderr } = await cutover(
+      t,
+      ['set', '25', '--force', '--admin', admin],
+      wrong as Record<string, string>,
+    );
+    assert.deepEqual([code, stderr], [1, `crossfade: ${admin} wants CROSSFADE_ADMIN_TOKEN\n`]);
+  }
+  assert.equal((await cutover(t, ['set', '25', '--force', '--admin', admin], env)).code, 0);
+  await untilAll(inside, ({ percent, replicas }) => percent === 25 && replicas.length === 2, { what: 'both at 25' });
+  await redis.kill9();
+  const { code, stderr } = await cutover(t, ['rollback', '--admin', admin], env);
+  assert.deepEqual([code, stderr], [0, ''], 'the other replica was told by HTTP');
+  assert.deepEqual(await ofAll(inside, ({ effective }) => effective.percent), [0, 0]);
+});
