@@ -7,12 +7,14 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { apiKey, jwtSecret } from '../support/bridge.ts';
 import { type LedgerReport, type Progress, runLedger } from '../support/ledger/ledger.ts';
+import { describeCall } from '../support/ledger/owed.ts';
 import { bridgeName, type Replica, readMetric, readUnfenced, setStage } from '../support/ledger/stage.ts';
 import { assertBothLanes, assertNoFault, tell } from '../support/ledger/verdict.ts';
 import type { Step } from '../support/ledger/walk.ts';
 import { noDotnet } from '../support/reference-bridge.ts';
 import { until } from '../support/wait.ts';
 
+const clockOffsetsMs = [5_000, 0];
 const bridgeCount = noDotnet ? 1 : 2;
 /** How long Redis and the bridges are away, ms. */
 const redisAwayMs = 2_000;
@@ -31,7 +33,7 @@ test(title, async (t) => {
     replicaCount: 2,
     bridgeCount,
     durable: true,
-    clockOffsetsMs: [5_000, 0],
+    clockOffsetsMs,
     flags: ['--publish-timeout', String(publishTimeoutMs)],
   });
   const { redis, bridges, replicas, messagePack } = stage;
@@ -110,7 +112,9 @@ test(title, async (t) => {
   await tell(t, report, stage.replicas);
   t.diagnostic(`unfenced: ${JSON.stringify(await countUnfenced(replicas))}`);
   assertNoFault(report);
-  assertUnfencedInFaults(report, replicas, logFaults);
+  const outages = readOutages(replicas);
+  t.diagnostic(`${outages.length} outages of the log were told by the replicas`);
+  assertUnfencedInFaults(report, replicas, [...logFaults, ...outages]);
   await assertUnfencedCounted(replicas);
   await assertBothLanes(replicas);
 });
@@ -144,9 +148,24 @@ async function countUnfenced(replicas: Replica[]) {
   );
 }
 
+/** When the replicas themselves said that the log fails, ms of performance.now(): it may also be too slow for them. */
+function readOutages(replicas: Replica[]): [from: number, to: number][] {
+  return replicas.flatMap(({ process }, i) => {
+    const timesOf = (text: string) => {
+      const said = process.lines.filter(({ msg }) => String(msg).startsWith(text));
+      return said.map(({ time }) => Date.parse(String(time)) - clockOffsetsMs[i]! - performance.timeOrigin);
+    };
+    const ends = timesOf('the log answers: its rooms are back');
+    return timesOf('the log fails: its rooms go to the bridge').map((from): [number, number] => {
+      return [from, ends.find((to) => to > from) ?? Number.POSITIVE_INFINITY];
+    });
+  });
+}
+
 /** The events whose order may not be kept are those that were called while the log failed, and no others. */
 function assertUnfencedInFaults({ made }: LedgerReport, replicas: Replica[], logFaults: [number, number][]): void {
   const calls = new Map([...made.values()].flat().map((each) => [each.call.eventId, each]));
+  const failures = logFaults.map((fault) => fault.map((ms) => (ms / 1000).toFixed(3)).join('-')).join(', ');
   for (const { eventIds, room, reason } of readUnfenced(replicas)) {
     for (const id of eventIds) {
       const call = calls.get(id);
@@ -154,7 +173,7 @@ function assertUnfencedInFaults({ made }: LedgerReport, replicas: Replica[], log
       const isWithin = logFaults.some(
         ([from, to]) => call.answeredAt > from - noticedMs && call.startedAt < to + noticedMs,
       );
-      assert.ok(isWithin, `${id} in ${room} is counted as ${reason}, though the log did not fail`);
+      assert.ok(isWithin, `${id} (${describeCall(call)}) is counted as ${reason}, but the log failed ${failures}`);
     }
   }
 }
