@@ -81,8 +81,8 @@ export class LateLog implements Log {
     return this.#ask((log) => log.foreignReaders(streams, withinMs));
   }
 
-  share(key: string, value: string, ttlMs: number): void {
-    this.#log?.share(key, value, ttlMs);
+  async share(key: string, value: string, ttlMs: number): Promise<void> {
+    await this.#log?.share(key, value, ttlMs);
   }
 
   shared(key: string): Promise<string | undefined> {

@@ -197,8 +197,8 @@ export interface Log {
    * or, where the log cannot tell that, one that may be. Error: LOG_UNAVAILABLE.
    */
   foreignReaders(streams: string[], withinMs: number): Promise<ForeignReader[]>;
-  /** Shares a small value with all replicas for `ttlMs`. Not awaited; may be lost with the log. */
-  share(key: string, value: string, ttlMs: number): void;
+  /** Shares a small value with all replicas for `ttlMs`. Resolves when they can see it, or never will: it may be lost with the log. */
+  share(key: string, value: string, ttlMs: number): Promise<void>;
   /** Error: LOG_UNAVAILABLE. */
   shared(key: string): Promise<string | undefined>;
   /** Opens the replica's cursor at the tail of the streams. Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN. */

@@ -11,7 +11,7 @@ import { Seldom } from '../../telemetry/seldom.ts';
 export interface AffinityOptions {
   addresses: BridgeAddresses;
   /** Tells every replica a small value for a while; may be lost. */
-  share(key: string, value: string, ttlMs: number): void;
+  share(key: string, value: string, ttlMs: number): Promise<void>;
   /** What a replica has told. */
   shared(key: string): Promise<string | undefined>;
   clock: Clock;
@@ -20,6 +20,8 @@ export interface AffinityOptions {
 
 /** ASP.NET forgets a token that nobody uses after 15 s. */
 const unusedMs = 60_000;
+/** A client that has its token may come to another replica at once; a log that hangs does not hold it up for longer. */
+const shareMs = 200;
 const maxTokens = 100_000;
 const warnEveryMs = 60_000;
 
@@ -36,10 +38,13 @@ export class Affinity {
     this.#warning = new Seldom(options.clock, warnEveryMs);
   }
 
-  /** The address has given out this token. */
-  learn(token: string, address: BridgeAddress): void {
+  /** The address has given out this token. Resolves when the other replicas know it, or after a bound. */
+  async learn(token: string, address: BridgeAddress): Promise<void> {
+    const { addresses, share, clock } = this.#options;
     this.#keep(token, address);
-    if (this.#options.addresses.all.length > 1) this.#options.share(keyOf(token), address.key, unusedMs);
+    if (addresses.all.length === 1) return;
+    const isLate = new Promise<void>((resolve) => clock.after(shareMs, resolve));
+    await Promise.race([share(keyOf(token), address.key, unusedMs), isLate]);
   }
 
   /** Where requests with this token go. */

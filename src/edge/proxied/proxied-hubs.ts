@@ -162,7 +162,7 @@ export class ProxiedHubs implements HubsSide {
     const { address, answer } = await this.#ask(request, response, url);
     const body = Buffer.from(await answer.body.arrayBuffer());
     const token = answer.statusCode === 200 ? tokenIn(body, headerOf(answer, 'content-encoding')) : undefined;
-    if (token !== undefined) this.#affinity.learn(token, address);
+    if (token !== undefined) await this.#affinity.learn(token, address);
     writeHead(response, answer);
     response.end(body);
   }

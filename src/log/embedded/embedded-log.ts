@@ -130,7 +130,7 @@ class EmbeddedLog implements Log {
     return [];
   }
 
-  share(key: string, value: string, ttlMs: number): void {
+  async share(key: string, value: string, ttlMs: number): Promise<void> {
     this.#shared.set(key, value, ttlMs);
   }
 

@@ -1,5 +1,5 @@
-// Small values that all replicas share for a while, each under its own key in Redis until its TTL ends. In comes a value, not
-// awaited: what Redis cannot take now is lost.
+// Small values that all replicas share for a while, each under its own key in Redis until its TTL ends. In comes a value; what
+// Redis cannot take now is lost.
 
 import type { Redis } from 'ioredis';
 import type { Log, LogOptions } from '../log.ts';
@@ -10,10 +10,12 @@ const answerMs = 2_000;
 
 export function createShared(commands: Redis, { clock, logger }: LogOptions): Pick<Log, 'share' | 'shared'> {
   return {
-    share(key, value, ttlMs) {
-      commands.set(keys.shared(key), value, 'PX', Math.ceil(ttlMs)).catch((error) => {
+    async share(key, value, ttlMs) {
+      try {
+        await commands.set(keys.shared(key), value, 'PX', Math.ceil(ttlMs));
+      } catch (error) {
         logger.debug({ reason: withoutArguments(error).message }, 'a value could not be shared');
-      });
+      }
     },
 
     async shared(key) {

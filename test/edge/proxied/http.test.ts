@@ -183,7 +183,7 @@ for (const [name, answer] of Object.entries({
     const bridges = [await startScriptedBridge(t, { answer }), await startScriptedBridge(t, { answer })];
     const shared = new Map<string, string>();
     const options = {
-      share: (key: string, value: string, ttlMs: number) => void (ttlMs > 0 && shared.set(key, value)),
+      share: async (key: string, value: string, ttlMs: number) => void (ttlMs > 0 && shared.set(key, value)),
       shared: async (key: string) => shared.get(key),
     };
     const urls = bridges.map((bridge) => bridge.url);

@@ -87,7 +87,7 @@ export async function startProxiedEdge(
       taps.push(tap);
       return tap;
     },
-    share: () => {},
+    share: async () => {},
     shared: async () => undefined,
     clock,
     logger: silentLogger,
