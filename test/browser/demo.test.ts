@@ -149,10 +149,12 @@ test('the demo’s guard refuses to raise the percent while a client goes past c
   const stranger = page.getByRole('button', { name: 'Connect a client past crossfade' });
   const status = page.getByRole('status');
   await stranger.click();
+  await page.locator('#stranger[aria-pressed=true]').waitFor();
   await page.getByRole('button', { name: '25', exact: true }).click();
   await status.getByText(/Stays at 0%: 1 client is connected to the bridge directly/).waitFor({ timeout: moveMs });
   assert.equal(await page.getByRole('slider').inputValue(), '0');
   await stranger.click();
+  await page.locator('#stranger[aria-pressed=false]').waitFor();
   await page.getByRole('button', { name: '25', exact: true }).click();
   await status.getByText('25% by stream').waitFor({ timeout: moveMs });
 });

@@ -367,19 +367,23 @@ byId('pause').addEventListener('click', () => {
 });
 
 let stranger;
-byId('stranger').addEventListener('click', async () => {
-  const { token } = setup.stranger;
-  const isLeaving = stranger !== undefined;
-  byId('stranger').setAttribute('aria-pressed', !isLeaving);
-  if (isLeaving) {
-    await stranger.stop();
-    stranger = undefined;
-  } else {
-    stranger = new signalR.HubConnectionBuilder()
-      .withUrl(`${setup.bridgeUrl}/hubs/chat`, { accessTokenFactory: () => token })
-      .configureLogging(signalR.LogLevel.Warning)
-      .build();
-    await stranger.start();
+byId('stranger').addEventListener('click', async ({ currentTarget: button }) => {
+  button.disabled = true;
+  try {
+    if (stranger === undefined) {
+      const client = new signalR.HubConnectionBuilder()
+        .withUrl(`${setup.bridgeUrl}/hubs/chat`, { accessTokenFactory: () => setup.stranger.token })
+        .configureLogging(signalR.LogLevel.Warning)
+        .build();
+      await client.start();
+      stranger = client;
+    } else {
+      await stranger.stop();
+      stranger = undefined;
+    }
+  } finally {
+    button.setAttribute('aria-pressed', stranger !== undefined);
+    button.disabled = false;
   }
 });
 
