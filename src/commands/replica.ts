@@ -9,6 +9,7 @@ import { BridgeAddresses } from '../bridge-addresses.ts';
 import type { Config, HostPort } from '../config.ts';
 import { Consumer } from '../consumer/consumer.ts';
 import type { Contract } from '../contract/contract.ts';
+import type { Delivery } from '../contract/event.ts';
 import { loadContract } from '../contract/load.ts';
 import { CutoverStage } from '../cutover/stage.ts';
 import { Edge } from '../edge/edge.ts';
@@ -61,6 +62,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
   const fences = {
     hold: (id: string, covers: (room: string) => boolean) => edge?.hold(id, covers),
     fence: (id: string) => edge?.fence(id) ?? Promise.resolve(),
+    fenceMembers: (room: string, deliveries: Delivery[]) => edge?.fenceMembers(room, deliveries),
   };
   const cutover = new CutoverStage({
     config,
@@ -149,6 +151,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
             share: (key, value, ttlMs) => log.share(key, value, ttlMs),
             shared: (key) => log.shared(key),
             untilLogIsRead: () => cutover.lanes.untilCaughtUp(),
+            onHubTyping: ({ room, user }) => cutover.onHubTyping(room, user),
           },
     );
     cutover.onUse((inUse) => edge?.proveConnects(inUse));

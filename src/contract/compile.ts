@@ -252,6 +252,7 @@ function compileOthers(
   ]);
   return {
     kind: 'others',
+    isTyping: document.coalesce !== undefined && document.coalesce.union === undefined,
     toEvent(values, connectionId) {
       const event = toEvent(values);
       for (const delivery of event.deliveries) delivery.except = connectionId;

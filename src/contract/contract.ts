@@ -90,6 +90,8 @@ export interface CallerEffect {
 /** A hub message to everyone else in a group, over all replicas; hence an event of the log. */
 export interface OthersEffect {
   kind: 'others';
+  /** Whether it is a typing note: the latest one counts, and none after its sender's message. */
+  isTyping: boolean;
   /** @param connectionId the caller's, which gets nothing */
   toEvent(values: Values, connectionId: string): Event;
 }

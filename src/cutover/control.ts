@@ -27,6 +27,8 @@ export type Note =
   | { kind: 'abandon'; id: string }
   /** Bridge calls of these rooms are answered: fence every connection before what follows. */
   | { kind: 'fence'; id: string; rooms: string[] | 'all' }
+  /** This user types in this room, through the bridge's hub: a note may be on its way to readers. */
+  | { kind: 'hub typing'; room: string; user: string }
   /** This replica's recent ids are in the log. */
   | { kind: 'remembered'; epoch: number; instance: string }
   /** A state that the log had lost, written back. */

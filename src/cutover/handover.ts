@@ -11,6 +11,7 @@
 // (a lane that is late is waited for by the connections, not by the calls).
 
 import { randomBytes } from 'node:crypto';
+import type { Delivery } from '../contract/event.ts';
 import { CrossfadeError, hasCode } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -27,6 +28,8 @@ export interface Fences {
   hold(id: string, covers: (room: string) => boolean): void;
   /** Fences every connection of this moment; resolves when all fences are back, or their connections are gone. */
   fence(id: string): Promise<void>;
+  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
+  fenceMembers(room: string, deliveries: Delivery[]): void;
 }
 
 export interface HandoverParts {

@@ -17,6 +17,7 @@ import { Flights } from './flights.ts';
 import { Gate } from './gate.ts';
 import { countAtBridges, Guard } from './guard.ts';
 import { type Fences, Handover } from './handover.ts';
+import { HubTypings } from './hub-typing.ts';
 import { Moves } from './moves.ts';
 import { Operator } from './operator.ts';
 import { adminFact, epochFact, Peers } from './peers.ts';
@@ -59,6 +60,7 @@ export class CutoverStage {
   readonly #wishes: Wishes;
   readonly #peers: Peers;
   readonly #stopWatching: () => void;
+  readonly #typings: HubTypings;
   readonly #standalone: boolean;
   #untold: string[] = [];
   #facts: Record<string, string> = {};
@@ -68,6 +70,7 @@ export class CutoverStage {
     const { config, contract, log, bridge, clock, logger, metrics } = options;
     const { instance, handoverTimeout: timeoutMs } = config;
     this.#standalone = bridge === undefined;
+    this.#typings = new HubTypings(clock);
     const gate = new Gate();
     const flights = new Flights();
     const follow = { silentMs: options.silentMs, reachable: () => log.reachable };
@@ -205,6 +208,7 @@ export class CutoverStage {
     const note = readNote(entry);
     if (note.kind === 'fence') this.detour.onFence(note.id, note.rooms);
     this.#handover.onNote(note);
+    if (note.kind === 'hub typing') this.#typings.note(note.room, note.user);
     if (note.kind === 'remembered') this.#moves.onRemembered(note.epoch, note.instance);
     if (note.kind === 'restored') this.#shared.onRestored(note.to);
   }
@@ -215,6 +219,16 @@ export class CutoverStage {
     const wasOvertaken =
       entry.epoch !== undefined && entry.epoch < state.epoch && laneOf(state, entry.room) === 'bridge';
     this.detour.noteRead(entry, wasOvertaken);
+    const { room, endsTypingOf, deliveries } = entry;
+    if (endsTypingOf === undefined || deliveries === undefined) return;
+    if (this.#typings.mayBeOnItsWay(room, endsTypingOf)) this.#options.fences.fenceMembers(room, deliveries);
+  }
+
+  /** A client types through its bridge hub, in a room whose messages go by stream: all replicas know before its next message. */
+  onHubTyping(room: string, user: string): void {
+    if (this.lanes.decide(room).lane === 'bridge' || !this.#typings.passes(room, user)) return;
+    // Without the log its messages go by the bridge, too.
+    this.#handover.tell({ kind: 'hub typing', room, user }).catch(() => {});
   }
 
   /** Tells the other replicas of an event that may be on both lanes. */

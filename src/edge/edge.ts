@@ -4,6 +4,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { HostPort } from '../config.ts';
+import type { Delivery } from '../contract/event.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Audience, OutgoingMessage } from './audience.ts';
@@ -85,6 +86,11 @@ export class Edge implements Audience {
   /** Fences every proxied connection; each goes on with what has waited when its fence is back. Never rejects. */
   async fence(id: string): Promise<void> {
     await this.#proxied?.fence(id);
+  }
+
+  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
+  fenceMembers(room: string, deliveries: Delivery[]): void {
+    this.#proxied?.fenceMembers(room, deliveries);
   }
 
   /** An event that may come by both lanes; known for 5 minutes. */

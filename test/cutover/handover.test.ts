@@ -46,6 +46,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
         journal.push(`fence ${id.includes(' ') ? 'late' : 'all'}`);
         holds.delete(id);
       },
+      fenceMembers() {},
     },
     gate,
     flights,

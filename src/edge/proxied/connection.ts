@@ -14,6 +14,7 @@ import { type Codec, codecs, cutRecords } from './codec.ts';
 import { Fences, fenceMethod } from './fences.ts';
 import { Handshake } from './handshake.ts';
 import { type Hold, Holds } from './holds.ts';
+import { type HubTyping, typingIn } from './hub-typing.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
 import { ConnectionTwins, type Copy, type Twins } from './twins.ts';
@@ -48,6 +49,8 @@ export interface ConnectionOwner {
   now(): number;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
+  /** The client types, through the bridge. */
+  onHubTyping(typing: HubTyping): void;
   onOpen(connection: ProxiedConnection): void;
   onEnd(connection: ProxiedConnection): void;
 }
@@ -110,7 +113,10 @@ export class ProxiedConnection implements Member, Tap {
     if (this.#state === 'untapped' || this.#state === 'ended') return;
     const behindHandshake = this.#spoken === undefined ? this.#greet(data) : data;
     if (this.#spoken === undefined || behindHandshake === undefined) return;
-    for (const record of this.#spoken.records.push(behindHandshake)) this.#spoken.membership.fromClient(record);
+    for (const record of this.#spoken.records.push(behindHandshake)) {
+      this.#spoken.membership.fromClient(record);
+      if (this.#owner.provesConnects) this.#tellTyping(record, this.#spoken.codec);
+    }
   }
 
   fromBridge(data: Buffer): Buffer | undefined {
@@ -199,6 +205,12 @@ export class ProxiedConnection implements Member, Tap {
     const membership = new Membership({ hub: this.hub, user: this.#user, member: this, groups, codec, now });
     this.#spoken = { protocol, codec, membership, records: new ClientRecords(codec) };
     return behind;
+  }
+
+  /** Only while the stream lane is in use: before that nothing can overtake it. */
+  #tellTyping(record: Buffer, codec: Codec): void {
+    const typing = typingIn(this.hub, record, codec, this.#user);
+    if (typing !== undefined) this.#owner.onHubTyping(typing);
   }
 
   #readReply(data: Buffer): Buffer | undefined {

@@ -1,6 +1,7 @@
 // All proxied connections of this replica: what the cutover asks of them at once (holds, fences, twins), and their
 // number, which the guard compares with the bridge's own.
 
+import type { Delivery } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -8,6 +9,7 @@ import type { Metrics } from '../../telemetry/metrics.ts';
 import type { Groups } from '../groups.ts';
 import { type ConnectionFacts, type ConnectionOwner, ProxiedConnection, type ProxiedLimits } from './connection.ts';
 import type { Hold } from './holds.ts';
+import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
 import { type Twin, Twins } from './twins.ts';
 
@@ -16,6 +18,8 @@ export interface ProxiedConnectionsOptions {
   roster: Pick<Roster, 'set'>;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
+  /** A client types through its bridge hub, while the stream lane is in use. */
+  onHubTyping(typing: HubTyping): void;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -33,6 +37,7 @@ export class ProxiedConnections implements ConnectionOwner {
   /** While any room may be on the stream lane a new connection proves at once that the hub's connect has ended. */
   provesConnects = false;
   readonly untilLogIsRead: () => Promise<void> | undefined;
+  readonly onHubTyping: (typing: HubTyping) => void;
   readonly #roster: Pick<Roster, 'set'>;
   readonly #clock: Clock;
   readonly #connections = new Set<ProxiedConnection>();
@@ -40,9 +45,19 @@ export class ProxiedConnections implements ConnectionOwner {
   readonly #holds = new Map<string, Hold>();
   #openCount = 0;
 
-  constructor({ groups, roster, untilLogIsRead, clock, logger, metrics, limits }: ProxiedConnectionsOptions) {
+  constructor({
+    groups,
+    roster,
+    untilLogIsRead,
+    onHubTyping,
+    clock,
+    logger,
+    metrics,
+    limits,
+  }: ProxiedConnectionsOptions) {
     this.groups = groups;
     this.untilLogIsRead = untilLogIsRead;
+    this.onHubTyping = onHubTyping;
     this.#roster = roster;
     this.#clock = clock;
     this.logger = logger;
@@ -81,6 +96,17 @@ export class ProxiedConnections implements ConnectionOwner {
     const hold = this.#holds.get(id);
     this.#holds.delete(id);
     await Promise.all(Array.from(this.#connections, (connection) => connection.fence(hold)));
+  }
+
+  /** Fences the members of these groups alone, before what the log has for the room is shown to them. */
+  fenceMembers(room: string, deliveries: Delivery[]): void {
+    const hold = { covers: (each: string) => each === room };
+    const members = new Set(deliveries.flatMap(({ hub, group }) => [...(this.groups.members(hub, group) ?? [])]));
+    for (const connection of this.#connections) {
+      if (!members.has(connection)) continue;
+      connection.hold(hold);
+      void connection.fence(hold);
+    }
   }
 
   /** An event may come by both lanes: each connection is shown it once. Known for 5 minutes. */

@@ -109,8 +109,11 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
   const clock = new TestClock();
   const metrics = createMetrics();
   const counters = new Map<string, number>();
+  /** Who typed through the bridge's hub, as the connections told. */
+  const typings: { room: string; user: string }[] = [];
   const proxied = new ProxiedConnections({
     untilLogIsRead: () => undefined,
+    onHubTyping: (typing) => typings.push(typing),
     groups,
     roster: { set: (counter, value) => counters.set(counter, value) },
     clock,
@@ -151,7 +154,7 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
     return fanout.deliver([{ room, payload: JSON.stringify(payload), deliveries, eventId }]);
   };
   const metric = async (name: string) => (await metrics.registry.getSingleMetric(name)!.get()).values;
-  return { proxied, groups, fanout, clock, counters, open, connect, joined, members, deliver, metric };
+  return { proxied, groups, fanout, clock, counters, typings, open, connect, joined, members, deliver, metric };
 }
 
 /** What was queued behind the message that has just passed. */
