@@ -168,7 +168,6 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
       onGap: () => onEdge.closeClients('gap'),
       onNote: (entry) => cutover.onNote(entry),
       onRead: (entry) => cutover.onRead(entry),
-      besideBridge: config.hubs === 'proxy',
       clock,
       logger,
       metrics,

@@ -22,8 +22,6 @@ export interface ConsumerOptions {
   onNote(entry: Entry): void;
   /** Called for each event, shown or not, before it is delivered. */
   onRead(entry: Entry): void;
-  /** Whether bridge hubs run through this replica: what a bridge has sent before must be shown before. */
-  besideBridge: boolean;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -56,7 +54,6 @@ export class Consumer {
   async #consume(batch: Batch): Promise<void> {
     if (batch.missed > 0) await this.#reportGap(batch.missed);
     for (const malformed of batch.malformed) this.#setAside(malformed);
-    if (this.#options.besideBridge && batch.entries.some(endsTyping)) await untilSocketsAreRead();
     let run: Entry[] = [];
     for (const entry of batch.entries) {
       if (entry.stream !== controlStream) {
@@ -135,16 +132,4 @@ export class Consumer {
 /** A log that was replaced is read from its start; its notes have had their effect, too. */
 function isHistory(entry: Entry, { replacedSinceMs }: Batch): boolean {
   return replacedSinceMs !== undefined && entry.publishedAtMs < replacedSinceMs;
-}
-
-function endsTyping(entry: Entry): boolean {
-  return entry.endsTypingOf !== undefined;
-}
-
-/**
- * A typing note that a client sent through its bridge hub has reached this replica's sockets before its sender's message
- * reached the log, so one turn of the event loop for what is readable now, and one for what that turn left over.
- */
-async function untilSocketsAreRead(): Promise<void> {
-  for (let turn = 0; turn < 2; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
 }

@@ -91,7 +91,6 @@ function setUp(batches: Batch[]) {
       journal.push(`note ${entry.payload}`);
     },
     onRead() {},
-    besideBridge: true,
     clock,
     logger: silentLogger,
     metrics,
@@ -144,7 +143,7 @@ test('nothing is read or acknowledged while a delivery is under way', async () =
       return delivering;
     },
   };
-  const ends = { onGap: async () => {}, onNote() {}, onRead() {}, besideBridge: false };
+  const ends = { onGap: async () => {}, onNote() {}, onRead() {} };
   const options = { reader, audience, contract, ...ends, clock, logger: silentLogger, metrics };
   const running = new Consumer(options).run();
   await until(() => deliveredBatches === 1);
