@@ -8,8 +8,11 @@ import { isReady } from './connections.ts';
 const probeMs = 1_000;
 /** Clocks drift apart: a measurement is trusted this long before a slower one may replace it. */
 const trustMs = 10_000;
-/** Redis counts as silent when nothing was answered for so long. */
-const silentAfterMs = 2 * probeMs;
+/**
+ * Redis counts as silent when so many probes in a row have no answer. They are counted, not timed: a process that stood still
+ * must not take its own absence for Redis' silence.
+ */
+const silentProbes = 3;
 
 export interface ServerClock {
   /** Redis' time in ms at the moment `ms` from now, at the latest; undefined while it is not known. */
@@ -32,13 +35,15 @@ interface Measurement {
 /** @param maxRoundTripMs a slower measurement says little; it is used only where there is no other */
 export function watchServerClock(redis: Redis, clock: Clock, maxRoundTripMs: number): ServerClock {
   let best: Measurement | undefined;
-  let lastAnswerAt = Number.NEGATIVE_INFINITY;
+  let hasAnswered = false;
+  let unanswered = 0;
 
   async function measure(): Promise<void> {
     const sentAt = clock.monotonic();
     const [seconds, micros] = (await redis.time()) as unknown as [string, string];
     const takenAt = clock.monotonic();
-    lastAnswerAt = takenAt;
+    hasAnswered = true;
+    unanswered = 0;
     const roundTripMs = takenAt - sentAt;
     if (best !== undefined && !isBetter(best, roundTripMs, takenAt)) return;
     best = { offsetMs: Number(seconds) * 1000 + Number(micros) / 1000 - takenAt, roundTripMs, takenAt };
@@ -50,12 +55,15 @@ export function watchServerClock(redis: Redis, clock: Clock, maxRoundTripMs: num
   }
 
   const measureIfConnected = () => {
-    if (isReady(redis)) measure().catch(() => {});
+    if (!isReady(redis)) return;
+    unanswered += 1;
+    measure().catch(() => {});
   };
   // Behind the same address there may be another Redis now.
   const forget = () => {
     best = undefined;
-    lastAnswerAt = Number.NEGATIVE_INFINITY;
+    hasAnswered = false;
+    unanswered = 0;
   };
   redis.on('ready', measureIfConnected);
   redis.on('close', forget);
@@ -65,7 +73,7 @@ export function watchServerClock(redis: Redis, clock: Clock, maxRoundTripMs: num
   return {
     deadline: (ms) => (best === undefined ? undefined : Math.floor(best.offsetMs + clock.monotonic() + ms)),
     get answers() {
-      return isReady(redis) && clock.monotonic() - lastAnswerAt < silentAfterMs;
+      return isReady(redis) && hasAnswered && unanswered < silentProbes;
     },
     measure,
     close() {
