@@ -3,17 +3,18 @@
 
 import type { Hub } from '../../contract/contract.ts';
 import type { Codec } from './codec.ts';
+import { MethodNames } from './method-names.ts';
 
 export interface HubTyping {
   room: string;
   user: string;
 }
 
-const typingMethods = new WeakMap<Hub, RegExp>();
+const typingMethods = new MethodNames((effect) => effect.kind === 'others' && effect.isTyping);
 
 /** @param user the connection's; without one nobody knows whose typing it is */
 export function typingIn(hub: Hub, record: Buffer, codec: Codec, user: string | undefined): HubTyping | undefined {
-  if (user === undefined || !namesOf(hub).test(record.toString())) return undefined;
+  if (user === undefined || !typingMethods.mayBeIn(hub, record)) return undefined;
   const { target = '', args = [] } = codec.readRecord(record) ?? {};
   const method = hub.method(target);
   const values = method?.bind(args.map((arg) => JSON.stringify(arg) ?? 'null'));
@@ -24,16 +25,4 @@ export function typingIn(hub: Hub, record: Buffer, codec: Codec, user: string | 
     return { room: effect.toEvent(values, '').room, user };
   }
   return undefined;
-}
-
-/** Names count in any case, and may be escaped; without such a method nothing matches. */
-function namesOf(hub: Hub): RegExp {
-  let names = typingMethods.get(hub);
-  if (names === undefined) {
-    const typing = hub.methods.filter(({ effects }) => effects.some((each) => each.kind === 'others' && each.isTyping));
-    const patterns = typing.map(({ name }) => RegExp.escape(name));
-    names = new RegExp(patterns.length > 0 ? [...patterns, '\\\\u'].join('|') : '(?!)', 'i');
-    typingMethods.set(hub, names);
-  }
-  return names;
 }

@@ -8,6 +8,7 @@ import type { Groups } from '../groups.ts';
 import type { TappedRecord } from '../protocol.ts';
 import type { Codec } from './codec.ts';
 import { comparable } from './comparable.ts';
+import { MethodNames } from './method-names.ts';
 
 /** Enough for a client that joins all its rooms again after a reconnect; more only gathers where all is refused in silence. */
 const maxPending = 5_000;
@@ -77,7 +78,7 @@ export class Membership {
   /** A record of the client, before it goes on. */
   fromClient(record: Buffer): void {
     if (record.length > maxInvocationBytes) return;
-    if (this.#pending.length === 0 && !mayChangeGroups(this.#options.hub, record)) return;
+    if (this.#pending.length === 0 && !changingMethods.mayBeIn(this.#options.hub, record)) return;
     const read = this.#options.codec.readRecord(record);
     if (read?.target === undefined) return;
     const pending = this.#pendingOf(read);
@@ -200,19 +201,4 @@ function confirmingMethods(hub: Hub): string[] {
   return methods;
 }
 
-const changingMethods = new WeakMap<Hub, RegExp>();
-
-/** Whether a client's record may be an invocation that joins or leaves; names count in any case, and may be escaped. */
-function mayChangeGroups(hub: Hub, record: Buffer): boolean {
-  let names = changingMethods.get(hub);
-  if (names === undefined) {
-    const changing = hub.methods.filter(({ effects }) =>
-      effects.some(({ kind }) => kind === 'join' || kind === 'leave'),
-    );
-    const patterns = changing.map(({ name }) => RegExp.escape(name));
-    // Without any, nothing matches.
-    names = new RegExp(patterns.length > 0 ? [...patterns, '\\\\u'].join('|') : '(?!)', 'i');
-    changingMethods.set(hub, names);
-  }
-  return names.test(record.toString());
-}
+const changingMethods = new MethodNames(({ kind }) => kind === 'join' || kind === 'leave');
