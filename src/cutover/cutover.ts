@@ -4,10 +4,10 @@
 
 import { CrossfadeError, type FailureReason } from '../errors.ts';
 import { type Decision, StaleEpoch } from '../lanes/lanes.ts';
-import type { Clock } from '../telemetry/clock.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
-import { answerMs, pause } from './handover.ts';
+import { answerMs } from './handover.ts';
 import { type CutoverState, effectivePercent, initialState, laneOf, mirrors, usesStream } from './state.ts';
 
 /** How far this replica follows the log. */

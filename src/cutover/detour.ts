@@ -4,13 +4,13 @@
 
 import type { FailureReason } from '../errors.ts';
 import type { Entry } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Note } from './control.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
-import { newId, pause } from './handover.ts';
+import { newId } from './handover.ts';
 
 export interface DetourParts {
   instance: string;

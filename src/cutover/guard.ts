@@ -3,8 +3,7 @@
 
 import type { BridgeLane } from '../lanes/bridge.ts';
 import type { Log } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
-import { pause } from './handover.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
 
 export interface GuardParts {
   /** This replica, which is there whether it answers its own roll call in time or not. */

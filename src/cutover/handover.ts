@@ -14,7 +14,7 @@ import { randomBytes } from 'node:crypto';
 import type { Delivery } from '../contract/event.ts';
 import { CrossfadeError, hasCode } from '../errors.ts';
 import type { Log } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type Note, toEntry } from './control.ts';
 import type { Flights } from './flights.ts';
@@ -318,8 +318,4 @@ function lateHold(id: string, instance: string): string {
 
 export function newId(): string {
   return randomBytes(9).toString('base64url');
-}
-
-export function pause(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => clock.after(ms, resolve));
 }

@@ -4,12 +4,12 @@
 
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Cutover } from './cutover.ts';
 import type { Detour } from './detour.ts';
 import type { Guard } from './guard.ts';
-import { pause, type Roll } from './handover.ts';
+import type { Roll } from './handover.ts';
 import type { By, ChangeOf, Moves } from './moves.ts';
 import type { Peers, Told } from './peers.ts';
 import type { SharedState } from './shared-state.ts';

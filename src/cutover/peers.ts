@@ -2,8 +2,7 @@
 // have taken it and those that could not be reached.
 
 import type { Replica, Roster } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
-import { pause } from './handover.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
 
 export interface PeersOptions {
   instance: string;

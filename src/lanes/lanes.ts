@@ -7,7 +7,7 @@ import type { Event } from '../contract/event.ts';
 import { CrossfadeError, type FailureReason, hasCode } from '../errors.ts';
 import { eventIdOf } from '../log/entry.ts';
 import type { Log, NewEntry, Position } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { countFallback, type Metrics, type Transport } from '../telemetry/metrics.ts';
 import type { BridgeAnswer, BridgeLane, RawRequest } from './bridge.ts';
@@ -261,7 +261,7 @@ export class Lanes {
       if (clock.monotonic() > givesUpAt) {
         throw new CrossfadeError('INGRESS_UNDECIDED', 'the first call with this event_id is still open');
       }
-      await new Promise<void>((resolve) => clock.after(undecidedPollMs, resolve));
+      await pause(clock, undecidedPollMs);
     }
   }
 

@@ -21,3 +21,7 @@ export const systemClock: Clock = {
     return () => clearInterval(timer);
   },
 };
+
+export function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.after(ms, resolve));
+}

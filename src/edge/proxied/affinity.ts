@@ -4,7 +4,7 @@
 
 import { createHash } from 'node:crypto';
 import type { BridgeAddress, BridgeAddresses } from '../../bridge-addresses.ts';
-import type { Clock } from '../../telemetry/clock.ts';
+import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
 
@@ -43,7 +43,7 @@ export class Affinity {
     const { addresses, share, clock } = this.#options;
     this.#keep(token, address);
     if (addresses.all.length === 1) return;
-    const isLate = new Promise<void>((resolve) => clock.after(shareMs, resolve));
+    const isLate = pause(clock, shareMs);
     await Promise.race([share(keyOf(token), address.key, unusedMs), isLate]);
   }
 

@@ -3,8 +3,9 @@
 
 import type { Redis } from 'ioredis';
 import { CrossfadeError, type FailureReason } from '../../errors.ts';
+import { pause } from '../../telemetry/clock.ts';
 import type { LogOptions } from '../log.ts';
-import { isReady, isServerError, noAnswer, sleep, wasNeverSent, within, withoutArguments } from './connections.ts';
+import { isReady, isServerError, noAnswer, wasNeverSent, within, withoutArguments } from './connections.ts';
 import type { ServerClock } from './server-clock.ts';
 
 export interface WriteParts {
@@ -86,7 +87,7 @@ async function find<Outcome>(
         },
       );
     }
-    await sleep(clock, pauseMs);
+    await pause(clock, pauseMs);
   }
 }
 

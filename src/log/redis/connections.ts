@@ -3,7 +3,7 @@
 
 import { type ChainableCommander, Redis, type RedisOptions, ReplyError } from 'ioredis';
 import { CrossfadeError, type FailureReason } from '../../errors.ts';
-import type { Clock } from '../../telemetry/clock.ts';
+import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { scriptOptions } from './scripts.ts';
 import { endSilence } from './silence.ts';
@@ -62,7 +62,7 @@ const readyPollMs = 10;
 
 /** @param goesOn asked between looks; waiting ends when it says no */
 export async function untilReady(redis: Redis, clock: Clock, goesOn: () => boolean): Promise<void> {
-  while (!isReady(redis) && goesOn()) await sleep(clock, readyPollMs);
+  while (!isReady(redis) && goesOn()) await pause(clock, readyPollMs);
 }
 
 /** Redis' own refusal, such as OOM or READONLY: certainly nothing was done. */
@@ -86,10 +86,6 @@ export function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promis
     const cancel = clock.after(ms, () => setImmediate(() => resolve(noAnswer)));
     promise.then(resolve, reject).finally(cancel);
   });
-}
-
-export function sleep(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => clock.after(ms, resolve));
 }
 
 /** ioredis hangs the command with its arguments on its errors: payloads, which no log line may hold. */

@@ -4,8 +4,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { CrossfadeError } from '../../errors.ts';
+import { pause } from '../../telemetry/clock.ts';
 import type { LogOptions } from '../log.ts';
-import { ask, sleep } from './connections.ts';
+import { ask } from './connections.ts';
 import { keys, run } from './scripts.ts';
 
 const leaseTtlMs = 10_000;
@@ -42,7 +43,7 @@ export async function takeLease(redis: Redis, options: LogOptions): Promise<Leas
     const giveUpAt = clock.monotonic() + watchMs;
     let leftMs = await question(() => redis.pttl(key));
     while (clock.monotonic() < giveUpAt) {
-      await sleep(clock, watchStepMs);
+      await pause(clock, watchStepMs);
       if ((await take()) !== null) return;
       const nowLeftMs = await question(() => redis.pttl(key));
       if (nowLeftMs > leftMs) break;

@@ -2,8 +2,9 @@
 // Promises to go on where it was after any outage, to return an entry once, and to count what was trimmed unread.
 
 import type { Redis } from 'ioredis';
+import { pause } from '../../telemetry/clock.ts';
 import { type Batch, comparePositions, type LogOptions, type Position, type Reader, type StreamState } from '../log.ts';
-import { isReady, sleep, untilReady, withoutArguments } from './connections.ts';
+import { isReady, untilReady, withoutArguments } from './connections.ts';
 import { Cursor, type Item, type RawEntry } from './cursor.ts';
 import { groupName, inspect, makeGroup, removeGroup, type StreamInfo } from './groups.ts';
 import { mergeReady } from './merge.ts';
@@ -259,7 +260,7 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
     mustRecover = true;
     if (isReady(blocking)) {
       logger.warn({ reason: withoutArguments(error).message }, 'reading from Redis failed; trying again');
-      await sleep(clock, pauseMs);
+      await pause(clock, pauseMs);
     }
     await untilReady(blocking, clock, () => !closed);
   }
