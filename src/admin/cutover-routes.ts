@@ -1,23 +1,23 @@
 // The cutover by HTTP: `GET /cutover`, `PUT /cutover`, `POST /cutover/rollback` and `/cutover/reset` for operators,
-// `POST /cutover/adopt`, `/cutover/twin`, `/cutover/untwin` and `/cutover/detour` between replicas. In come JSON bodies, out
-// go JSON answers; statuses live here.
+// `POST /cutover/adopt`, `/cutover/twin`, `/cutover/twin-landed` and `/cutover/detour` between replicas. In come JSON bodies,
+// out go JSON answers; statuses live here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
+import type { Detour } from '../cutover/detour.ts';
 import type { Command, Operator } from '../cutover/operator.ts';
 import { addresseeHeader } from '../cutover/peers.ts';
 import { type CutoverState, readState } from '../cutover/state.ts';
+import type { Twins } from '../cutover/twins.ts';
 import { CrossfadeError, type ErrorCode } from '../errors.ts';
-import type { Twin } from '../lanes/lanes.ts';
 import { writeJson } from './answers.ts';
 
 export interface CutoverRoutesOptions {
   /** This replica's name; a word for another one is not taken (421). */
   instance: string;
   operator: Operator;
-  expectTwin(twin: Twin): void;
-  forgetTwin(eventId: string): void;
-  takenElsewhere(rooms: string[]): void;
+  twins: Pick<Twins, 'expect' | 'landed'>;
+  detour: Pick<Detour, 'takenElsewhere'>;
 }
 
 const lane = z.enum(['bridge', 'stream']);
@@ -36,10 +36,12 @@ const twinBody = z.object({
   payload: z.string(),
   deliveries: z.array(z.object({ hub: z.string(), group: z.string(), method: z.string() })),
 });
-const untwinBody = z.object({ eventId: z.string() });
-const detourBody = z.object({ rooms: z.array(z.string()) });
+const twinLandedBody = z.object({ eventId: z.string(), isTaken: z.boolean() });
+const detourBody = z.object({ instance: z.string(), id: z.string(), rooms: z.array(z.string()) });
 
 const maxBodyBytes = 1024 * 1024;
+/** A twin holds a call's payload as text in JSON, which may take six times its bytes; calls have --max-body. */
+const maxTwinBytes = 6 * 32 * 1024 * 1024;
 const statuses: Partial<Record<ErrorCode, number>> = {
   CUTOVER_INVALID: 400,
   CUTOVER_GUARD: 409,
@@ -90,27 +92,31 @@ const routes: Record<string, Route> = {
     await operator.adoptFromPeer(await readBody(request, z.custom<CutoverState>(isState)));
     return {};
   },
-  'POST /cutover/twin': async ({ expectTwin }, request) => {
-    expectTwin(await readBody(request, twinBody));
+  'POST /cutover/twin': async ({ twins }, request) => {
+    twins.expect(await readBody(request, twinBody, maxTwinBytes));
     return {};
   },
-  'POST /cutover/untwin': async ({ forgetTwin }, request) => {
-    forgetTwin((await readBody(request, untwinBody)).eventId);
+  'POST /cutover/twin-landed': async ({ twins }, request) => {
+    twins.landed(await readBody(request, twinLandedBody));
     return {};
   },
-  'POST /cutover/detour': async ({ takenElsewhere }, request) => {
-    takenElsewhere((await readBody(request, detourBody)).rooms);
+  'POST /cutover/detour': async ({ detour }, request) => {
+    await detour.takenElsewhere(await readBody(request, detourBody));
     return {};
   },
 };
 
 /** Error: CUTOVER_INVALID. */
-async function readBody<Value>(request: IncomingMessage, shape: z.ZodType<Value>): Promise<Value> {
+async function readBody<Value>(
+  request: IncomingMessage,
+  shape: z.ZodType<Value>,
+  maxBytes = maxBodyBytes,
+): Promise<Value> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
     size += chunk.length;
-    if (size > maxBodyBytes) throw invalid(`the body is larger than ${maxBodyBytes} bytes`);
+    if (size > maxBytes) throw invalid(`the body is larger than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
   const text = Buffer.concat(chunks).toString('utf8');

@@ -9,7 +9,6 @@ import { BridgeAddresses } from '../bridge-addresses.ts';
 import type { Config, HostPort } from '../config.ts';
 import { Consumer } from '../consumer/consumer.ts';
 import type { Contract } from '../contract/contract.ts';
-import type { Delivery } from '../contract/event.ts';
 import { loadContract } from '../contract/load.ts';
 import { CutoverStage } from '../cutover/stage.ts';
 import { Edge } from '../edge/edge.ts';
@@ -59,18 +58,20 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
   const hasAudience = () => config.hubs === 'native' || bridge === undefined || bridge.reachable;
   let edge: Edge | undefined;
   let reading: { reader: Reader; consumer: Consumer; consuming: Promise<void> } | undefined;
-  const fences = {
-    hold: (id: string, covers: (room: string) => boolean) => edge?.hold(id, covers),
-    fence: (id: string) => edge?.fence(id) ?? Promise.resolve(),
-    fenceMembers: (room: string, deliveries: Delivery[]) => edge?.fenceMembers(room, deliveries),
-  };
   const cutover = new CutoverStage({
     config,
     contract,
     log,
     bridge,
     severalBridges: () => config.bridgeCalls === 'one' && (addresses?.all.length ?? 0) > 1,
-    fences,
+    // Before there is an edge nobody has been shown anything.
+    edge: {
+      hold: (id, covers) => edge?.hold(id, covers),
+      fence: async (id) => edge?.fence(id),
+      fenceMembers: async (room, deliveries) => edge?.fenceMembers(room, deliveries),
+      expectTwin: (twin) => edge?.expectTwin(twin),
+      forgetTwin: (eventId) => edge?.forgetTwin(eventId),
+    },
     flush: (covers) => lanes.flush(covers),
     recentIds: (withinMs) => ingress.recentIds(withinMs),
     silentMs: () => reading?.reader.silentMs ?? Number.POSITIVE_INFINITY,
@@ -87,14 +88,8 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     onLogFailure: (room, reason) => cutover.detour.take(room, reason),
     wasRead: (eventId) => reading?.consumer.hasRead(eventId) ?? false,
     hasAudience,
-    async announceTwin(twin) {
-      edge?.expectTwin(twin);
-      await cutover.tellTwin(twin);
-    },
-    forgetTwin(eventId) {
-      edge?.forgetTwin(eventId);
-      cutover.tellNoTwin(eventId);
-    },
+    announceTwin: (twin) => cutover.twins.announce(twin),
+    twinLanded: (eventId, isTaken) => cutover.twins.tellLanded({ eventId, isTaken }),
     coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
     position: () => reading?.reader.position ?? '0-0',
     clock,
@@ -125,9 +120,8 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     cutover: {
       instance: config.instance,
       operator: cutover.operator,
-      expectTwin: (twin) => edge?.expectTwin(twin),
-      forgetTwin: (eventId) => edge?.forgetTwin(eventId),
-      takenElsewhere: (rooms) => cutover.detour.takenElsewhere(rooms),
+      twins: cutover.twins,
+      detour: cutover.detour,
     },
   });
   cutover.introduce({ admin: reachableUrl(admin.address), hubs: config.hubs, version });

@@ -2,8 +2,8 @@
 // Promises: a room's lane depends on the shared state alone (and on the detour while the log fails); a call waits while
 // its room moves, and while this replica may have missed that it does; what the log refuses as stale is decided again.
 
-import { CrossfadeError, type FailureReason } from '../errors.ts';
-import { type Decision, StaleEpoch } from '../lanes/lanes.ts';
+import { CrossfadeError } from '../errors.ts';
+import { type Decision, type OnDetour, StaleEpoch } from '../lanes/lanes.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
@@ -24,7 +24,7 @@ export interface CutoverParts {
   killSwitch: boolean;
   gate: Gate;
   flights: Flights;
-  detourOf(room: string): FailureReason | undefined;
+  detourOf(room: string): OnDetour | undefined;
   follow: Follow;
   /** ms that a call may wait. */
   timeoutMs: number;

@@ -1,21 +1,26 @@
 // The detour: while the log fails, the rooms of the stream lane go to the bridge on this replica, whole rooms, until the
 // log answers again and a fence has passed. In come failures and the log's return, out goes whether a room is on it.
-// Promises: a room's events never change between the lanes call by call; what cannot be put in order is counted.
+// Promises: a room's events never change between the lanes call by call; before its first call goes to the bridge every
+// replica that can be reached knows of it; what cannot be put in order is counted.
 
 import type { FailureReason } from '../errors.ts';
+import type { OnDetour } from '../lanes/lanes.ts';
 import type { Entry } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Note } from './control.ts';
+import { type DetourNews, Elsewhere } from './elsewhere.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
 import { newId } from './handover.ts';
+import type { Held, ReadEvent } from './held.ts';
 
 export interface DetourParts {
   instance: string;
   gate: Gate;
   flights: Flights;
+  held: Held;
   /** Ends the coalescing windows of these rooms; resolves when what was in them is where their calls go. */
   flush(covers: (room: string) => boolean): Promise<void>;
   /** Whether the log answers and this replica reads it. */
@@ -23,10 +28,12 @@ export interface DetourParts {
   /** What must be in the log before calls go there again: the ids that the bridge has accepted in the last `withinMs`. */
   beforeReturn(withinMs: number): Promise<void>;
   tell(note: Note): Promise<void>;
-  /** Tells the other replicas which rooms are affected, as far as they can be reached without the log. */
-  tellPeers(rooms: string[]): void;
+  /** Tells the other replicas without the log; resolves when they have taken it, as far as they can be reached. */
+  post(news: DetourNews): Promise<void>;
   /** ms that a room may wait. */
   timeoutMs: number;
+  /** ms that what was read of a room may take until it is shown. */
+  showMs(): number;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -37,22 +44,20 @@ const retryMs = 100;
 const idsSlackMs = 15_000;
 /** ms within which this replica must have read its own note again. */
 const readBackMs = 1_000;
-/** What other replicas have told counts for so long; they tell it again as long as it is so. */
-const toldMs = 30_000;
+/** What other replicas have told counts for a while; they tell it again as long as it is so. */
 const tellAgainMs = 10_000;
 /** More rooms than this are fenced as all rooms. */
 const maxNamedRooms = 500;
 
 export class Detour {
   readonly #parts: DetourParts;
-  readonly #rooms = new Map<string, FailureReason>();
+  readonly #rooms = new Map<string, OnDetour>();
   /** Set while every room is on it: the shared state is not known yet, or was not followed for a while. */
-  #all: FailureReason | undefined;
-  /**
-   * The detours of other replicas, as they told, and until when (ms monotonic) that counts: what is read of these rooms
-   * meanwhile is out of order here too.
-   */
-  readonly #elsewhere = new Map<string, number>();
+  #all: { reason: FailureReason } | undefined;
+  /** Of the fence note that will end it. */
+  #id = newId();
+  /** What is read of these rooms meanwhile is out of order here too. */
+  readonly #elsewhere: Elsewhere;
   /** Notes that this replica waits to read. */
   readonly #awaited = new Map<string, () => void>();
   readonly #stops: (() => void)[];
@@ -62,6 +67,7 @@ export class Detour {
 
   constructor(parts: DetourParts) {
     this.#parts = parts;
+    this.#elsewhere = new Elsewhere(parts);
     this.#stops = [
       parts.clock.every(retryMs, () => {
         if (parts.logAnswers()) this.#tryReturn();
@@ -70,36 +76,37 @@ export class Detour {
     ];
   }
 
-  /** Why a call of this room takes the detour; undefined: it does not. */
-  reasonOf(room: string): FailureReason | undefined {
-    if (this.#all !== undefined && !this.#rooms.has(room)) this.#add(room, this.#all);
-    return this.#rooms.get(room);
+  /** undefined: a call of this room does not take the detour. */
+  of(room: string): OnDetour | undefined {
+    return this.#rooms.get(room) ?? (this.#all && this.#add(room, this.#all.reason));
   }
 
   get roomCount(): number | 'all' {
     return this.#all === undefined ? this.#rooms.size : 'all';
   }
 
-  /** The log could not take a call of this room. */
-  take(room: string, reason: FailureReason): void {
-    if (this.reasonOf(room) !== undefined) return;
+  /** The log could not take a call of this room. @returns when the call may go to the bridge, see OnDetour */
+  take(room: string, reason: FailureReason): Promise<void> {
+    const known = this.of(room);
+    if (known !== undefined) return known.ready;
     if (this.roomCount === 0) {
       this.#since = this.#parts.clock.monotonic();
       this.#parts.logger.warn({ reason }, 'the log fails: its rooms go to the bridge');
     }
-    this.#add(room, reason);
+    return this.#add(room, reason).ready;
   }
 
   /** The log answers, but no room of this replica may use the stream lane before a fence. */
   takeAll(reason: FailureReason): void {
     if (this.roomCount === 0) this.#since = this.#parts.clock.monotonic();
-    this.#all = reason;
+    this.#all = { reason };
     this.#tryReturn();
   }
 
-  takenElsewhere(rooms: string[]): void {
-    const until = this.#parts.clock.monotonic() + toldMs;
-    for (const room of rooms) this.#elsewhere.set(room, until);
+  /** Another replica has told. Resolves when the bridge overtakes nothing here that is not counted. */
+  takenElsewhere(news: DetourNews): Promise<void> {
+    this.#elsewhere.take(news);
+    return this.#showHeld(news.rooms);
   }
 
   /**
@@ -107,18 +114,13 @@ export class Detour {
    * @param wasOvertaken whether the room has left the stream lane meanwhile, without the log
    */
   noteRead(entry: Entry, wasOvertaken: boolean): void {
-    const isElsewhere = (this.#elsewhere.get(entry.room) ?? 0) > this.#parts.clock.monotonic();
-    if (!wasOvertaken && !this.#rooms.has(entry.room) && !isElsewhere) return;
-    const reason = entry.instance === this.#parts.instance ? 'unread' : 'other_replica';
-    this.#parts.metrics.unfenced.inc({ reason });
-    const { eventId, room } = entry;
-    this.#parts.logger.warn({ eventIds: [eventId], room, reason }, 'order cannot be proven');
+    if (wasOvertaken || this.#rooms.has(entry.room) || this.#elsewhere.has(entry.room)) this.#count(entry);
+    else this.#parts.held.noteRead(entry);
   }
 
   /** A fence note was read, of this replica or another one. */
   onFence(id: string, rooms: string[] | 'all'): void {
-    if (rooms === 'all') this.#elsewhere.clear();
-    else for (const room of rooms) this.#elsewhere.delete(room);
+    this.#elsewhere.end(id, rooms);
     this.#awaited.get(id)?.();
   }
 
@@ -126,16 +128,31 @@ export class Detour {
     for (const stop of this.#stops) stop();
   }
 
-  #add(room: string, reason: FailureReason): void {
-    this.#rooms.set(room, reason);
-    this.#parts.tellPeers([room]);
+  #add(room: string, reason: FailureReason): OnDetour {
+    const told = this.#elsewhere.tell(this.#id, [room]);
+    const ready = Promise.all([told, this.#showHeld([room])]).then(() => {});
+    const onDetour = { reason, ready };
+    this.#rooms.set(room, onDetour);
+    return onDetour;
   }
 
-  /** A replica that dies on a detour tells nobody of its end. */
+  /** What was read of these rooms is shown before the bridge goes on with them; what is not, for too long, is counted. */
+  async #showHeld(rooms: string[]): Promise<void> {
+    const { held, showMs } = this.#parts;
+    const covered = new Set(rooms);
+    await held.untilShown((room) => covered.has(room), showMs());
+    for (const room of rooms) for (const event of held.take(room)) this.#count(event);
+  }
+
+  #count({ eventId, room, instance }: ReadEvent): void {
+    const reason = instance === this.#parts.instance ? 'unread' : 'other_replica';
+    this.#parts.metrics.unfenced.inc({ reason });
+    this.#parts.logger.warn({ eventIds: [eventId], room, reason }, 'order cannot be proven');
+  }
+
   #tellAgain(): void {
-    const now = this.#parts.clock.monotonic();
-    for (const [room, until] of this.#elsewhere) if (until <= now) this.#elsewhere.delete(room);
-    if (this.#rooms.size > 0) this.#parts.tellPeers([...this.#rooms.keys()]);
+    this.#elsewhere.sweep();
+    if (this.#rooms.size > 0 && !this.#returning) void this.#elsewhere.tell(this.#id, this.#rooms.keys());
   }
 
   #tryReturn(): void {
@@ -153,34 +170,46 @@ export class Detour {
     const { gate, flights, flush, clock, timeoutMs, beforeReturn } = this.#parts;
     await beforeReturn(clock.monotonic() - this.#since + idsSlackMs);
     const all = this.#all;
-    const named = new Set(this.#rooms.keys());
+    const named = new Map(this.#rooms);
     const covers = all !== undefined ? () => true : (room: string) => named.has(room);
-    const id = newId();
+    const id = this.#id;
     gate.close(id, covers);
     try {
       const landed = flights.landed(covers).then(() => flush(covers));
       await Promise.race([landed, pause(clock, timeoutMs)]);
       // A room whose call is still at the bridge goes on there, and returns another time.
-      const late = new Set(flights.rooms(covers));
-      const rooms = [...named].filter((room) => !late.has(room));
-      if (all === undefined && rooms.length === 0) return;
-      if (!(await this.#fenceAll(id, all !== undefined || rooms.length > maxNamedRooms ? 'all' : rooms))) return;
-      for (const room of rooms) this.#rooms.delete(room);
-      if (all !== undefined) for (const room of late) this.#add(room, all);
-      this.#all = undefined;
-      if (this.roomCount === 0) this.#parts.logger.info('the log answers: its rooms are back');
+      const late = flights.rooms(covers);
+      for (const room of late) named.delete(room);
+      if (all === undefined && named.size === 0) return;
+      // What goes to the bridge from now on is ended by the next fence.
+      this.#id = newId();
+      for (const room of late) this.#add(room, (all ?? this.#rooms.get(room)!).reason);
+      const rooms = all !== undefined || named.size > maxNamedRooms ? 'all' : [...named.keys()];
+      if (await this.#isFenced(id, rooms)) this.#release(named, all);
+      else for (const [room, { reason }] of named) this.#add(room, reason);
     } finally {
       gate.open(id);
     }
   }
 
+  /** @param all unless all rooms have taken it once more meanwhile */
+  #release(rooms: ReadonlyMap<string, OnDetour>, all: object | undefined): void {
+    for (const room of rooms.keys()) this.#rooms.delete(room);
+    if (this.#all === all) this.#all = undefined;
+    if (this.roomCount === 0) this.#parts.logger.info('the log answers: its rooms are back');
+  }
+
   /** @returns whether the note was read here, and so by every replica before what follows it */
-  async #fenceAll(id: string, rooms: string[] | 'all'): Promise<boolean> {
+  async #isFenced(id: string, rooms: string[] | 'all'): Promise<boolean> {
     const { promise: read, resolve } = Promise.withResolvers<boolean>();
     this.#awaited.set(id, () => resolve(true));
     try {
       await this.#parts.tell({ kind: 'fence', id, rooms });
       return await Promise.race([read, pause(this.#parts.clock, readBackMs).then(() => false)]);
+    } catch (error) {
+      // The note may be in the log all the same.
+      this.#parts.logger.warn({ reason: (error as Error).message }, 'the rooms stay with the bridge');
+      return false;
     } finally {
       this.#awaited.delete(id);
     }

@@ -19,6 +19,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { type Note, toEntry } from './control.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
+import type { Held } from './held.ts';
 import { type CutoverState, moveOf, movesBetween } from './state.ts';
 import { Tally } from './tally.ts';
 
@@ -28,8 +29,8 @@ export interface Fences {
   hold(id: string, covers: (room: string) => boolean): void;
   /** Fences every connection of this moment; resolves when all fences are back, or their connections are gone. */
   fence(id: string): Promise<void>;
-  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
-  fenceMembers(room: string, deliveries: Delivery[]): void;
+  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them; as fence(). */
+  fenceMembers(room: string, deliveries: Delivery[]): Promise<void>;
 }
 
 export interface HandoverParts {
@@ -38,6 +39,7 @@ export interface HandoverParts {
   fences: Fences;
   gate: Gate;
   flights: Flights;
+  held: Held;
   /** Ends the coalescing windows of these rooms; resolves when the log has what was in them. */
   flush(covers: (room: string) => boolean): Promise<void>;
   state(): CutoverState;
@@ -73,10 +75,8 @@ export class Handover {
   readonly #tally: Tally<Answer>;
   /** The announced handovers that are neither committed nor abandoned, with what ends each. */
   readonly #open = new Map<string, () => void>();
-  /** Holds whose fence is another replica's to ask for, with the rooms that they cover. */
+  /** Holds whose fence waits for a call at the bridge, of this replica or another one, with the rooms that they cover. */
   readonly #late = new Map<string, string[]>();
-  /** The holds at the connections whose fences are not back everywhere, with what resolves then. */
-  readonly #held = new Map<string, PromiseWithResolvers<void>>();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(parts: HandoverParts) {
@@ -132,6 +132,15 @@ export class Handover {
       case 'fence':
         return this.#onFence(note.id, note.rooms);
     }
+  }
+
+  /** A call of this room goes to the bridge: what is read of the room from now on waits until landed() with the same id. */
+  holdBehind(id: string, room: string): void {
+    if (!this.#late.has(id)) this.#holdLate(id, [room]);
+  }
+
+  landed(id: string): void {
+    this.#fenceLate(id);
   }
 
   async #move(change: (from: CutoverState) => CutoverState | undefined): Promise<Roll> {
@@ -231,36 +240,35 @@ export class Handover {
       gate.close(`${id} lower`, isLowered);
       // What the late calls still have to say comes by the same lane as what follows.
       for (const [holdId, rooms] of this.#late) if (rooms.every(isLowered)) this.#fenceLate(holdId);
-      this.#passOn(id, participants).catch((error) => this.#warn(error));
+      this.#passOn(id, isLowered, participants).catch((error) => this.#warn(error));
     }
     this.#end(id);
   }
 
   #fenceRaised(id: string, from: CutoverState, to: CutoverState, late: { instance: string; rooms: string[] }[]): void {
-    const { clock } = this.#parts;
     const allLate = new Set(late.flatMap(({ rooms }) => rooms));
     this.#hold(id, (room) => !allLate.has(room) && moveOf(from, to, room) === 'raise');
     this.#fenceSettled(id);
-    for (const { instance, rooms } of late) {
-      const holdId = lateHold(id, instance);
-      const covered = new Set(rooms);
-      this.#hold(holdId, (room) => covered.has(room));
-      this.#late.set(holdId, rooms);
-      clock.after(lateLimitMs, () => this.#fenceLate(holdId));
-    }
+    for (const { instance, rooms } of late) this.#holdLate(lateHold(id, instance), rooms);
+  }
+
+  #holdLate(id: string, rooms: string[]): void {
+    const covered = new Set(rooms);
+    this.#hold(id, (room) => covered.has(room));
+    this.#late.set(id, rooms);
+    this.#parts.clock.after(lateLimitMs, () => this.#fenceLate(id));
   }
 
   /**
    * Rooms that leave the stream lane go on when every replica has shown what stands before the commit; what still waits at a
    * connection for the fence of an earlier handover is not shown yet.
    */
-  async #passOn(id: string, participants: string[]): Promise<void> {
-    const { clock, timeoutMs, settleMs } = this.#parts;
+  async #passOn(id: string, isLowered: (room: string) => boolean, participants: string[]): Promise<void> {
+    const { held, timeoutMs, settleMs } = this.#parts;
     const fencedMs = Math.max(timeoutMs, settleMs());
     this.#tally.open(`passed ${id}`);
     try {
-      const fenced = Promise.all(Array.from(this.#held.values(), ({ promise }) => promise));
-      await Promise.race([fenced, pause(clock, fencedMs)]);
+      await held.untilShown(isLowered, fencedMs);
       await this.tell({ kind: 'passed', id, instance: this.#parts.instance });
       await this.#tally.gather(`passed ${id}`, participants, fencedMs + arrivalMs);
     } finally {
@@ -276,7 +284,7 @@ export class Handover {
   }
 
   #hold(id: string, covers: (room: string) => boolean): void {
-    this.#held.set(id, Promise.withResolvers<void>());
+    this.#parts.held.begin(id, covers);
     this.#parts.fences.hold(id, covers);
   }
 
@@ -292,8 +300,7 @@ export class Handover {
 
   async #fence(id: string): Promise<void> {
     await this.#parts.fences.fence(id);
-    this.#held.get(id)?.resolve();
-    this.#held.delete(id);
+    this.#parts.held.end(id);
   }
 
   /** The handover is over, one way or the other: its calls go on. */

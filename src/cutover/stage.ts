@@ -4,7 +4,6 @@
 import type { Config } from '../config.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { BridgeLane } from '../lanes/bridge.ts';
-import type { Twin } from '../lanes/lanes.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -17,12 +16,14 @@ import { Flights } from './flights.ts';
 import { Gate } from './gate.ts';
 import { countAtBridges, Guard } from './guard.ts';
 import { type Fences, Handover } from './handover.ts';
+import { Held } from './held.ts';
 import { HubTypings } from './hub-typing.ts';
 import { Moves } from './moves.ts';
 import { Operator } from './operator.ts';
 import { adminFact, epochFact, Peers } from './peers.ts';
 import { SharedState } from './shared-state.ts';
 import { laneOf } from './state.ts';
+import { type TwinEdge, Twins } from './twins.ts';
 import { Wishes } from './wishes.ts';
 
 export interface CutoverStageOptions {
@@ -32,7 +33,7 @@ export interface CutoverStageOptions {
   bridge: BridgeLane | undefined;
   /** Whether several bridges share a backplane, so that a 200 of one says little of the others. */
   severalBridges(): boolean;
-  fences: Fences;
+  edge: Fences & TwinEdge;
   flush(covers: (room: string) => boolean): Promise<void>;
   /** The event ids that this replica has accepted in the last `withinMs`. */
   recentIds(withinMs: number): AcceptedId[];
@@ -44,15 +45,15 @@ export interface CutoverStageOptions {
 
 /** A backplane is given this long after a bridge's 200 until its events count as shown by all bridges. */
 const settleMs = 500;
-/** ms that telling the other replicas of a twin may hold its call up: one that learns of it later may show both copies. */
-const twinMs = 500;
-const detourMs = 500;
+/** ms that telling the other replicas of a detour may hold a call up, beyond what they wait for. */
+const detourMs = 1_000;
 
 export class CutoverStage {
   /** Which lane a call takes. */
   readonly lanes: Cutover;
   readonly detour: Detour;
   readonly operator: Operator;
+  readonly twins: Twins;
   readonly #options: CutoverStageOptions;
   readonly #handover: Handover;
   readonly #moves: Moves;
@@ -61,25 +62,28 @@ export class CutoverStage {
   readonly #peers: Peers;
   readonly #stopWatching: () => void;
   readonly #typings: HubTypings;
+  readonly #held: Held;
   readonly #standalone: boolean;
-  #untold: string[] = [];
   #facts: Record<string, string> = {};
 
   constructor(options: CutoverStageOptions) {
     this.#options = options;
-    const { config, contract, log, bridge, clock, logger, metrics } = options;
+    const { config, contract, log, bridge, edge, clock, logger, metrics } = options;
     const { instance, handoverTimeout: timeoutMs } = config;
     this.#standalone = bridge === undefined;
     this.#typings = new HubTypings(clock);
     const gate = new Gate();
     const flights = new Flights();
+    const held = new Held(clock);
+    this.#held = held;
+    const settled = () => (options.severalBridges() ? settleMs : 0);
     const follow = { silentMs: options.silentMs, reachable: () => log.reachable };
     this.lanes = new Cutover({
       standalone: this.#standalone,
       killSwitch: config.killSwitch,
       gate,
       flights,
-      detourOf: (room) => this.detour.reasonOf(room),
+      detourOf: (room) => this.detour.of(room),
       follow,
       timeoutMs,
       clock,
@@ -88,17 +92,19 @@ export class CutoverStage {
     this.#handover = new Handover({
       instance,
       log,
-      fences: options.fences,
+      fences: edge,
       gate,
       flights,
+      held,
       flush: options.flush,
       state: () => this.lanes.state,
       adopt: (state) => this.lanes.adopt(state),
       timeoutMs,
-      settleMs: () => (options.severalBridges() ? settleMs : 0),
+      settleMs: settled,
       clock,
       logger,
     });
+    const showMs = () => timeoutMs + settled();
     const guard = new Guard({
       instance,
       countAtBridges: () => countAtBridges(bridge!, config.apiKey),
@@ -107,16 +113,19 @@ export class CutoverStage {
       streams: [...contract.streams.keys()],
       clock,
     });
+    this.twins = new Twins({ edge, handover: this.#handover, peers: this.#peers });
     this.detour = new Detour({
       instance,
       gate,
       flights,
+      held,
       flush: options.flush,
       logAnswers: () => log.reachable && this.lanes.isFresh,
       beforeReturn: (sinceMs) => this.#rememberRecentIds(sinceMs),
       tell: (note) => this.#handover.tell(note),
-      tellPeers: (room) => this.#tellDetour(room),
+      post: async (news) => void (await this.#peers.tell('/cutover/detour', news, showMs() + detourMs)),
       timeoutMs,
+      showMs,
       clock,
       logger,
       metrics,
@@ -218,10 +227,8 @@ export class CutoverStage {
     const { state } = this.lanes;
     const wasOvertaken =
       entry.epoch !== undefined && entry.epoch < state.epoch && laneOf(state, entry.room) === 'bridge';
+    this.#fenceTyping(entry);
     this.detour.noteRead(entry, wasOvertaken);
-    const { room, endsTypingOf, deliveries } = entry;
-    if (endsTypingOf === undefined || deliveries === undefined) return;
-    if (this.#typings.mayBeOnItsWay(room, endsTypingOf)) this.#options.fences.fenceMembers(room, deliveries);
   }
 
   /** A client types through its bridge hub, in a room whose messages go by stream: all replicas know before its next message. */
@@ -229,15 +236,6 @@ export class CutoverStage {
     if (this.lanes.decide(room).lane === 'bridge' || !this.#typings.passes(room, user)) return;
     // Without the log its messages go by the bridge, too.
     this.#handover.tell({ kind: 'hub typing', room, user }).catch(() => {});
-  }
-
-  /** Tells the other replicas of an event that may be on both lanes. */
-  async tellTwin(twin: Twin): Promise<void> {
-    await this.#peers.tell('/cutover/twin', twin, twinMs);
-  }
-
-  tellNoTwin(eventId: string): void {
-    void this.#peers.tell('/cutover/untwin', { eventId }, detourMs);
   }
 
   close(): void {
@@ -248,13 +246,13 @@ export class CutoverStage {
     this.#peers.close();
   }
 
-  /** Many rooms fail at once: they are told in one go. */
-  #tellDetour(rooms: string[]): void {
-    this.#untold.push(...rooms);
-    if (this.#untold.length > rooms.length) return;
-    this.#options.clock.after(10, () => {
-      void this.#peers.tell('/cutover/detour', { rooms: this.#untold.splice(0) }, detourMs);
-    });
+  /** A message waits for its sender's typing where that may still be on its way from the bridge. */
+  #fenceTyping({ room, endsTypingOf, deliveries, eventId }: Entry): void {
+    if (endsTypingOf === undefined || deliveries === undefined) return;
+    if (!this.#typings.mayBeOnItsWay(room, endsTypingOf)) return;
+    const hold = `typing before ${eventId}`;
+    this.#held.begin(hold, (each) => each === room);
+    void this.#options.edge.fenceMembers(room, deliveries).then(() => this.#held.end(hold));
   }
 
   #describe(): void {

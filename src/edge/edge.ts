@@ -88,9 +88,9 @@ export class Edge implements Audience {
     await this.#proxied?.fence(id);
   }
 
-  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
-  fenceMembers(room: string, deliveries: Delivery[]): void {
-    this.#proxied?.fenceMembers(room, deliveries);
+  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them; as fence(). */
+  async fenceMembers(room: string, deliveries: Delivery[]): Promise<void> {
+    await this.#proxied?.fenceMembers(room, deliveries);
   }
 
   /** An event that may come by both lanes; known for 5 minutes. */

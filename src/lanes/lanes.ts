@@ -22,7 +22,17 @@ export interface Decision {
   /** Absent without a bridge: then nothing ever moves. */
   epoch?: number;
   /** Set where the room belongs to the stream lane, but the log has failed. */
-  detour?: FailureReason;
+  detour?: OnDetour;
+}
+
+/** How it stands with a room whose log has failed. */
+export interface OnDetour {
+  reason: FailureReason;
+  /**
+   * Resolves when a call may go to the bridge: the other replicas know, and what was read of the room is shown; after a
+   * bound in any case. Never rejects.
+   */
+  ready: Promise<void>;
 }
 
 /** The log knows a newer cutover state than the one under which the call's lane was decided. Nothing was kept. */
@@ -59,16 +69,16 @@ export interface LanesOptions {
   /** Whether calls that the bridge cannot take for want of a connection go by the log. */
   bridgeFallback: boolean;
   cutover: LaneChoice;
-  /** The log could not take an event of this room. */
-  onLogFailure(room: string, reason: FailureReason): void;
+  /** The log could not take an event of this room. Resolves when it may go to the bridge, see {@link OnDetour}. */
+  onLogFailure(room: string, reason: FailureReason): Promise<void>;
   /** Whether this replica's reader has brought the entry of this event. */
   wasRead(eventId: string): boolean;
   /** Whether any client of this replica may be reached at all. */
   hasAudience(): boolean;
   /** Tells every replica of a twin; resolves when those that can be reached know, or after a bound. */
   announceTwin(twin: Twin): Promise<void>;
-  /** The bridge did not take it: there is one copy at most. */
-  forgetTwin(eventId: string): void;
+  /** The bridge has answered; if it did not take the event, there is one copy at most. */
+  twinLanded(eventId: string, isTaken: boolean): void;
   /** ms; undefined: no coalescing. */
   coalesceWindowMs: number | undefined;
   position(): Position;
@@ -79,9 +89,9 @@ export interface LanesOptions {
 
 const broadcast: Outcome = { kind: 'broadcast' };
 const duplicate: Outcome = { kind: 'duplicate' };
-/** How often, and for how long, a repeat asks whether its first call is decided. */
 /** A typing note that comes this long after its window's end was held by a process that stood still. */
 const outdatedMs = 500;
+/** How often, and for how long, a repeat asks whether its first call is decided. */
 const undecidedPollMs = 25;
 const undecidedLimitMs = 12_000;
 
@@ -145,11 +155,18 @@ export class Lanes {
   }
 
   async #byStream(call: IncomingCall, epoch: number | undefined): Promise<Outcome> {
+    const { room, coalescing } = call.event;
+    const entersWindow = coalescing !== undefined && this.#coalescer !== undefined;
+    if (!entersWindow) {
+      await this.#flushRoom(room);
+      // The log may have failed what was in the windows; then the room is there where that went.
+      const { detour } = this.#options.cutover.decide(room);
+      if (detour !== undefined)
+        return this.#byBridge(call, { lane: 'bridge', detour, ...(epoch !== undefined && { epoch }) });
+    }
     const entry = withTrace(call, epoch);
     try {
-      if (call.event.coalescing !== undefined && this.#coalescer !== undefined)
-        return await this.#byWindow(call, epoch);
-      this.#coalescer?.flushRoom(call.event.room);
+      if (entersWindow) return await this.#byWindow(call, epoch);
       return toOutcome(await this.#whenDecided(() => this.#append(entry)));
     } catch (error) {
       return await this.#fallBack(call, entry, error);
@@ -168,7 +185,10 @@ export class Lanes {
   }
 
   async #byBridge(call: IncomingCall, { epoch, detour }: Decision): Promise<Outcome> {
-    if (detour !== undefined) countFallback(this.#options.metrics, detour);
+    if (detour !== undefined) {
+      countFallback(this.#options.metrics, detour.reason);
+      await detour.ready;
+    }
     // The room was on the stream lane perhaps: what still waits in its windows goes first.
     await this.#flushRoom(call.event.room);
     const [eventId] = call.event.eventIds;
@@ -200,11 +220,13 @@ export class Lanes {
     if (!hasCode(error, 'LOG_APPEND_REFUSED', 'LOG_APPEND_UNKNOWN', 'LOG_UNAVAILABLE')) throw error;
     const { bridge, fallback, log, metrics, onLogFailure } = this.#options;
     const isUnknown = error.code === 'LOG_APPEND_UNKNOWN';
-    if (this.#wasRead(entry.eventId)) return isUnknown ? broadcast : duplicate;
+    const known = isUnknown ? broadcast : duplicate;
+    if (this.#wasRead(entry.eventId)) return known;
     if (!fallback || bridge === undefined) throw error;
     const reason = error.reason ?? 'connection_lost';
-    onLogFailure(call.event.room, reason);
     countFallback(metrics, reason);
+    await onLogFailure(call.event.room, reason);
+    if (this.#wasRead(entry.eventId)) return known;
     // What waits in the room's windows finds the same detour, and must not be overtaken on it.
     await this.#flushRoom(call.event.room);
     const answer = await (isUnknown ? this.#sendTwin(call, entry) : bridge.send(call.request));
@@ -215,16 +237,16 @@ export class Lanes {
 
   /** The log may have kept it as well: all replicas know so before the bridge can show its copy. */
   async #sendTwin({ event, request }: IncomingCall, entry: NewEntry): Promise<BridgeAnswer> {
-    const { announceTwin, forgetTwin } = this.#options;
+    const { announceTwin, twinLanded } = this.#options;
     const eventId = entry.eventId!;
     await announceTwin({ eventId, room: event.room, payload: event.payload, deliveries: event.deliveries });
+    let isTaken = false;
     try {
       const answer = await this.#requireBridge().send(request);
-      if (answer.status !== 200) forgetTwin(eventId);
+      isTaken = answer.status === 200;
       return answer;
-    } catch (error) {
-      forgetTwin(eventId);
-      throw error;
+    } finally {
+      twinLanded(eventId, isTaken);
     }
   }
 
@@ -303,8 +325,8 @@ export class Lanes {
   async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number, error: unknown): Promise<void> {
     const { bridge, fallback, logger, metrics, onLogFailure } = this.#options;
     const { code, reason } = error as CrossfadeError;
-    // On the bridge lane nobody knows whether its sender's message has gone before it.
-    if (entry.typing !== undefined && lateMs > outdatedMs) return this.#countLost(entry);
+    // By the bridge it might come behind its sender's message, which another replica has taken meanwhile.
+    if (entry.typing !== undefined && (reason !== undefined || lateMs > outdatedMs)) return this.#countLost(entry);
     // Of typing only the latest counts; each read receipt has its own message ids.
     const wanted = entry.typing === undefined ? origins : origins.slice(-1);
     const calls = wanted.filter((call) => call !== undefined);
@@ -314,8 +336,8 @@ export class Lanes {
       return;
     }
     if (reason !== undefined) {
-      onLogFailure(entry.room, reason);
       countFallback(metrics, reason);
+      await onLogFailure(entry.room, reason);
     }
     for (const call of calls) {
       const sent = code === 'LOG_APPEND_UNKNOWN' ? this.#sendTwin(call, entry) : bridge.send(call.request);

@@ -27,7 +27,12 @@ async function startAdmin(t: TestContext, { token, insecure = false }: { token?:
     metrics: createMetrics(),
     beforeScrape: async () => {},
     readiness: () => ({}),
-    cutover: { instance: 'here', operator, expectTwin: () => {}, forgetTwin: () => {}, takenElsewhere: () => {} },
+    cutover: {
+      instance: 'here',
+      operator,
+      twins: { expect() {}, landed() {} },
+      detour: { async takenElsewhere() {} },
+    },
   });
   t.after(() => admin.close());
   const { port } = admin.address;
@@ -88,7 +93,7 @@ test('a replica whose address leads back here has not been reached', async (t) =
   const peers = new Peers({ instance: 'teller', roster, token: undefined, clock: systemClock });
   t.after(() => peers.close());
   await peers.refresh();
-  assert.deepEqual(await peers.tell('/cutover/untwin', { eventId: 'e' }, 5_000), {
+  assert.deepEqual(await peers.tell('/cutover/twin-landed', { eventId: 'e', isTaken: true }, 5_000), {
     reached: ['here'],
     notReached: ['on another host'],
   });

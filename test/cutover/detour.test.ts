@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Note } from '../../src/cutover/control.ts';
 import { Detour } from '../../src/cutover/detour.ts';
+import type { DetourNews } from '../../src/cutover/elsewhere.ts';
 import { Flights } from '../../src/cutover/flights.ts';
 import { Gate } from '../../src/cutover/gate.ts';
+import { Held } from '../../src/cutover/held.ts';
 import type { Entry } from '../../src/log/log.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
@@ -17,43 +19,56 @@ function setUp() {
   const gate = new Gate();
   const flights = new Flights();
   const metrics = createMetrics();
-  const told: string[][] = [];
-  const fenced: (string[] | 'all')[] = [];
-  const log = { answers: true };
+  const held = new Held(clock);
+  const told: DetourNews[] = [];
+  const fenced: { id: string; rooms: string[] | 'all' }[] = [];
+  /** What a test may put in the way. */
+  const log = { answers: true, notes: true };
+  const peers = { take: async () => {} };
   const windows = { flush: async () => {} };
   const detour: Detour = new Detour({
     instance: 'a',
     gate,
     flights,
+    held,
     flush: () => windows.flush(),
     logAnswers: () => log.answers,
     beforeReturn: async () => {},
     async tell(note: Note) {
       if (note.kind !== 'fence') return;
-      fenced.push(note.rooms);
-      setImmediate(() => detour.onFence(note.id, note.rooms));
+      fenced.push({ id: note.id, rooms: note.rooms });
+      if (log.notes) setImmediate(() => detour.onFence(note.id, note.rooms));
     },
-    tellPeers: (rooms) => told.push(rooms),
+    post(news) {
+      told.push(news);
+      return peers.take();
+    },
     timeoutMs: 200,
+    showMs: () => 200,
     clock,
     logger: silentLogger,
     metrics,
   });
   const unfenced = async () => (await metrics.unfenced.get()).values.reduce((sum, { value }) => sum + value, 0);
-  const read = (room: string, instance: string) => detour.noteRead({ room, instance, eventId: 'e' } as Entry, false);
-  return { clock, gate, flights, told, fenced, log, windows, detour, unfenced, read };
+  const read = (room: string, instance: string, eventId = 'e') =>
+    detour.noteRead({ room, instance, eventId } as Entry, false);
+  /** The rooms of each. */
+  const roomsOf = (each: { rooms: string[] | 'all' }[]) => each.map(({ rooms }) => rooms);
+  return { clock, gate, flights, held, told, fenced, log, peers, windows, detour, unfenced, read, roomsOf };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
+const newsOf = (instance: string, id: string, rooms = ['r']): DetourNews => ({ instance, id, rooms });
+
 test('a replica that has taken the state over without a fence asks for one at once, and holds its calls until then', async () => {
-  const { gate, fenced, detour } = setUp();
+  const { gate, fenced, detour, roomsOf } = setUp();
   detour.takeAll('connection_lost');
   await turn();
   assert.ok(gate.waitFor('r') !== undefined || detour.roomCount === 0);
   await until(() => detour.roomCount === 0);
-  assert.deepEqual(fenced, ['all']);
-  assert.equal(detour.reasonOf('r'), undefined);
+  assert.deepEqual(roomsOf(fenced), ['all']);
+  assert.equal(detour.of('r'), undefined);
   detour.close();
 });
 
@@ -64,7 +79,7 @@ test('one slow call at the bridge keeps its own room on the detour, not all of t
   await turn();
   clock.advance(200);
   await until(() => detour.roomCount === 1);
-  assert.deepEqual([detour.reasonOf('slow'), detour.reasonOf('r')], ['connection_lost', undefined]);
+  assert.deepEqual([detour.of('slow')?.reason, detour.of('r')], ['connection_lost', undefined]);
   land();
   clock.advance(100);
   await until(() => detour.roomCount === 0);
@@ -72,25 +87,76 @@ test('one slow call at the bridge keeps its own room on the detour, not all of t
 });
 
 test('what the windows of a room still hold goes to the bridge before the room is back', async () => {
-  const { clock, fenced, windows, detour } = setUp();
+  const { clock, fenced, windows, detour, roomsOf } = setUp();
   const flushed = Promise.withResolvers<void>();
   windows.flush = () => flushed.promise;
-  detour.take('r', 'timeout');
+  void detour.take('r', 'timeout');
   clock.advance(100);
   await turn();
   assert.deepEqual(fenced, []);
   flushed.resolve();
   await until(() => detour.roomCount === 0);
-  assert.deepEqual(fenced, [['r']]);
+  assert.deepEqual(roomsOf(fenced), [['r']]);
+  detour.close();
+});
+
+test('a call goes to the bridge when every other replica knows that its room does', async () => {
+  const { clock, told, peers, detour, roomsOf } = setUp();
+  const taken = Promise.withResolvers<void>();
+  peers.take = () => taken.promise;
+  let isReady = false;
+  const ready = Promise.all([detour.take('r', 'timeout'), detour.take('s', 'timeout')]).then(() => {
+    isReady = true;
+  });
+  clock.advance(10);
+  await turn();
+  assert.deepEqual(roomsOf(told), [['r', 's']], 'in one go');
+  assert.equal(isReady, false);
+  taken.resolve();
+  await ready;
+  detour.close();
+});
+
+test('what was read of a room before is shown before the bridge goes on with it', async () => {
+  const { clock, held, detour, read, unfenced } = setUp();
+  held.begin('handover', () => true);
+  read('r', 'a');
+  let isReady = false;
+  const ready = detour.take('r', 'timeout').then(() => {
+    isReady = true;
+  });
+  clock.advance(10);
+  await turn();
+  assert.equal(isReady, false);
+  held.end('handover');
+  await ready;
+  assert.equal(await unfenced(), 0);
+  detour.close();
+});
+
+test('what takes too long to be shown is counted, once, here and where another replica has taken the detour', async () => {
+  const { clock, held, detour, read, unfenced } = setUp();
+  held.begin('handover', () => true);
+  read('r', 'a', 'first');
+  read('s', 'b', 'second');
+  const ready = [detour.take('r', 'timeout'), detour.takenElsewhere(newsOf('b', 'd', ['s']))];
+  clock.advance(200);
+  await Promise.all(ready);
+  assert.equal(await unfenced(), 2);
+  const again = detour.takenElsewhere(newsOf('b', 'd', ['r', 's']));
+  clock.advance(200);
+  await again;
+  assert.equal(await unfenced(), 2);
   detour.close();
 });
 
 test('the rooms that took the detour while all were on it are told, and counted', async () => {
-  const { log, told, detour, read, unfenced } = setUp();
+  const { clock, log, told, detour, read, unfenced, roomsOf } = setUp();
   log.answers = false;
   detour.takeAll('connection_lost');
-  assert.equal(detour.reasonOf('r'), 'connection_lost');
-  assert.deepEqual(told, [['r']]);
+  assert.equal(detour.of('r')?.reason, 'connection_lost');
+  clock.advance(10);
+  assert.deepEqual(roomsOf(told), [['r']]);
   read('r', 'b');
   read('other', 'b');
   assert.equal(await unfenced(), 1);
@@ -98,16 +164,76 @@ test('the rooms that took the detour while all were on it are told, and counted'
   detour.close();
 });
 
+test('the detours of two replicas end apart, each by its own fence', async () => {
+  const { clock, fenced, detour, read, unfenced } = setUp();
+  void detour.takenElsewhere(newsOf('b', 'of b'));
+  void detour.takenElsewhere(newsOf('c', 'of c'));
+  void detour.take('r', 'timeout');
+  clock.advance(100);
+  await until(() => detour.roomCount === 0);
+  assert.equal(fenced.length, 1);
+  read('r', 'b');
+  detour.onFence('of b', ['r']);
+  read('r', 'b');
+  assert.equal(await unfenced(), 2);
+  detour.onFence('of c', 'all');
+  read('r', 'b');
+  assert.equal(await unfenced(), 2);
+  detour.close();
+});
+
+test('a fence whose note was not read here ends nothing: the room is told anew, and another fence ends that', async () => {
+  const { clock, log, told, fenced, detour } = setUp();
+  log.notes = false;
+  void detour.take('r', 'timeout');
+  clock.advance(100);
+  await until(() => fenced.length === 1);
+  clock.advance(1_000);
+  await turn();
+  log.notes = true;
+  clock.advance(100);
+  await until(() => detour.roomCount === 0);
+  assert.deepEqual(
+    told.map(({ id }) => id),
+    fenced.map(({ id }) => id),
+  );
+  assert.notEqual(told[0]!.id, told[1]!.id);
+  detour.close();
+});
+
+test('what is told of a detour that has ended comes too late', async () => {
+  const { detour, read, unfenced } = setUp();
+  detour.onFence('of b', ['r']);
+  await detour.takenElsewhere(newsOf('b', 'of b'));
+  read('r', 'b');
+  assert.equal(await unfenced(), 0);
+  detour.close();
+});
+
+test('thousands of rooms are told in messages that the other side takes', async () => {
+  const { clock, told, detour, roomsOf } = setUp();
+  const rooms = Array.from({ length: 2_500 }, (_, i) => `r${i}`);
+  for (const room of rooms) void detour.take(room, 'timeout');
+  clock.advance(10);
+  assert.deepEqual(roomsOf(told).flat(), rooms);
+  assert.deepEqual(
+    roomsOf(told).map(({ length }) => length),
+    [1_000, 1_000, 500],
+  );
+  detour.close();
+});
+
 test('another replica’s detour counts as long as it tells of it, also where it dies', async () => {
-  const { clock, log, told, detour, read, unfenced } = setUp();
-  detour.takenElsewhere(['r']);
+  const { clock, log, told, detour, read, unfenced, roomsOf } = setUp();
+  await detour.takenElsewhere(newsOf('b', 'of b'));
   read('r', 'b');
   clock.advance(30_000);
   read('r', 'b');
   assert.equal(await unfenced(), 1);
   log.answers = false;
-  detour.take('mine', 'timeout');
+  void detour.take('mine', 'timeout');
   clock.advance(10_000);
-  assert.deepEqual(told, [['mine'], ['mine']]);
+  clock.advance(10);
+  assert.deepEqual(roomsOf(told), [['mine'], ['mine']]);
   detour.close();
 });

@@ -7,6 +7,7 @@ import { Cutover } from '../../src/cutover/cutover.ts';
 import { Flights } from '../../src/cutover/flights.ts';
 import { Gate } from '../../src/cutover/gate.ts';
 import { Handover } from '../../src/cutover/handover.ts';
+import { Held } from '../../src/cutover/held.ts';
 import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
 import type { Decision } from '../../src/lanes/lanes.ts';
 import { controlStream } from '../../src/log/log.ts';
@@ -17,6 +18,7 @@ import { SharedLog } from './shared-log.ts';
 
 const timeoutMs = 200;
 const by = { who: 'test', what: 'set', nowMs: 0 };
+const entry = { eventIds: [], eventType: 'e', stream: 's', maxLength: 1, room: 'r', payload: '1', deliveries: [] };
 const toPercent = (percent: number) => (from: CutoverState) => nextState(from, { percent }, by);
 
 function startReplica(log: SharedLog, instance: string, clock: Clock = systemClock) {
@@ -26,6 +28,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
   const ends = { flush() {}, fence: async () => {} };
   const gate = new Gate();
   const flights = new Flights();
+  const held = new Held(clock);
   const cutover = new Cutover({
     standalone: false,
     killSwitch: false,
@@ -46,10 +49,11 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
         journal.push(`fence ${id.includes(' ') ? 'late' : 'all'}`);
         holds.delete(id);
       },
-      fenceMembers() {},
+      async fenceMembers() {},
     },
     gate,
     flights,
+    held,
     flush: async () => void ends.flush(),
     state: () => cutover.state,
     adopt(state) {
@@ -62,8 +66,9 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
     logger: silentLogger,
   });
   log.read(instance, (entry) => {
-    if (entry.stream === controlStream) handover.onNote(readNote(entry));
-    else journal.push(`read ${entry.room}`);
+    if (entry.stream === controlStream) return handover.onNote(readNote(entry));
+    held.noteRead(entry);
+    journal.push(`read ${entry.room}`);
   });
   const call = async (room: string, during: (decision: Decision) => Promise<void> = async () => {}) => {
     let lane = '';
@@ -171,9 +176,26 @@ test('a room that comes and goes at once is not overtaken by the bridge while it
     steps.push('shown by stream');
   };
   await a.handover.move(toPercent(100));
+  await log.of('a').append(entry);
   await a.handover.move(toPercent(0));
   steps.push(await a.call('r'));
   assert.deepEqual(steps, ['shown by stream', 'bridge']);
+});
+
+test('what follows a call that may be on both lanes waits at the connections until the bridge has answered', async () => {
+  const log = new SharedLog();
+  const { handover, holds, journal } = startReplica(log, 'a');
+  handover.holdBehind('twin e', 'r');
+  handover.holdBehind('twin e', 'r');
+  assert.deepEqual(
+    [...holds.values()].map((covers) => [covers('r'), covers('other')]),
+    [[true, false]],
+  );
+  assert.deepEqual(journal, []);
+  handover.landed('twin e');
+  await until(() => holds.size === 0);
+  handover.landed('twin e');
+  assert.deepEqual(journal, ['fence late']);
 });
 
 test('a late call is not waited for any more once its room has left the stream lane again', async () => {
@@ -200,7 +222,6 @@ test('a replica that was stopped across the commit is refused by the log, and de
   const call = b.cutover.carry('r', async ({ lane, epoch }) => {
     lanes.push(lane);
     if (lane === 'bridge') return;
-    const entry = { eventIds: [], eventType: 'e', stream: 's', maxLength: 1, room: 'r', payload: '1', deliveries: [] };
     assert.equal(await log.of('b').append({ ...entry, epoch: epoch! }), 'stale');
     const { StaleEpoch } = await import('../../src/lanes/lanes.ts');
     throw new StaleEpoch();

@@ -20,6 +20,9 @@ class Scene {
   claim: (eventId: string) => Promise<ClaimResult> = async () => 'claimed';
   send: (request: RawRequest) => Promise<BridgeAnswer> = async () => ok;
   decision: Decision = { lane: 'stream', epoch: 1 };
+  /** When a room whose log has failed may go to the bridge. */
+  ready = async () => {};
+  wasRead: (eventId: string) => boolean = () => false;
   readonly settled: [string, boolean][] = [];
   /** What went where, in order. */
   readonly journal: string[] = [];
@@ -47,10 +50,14 @@ class Scene {
       fallback: true,
       bridgeFallback,
       cutover: { decide: () => this.decision, newerThan: async () => {}, mirror: false, remembersIds: true },
-      onLogFailure() {},
-      wasRead: () => false,
+      onLogFailure: async (_, reason) => {
+        const ready = this.ready();
+        this.decision = { lane: 'bridge', epoch: 1, detour: { reason, ready } };
+        await ready;
+      },
+      wasRead: (eventId) => this.wasRead(eventId),
       async announceTwin() {},
-      forgetTwin() {},
+      twinLanded() {},
       hasAudience: () => true,
       coalesceWindowMs,
       position: () => '0-0',
@@ -141,8 +148,55 @@ test('a room does not wait for what the windows of another one gave out', async 
   await scene.carry(typing('typing', 'other'));
   const flushed = scene.lanes.flush((room) => room === 'other');
   await until(() => scene.journal.length === 1);
-  await scene.carry(call('message'), { lane: 'bridge', epoch: 1, detour: 'timeout' });
+  await scene.carry(call('message'), { lane: 'bridge', epoch: 1 });
   stuck.resolve('appended');
   await flushed;
   assert.deepEqual(scene.journal, ['log typing', 'bridge message']);
+});
+
+const refused = () => Promise.reject(new CrossfadeError('LOG_APPEND_REFUSED', 'too late', { reason: 'timeout' }));
+const unknown = () => Promise.reject(new CrossfadeError('LOG_APPEND_UNKNOWN', 'no answer', { reason: 'timeout' }));
+
+test('a call that the log does not take goes to the bridge when its room may, and so do those that follow', async () => {
+  const scene = new Scene();
+  scene.append = refused;
+  const ready = Promise.withResolvers<void>();
+  scene.ready = () => ready.promise;
+  const first = scene.carry(call('first'));
+  await until(() => scene.decision.detour !== undefined);
+  const second = scene.carry(call('second'));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(scene.journal, ['log first']);
+  ready.resolve();
+  assert.deepEqual(await Promise.all([first, second]), [
+    { kind: 'bridge', answer: ok },
+    { kind: 'bridge', answer: ok },
+  ]);
+  assert.deepEqual(scene.journal, ['log first', 'bridge first', 'bridge second']);
+});
+
+test('what turns out to be in the log while its room gets ready for the bridge does not go there', async () => {
+  const scene = new Scene();
+  scene.append = unknown;
+  scene.ready = async () => {
+    scene.wasRead = () => true;
+  };
+  assert.deepEqual(await scene.carry(call('m')), { kind: 'broadcast' });
+  assert.deepEqual(scene.journal, ['log m']);
+});
+
+test('a message goes behind what its room’s windows held, also where the log fails that', async () => {
+  const scene = new Scene();
+  await scene.carry(receipt('receipt'));
+  scene.append = refused;
+  await scene.carry(call('message'), { lane: 'stream', epoch: 1 });
+  assert.deepEqual(scene.journal, ['log receipt', 'bridge receipt', 'bridge message']);
+});
+
+test('typing that the log does not take is not sent by the bridge, where it might come behind its sender’s message', async () => {
+  const scene = new Scene();
+  await scene.carry(typing('typing'));
+  scene.append = async ({ payload }) => (payload === 'typing' ? refused() : 'appended');
+  assert.deepEqual(await scene.carry(call('message')), { kind: 'broadcast' });
+  assert.deepEqual(scene.journal, ['log typing', 'log message']);
 });

@@ -26,7 +26,12 @@ interface Link {
   swallows: boolean;
 }
 
-export async function startProxy(t: TestContext, targetPort: number): Promise<TcpProxy> {
+/** @param watch called for each connection; what it returns sees every piece of the server's replies that is passed on */
+export async function startProxy(
+  t: TestContext,
+  targetPort: number,
+  watch: () => (reply: Buffer) => void = () => () => {},
+): Promise<TcpProxy> {
   const links = new Set<Link>();
   let mode: Mode = 'pass';
 
@@ -47,8 +52,11 @@ export async function startProxy(t: TestContext, targetPort: number): Promise<Tc
       if (mode === 'stall') socket.pause();
     }
     client.on('data', (data) => link.server.write(data));
-    link.server.on('data', (data) => {
-      if (!link.swallows) client.write(data);
+    const see = watch();
+    link.server.on('data', (data: Buffer) => {
+      if (link.swallows) return;
+      see(data);
+      client.write(data);
     });
   });
   listener.listen(0, '127.0.0.1');

@@ -98,15 +98,13 @@ export class ProxiedConnections implements ConnectionOwner {
     await Promise.all(Array.from(this.#connections, (connection) => connection.fence(hold)));
   }
 
-  /** Fences the members of these groups alone, before what the log has for the room is shown to them. */
-  fenceMembers(room: string, deliveries: Delivery[]): void {
+  /** Fences the members of these groups alone, before what the log has for the room is shown to them; as {@link fence}. */
+  async fenceMembers(room: string, deliveries: Delivery[]): Promise<void> {
     const hold = { covers: (each: string) => each === room };
     const members = new Set(deliveries.flatMap(({ hub, group }) => [...(this.groups.members(hub, group) ?? [])]));
-    for (const connection of this.#connections) {
-      if (!members.has(connection)) continue;
-      connection.hold(hold);
-      void connection.fence(hold);
-    }
+    const fenced = [...this.#connections].filter((connection) => members.has(connection));
+    for (const connection of fenced) connection.hold(hold);
+    await Promise.all(fenced.map((connection) => connection.fence(hold)));
   }
 
   /** An event may come by both lanes: each connection is shown it once. Known for 5 minutes. */

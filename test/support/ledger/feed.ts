@@ -63,7 +63,7 @@ export class Feed {
     const outcome = await this.#send(call, address);
     this.underWay.delete(call.room);
     const answeredAt = performance.now();
-    this.made.get(call.room)!.push({ call, startedAt, answeredAt, accepted: outcome === '200' });
+    this.made.get(call.room)!.push({ call, address, startedAt, answeredAt, accepted: outcome === '200' });
     this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
     this.madeCount++;
   }

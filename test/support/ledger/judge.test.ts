@@ -13,6 +13,7 @@ import { compareSequence, type Expected } from './sequence.ts';
 function made(labels: string[], more: (i: number) => Partial<PlannedCall> = () => ({})): MadeCall[] {
   return labels.map((label, i) => ({
     call: { eventId: `r-${i}`, room: 'r', path: '', body: {}, shows: [{ hub: 'chat', label }], ...more(i) },
+    address: '',
     startedAt: 10 * i,
     answeredAt: 10 * i + 5,
     accepted: true,

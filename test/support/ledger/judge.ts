@@ -41,7 +41,8 @@ const aroundCount = 4;
 /** What is not owed carries a question mark. */
 function describeMismatch({ label, seenAt, expectedAt }: Mismatch, expected: ExpectedOfCall[], seen: string[]): string {
   const ordered = expected.filter(({ isLoose }) => !isLoose);
-  const looseCount = expected.length - ordered.length;
+  const loose = expected.filter(({ isLoose }) => isLoose);
+  const alike = loose.filter((one) => one.label === label).map(({ made }) => describeCall(made));
   const wanted = ordered.map((one) => (one.isOwed ? one.label : `${one.label}?`));
   return [
     `${label}; the ${seenAt + 1}th of ${seen.length} seen`,
@@ -51,7 +52,7 @@ function describeMismatch({ label, seenAt, expectedAt }: Mismatch, expected: Exp
       ordered.map(({ made }) => describeCall(made)),
       expectedAt,
     )}`,
-    ...(looseCount > 0 ? [`  and ${looseCount} more at any place`] : []),
+    ...(loose.length > 0 ? [`  and ${loose.length} more at any place, of these alike: ${alike.join(', ')}`] : []),
   ].join('\n');
 }
 

@@ -7,6 +7,8 @@ import type { Seen } from './seen.ts';
 /** A call that was made. Times are ms of performance.now(). */
 export interface MadeCall {
   call: PlannedCall;
+  /** Where it went. */
+  address: string;
   startedAt: number;
   answeredAt: number;
   /** Answered with 200 and `{"broadcast":true}`; what was not accepted may have been shown all the same. */

@@ -9,6 +9,7 @@ import { type Redis, startRedis } from '../redis.ts';
 import { noDotnet, startReferenceBridge } from '../reference-bridge.ts';
 import { startProxy, type TcpProxy } from '../tcp-proxy.ts';
 import { Operator } from './cutover.ts';
+import { Wire } from './wire.ts';
 
 /** A bridge that can go away and come back at the same address. */
 export interface Bridge {
@@ -19,8 +20,11 @@ export interface Bridge {
 
 export interface Replica extends Crossfade {
   operator: Operator;
+  instance: string;
   /** Between the replica and Redis. */
   toRedis: TcpProxy;
+  /** What Redis gave it to read. */
+  wire: Wire;
 }
 
 export interface Stage {
@@ -88,18 +92,20 @@ async function startReplica(
   bridges: Bridge[],
   { flags = [], clockOffsetsMs = [] }: StageOptions,
 ): Promise<Replica> {
-  const toRedis = await startProxy(t, redis.port);
+  const instance = `replica-${number}`;
+  const wire = new Wire();
+  const toRedis = await startProxy(t, redis.port, () => wire.connection());
   const offsetMs = clockOffsetsMs[number] ?? 0;
   const clock: Record<string, string> =
     offsetMs === 0 ? {} : { NODE_OPTIONS: `--import=${shiftedClock}`, CLOCK_OFFSET_MS: String(offsetMs) };
   const args = [
-    ...['--instance', `replica-${number}`, '--allowed-origins', allowedOrigin],
+    ...['--instance', instance, '--allowed-origins', allowedOrigin],
     ...['--redis', `redis://127.0.0.1:${toRedis.port}`],
     ...bridges.flatMap(({ url }) => ['--bridge', url]),
     ...flags,
   ];
   const crossfade = await startCrossfade(t, args, { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret, ...clock });
-  return { ...crossfade, operator: new Operator(crossfade.admin), toRedis };
+  return { ...crossfade, instance, operator: new Operator(crossfade.admin), toRedis, wire };
 }
 
 /**
