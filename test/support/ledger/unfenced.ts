@@ -1,11 +1,11 @@
-// Recomputes which events' order the replicas could not prove. In come the calls as they were made and what Redis gave each
-// replica to read, out go for each replica the events that it must have counted, and those that it may have: the moment
-// at which its detour began lies somewhere within a call.
-// By DESIGN's promise 3: while the log fails a replica, its room's calls go to the bridge, from the first one that the log
-// did not take until a fence; what any replica reads of the room meanwhile cannot be put in order with them.
+// Recomputes which events' order the replicas could not prove, and compares it with what they have counted. In come the
+// calls as they were made, what Redis gave each replica to read, and what each has counted; out go the differences.
+// By DESIGN's promise 3: while the log fails a replica, a room's calls go to the bridge, from the first one that the log
+// did not take until a fence; what any replica reads of the room meanwhile cannot be put in order with them. Only the
+// moment of the begin cannot be seen from outside; it lies within the call.
 
 import { type Move, moveOf } from '../../../src/cutover/state.ts';
-import { comparePositions } from '../../../src/log/log.ts';
+import { comparePositions, type Position } from '../../../src/log/log.ts';
 import type { MadeCall } from './owed.ts';
 import type { Passed, PassedNote, Wire } from './wire.ts';
 
@@ -14,14 +14,9 @@ export interface Observed {
   instance: string;
   /** Where the calls that it takes go. */
   listen: string;
-  wire: Wire;
-}
-
-/** Event id -> its reason, as in `crossfade_order_unfenced_total{reason}`. */
-export interface Unfenced {
-  must: Map<string, string>;
-  /** Includes those. */
-  may: Map<string, string>;
+  wire: Pick<Wire, 'events' | 'notes'>;
+  /** Event id and reason, as in `crossfade_order_unfenced_total{reason}`. */
+  counted: readonly (readonly [eventId: string, reason: string])[];
 }
 
 export interface Bounds {
@@ -33,34 +28,43 @@ export interface Bounds {
   heldMs: number;
 }
 
+/** @returns a line for each difference */
+export function compareUnfenced(
+  made: ReadonlyMap<string, MadeCall[]>,
+  replicas: readonly Observed[],
+  bounds: Bounds,
+): string[] {
+  const logged = new Set(replicas.flatMap(({ wire }) => [...wire.events.keys()]));
+  return [
+    ...replicas.flatMap(findStrange),
+    ...[...made].flatMap(([room, calls]) => {
+      const detours = replicas.flatMap((replica) => {
+        const own = calls.filter(({ address }) => address === replica.listen);
+        return detoursOf(room, own, replica, logged, bounds);
+      });
+      const typing = new Set(calls.flatMap(({ call }) => (call.typing === undefined ? [] : [call.eventId])));
+      return replicas.flatMap((replica) => compareRoom(room, detours, typing, replica, bounds));
+    }),
+  ];
+}
+
+/** What it has never read, or has counted more than once. */
+function findStrange({ instance, wire, counted }: Observed): string[] {
+  const ids = counted.map(([eventId]) => eventId);
+  const strange = ids.filter((eventId, i) => !wire.events.has(eventId) || ids.indexOf(eventId) !== i);
+  return strange.map((eventId) => `${instance} has counted ${eventId} too often`);
+}
+
 /** One replica's detour of one room; times are ms of performance.now(). */
 interface Detour {
-  room: string;
   /** It began between these. */
   begunAfter: number;
   begunBefore: number;
   /** Of the note of its fence. */
-  end: string;
+  end: Position;
 }
 
-/** @returns instance -> what it has counted */
-export function recomputeUnfenced(
-  made: ReadonlyMap<string, MadeCall[]>,
-  replicas: Observed[],
-  bounds: Bounds,
-): Map<string, Unfenced> {
-  const logged = new Set(replicas.flatMap(({ wire }) => [...wire.events.keys()]));
-  const detours = replicas.flatMap((replica) =>
-    [...made].flatMap(([room, calls]) => {
-      const own = calls.filter(({ address }) => address === replica.listen);
-      return detoursOf(room, own, replica, logged, bounds);
-    }),
-  );
-  const byRoom = Map.groupBy(detours, ({ room }) => room);
-  return new Map(replicas.map((replica) => [replica.instance, countedBy(replica, made, byRoom, bounds)]));
-}
-
-// When a replica's detours were.
+// When a replica's detours of a room were.
 
 function detoursOf(
   room: string,
@@ -71,14 +75,14 @@ function detoursOf(
 ): Detour[] {
   const ends = wire.notes.filter((passed) => passed.entry.instance === instance && endsDetourOf(room, passed));
   return ends.flatMap((end, i): Detour[] => {
-    const before = wire.notes.filter(({ entry }) => comparePositions(entry.position, end.entry.position) < 0);
+    const before = wire.notes.filter((passed) => isBefore(passed, end.entry.position));
     const raise = before.findLast((passed) => moves(room, passed, 'raise'));
     const since = Math.max(ends[i - 1]?.times[0] ?? 0, raise?.times[0] ?? 0);
     const lower = before.find((passed) => moves(room, passed, 'lower') && passed.times[0]! > since);
     const until = (lower ?? end).times.at(-1)!;
     const during = calls.filter(({ startedAt, answeredAt }) => answeredAt > since && startedAt < until);
     const begin = beginOf(during, since, logged, bounds);
-    return begin === undefined ? [] : [{ room, ...begin, end: end.entry.position }];
+    return begin === undefined ? [] : [{ ...begin, end: end.entry.position }];
   });
 }
 
@@ -97,7 +101,7 @@ function beginOf(
   since: number,
   logged: ReadonlySet<string>,
   { publishTimeoutMs }: Bounds,
-): Pick<Detour, 'begunAfter' | 'begunBefore'> | undefined {
+): Omit<Detour, 'end'> | undefined {
   const isCoalesced = ({ call }: MadeCall) => (call.typing ?? call.receipt) !== undefined;
   const byBridge = calls.findIndex(
     (made) => made.startedAt >= since && made.accepted && !isCoalesced(made) && !logged.has(made.call.eventId),
@@ -106,8 +110,7 @@ function beginOf(
   const lastByLog = before.findLastIndex((made) => !isCoalesced(made) && logged.has(made.call.eventId));
   // What the log had executed without its answer arriving began the detour as well.
   const isTwin = ({ startedAt, answeredAt }: MadeCall) => answeredAt - startedAt >= publishTimeoutMs;
-  const first = lastByLog >= 0 && isTwin(before[lastByLog]!) ? lastByLog : lastByLog + 1;
-  const candidate = calls[first];
+  const candidate = lastByLog >= 0 && isTwin(before[lastByLog]!) ? calls[lastByLog] : calls[lastByLog + 1];
   if (candidate === undefined) return undefined;
   return {
     begunAfter: candidate.startedAt,
@@ -115,44 +118,63 @@ function beginOf(
   };
 }
 
-// What was read meanwhile.
+// What a replica has counted of a room.
 
-function countedBy(
-  replica: Observed,
-  made: ReadonlyMap<string, MadeCall[]>,
-  detours: ReadonlyMap<string, Detour[]>,
+function compareRoom(
+  room: string,
+  detours: Detour[],
+  typing: ReadonlySet<string>,
+  { instance, wire, counted }: Observed,
   bounds: Bounds,
-): Unfenced {
-  const must = new Map<string, string>();
-  const may = new Map<string, string>();
-  for (const [room, calls] of made) {
-    const typing = new Set(calls.flatMap(({ call }) => (call.typing === undefined ? [] : [call.eventId])));
-    for (const [eventId, passed] of replica.wire.events) {
-      if (passed.entry.room !== room) continue;
-      const reason = passed.entry.instance === replica.instance ? 'unread' : 'other_replica';
-      const met = (detours.get(room) ?? []).filter(({ end }) => comparePositions(passed.entry.position, end) < 0);
-      if (met.some((detour) => mayMeet(detour, passed, replica.wire.notes, bounds))) may.set(eventId, reason);
+): string[] {
+  const reasons = new Map(counted);
+  const events = [...wire.events.values()].filter(({ entry }) => entry.room === room).sort(inLogOrder);
+  return events.flatMap((passed, i) => {
+    const { eventId, instance: writer } = passed.entry;
+    const open = detours.filter(({ end }) => isBefore(passed, end));
+    const reason = reasons.get(eventId);
+    if (reason === undefined) {
       // Stale typing is not shown, and so not counted.
-      const isShown = !typing.has(eventId);
-      if (isShown && met.some(({ begunBefore }) => passed.times[0]! >= begunBefore)) must.set(eventId, reason);
+      const isMissing = !typing.has(eventId) && open.some(({ begunBefore }) => passed.times[0]! >= begunBefore);
+      return isMissing ? [`${instance} has not counted ${eventId}`] : [];
     }
-  }
-  return { must, may };
+    if (reason !== (writer === instance ? 'unread' : 'other_replica'))
+      return [`${instance} has counted ${eventId} as ${reason}`];
+    if (!open.some((detour) => mayMeet(room, detour, passed, wire.notes, bounds)))
+      return [`${instance} has counted ${eventId}, which met no detour`];
+    // Once it is begun, everything is counted until a fence.
+    const next = events.slice(i + 1).find(({ entry }) => !typing.has(entry.eventId));
+    if (next === undefined || reasons.has(next.entry.eventId)) return [];
+    const isOver = open.some(({ end }) => comparePositions(end, next.entry.position) < 0);
+    return isOver ? [] : [`${instance} has counted ${eventId} and not ${next.entry.eventId}, with no fence in between`];
+  });
 }
 
-function mayMeet({ room, begunAfter }: Detour, { entry, times }: Passed, notes: PassedNote[], bounds: Bounds): boolean {
-  const lastAt = times.at(-1)!;
-  if (lastAt >= begunAfter - bounds.lagMs) return true;
-  // It waited at the connections for a fence that a note had asked for.
+/** Whether the event may have been read after the detour had begun. */
+function mayMeet(
+  room: string,
+  { begunAfter }: Detour,
+  { entry, times }: Passed,
+  notes: PassedNote[],
+  { lagMs, heldMs }: Bounds,
+): boolean {
+  if (times.at(-1)! >= begunAfter - lagMs) return true;
+  // Or it waited at the connections for a fence that a note before it had asked for.
   return notes.some(
-    (note) =>
-      comparePositions(note.entry.position, entry.position) < 0 &&
-      note.times[0]! > begunAfter - bounds.heldMs &&
-      asksForFence(room, note),
+    (asked) => isBefore(asked, entry.position) && asked.times[0]! > begunAfter - heldMs && asksForFence(room, asked),
   );
 }
 
-function asksForFence(room: string, { note }: PassedNote): boolean {
+function asksForFence(room: string, passed: PassedNote): boolean {
+  const { note } = passed;
   if (note.kind === 'fence') return note.rooms === 'all' || note.rooms.includes(room);
-  return note.kind === 'commit' && moveOf(note.from, note.to, room) === 'raise';
+  return moves(room, passed, 'raise');
+}
+
+function isBefore({ entry }: Passed, position: Position): boolean {
+  return comparePositions(entry.position, position) < 0;
+}
+
+function inLogOrder(a: Passed, b: Passed): number {
+  return comparePositions(a.entry.position, b.entry.position);
 }
