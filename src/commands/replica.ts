@@ -70,6 +70,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
       fence: async (id) => edge?.fence(id),
       fenceMembers: async (room, deliveries) => edge?.fenceMembers(room, deliveries),
       expectTwin: (twin) => edge?.expectTwin(twin),
+      twinShown: (eventId) => edge?.twinShown(eventId),
       forgetTwin: (eventId) => edge?.forgetTwin(eventId),
     },
     flush: (covers) => lanes.flush(covers),

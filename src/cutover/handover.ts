@@ -134,9 +134,13 @@ export class Handover {
     }
   }
 
-  /** A call of this room goes to the bridge: what is read of the room from now on waits until landed() with the same id. */
-  holdBehind(id: string, room: string): void {
+  /**
+   * A call of this room goes to the bridge: what is read of the room from now on waits until landed() with the same id, and
+   * for a fence. Resolves when that is back everywhere.
+   */
+  holdBehind(id: string, room: string): Promise<void> {
     if (!this.#late.has(id)) this.#holdLate(id, [room]);
+    return this.#parts.held.untilEnded(id);
   }
 
   landed(id: string): void {

@@ -31,6 +31,10 @@ export class Held {
     this.#holds.delete(id);
   }
 
+  async untilEnded(id: string): Promise<void> {
+    await this.#holds.get(id)?.ended.promise;
+  }
+
   /** An event that goes to the connections now. */
   noteRead({ eventId, room, instance }: ReadEvent): void {
     for (const { covers, events } of this.#holds.values()) {

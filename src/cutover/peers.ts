@@ -3,6 +3,8 @@
 
 import type { Replica, Roster } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { Seldom } from '../telemetry/seldom.ts';
 
 export interface PeersOptions {
   instance: string;
@@ -10,6 +12,7 @@ export interface PeersOptions {
   /** Bearer token of the replicas' admin ports. */
   token: string | undefined;
   clock: Clock;
+  logger: Logger;
 }
 
 export interface Told {
@@ -26,16 +29,19 @@ export const addresseeHeader = 'x-crossfade-instance';
 const refreshMs = 2_000;
 /** ms that the roster is waited for; a log that hangs is not to hold up who asks. */
 const rosterMs = 300;
+const sayEveryMs = 5_000;
 
 export class Peers {
   readonly #options: PeersOptions;
   readonly #stop: () => void;
   /** As the roster last had them, this one first. */
   #known: Replica[];
+  readonly #says: Seldom;
 
   constructor(options: PeersOptions) {
     this.#options = options;
     this.#known = [{ instance: options.instance, facts: {}, counters: new Map() }];
+    this.#says = new Seldom(options.clock, sayEveryMs);
     this.#stop = options.clock.every(refreshMs, () => void this.refresh());
   }
 
@@ -62,7 +68,8 @@ export class Peers {
     const answers = await Promise.all(
       instances.map(async (instance) => {
         const url = this.#known.find((each) => each.instance === instance)?.facts[adminFact];
-        return { instance, ok: url !== undefined && (await this.#post(instance, url + path, body, ms)) };
+        const signal = AbortSignal.timeout(ms);
+        return { instance, ok: url !== undefined && (await this.#post(instance, url + path, body, signal)) };
       }),
     );
     const named = (ok: boolean) => answers.filter((answer) => answer.ok === ok).map(({ instance }) => instance);
@@ -77,8 +84,9 @@ export class Peers {
     return this.#known.map(({ instance }) => instance).filter((each) => each !== this.#options.instance);
   }
 
-  async #post(instance: string, url: string, body: string, ms: number): Promise<boolean> {
-    const { token } = this.#options;
+  /** What is said must do no harm if it arrives twice: a kept connection may be closed just when it is used. */
+  async #post(instance: string, url: string, body: string, signal: AbortSignal, isAgain = false): Promise<boolean> {
+    const { token, logger } = this.#options;
     try {
       const answer = await fetch(url, {
         method: 'POST',
@@ -88,11 +96,15 @@ export class Peers {
           ...(token !== undefined && { authorization: `Bearer ${token}` }),
         },
         body,
-        signal: AbortSignal.timeout(ms),
+        signal,
       });
       await answer.arrayBuffer();
       return answer.ok;
-    } catch {
+    } catch (error) {
+      if (!isAgain && !signal.aborted) return this.#post(instance, url, body, signal, true);
+      const { message, cause } = error as Error;
+      const reason = cause instanceof Error ? `${message}: ${cause.message}` : message;
+      if (this.#says.isDue()) logger.warn({ instance, reason }, 'a replica could not be told');
       return false;
     }
   }

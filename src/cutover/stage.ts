@@ -88,7 +88,7 @@ export class CutoverStage {
       timeoutMs,
       clock,
     });
-    this.#peers = new Peers({ instance, roster: log.roster, token: config.adminToken, clock });
+    this.#peers = new Peers({ instance, roster: log.roster, token: config.adminToken, clock, logger });
     this.#handover = new Handover({
       instance,
       log,
@@ -113,7 +113,13 @@ export class CutoverStage {
       streams: [...contract.streams.keys()],
       clock,
     });
-    this.twins = new Twins({ edge, handover: this.#handover, peers: this.#peers });
+    this.twins = new Twins({
+      edge,
+      handover: this.#handover,
+      peers: this.#peers,
+      severalBridges: options.severalBridges,
+      clock,
+    });
     this.detour = new Detour({
       instance,
       gate,

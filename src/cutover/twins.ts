@@ -1,8 +1,9 @@
 // Events that may be on both lanes, as the replicas tell each other of them. In comes such an event before it goes to the
-// bridge, and the bridge's answer; out go, at every replica, the copy to be withheld and the end of the wait for it.
+// bridge, and the bridge's answer; out go, at every replica, the copy to be withheld and the end of the wait for the bridge's.
 // Promises: what follows the event in its room is shown behind both copies, so that none passes for a new event.
 
 import type { Twin } from '../lanes/lanes.ts';
+import type { Clock } from '../telemetry/clock.ts';
 import type { Handover } from './handover.ts';
 import type { Peers } from './peers.ts';
 
@@ -10,11 +11,17 @@ export interface TwinsParts {
   edge: TwinEdge;
   handover: Pick<Handover, 'holdBehind' | 'landed'>;
   peers: Pick<Peers, 'tell'>;
+  /** Whether several bridges share a backplane, so that a fence at one says little of what another has been called with. */
+  severalBridges(): boolean;
+  clock: Clock;
 }
 
 /** What the edge does about it, see edge/proxied/twins.ts. */
 export interface TwinEdge {
   expectTwin(twin: Twin): void;
+  /** The bridge's copy is shown wherever it will be; the log's may still come. */
+  twinShown(eventId: string): void;
+  /** There is one copy. */
   forgetTwin(eventId: string): void;
 }
 
@@ -27,6 +34,8 @@ export interface TwinLanded {
 
 /** ms that telling may hold a call up: a replica that learns of a twin later may show both copies. */
 const tellMs = 1_000;
+/** ms that a backplane under load may still need. */
+const backplaneMs = 5_000;
 
 export class Twins {
   readonly #parts: TwinsParts;
@@ -49,9 +58,11 @@ export class Twins {
 
   /** This replica or another one has announced it. */
   expect(twin: Twin): void {
-    const { edge, handover } = this.#parts;
+    const { edge, handover, severalBridges, clock } = this.#parts;
     edge.expectTwin(twin);
-    handover.holdBehind(holdOf(twin.eventId), twin.room);
+    void handover.holdBehind(holdOf(twin.eventId), twin.room).then(() => {
+      clock.after(severalBridges() ? backplaneMs : 0, () => edge.twinShown(twin.eventId));
+    });
   }
 
   /** This replica or another one has the bridge's answer. */

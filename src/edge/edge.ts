@@ -72,6 +72,7 @@ export class Edge implements Audience {
   }
 
   deliver(messages: OutgoingMessage[]): Promise<void> {
+    this.#proxied?.noteDelivered(messages);
     return this.#fanout.deliver(messages);
   }
 
@@ -96,6 +97,11 @@ export class Edge implements Audience {
   /** An event that may come by both lanes; known for 5 minutes. */
   expectTwin(twin: Twin): void {
     this.#proxied?.expectTwin(twin);
+  }
+
+  /** The bridge's copy is shown wherever it will be; the log's may still come. */
+  twinShown(eventId: string): void {
+    this.#proxied?.twinShown(eventId);
   }
 
   /** It comes by one lane only. */

@@ -8,6 +8,7 @@ import { Admin } from '../../src/admin/admin.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
 import { Peers } from '../../src/cutover/peers.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
+import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 
 /** An admin port on loopback. @returns what answers a request with these headers: its status, and who has rolled back */
@@ -90,7 +91,7 @@ test('a replica whose address leads back here has not been reached', async (t) =
   const facts = { admin: `http://127.0.0.1:${port}` };
   const replicaAt = (instance: string) => ({ instance, facts, counters: new Map() });
   const roster = { replicas: async () => ['teller', 'here', 'on another host'].map(replicaAt) };
-  const peers = new Peers({ instance: 'teller', roster, token: undefined, clock: systemClock });
+  const peers = new Peers({ instance: 'teller', roster, token: undefined, clock: systemClock, logger: silentLogger });
   t.after(() => peers.close());
   await peers.refresh();
   assert.deepEqual(await peers.tell('/cutover/twin-landed', { eventId: 'e', isTaken: true }, 5_000), {

@@ -169,10 +169,12 @@ export class ProxiedConnection implements Member, Tap {
     });
   }
 
-  /** A copy that may come twice was shown already, if it went to members of these groups until `since` (ms). */
-  noteShown(copy: Copy, groups: string[], since: number): void {
+  /** A copy that may come twice has gone to the members of these groups. @param number its number, see Twins */
+  noteDelivered(copy: Copy, groups: string[], number: number): void {
+    // What waits here is seen as a copy when it goes on.
+    if (this.#holds.hasEvent(copy.eventId)) return;
     const joins = groups.map((group) => this.#spoken?.membership.joinOf(group));
-    const times = joins.filter((join) => join !== undefined && join.at <= since).length;
+    const times = joins.filter((join) => join !== undefined && join.deliveredBefore < number).length;
     if (times > 0) this.#twinsHere().wasShown(copy, times);
   }
 
@@ -199,10 +201,10 @@ export class ProxiedConnection implements Member, Tap {
     const behind = this.#handshake.fromClient(data);
     const { protocol } = this.#handshake;
     if (protocol === undefined) return undefined;
-    const { groups } = this.#owner;
-    const now = () => this.#owner.now();
+    const { groups, twins } = this.#owner;
+    const deliveredCount = () => twins.deliveredCount;
     const codec = codecs[protocol];
-    const membership = new Membership({ hub: this.hub, user: this.#user, member: this, groups, codec, now });
+    const membership = new Membership({ hub: this.hub, user: this.#user, member: this, groups, codec, deliveredCount });
     this.#spoken = { protocol, codec, membership, records: new ClientRecords(codec) };
     return behind;
   }
@@ -284,7 +286,6 @@ export class ProxiedConnection implements Member, Tap {
 
   #show(prepared: Prepared): void {
     const { twins, metrics } = this.#owner;
-    twins.noteShown(this.hub.name, prepared, this.#owner.now());
     const shown = twins.isEmpty ? prepared : this.#twinsHere().fromLog(prepared);
     const withheld = prepared.records.length - (shown?.records.length ?? 0);
     if (withheld > 0) metrics.twinsWithheld.inc({ lane: 'stream' }, withheld);

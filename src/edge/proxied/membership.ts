@@ -26,8 +26,8 @@ interface Pending {
 }
 
 export interface Join {
-  /** ms, monotonic */
-  at: number;
+  /** How many messages of the log had gone to the groups of this replica before, see twins.ts. */
+  deliveredBefore: number;
 }
 
 interface Confirmation {
@@ -42,8 +42,8 @@ export interface MembershipOptions {
   member: Member;
   groups: Groups;
   codec: Codec;
-  /** ms, monotonic */
-  now(): number;
+  /** How many messages of the log have gone to the groups of this replica. */
+  deliveredCount(): number;
 }
 
 export class Membership {
@@ -159,12 +159,12 @@ export class Membership {
   }
 
   #apply(changes: (JoinEffect | LeaveEffect)[], values: Values): void {
-    const { hub, groups, member, now } = this.#options;
+    const { hub, groups, member, deliveredCount } = this.#options;
     for (const change of changes) {
       if (!this.#isKnown(change, values)) continue;
       const group = change.group(values);
       if (change.kind === 'join') {
-        if (!this.#joined.has(group)) this.#joined.set(group, { at: now() });
+        if (!this.#joined.has(group)) this.#joined.set(group, { deliveredBefore: deliveredCount() });
         groups.join(hub.name, group, member);
       } else {
         this.#joined.delete(group);

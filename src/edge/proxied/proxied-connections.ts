@@ -6,6 +6,7 @@ import type { Roster } from '../../log/log.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import type { OutgoingMessage } from '../audience.ts';
 import type { Groups } from '../groups.ts';
 import { type ConnectionFacts, type ConnectionOwner, ProxiedConnection, type ProxiedLimits } from './connection.ts';
 import type { Hold } from './holds.ts';
@@ -107,17 +108,27 @@ export class ProxiedConnections implements ConnectionOwner {
     await Promise.all(fenced.map((connection) => connection.fence(hold)));
   }
 
+  /** Messages of the log are about to go to the members of their groups. */
+  noteDelivered(messages: OutgoingMessage[]): void {
+    for (const message of messages) this.twins.noteDelivered(message);
+  }
+
   /** An event may come by both lanes: each connection is shown it once. Known for 5 minutes. */
   expectTwin(twin: Twin): void {
     for (const copy of this.twins.expect(twin, this.now())) {
-      const since = this.twins.shownToMembersSince(copy);
-      if (since === undefined) continue;
+      const number = this.twins.numberOf(copy);
+      if (number === undefined) continue;
       const deliveries = twin.deliveries.filter(({ hub, method }) => hub === copy.hub && method === copy.method);
       const groups = deliveries.map(({ group }) => group);
       for (const connection of this.#connections) {
-        if (connection.hub.name === copy.hub) connection.noteShown(copy, groups, since);
+        if (connection.hub.name === copy.hub) connection.noteDelivered(copy, groups, number);
       }
     }
+  }
+
+  /** The bridge's copy is shown wherever it will be: what comes of the bridge and says the same is another event. */
+  twinShown(eventId: string): void {
+    this.twins.closeBridge(eventId);
   }
 
   /** The event turned out to come once only. */

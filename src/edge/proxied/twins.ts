@@ -5,6 +5,7 @@
 // between: it may be a new event that says the same. In doubt, twice is better than lost.
 
 import type { Delivery } from '../../contract/event.ts';
+import type { OutgoingMessage } from '../audience.ts';
 import { Prepared, type PreparedRecord } from '../prepared.ts';
 import type { TappedRecord } from '../protocol.ts';
 import { comparable } from './comparable.ts';
@@ -34,8 +35,6 @@ const twinTtlMs = 5 * 60_000;
 const maxCopies = 10_000;
 /** Rooms whose last message is known, for twins that are announced when the log's copy was shown already. */
 const maxRooms = 10_000;
-/** ms: who joined closer to a message than this is not taken to have been shown it. */
-const joinMarginMs = 1_000;
 
 /** What the connections of this replica share. */
 export class Twins {
@@ -43,9 +42,9 @@ export class Twins {
   readonly #byEvent = new Map<string, Copy[]>();
   /** By hub, method and argument, for what comes from the bridge. */
   readonly #byArgument = new Map<string, Map<string, Map<string, Copy[]>>>();
-  /** Per hub, method and room the log's last message that was shown. */
-  readonly #lastShown = new Map<string, { eventId: string; at: number }>();
-  #lastNoted: Prepared | undefined;
+  /** Per hub, method and room the log's last message that went to the groups, and its number. */
+  readonly #lastDelivered = new Map<string, { eventId: string; number: number }>();
+  #deliveredCount = 0;
   #count = 0;
 
   /** @param now ms, monotonic @returns the copies that are expected from now on; none where they are already */
@@ -65,17 +64,22 @@ export class Twins {
     return copies;
   }
 
+  /** The bridge's copy is not expected any more; the log's still is. */
+  closeBridge(eventId: string): void {
+    for (const copy of this.#byEvent.get(eventId) ?? []) {
+      const methods = this.#byArgument.get(copy.hub);
+      const byArgument = methods?.get(copy.method);
+      const others = byArgument?.get(copy.argument)?.filter((other) => other !== copy) ?? [];
+      if (others.length > 0) byArgument?.set(copy.argument, others);
+      else byArgument?.delete(copy.argument);
+      if (byArgument?.size === 0) methods?.delete(copy.method);
+    }
+  }
+
   /** There is no second copy of this event, or both have come everywhere. */
   forget(eventId: string): void {
-    for (const copy of this.#byEvent.get(eventId) ?? []) {
-      const methods = this.#byArgument.get(copy.hub)!;
-      const byArgument = methods.get(copy.method)!;
-      const others = byArgument.get(copy.argument)!.filter((other) => other !== copy);
-      if (others.length > 0) byArgument.set(copy.argument, others);
-      else byArgument.delete(copy.argument);
-      if (byArgument.size === 0) methods.delete(copy.method);
-      this.#count--;
-    }
+    this.closeBridge(eventId);
+    this.#count -= this.#byEvent.get(eventId)?.length ?? 0;
     this.#byEvent.delete(eventId);
   }
 
@@ -108,26 +112,29 @@ export class Twins {
     return this.#byArgument.get(hub)?.get(method)?.get(argument) ?? [];
   }
 
-  /** Messages of the log were shown to a connection of this hub. */
-  noteShown(hub: string, prepared: Prepared, now: number): void {
-    if (prepared === this.#lastNoted) return;
-    this.#lastNoted = prepared;
-    for (const { method, eventId } of prepared.records) {
-      const key = roomKey(hub, method, prepared.room);
-      if (this.#lastShown.get(key)?.eventId === eventId) continue;
-      this.#lastShown.delete(key);
-      this.#lastShown.set(key, { eventId, at: now });
+  /** How many messages of the log have gone to the groups: who joins now gets those with a higher number. */
+  get deliveredCount(): number {
+    return this.#deliveredCount;
+  }
+
+  /** A message of the log goes to the members that its groups have now. */
+  noteDelivered({ room, eventId, deliveries }: OutgoingMessage): void {
+    this.#deliveredCount++;
+    for (const { hub, method } of deliveries) {
+      const key = roomKey(hub, method, room);
+      this.#lastDelivered.delete(key);
+      this.#lastDelivered.set(key, { eventId, number: this.#deliveredCount });
     }
-    for (const key of this.#lastShown.keys()) {
-      if (this.#lastShown.size <= maxRooms) return;
-      this.#lastShown.delete(key);
+    for (const key of this.#lastDelivered.keys()) {
+      if (this.#lastDelivered.size <= maxRooms) return;
+      this.#lastDelivered.delete(key);
     }
   }
 
-  /** Until when one must have joined to have been shown this copy by the log; undefined where nothing is certain. */
-  shownToMembersSince({ hub, method, room, eventId }: Copy): number | undefined {
-    const last = this.#lastShown.get(roomKey(hub, method, room));
-    return last?.eventId === eventId ? last.at - joinMarginMs : undefined;
+  /** The number of the log's copy where it has gone to the groups; undefined where that is not certain. */
+  numberOf({ hub, method, room, eventId }: Copy): number | undefined {
+    const last = this.#lastDelivered.get(roomKey(hub, method, room));
+    return last?.eventId === eventId ? last.number : undefined;
   }
 
   #listFor({ hub, method, argument }: Copy): Copy[] {
@@ -173,7 +180,8 @@ export class ConnectionTwins {
       return false;
     }
     this.#standsBetween((copy) => copy.method === method && argument.includes(JSON.stringify(copy.room)));
-    const seen = copies.find((copy) => !this.#balances.has(copy)) ?? copies[0];
+    // Of several that say the same the latest is on its way.
+    const seen = copies.findLast((copy) => !this.#balances.has(copy)) ?? copies.at(-1);
     if (seen !== undefined) this.#add(seen, -1);
     return true;
   }

@@ -3,6 +3,7 @@
 // Ids that the bridge accepted while none were remembered come in many at a time.
 
 import type { Redis } from 'ioredis';
+import { Seldom } from '../../telemetry/seldom.ts';
 import { type AcceptedId, type ClaimResult, claimTtlMs, idempotencyTtlMs, type LogOptions } from '../log.ts';
 import { ask, noAnswer, within, withoutArguments } from './connections.ts';
 import { keys, run } from './scripts.ts';
@@ -12,10 +13,14 @@ const keptByBridge = 'kept:bridge';
 /** Ids remembered by one script, which holds up Redis for less than a millisecond. */
 const chunkSize = 250;
 const chunkAnswerMs = 2_000;
+/** Of each kind of line: a slow Redis would write one for every call. */
+const sayEveryMs = 5_000;
 
 export function createClaims(commands: Redis, options: LogOptions) {
   const { clock, publishTimeoutMs, logger } = options;
   const open = `open:${options.instance}`;
+  const saysLate = new Seldom(clock, sayEveryMs);
+  const saysFailed = new Seldom(clock, sayEveryMs);
 
   /** Error: LOG_UNAVAILABLE. */
   async function claim(eventId: string, epoch?: number): Promise<ClaimResult> {
@@ -30,9 +35,9 @@ export function createClaims(commands: Redis, options: LogOptions) {
       : run(commands, 'deleteIfOwn', [keys.id(eventId)], [open]);
     try {
       const answer = await within<unknown>(clock, publishTimeoutMs, settled);
-      if (answer === noAnswer) logger.warn('a claim was settled, but Redis did not answer in time');
+      if (answer === noAnswer && saysLate.isDue()) logger.warn('claims were settled, but Redis did not answer in time');
     } catch (error) {
-      logger.warn({ reason: withoutArguments(error).message }, 'a claim could not be settled');
+      if (saysFailed.isDue()) logger.warn({ reason: withoutArguments(error).message }, 'claims could not be settled');
     }
   }
 

@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import type { Delivery } from '../../../src/contract/event.ts';
 import { loadContract } from '../../../src/contract/load.ts';
+import type { OutgoingMessage } from '../../../src/edge/audience.ts';
 import { Fanout } from '../../../src/edge/fanout.ts';
 import { Groups } from '../../../src/edge/groups.ts';
 import * as messagePack from '../../../src/edge/messagepack.ts';
@@ -121,7 +122,13 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
     metrics,
     limits,
   });
-  const fanout = new Fanout(groups, metrics);
+  const toMembers = new Fanout(groups, metrics);
+  const fanout = {
+    deliver(messages: OutgoingMessage[]) {
+      proxied.noteDelivered(messages);
+      return toMembers.deliver(messages);
+    },
+  };
   let tokens = 0;
 
   /** A connection before its handshake. */
