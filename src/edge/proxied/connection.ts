@@ -13,7 +13,7 @@ import { ClientRecords } from './client-records.ts';
 import { type Codec, codecs, cutRecords } from './codec.ts';
 import { Fences, fenceMethod } from './fences.ts';
 import { Handshake } from './handshake.ts';
-import { type Hold, Holds } from './holds.ts';
+import { type Hold, Holds, type Waiting } from './holds.ts';
 import { type HubTyping, typingIn } from './hub-typing.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
@@ -126,8 +126,12 @@ export class ProxiedConnection implements Member, Tap {
 
   ended(): void {
     if (this.#state === 'ended') return;
+    const held = this.#holds.clear();
+    this.#owner.metrics.heldMessages.dec(held.length);
+    // The bridge has nothing more to say that could belong before it; and it may have refused who is not proven yet.
+    const isMember = this.#state === 'open' && this.#spoken!.membership.connectProven;
+    if (isMember && this.#cutReason === undefined) this.#showToMember(held);
     this.#spoken?.membership.leaveAll();
-    this.#owner.metrics.heldMessages.dec(this.#holds.clear().length);
     this.#fences.end();
     // The owner asks what it was.
     this.#owner.onEnd(this);
@@ -296,9 +300,15 @@ export class ProxiedConnection implements Member, Tap {
   #release(hold: Hold): void {
     const waiting = this.#holds.release(hold);
     this.#owner.metrics.heldMessages.dec(waiting.length);
-    for (const { prepared, group, join } of waiting) {
-      if (this.#spoken!.membership.joinOf(group) === join) this.write(prepared, group);
-    }
+    for (const { prepared, group } of waiting.filter((each) => this.#isStillFor(each))) this.write(prepared, group);
+  }
+
+  #showToMember(waiting: Waiting[]): void {
+    for (const { prepared } of waiting.filter((each) => this.#isStillFor(each))) this.#show(prepared);
+  }
+
+  #isStillFor({ group, join }: Waiting): boolean {
+    return this.#spoken!.membership.joinOf(group) === join;
   }
 
   /** A connect that is not proven yet: its groups' messages count from now on, and wait for the proof. */

@@ -126,8 +126,9 @@ export class EventStream implements Leg, Carrier {
 
   #onBridgeEnd(): void {
     this.#passEarly();
-    this.#write(this.#splitter.rest);
+    // What waited goes before the begin of an event that the bridge has not ended.
     this.#end();
+    this.#write(this.#splitter.rest);
     this.#response.end();
   }
 

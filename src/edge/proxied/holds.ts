@@ -75,12 +75,12 @@ export class Holds {
     return queue.waiting;
   }
 
-  /** Ends all of them. @returns what is dropped with them */
+  /** Ends all of them. @returns what waited, in the order in which it would have gone on */
   clear(): Waiting[] {
-    const dropped = this.#queues.flatMap(({ waiting }) => waiting);
+    const waited = this.#queues.flatMap(({ waiting }) => waiting);
     this.#queues = [];
     this.#bytes = 0;
-    return dropped;
+    return waited;
   }
 
   #queueFor(room: string): Queue | undefined {

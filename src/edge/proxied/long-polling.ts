@@ -155,6 +155,8 @@ export class LongPolling implements Leg, Carrier {
       onUnreachable(error);
       // A client that is not told polls again; behind such an answer none does.
       if (client === undefined) return;
+      this.#end();
+      if (this.#waiting.length > 0 && !client.destroyed) return this.#answerWaiting(client);
       if (!client.destroyed) answerUnreachable(client);
       this.#forget();
     }
@@ -189,10 +191,14 @@ export class LongPolling implements Leg, Carrier {
   #passEnd(poll: BridgePoll, answer: PollAnswer): void {
     const over = poll === this.#newest && [204, 404].includes(answer.status);
     if (over) this.#end();
-    if (poll.client === undefined) {
-      if (over) this.#last = answer;
-    } else if (over) this.#tellEnd(poll.client, answer);
-    else this.#answer(poll.client, answer);
+    if (!over) {
+      if (poll.client !== undefined) this.#answer(poll.client, answer);
+    } else if (poll.client === undefined) this.#last = answer;
+    else if (this.#waiting.length === 0) this.#tellEnd(poll.client, answer);
+    else {
+      this.#last = answer;
+      this.#answerWaiting(poll.client);
+    }
   }
 
   // Polls and their clients.

@@ -191,7 +191,7 @@ test('who leaves while messages wait for it gets none of them, even after coming
   assert.deepEqual(returns.got, ['bridge r', 'bridge r', 'log y']);
 });
 
-test('what is held is dropped with its connection', async () => {
+test('what is held is shown before the end of its connection, when nothing older can come any more', async () => {
   const { proxied, joined, deliver, metric } = setUp();
   const client = joined('r');
   proxied.hold('h', () => true);
@@ -199,8 +199,19 @@ test('what is held is dropped with its connection', async () => {
   await deliver('r', 'x');
   client.tap.ended();
   await fenced;
-  assert.deepEqual(client.got, []);
+  assert.deepEqual(client.got, ['log x']);
   assert.equal((await metric('crossfade_held_messages'))[0]!.value, 0);
+});
+
+test('what is held for a connect that was never proven is dropped: the bridge may have refused it', async () => {
+  const { proxied, connect, fanout, members } = setUp();
+  const client = connect('chat');
+  proxied.hold('h', () => true);
+  assert.equal(members('chat', 'user:u1'), 1);
+  const deliveries = [{ hub: 'chat', group: 'user:u1', method: 'M' }];
+  void fanout.deliver([{ room: 'u1', payload: '"x"', deliveries, eventId: '' }]);
+  client.tap.ended();
+  assert.deepEqual(client.got, []);
 });
 
 test('a completion of the client’s own is none of ours', async () => {
