@@ -173,11 +173,11 @@ export class ProxiedConnection implements Member, Tap {
     });
   }
 
-  /** A copy that may come twice has gone to the members of these groups. @param number its number, see Twins */
-  noteDelivered(copy: Copy, groups: string[], number: number): void {
+  /** A copy that may come twice has gone to the members of its groups. @param number its number, see Twins */
+  noteDelivered(copy: Copy, number: number): void {
     // What waits here is seen as a copy when it goes on.
     if (this.#holds.hasEvent(copy.eventId)) return;
-    const joins = groups.map((group) => this.#spoken?.membership.joinOf(group));
+    const joins = copy.groups.map((group) => this.#spoken?.membership.joinOf(group));
     const times = joins.filter((join) => join !== undefined && join.deliveredBefore < number).length;
     if (times > 0) this.#twinsHere().wasShown(copy, times);
   }
@@ -329,7 +329,12 @@ export class ProxiedConnection implements Member, Tap {
   }
 
   #twinsHere(): ConnectionTwins {
-    this.#twins ??= new ConnectionTwins(this.#owner.twins, this.hub.name);
+    const { membership } = this.#spoken!;
+    this.#twins ??= new ConnectionTwins(
+      this.#owner.twins,
+      this.hub.name,
+      (group) => membership.joinOf(group) !== undefined,
+    );
     return this.#twins;
   }
 

@@ -118,10 +118,8 @@ export class ProxiedConnections implements ConnectionOwner {
     for (const copy of this.twins.expect(twin, this.now())) {
       const number = this.twins.numberOf(copy);
       if (number === undefined) continue;
-      const deliveries = twin.deliveries.filter(({ hub, method }) => hub === copy.hub && method === copy.method);
-      const groups = deliveries.map(({ group }) => group);
       for (const connection of this.#connections) {
-        if (connection.hub.name === copy.hub) connection.noteDelivered(copy, groups, number);
+        if (connection.hub.name === copy.hub) connection.noteDelivered(copy, number);
       }
     }
   }

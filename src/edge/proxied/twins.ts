@@ -24,6 +24,8 @@ export interface Copy {
   hub: string;
   method: string;
   room: string;
+  /** Only their members get it. */
+  groups: string[];
   argument: string;
   /** ms, monotonic */
   expiresAt: number;
@@ -52,9 +54,11 @@ export class Twins {
     const { eventId, room } = twin;
     if (this.#byEvent.has(eventId)) return [];
     const argument = comparable(JSON.parse(twin.payload));
-    const messages = new Map(twin.deliveries.map(({ hub, method }) => [`${hub} ${method}`, { hub, method }]));
-    const copies = Array.from(messages.values(), ({ hub, method }) => {
-      const copy = { eventId, hub, method, room, argument, expiresAt: now + twinTtlMs };
+    const messages = Map.groupBy(twin.deliveries, ({ hub, method }) => `${hub} ${method}`);
+    const copies = Array.from(messages.values(), (deliveries) => {
+      const { hub, method } = deliveries[0]!;
+      const groups = deliveries.map(({ group }) => group);
+      const copy = { eventId, hub, method, room, groups, argument, expiresAt: now + twinTtlMs };
       this.#listFor(copy).push(copy);
       return copy;
     });
@@ -148,12 +152,14 @@ export class Twins {
 export class ConnectionTwins {
   readonly #twins: Twins;
   readonly #hub: string;
+  readonly #isMember: (group: string) => boolean;
   /** How many of the log's copies were shown and may cancel one of the bridge's; less than 0: the other way round. */
   readonly #balances = new Map<Copy, number>();
 
-  constructor(twins: Twins, hub: string) {
+  constructor(twins: Twins, hub: string, isMember: (group: string) => boolean) {
     this.#twins = twins;
     this.#hub = hub;
+    this.#isMember = isMember;
   }
 
   /** Whether a message of the bridge may hold an expected copy, or end one. */
@@ -173,7 +179,9 @@ export class ConnectionTwins {
   fromBridge({ type, target: method, args }: TappedRecord): boolean {
     if (type !== 1 || method === undefined || args.length !== 1) return true;
     const argument = comparable(args[0]);
-    const copies = this.#twins.ofArgument(this.#hub, method, argument);
+    // Other rooms' events may say the same.
+    const alike = this.#twins.ofArgument(this.#hub, method, argument);
+    const copies = alike.filter(({ groups }) => groups.some(this.#isMember));
     const cancelled = copies.find((copy) => this.#balanceOf(copy) > 0);
     if (cancelled !== undefined) {
       this.#add(cancelled, -1);

@@ -131,6 +131,20 @@ test('another room, another method and another twin’s withheld copy are no eve
   assert.notEqual(bridge(client, second), undefined, 'e stands between the copies of f');
 });
 
+test('what another room’s twin says alike is no copy of it', async () => {
+  const { proxied, connect, fanout } = setUp();
+  const clients = ['ada', 'bob'].map((user) => connect('chat', { user }));
+  for (const client of clients) client.bridgeSends(client.completion('0'));
+  const twins = ['ada', 'bob'].map((user) => {
+    const deliveries: Delivery[] = [{ hub: 'chat', group: `user:${user}`, method: 'M' }];
+    return { eventId: user, room: user, payload: '"hi"', deliveries };
+  });
+  for (const twin of twins) proxied.expectTwin(twin);
+  for (const client of clients) client.bridgeSends(client.invocation('M', ['hi']));
+  await fanout.deliver(twins);
+  for (const client of clients) assert.deepEqual(shown(client, 'hi'), ['bridge']);
+});
+
 test('identical events do not stand between each other’s copies', async () => {
   const { joined, expect, log, bridge } = setUpTwins();
   const client = joined('r');
