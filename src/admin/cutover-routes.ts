@@ -31,12 +31,13 @@ const commandBody = z.strictObject({
 const resetBody = z.strictObject(by);
 const rollbackBody = z.strictObject({ by: by.by });
 const twinBody = z.object({
+  id: z.string(),
   eventId: z.string(),
   room: z.string(),
   payload: z.string(),
   deliveries: z.array(z.object({ hub: z.string(), group: z.string(), method: z.string() })),
 });
-const twinLandedBody = z.object({ eventId: z.string(), isTaken: z.boolean() });
+const twinLandedBody = z.object({ id: z.string() });
 const detourBody = z.object({ instance: z.string(), id: z.string(), rooms: z.array(z.string()) });
 
 const maxBodyBytes = 1024 * 1024;
@@ -97,7 +98,7 @@ const routes: Record<string, Route> = {
     return {};
   },
   'POST /cutover/twin-landed': async ({ twins }, request) => {
-    twins.landed(await readBody(request, twinLandedBody));
+    twins.landed((await readBody(request, twinLandedBody)).id);
     return {};
   },
   'POST /cutover/detour': async ({ detour }, request) => {

@@ -13,16 +13,17 @@ import type { Note } from './control.ts';
 import { type DetourNews, Elsewhere } from './elsewhere.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
-import { newId } from './handover.ts';
-import type { Held, ReadEvent } from './held.ts';
+import { type Fences, newId } from './handover.ts';
 
 export interface DetourParts {
   instance: string;
   gate: Gate;
   flights: Flights;
-  held: Held;
+  edge: Pick<Fences, 'unshown' | 'untilShown'>;
   /** Ends the coalescing windows of these rooms; resolves when what was in them is where their calls go. */
   flush(covers: (room: string) => boolean): Promise<void>;
+  /** The rooms of whose windows something is still on its way. */
+  emitting(): string[];
   /** Whether the log answers and this replica reads it. */
   logAnswers(): boolean;
   /** What must be in the log before calls go there again: the ids that the bridge has accepted in the last `withinMs`. */
@@ -48,14 +49,22 @@ const readBackMs = 1_000;
 const tellAgainMs = 10_000;
 /** More rooms than this are fenced as all rooms. */
 const maxNamedRooms = 500;
+/** Counted events that are remembered, so that none is counted twice while it waits at a connection. */
+const maxCounted = 10_000;
+
+interface OwnRoom extends OnDetour {
+  /** Of the fence note that will end it. */
+  id: string;
+}
 
 export class Detour {
   readonly #parts: DetourParts;
-  readonly #rooms = new Map<string, OnDetour>();
+  readonly #rooms = new Map<string, OwnRoom>();
   /** Set while every room is on it: the shared state is not known yet, or was not followed for a while. */
   #all: { reason: FailureReason } | undefined;
-  /** Of the fence note that will end it. */
+  /** Of the next fence note. */
   #id = newId();
+  readonly #counted = new Set<string>();
   /** What is read of these rooms meanwhile is out of order here too. */
   readonly #elsewhere: Elsewhere;
   /** Notes that this replica waits to read. */
@@ -104,9 +113,13 @@ export class Detour {
   }
 
   /** Another replica has told. Resolves when the bridge overtakes nothing here that is not counted. */
-  takenElsewhere(news: DetourNews): Promise<void> {
-    this.#elsewhere.take(news);
-    return this.#showHeld(news.rooms);
+  async takenElsewhere(news: DetourNews): Promise<void> {
+    if (this.#elsewhere.take(news)) await this.#show(news.rooms);
+  }
+
+  /** The bridge goes on with these rooms: counts what is not shown of them yet. */
+  onOvertaking(covers: (room: string) => boolean): void {
+    for (const { room, eventId } of this.#parts.edge.unshown(covers)) this.#count(room, eventId, 'unread');
   }
 
   /**
@@ -114,8 +127,9 @@ export class Detour {
    * @param wasOvertaken whether the room has left the stream lane meanwhile, without the log
    */
   noteRead(entry: Entry, wasOvertaken: boolean): void {
-    if (wasOvertaken || this.#rooms.has(entry.room) || this.#elsewhere.has(entry.room)) this.#count(entry);
-    else this.#parts.held.noteRead(entry);
+    const { room, eventId, instance } = entry;
+    if (!wasOvertaken && !this.#rooms.has(room) && !this.#elsewhere.has(room)) return;
+    this.#count(room, eventId, instance === this.#parts.instance ? 'unread' : 'other_replica');
   }
 
   /** A fence note was read, of this replica or another one. */
@@ -128,31 +142,34 @@ export class Detour {
     for (const stop of this.#stops) stop();
   }
 
-  #add(room: string, reason: FailureReason): OnDetour {
+  #add(room: string, reason: FailureReason): OwnRoom {
     const told = this.#elsewhere.tell(this.#id, [room]);
-    const ready = Promise.all([told, this.#showHeld([room])]).then(() => {});
-    const onDetour = { reason, ready };
-    this.#rooms.set(room, onDetour);
-    return onDetour;
+    const ready = Promise.all([told, this.#show([room])]).then(() => {});
+    const added = { reason, ready, id: this.#id };
+    this.#rooms.set(room, added);
+    return added;
   }
 
-  /** What was read of these rooms is shown before the bridge goes on with them; what is not, for too long, is counted. */
-  async #showHeld(rooms: string[]): Promise<void> {
-    const { held, showMs } = this.#parts;
-    const covered = new Set(rooms);
-    await held.untilShown((room) => covered.has(room), showMs());
-    for (const room of rooms) for (const event of held.take(room)) this.#count(event);
+  /** What these rooms have not been shown yet is shown before the bridge goes on with them, or counted. */
+  async #show(rooms: string[]): Promise<void> {
+    const { edge, showMs } = this.#parts;
+    const named = new Set(rooms);
+    const covers = (room: string) => named.has(room);
+    await edge.untilShown(covers, showMs());
+    this.onOvertaking(covers);
   }
 
-  #count({ eventId, room, instance }: ReadEvent): void {
-    const reason = instance === this.#parts.instance ? 'unread' : 'other_replica';
+  #count(room: string, eventId: string, reason: 'unread' | 'other_replica'): void {
+    if (this.#counted.has(eventId)) return;
+    this.#counted.add(eventId);
+    if (this.#counted.size > maxCounted) this.#counted.delete(this.#counted.keys().next().value!);
     this.#parts.metrics.unfenced.inc({ reason });
     this.#parts.logger.warn({ eventIds: [eventId], room, reason }, 'order cannot be proven');
   }
 
   #tellAgain(): void {
     this.#elsewhere.sweep();
-    if (this.#rooms.size > 0 && !this.#returning) void this.#elsewhere.tell(this.#id, this.#rooms.keys());
+    for (const [room, { id }] of this.#rooms) void this.#elsewhere.tell(id, [room]);
   }
 
   #tryReturn(): void {
@@ -167,29 +184,36 @@ export class Detour {
 
   /** Holds the rooms' calls, waits for those at the bridge, has everything fenced, and lets them go on by the log. */
   async #return(): Promise<void> {
-    const { gate, flights, flush, clock, timeoutMs, beforeReturn } = this.#parts;
+    const { gate, flights, flush, emitting, clock, timeoutMs, beforeReturn } = this.#parts;
     await beforeReturn(clock.monotonic() - this.#since + idsSlackMs);
     const all = this.#all;
     const named = new Map(this.#rooms);
     const covers = all !== undefined ? () => true : (room: string) => named.has(room);
     const id = this.#id;
+    // What takes the detour from now on is ended by the next fence.
+    this.#id = newId();
     gate.close(id, covers);
     try {
       const landed = flights.landed(covers).then(() => flush(covers));
       await Promise.race([landed, pause(clock, timeoutMs)]);
       // A room whose call is still at the bridge goes on there, and returns another time.
-      const late = flights.rooms(covers);
+      const late = new Set([...flights.rooms(covers), ...emitting().filter(covers)]);
+      await this.#stay([...late].map((room) => [room, (all ?? this.#rooms.get(room)!).reason]));
       for (const room of late) named.delete(room);
       if (all === undefined && named.size === 0) return;
-      // What goes to the bridge from now on is ended by the next fence.
-      this.#id = newId();
-      for (const room of late) this.#add(room, (all ?? this.#rooms.get(room)!).reason);
       const rooms = all !== undefined || named.size > maxNamedRooms ? 'all' : [...named.keys()];
-      if (await this.#isFenced(id, rooms)) this.#release(named, all);
-      else for (const [room, { reason }] of named) this.#add(room, reason);
+      if (await this.#isFenced(id, rooms, () => this.#release(named, all))) return;
+      await this.#stay([...named].map(([room, { reason }]) => [room, reason]));
     } finally {
       gate.open(id);
     }
+  }
+
+  /** These rooms are on the next detour; the other replicas know it before they read of the end of this one, if they can. */
+  async #stay(rooms: [room: string, reason: FailureReason][]): Promise<void> {
+    if (rooms.length === 0) return;
+    const told = rooms.map(([room, reason]) => this.#add(room, reason).ready);
+    await Promise.race([Promise.all(told), pause(this.#parts.clock, this.#parts.timeoutMs)]);
   }
 
   /** @param all unless all rooms have taken it once more meanwhile */
@@ -199,10 +223,16 @@ export class Detour {
     if (this.roomCount === 0) this.#parts.logger.info('the log answers: its rooms are back');
   }
 
-  /** @returns whether the note was read here, and so by every replica before what follows it */
-  async #isFenced(id: string, rooms: string[] | 'all'): Promise<boolean> {
+  /**
+   * @param onRead called where the note is read here: what stands behind it is in order again
+   * @returns whether it was read here, and so by every replica before what follows it
+   */
+  async #isFenced(id: string, rooms: string[] | 'all', onRead: () => void): Promise<boolean> {
     const { promise: read, resolve } = Promise.withResolvers<boolean>();
-    this.#awaited.set(id, () => resolve(true));
+    this.#awaited.set(id, () => {
+      onRead();
+      resolve(true);
+    });
     try {
       await this.#parts.tell({ kind: 'fence', id, rooms });
       return await Promise.race([read, pause(this.#parts.clock, readBackMs).then(() => false)]);

@@ -60,14 +60,15 @@ export class Elsewhere {
     return told;
   }
 
-  /** Another replica has told. */
-  take({ instance, id, rooms }: DetourNews): void {
-    if (this.#ended.has(id)) return;
+  /** Another replica has told. @returns whether it is so; it has ended where it comes too late */
+  take({ instance, id, rooms }: DetourNews): boolean {
+    if (this.#ended.has(id)) return false;
     const until = this.#parts.clock.monotonic() + countsMs;
     for (const room of rooms) {
       const marks = this.#rooms.get(room) ?? new Map<string, Mark>();
       this.#rooms.set(room, marks.set(instance, { id, until }));
     }
+    return true;
   }
 
   has(room: string): boolean {

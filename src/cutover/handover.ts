@@ -19,7 +19,6 @@ import type { Logger } from '../telemetry/logger.ts';
 import { type Note, toEntry } from './control.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
-import type { Held } from './held.ts';
 import { type CutoverState, moveOf, movesBetween } from './state.ts';
 import { Tally } from './tally.ts';
 
@@ -29,8 +28,12 @@ export interface Fences {
   hold(id: string, covers: (room: string) => boolean): void;
   /** Fences every connection of this moment; resolves when all fences are back, or their connections are gone. */
   fence(id: string): Promise<void>;
-  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them; as fence(). */
-  fenceMembers(room: string, deliveries: Delivery[]): Promise<void>;
+  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
+  fenceMembers(room: string, deliveries: Delivery[]): void;
+  /** The log's events of these rooms that are not shown at every connection. */
+  unshown(covers: (room: string) => boolean): { room: string; eventId: string }[];
+  /** Resolves when what is unshown of these rooms now is shown, or after `limitMs`. */
+  untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void>;
 }
 
 export interface HandoverParts {
@@ -39,7 +42,6 @@ export interface HandoverParts {
   fences: Fences;
   gate: Gate;
   flights: Flights;
-  held: Held;
   /** Ends the coalescing windows of these rooms; resolves when the log has what was in them. */
   flush(covers: (room: string) => boolean): Promise<void>;
   state(): CutoverState;
@@ -75,8 +77,10 @@ export class Handover {
   readonly #tally: Tally<Answer>;
   /** The announced handovers that are neither committed nor abandoned, with what ends each. */
   readonly #open = new Map<string, () => void>();
-  /** Holds whose fence waits for a call at the bridge, of this replica or another one, with the rooms that they cover. */
+  /** Holds whose fence is another replica's to ask for, with the rooms that they cover. */
   readonly #late = new Map<string, string[]>();
+  /** What ends the wait for a call at the bridge that may be in the log as well. */
+  readonly #behind = new Map<string, () => void>();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(parts: HandoverParts) {
@@ -137,14 +141,21 @@ export class Handover {
   /**
    * A call of this room goes to the bridge: what is read of the room from now on waits until landed() with the same id, and
    * for a fence. Resolves when that is back everywhere.
+   * @param id not used before
    */
-  holdBehind(id: string, room: string): Promise<void> {
-    if (!this.#late.has(id)) this.#holdLate(id, [room]);
-    return this.#parts.held.untilEnded(id);
+  async holdBehind(id: string, room: string): Promise<void> {
+    const { fences, clock, settleMs } = this.#parts;
+    const { promise: landed, resolve } = Promise.withResolvers<void>();
+    fences.hold(id, (each) => each === room);
+    this.#behind.set(id, resolve);
+    await Promise.race([landed, pause(clock, lateLimitMs)]);
+    this.#behind.delete(id);
+    if (settleMs() > 0) await pause(clock, settleMs());
+    await fences.fence(id);
   }
 
   landed(id: string): void {
-    this.#fenceLate(id);
+    this.#behind.get(id)?.();
   }
 
   async #move(change: (from: CutoverState) => CutoverState | undefined): Promise<Roll> {
@@ -250,17 +261,17 @@ export class Handover {
   }
 
   #fenceRaised(id: string, from: CutoverState, to: CutoverState, late: { instance: string; rooms: string[] }[]): void {
+    const { fences, clock } = this.#parts;
     const allLate = new Set(late.flatMap(({ rooms }) => rooms));
-    this.#hold(id, (room) => !allLate.has(room) && moveOf(from, to, room) === 'raise');
+    fences.hold(id, (room) => !allLate.has(room) && moveOf(from, to, room) === 'raise');
     this.#fenceSettled(id);
-    for (const { instance, rooms } of late) this.#holdLate(lateHold(id, instance), rooms);
-  }
-
-  #holdLate(id: string, rooms: string[]): void {
-    const covered = new Set(rooms);
-    this.#hold(id, (room) => covered.has(room));
-    this.#late.set(id, rooms);
-    this.#parts.clock.after(lateLimitMs, () => this.#fenceLate(id));
+    for (const { instance, rooms } of late) {
+      const holdId = lateHold(id, instance);
+      const covered = new Set(rooms);
+      fences.hold(holdId, (room) => covered.has(room));
+      this.#late.set(holdId, rooms);
+      clock.after(lateLimitMs, () => this.#fenceLate(holdId));
+    }
   }
 
   /**
@@ -268,11 +279,11 @@ export class Handover {
    * connection for the fence of an earlier handover is not shown yet.
    */
   async #passOn(id: string, isLowered: (room: string) => boolean, participants: string[]): Promise<void> {
-    const { held, timeoutMs, settleMs } = this.#parts;
+    const { fences, timeoutMs, settleMs } = this.#parts;
     const fencedMs = Math.max(timeoutMs, settleMs());
     this.#tally.open(`passed ${id}`);
     try {
-      await held.untilShown(isLowered, fencedMs);
+      await fences.untilShown(isLowered, fencedMs);
       await this.tell({ kind: 'passed', id, instance: this.#parts.instance });
       await this.#tally.gather(`passed ${id}`, participants, fencedMs + arrivalMs);
     } finally {
@@ -281,15 +292,11 @@ export class Handover {
   }
 
   #onFence(id: string, rooms: string[] | 'all'): void {
-    if (this.#late.has(id)) return this.#fenceLate(id);
+    // A late call whose room has left the stream lane again is fenced already.
+    if (isLateHold(id)) return this.#fenceLate(id);
     const covered = new Set(rooms);
-    this.#hold(id, rooms === 'all' ? () => true : (room) => covered.has(room));
+    this.#parts.fences.hold(id, rooms === 'all' ? () => true : (room) => covered.has(room));
     this.#fenceSettled(id);
-  }
-
-  #hold(id: string, covers: (room: string) => boolean): void {
-    this.#parts.held.begin(id, covers);
-    this.#parts.fences.hold(id, covers);
   }
 
   #fenceLate(id: string): void {
@@ -298,13 +305,9 @@ export class Handover {
 
   #fenceSettled(id: string): void {
     const settleMs = this.#parts.settleMs();
-    if (settleMs === 0) void this.#fence(id);
-    else this.#parts.clock.after(settleMs, () => void this.#fence(id));
-  }
-
-  async #fence(id: string): Promise<void> {
-    await this.#parts.fences.fence(id);
-    this.#parts.held.end(id);
+    const { fences, clock } = this.#parts;
+    if (settleMs === 0) void fences.fence(id);
+    else clock.after(settleMs, () => void fences.fence(id));
   }
 
   /** The handover is over, one way or the other: its calls go on. */
@@ -325,6 +328,10 @@ export class Handover {
 
 function lateHold(id: string, instance: string): string {
   return `${id} ${instance}`;
+}
+
+function isLateHold(id: string): boolean {
+  return id.includes(' ');
 }
 
 export function newId(): string {

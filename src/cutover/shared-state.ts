@@ -12,7 +12,7 @@ import type { Cutover } from './cutover.ts';
 import type { Detour } from './detour.ts';
 import { answerMs } from './handover.ts';
 import type { Moves } from './moves.ts';
-import { type CutoverState, initialState, isRolledBack, movesBetween, readState, rolledBack } from './state.ts';
+import { type CutoverState, initialState, isRolledBack, moveOf, movesBetween, readState, rolledBack } from './state.ts';
 
 export interface SharedStateParts {
   cutover: Cutover;
@@ -82,7 +82,7 @@ export class SharedState {
 
   /** Adopts a rollback that the log does not know; it is written there when it can be. */
   rollBackWithoutLog(state: CutoverState): void {
-    this.#parts.cutover.adopt(state);
+    this.#adoptAtOnce(state);
     this.#owesRollback = true;
     this.#follows = false;
   }
@@ -150,7 +150,15 @@ export class SharedState {
     const { cutover, detour } = this.#parts;
     // Nothing of these rooms was fenced here: they come to the stream lane as after an outage.
     if (movesBetween(cutover.state, state).raises) detour.takeAll('connection_lost');
+    this.#adoptAtOnce(state);
+  }
+
+  /** Rooms that leave the stream lane by it go on by the bridge, whatever is not shown of them yet. */
+  #adoptAtOnce(state: CutoverState): void {
+    const { cutover, detour } = this.#parts;
+    const before = cutover.state;
     cutover.adopt(state);
+    detour.onOvertaking((room) => moveOf(before, cutover.state, room) === 'lower');
   }
 
   /** Whatever stands in the log, and however high its epoch is: a rollback outranks it. */
@@ -160,7 +168,7 @@ export class SharedState {
     const by = { who: 'rollback', what: 'written into the log that was away' };
     const state = moves.next(base, () => rolledBack, by)!;
     await this.#restore(state, stored.epoch);
-    cutover.adopt(state);
+    this.#adoptAtOnce(state);
   }
 
   /** An empty or older log does not take back what a live replica knows. */

@@ -16,7 +16,6 @@ import { Flights } from './flights.ts';
 import { Gate } from './gate.ts';
 import { countAtBridges, Guard } from './guard.ts';
 import { type Fences, Handover } from './handover.ts';
-import { Held } from './held.ts';
 import { HubTypings } from './hub-typing.ts';
 import { Moves } from './moves.ts';
 import { Operator } from './operator.ts';
@@ -35,6 +34,8 @@ export interface CutoverStageOptions {
   severalBridges(): boolean;
   edge: Fences & TwinEdge;
   flush(covers: (room: string) => boolean): Promise<void>;
+  /** The rooms of whose windows something is still on its way. */
+  emitting(): string[];
   /** The event ids that this replica has accepted in the last `withinMs`. */
   recentIds(withinMs: number): AcceptedId[];
   silentMs(): number;
@@ -62,7 +63,6 @@ export class CutoverStage {
   readonly #peers: Peers;
   readonly #stopWatching: () => void;
   readonly #typings: HubTypings;
-  readonly #held: Held;
   readonly #standalone: boolean;
   #facts: Record<string, string> = {};
 
@@ -74,8 +74,6 @@ export class CutoverStage {
     this.#typings = new HubTypings(clock);
     const gate = new Gate();
     const flights = new Flights();
-    const held = new Held(clock);
-    this.#held = held;
     const settled = () => (options.severalBridges() ? settleMs : 0);
     const follow = { silentMs: options.silentMs, reachable: () => log.reachable };
     this.lanes = new Cutover({
@@ -95,7 +93,6 @@ export class CutoverStage {
       fences: edge,
       gate,
       flights,
-      held,
       flush: options.flush,
       state: () => this.lanes.state,
       adopt: (state) => this.lanes.adopt(state),
@@ -124,8 +121,9 @@ export class CutoverStage {
       instance,
       gate,
       flights,
-      held,
+      edge,
       flush: options.flush,
+      emitting: options.emitting,
       logAnswers: () => log.reachable && this.lanes.isFresh,
       beforeReturn: (sinceMs) => this.#rememberRecentIds(sinceMs),
       tell: (note) => this.#handover.tell(note),
@@ -253,12 +251,10 @@ export class CutoverStage {
   }
 
   /** A message waits for its sender's typing where that may still be on its way from the bridge. */
-  #fenceTyping({ room, endsTypingOf, deliveries, eventId }: Entry): void {
+  #fenceTyping({ room, endsTypingOf, deliveries }: Entry): void {
     if (endsTypingOf === undefined || deliveries === undefined) return;
     if (!this.#typings.mayBeOnItsWay(room, endsTypingOf)) return;
-    const hold = `typing before ${eventId}`;
-    this.#held.begin(hold, (each) => each === room);
-    void this.#options.edge.fenceMembers(room, deliveries).then(() => this.#held.end(hold));
+    this.#options.edge.fenceMembers(room, deliveries);
   }
 
   #describe(): void {

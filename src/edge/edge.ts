@@ -71,9 +71,20 @@ export class Edge implements Audience {
     return this.#server.listening;
   }
 
-  deliver(messages: OutgoingMessage[]): Promise<void> {
+  async deliver(messages: OutgoingMessage[]): Promise<void> {
     this.#proxied?.noteDelivered(messages);
-    return this.#fanout.deliver(messages);
+    await this.#fanout.deliver(messages);
+    this.#proxied?.noteWritten(messages);
+  }
+
+  /** The log's events of these rooms that are not shown at every connection: being written, or behind a fence. */
+  unshown(covers: (room: string) => boolean): { room: string; eventId: string }[] {
+    return this.#proxied?.unshown(covers) ?? [];
+  }
+
+  /** Resolves when what is unshown of these rooms now is shown, or after `limitMs`. */
+  async untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void> {
+    await this.#proxied?.untilShown(covers, limitMs);
   }
 
   /**
@@ -89,9 +100,9 @@ export class Edge implements Audience {
     await this.#proxied?.fence(id);
   }
 
-  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them; as fence(). */
-  async fenceMembers(room: string, deliveries: Delivery[]): Promise<void> {
-    await this.#proxied?.fenceMembers(room, deliveries);
+  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
+  fenceMembers(room: string, deliveries: Delivery[]): void {
+    this.#proxied?.fenceMembers(room, deliveries);
   }
 
   /** An event that may come by both lanes; known for 5 minutes. */
@@ -102,11 +113,6 @@ export class Edge implements Audience {
   /** The bridge's copy is shown wherever it will be; the log's may still come. */
   twinShown(eventId: string): void {
     this.#proxied?.twinShown(eventId);
-  }
-
-  /** It comes by one lane only. */
-  forgetTwin(eventId: string): void {
-    this.#proxied?.forgetTwin(eventId);
   }
 
   /** Whether new proxied connections prove at once that their hub's connect has ended: only while the stream lane is used. */

@@ -75,10 +75,11 @@ export interface LanesOptions {
   wasRead(eventId: string): boolean;
   /** Whether any client of this replica may be reached at all. */
   hasAudience(): boolean;
-  /** Tells every replica of a twin; resolves when those that can be reached know, or after a bound. */
-  announceTwin(twin: Twin): Promise<void>;
-  /** The bridge has answered; if it did not take the event, there is one copy at most. */
-  twinLanded(eventId: string, isTaken: boolean): void;
+  /**
+   * Tells every replica of a twin; resolves when those that can be reached know, or after a bound.
+   * @returns to be called when the bridge has answered
+   */
+  announceTwin(twin: Twin): Promise<() => void>;
   /** ms; undefined: no coalescing. */
   coalesceWindowMs: number | undefined;
   position(): Position;
@@ -147,6 +148,11 @@ export class Lanes {
   async drain(): Promise<void> {
     await this.flush(() => true);
     await this.#mirror?.drain();
+  }
+
+  /** The rooms of whose windows something is still on its way. */
+  get emittingRooms(): string[] {
+    return [...this.#emissions.keys()];
   }
 
   /** Open windows now, for /metrics. */
@@ -237,16 +243,12 @@ export class Lanes {
 
   /** The log may have kept it as well: all replicas know so before the bridge can show its copy. */
   async #sendTwin({ event, request }: IncomingCall, entry: NewEntry): Promise<BridgeAnswer> {
-    const { announceTwin, twinLanded } = this.#options;
-    const eventId = entry.eventId!;
-    await announceTwin({ eventId, room: event.room, payload: event.payload, deliveries: event.deliveries });
-    let isTaken = false;
+    const { room, payload, deliveries } = event;
+    const landed = await this.#options.announceTwin({ eventId: entry.eventId!, room, payload, deliveries });
     try {
-      const answer = await this.#requireBridge().send(request);
-      isTaken = answer.status === 200;
-      return answer;
+      return await this.#requireBridge().send(request);
     } finally {
-      twinLanded(eventId, isTaken);
+      landed();
     }
   }
 
@@ -314,8 +316,11 @@ export class Lanes {
   async #appendByLane(entry: NewEntry): Promise<void> {
     const { cutover } = this.#options;
     for (;;) {
-      const { lane, epoch } = cutover.decide(entry.room);
-      if (lane === 'bridge') throw new CrossfadeError('LOG_APPEND_REFUSED', 'the room has left the stream lane');
+      const { lane, epoch, detour } = cutover.decide(entry.room);
+      if (lane === 'bridge') {
+        const reason = detour && { reason: detour.reason };
+        throw new CrossfadeError('LOG_APPEND_REFUSED', 'the room has left the stream lane', reason);
+      }
       const result = await this.#append(epoch === undefined ? entry : { ...entry, epoch });
       if (result !== 'stale') return;
       await cutover.newerThan(epoch ?? 0);

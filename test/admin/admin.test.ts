@@ -94,7 +94,7 @@ test('a replica whose address leads back here has not been reached', async (t) =
   const peers = new Peers({ instance: 'teller', roster, token: undefined, clock: systemClock, logger: silentLogger });
   t.after(() => peers.close());
   await peers.refresh();
-  assert.deepEqual(await peers.tell('/cutover/twin-landed', { eventId: 'e', isTaken: true }, 5_000), {
+  assert.deepEqual(await peers.tell('/cutover/twin-landed', { id: 'e' }, 5_000), {
     reached: ['here'],
     notReached: ['on another host'],
   });

@@ -7,8 +7,8 @@ import { Detour } from '../../src/cutover/detour.ts';
 import type { DetourNews } from '../../src/cutover/elsewhere.ts';
 import { Flights } from '../../src/cutover/flights.ts';
 import { Gate } from '../../src/cutover/gate.ts';
-import { Held } from '../../src/cutover/held.ts';
 import type { Entry } from '../../src/log/log.ts';
+import { pause } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
@@ -19,18 +19,26 @@ function setUp() {
   const gate = new Gate();
   const flights = new Flights();
   const metrics = createMetrics();
-  const held = new Held(clock);
+  /** What is not shown yet, and when it is. */
+  const edge = { events: [] as { room: string; eventId: string }[], shown: Promise.withResolvers<void>() };
   const told: DetourNews[] = [];
   const fenced: { id: string; rooms: string[] | 'all' }[] = [];
   /** What a test may put in the way. */
   const log = { answers: true, notes: true };
   const peers = { take: async () => {} };
-  const windows = { flush: async () => {} };
+  const windows = { flush: async () => {}, emitting: [] as string[] };
   const detour: Detour = new Detour({
     instance: 'a',
     gate,
     flights,
-    held,
+    edge: {
+      unshown: (covers) => edge.events.filter(({ room }) => covers(room)),
+      async untilShown(covers, limitMs) {
+        if (!edge.events.some(({ room }) => covers(room))) return;
+        await Promise.race([edge.shown.promise, pause(clock, limitMs)]);
+      },
+    },
+    emitting: () => windows.emitting,
     flush: () => windows.flush(),
     logAnswers: () => log.answers,
     beforeReturn: async () => {},
@@ -50,11 +58,12 @@ function setUp() {
     metrics,
   });
   const unfenced = async () => (await metrics.unfenced.get()).values.reduce((sum, { value }) => sum + value, 0);
-  const read = (room: string, instance: string, eventId = 'e') =>
-    detour.noteRead({ room, instance, eventId } as Entry, false);
+  let reads = 0;
+  const read = (room: string, instance: string) =>
+    detour.noteRead({ room, instance, eventId: `read ${++reads}` } as Entry, false);
   /** The rooms of each. */
   const roomsOf = (each: { rooms: string[] | 'all' }[]) => each.map(({ rooms }) => rooms);
-  return { clock, gate, flights, held, told, fenced, log, peers, windows, detour, unfenced, read, roomsOf };
+  return { clock, gate, flights, edge, told, fenced, log, peers, windows, detour, unfenced, read, roomsOf };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -78,6 +87,8 @@ test('one slow call at the bridge keeps its own room on the detour, not all of t
   detour.takeAll('connection_lost');
   await turn();
   clock.advance(200);
+  await turn();
+  clock.advance(10);
   await until(() => detour.roomCount === 1);
   assert.deepEqual([detour.of('slow')?.reason, detour.of('r')], ['connection_lost', undefined]);
   land();
@@ -118,9 +129,8 @@ test('a call goes to the bridge when every other replica knows that its room doe
 });
 
 test('what was read of a room before is shown before the bridge goes on with it', async () => {
-  const { clock, held, detour, read, unfenced } = setUp();
-  held.begin('handover', () => true);
-  read('r', 'a');
+  const { clock, edge, detour, unfenced } = setUp();
+  edge.events.push({ room: 'r', eventId: 'e' });
   let isReady = false;
   const ready = detour.take('r', 'timeout').then(() => {
     isReady = true;
@@ -128,17 +138,16 @@ test('what was read of a room before is shown before the bridge goes on with it'
   clock.advance(10);
   await turn();
   assert.equal(isReady, false);
-  held.end('handover');
+  edge.events.pop();
+  edge.shown.resolve();
   await ready;
   assert.equal(await unfenced(), 0);
   detour.close();
 });
 
 test('what takes too long to be shown is counted, once, here and where another replica has taken the detour', async () => {
-  const { clock, held, detour, read, unfenced } = setUp();
-  held.begin('handover', () => true);
-  read('r', 'a', 'first');
-  read('s', 'b', 'second');
+  const { clock, edge, detour, unfenced } = setUp();
+  edge.events.push({ room: 'r', eventId: 'first' }, { room: 's', eventId: 'second' });
   const ready = [detour.take('r', 'timeout'), detour.takenElsewhere(newsOf('b', 'd', ['s']))];
   clock.advance(200);
   await Promise.all(ready);
@@ -182,6 +191,56 @@ test('the detours of two replicas end apart, each by its own fence', async () =>
   detour.close();
 });
 
+test('what takes the detour while another one returns is ended by the next fence', async () => {
+  const { clock, told, fenced, flights, detour } = setUp();
+  const land = flights.start('r');
+  void detour.take('r', 'timeout');
+  void detour.take('s', 'timeout');
+  clock.advance(100);
+  await turn();
+  void detour.take('late', 'timeout');
+  clock.advance(10);
+  land();
+  clock.advance(200);
+  await until(() => fenced.length === 1);
+  assert.deepEqual(fenced[0]!.rooms, ['r', 's']);
+  assert.notEqual(detour.of('late'), undefined);
+  const idsOf = (room: string) => told.filter(({ rooms }) => rooms.includes(room)).map(({ id }) => id);
+  assert.deepEqual([idsOf('r').at(-1), idsOf('late').includes(fenced[0]!.id)], [fenced[0]!.id, false]);
+  clock.advance(100);
+  await until(() => detour.roomCount === 0);
+  assert.equal(idsOf('late').at(-1), fenced[1]!.id);
+  detour.close();
+});
+
+test('a room of whose windows something is still on its way returns another time', async () => {
+  const { clock, fenced, windows, detour, roomsOf } = setUp();
+  windows.emitting = ['r'];
+  void detour.take('r', 'timeout');
+  void detour.take('s', 'timeout');
+  clock.advance(100);
+  await turn();
+  clock.advance(200);
+  await until(() => fenced.length === 1);
+  assert.deepEqual(roomsOf(fenced), [['s']]);
+  windows.emitting = [];
+  clock.advance(100);
+  await until(() => detour.roomCount === 0);
+  detour.close();
+});
+
+test('what stands behind the fence note is in order again at once', async () => {
+  const { clock, log, fenced, detour, read, unfenced } = setUp();
+  log.notes = false;
+  void detour.take('r', 'timeout');
+  clock.advance(100);
+  await until(() => fenced.length === 1);
+  detour.onFence(fenced[0]!.id, ['r']);
+  read('r', 'b');
+  assert.equal(await unfenced(), 0);
+  detour.close();
+});
+
 test('a fence whose note was not read here ends nothing: the room is told anew, and another fence ends that', async () => {
   const { clock, log, told, fenced, detour } = setUp();
   log.notes = false;
@@ -189,6 +248,8 @@ test('a fence whose note was not read here ends nothing: the room is told anew, 
   clock.advance(100);
   await until(() => fenced.length === 1);
   clock.advance(1_000);
+  await turn();
+  clock.advance(10);
   await turn();
   log.notes = true;
   clock.advance(100);

@@ -7,7 +7,6 @@ import { Cutover } from '../../src/cutover/cutover.ts';
 import { Flights } from '../../src/cutover/flights.ts';
 import { Gate } from '../../src/cutover/gate.ts';
 import { Handover } from '../../src/cutover/handover.ts';
-import { Held } from '../../src/cutover/held.ts';
 import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
 import type { Decision } from '../../src/lanes/lanes.ts';
 import { controlStream } from '../../src/log/log.ts';
@@ -25,10 +24,9 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
   const journal: string[] = [];
   const holds = new Map<string, (room: string) => boolean>();
   /** What a test may watch, or put in the way. */
-  const ends = { flush() {}, fence: async () => {} };
+  const ends = { flush() {}, fence: async () => {}, shown: async () => {} };
   const gate = new Gate();
   const flights = new Flights();
-  const held = new Held(clock);
   const cutover = new Cutover({
     standalone: false,
     killSwitch: false,
@@ -49,11 +47,12 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
         journal.push(`fence ${id.includes(' ') ? 'late' : 'all'}`);
         holds.delete(id);
       },
-      async fenceMembers() {},
+      fenceMembers() {},
+      unshown: () => [],
+      untilShown: async () => ends.shown(),
     },
     gate,
     flights,
-    held,
     flush: async () => void ends.flush(),
     state: () => cutover.state,
     adopt(state) {
@@ -67,7 +66,6 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
   });
   log.read(instance, (entry) => {
     if (entry.stream === controlStream) return handover.onNote(readNote(entry));
-    held.noteRead(entry);
     journal.push(`read ${entry.room}`);
   });
   const call = async (room: string, during: (decision: Decision) => Promise<void> = async () => {}) => {
@@ -167,16 +165,15 @@ test('a room that leaves the stream lane waits until every replica has shown wha
   await until(() => b.cutover.state.percent === 0);
 });
 
-test('a room that comes and goes at once is not overtaken by the bridge while its connections are still fenced', async () => {
+test('a room that leaves the stream lane is not overtaken by the bridge while what it was sent waits at a connection', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   const steps: string[] = [];
-  b.ends.fence = async () => {
+  b.ends.shown = async () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     steps.push('shown by stream');
   };
   await a.handover.move(toPercent(100));
-  await log.of('a').append(entry);
   await a.handover.move(toPercent(0));
   steps.push(await a.call('r'));
   assert.deepEqual(steps, ['shown by stream', 'bridge']);
@@ -185,17 +182,18 @@ test('a room that comes and goes at once is not overtaken by the bridge while it
 test('what follows a call that may be on both lanes waits at the connections until the bridge has answered', async () => {
   const log = new SharedLog();
   const { handover, holds, journal } = startReplica(log, 'a');
-  handover.holdBehind('twin e', 'r');
-  handover.holdBehind('twin e', 'r');
+  const fenced = handover.holdBehind('twin', 'r');
   assert.deepEqual(
     [...holds.values()].map((covers) => [covers('r'), covers('other')]),
     [[true, false]],
   );
-  assert.deepEqual(journal, []);
-  handover.landed('twin e');
-  await until(() => holds.size === 0);
-  handover.landed('twin e');
-  assert.deepEqual(journal, ['fence late']);
+  await handover.move(toPercent(100));
+  await handover.move(toPercent(0));
+  assert.equal(holds.has('twin'), true, 'also while its room leaves the stream lane');
+  handover.landed('twin');
+  await fenced;
+  assert.equal(holds.has('twin'), false);
+  assert.equal(journal.at(-1), 'fence all');
 });
 
 test('a late call is not waited for any more once its room has left the stream lane again', async () => {

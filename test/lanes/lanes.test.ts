@@ -56,8 +56,7 @@ class Scene {
         await ready;
       },
       wasRead: (eventId) => this.wasRead(eventId),
-      async announceTwin() {},
-      twinLanded() {},
+      announceTwin: async () => () => {},
       hasAudience: () => true,
       coalesceWindowMs,
       position: () => '0-0',

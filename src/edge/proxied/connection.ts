@@ -51,6 +51,10 @@ export interface ConnectionOwner {
   untilLogIsRead(): Promise<void> | undefined;
   /** The client types, through the bridge. */
   onHubTyping(typing: HubTyping): void;
+  /** A message waits at a connection. */
+  onHeld(prepared: Prepared): void;
+  /** It has gone on, or is dropped. */
+  onReleased(prepared: Prepared): void;
   onOpen(connection: ProxiedConnection): void;
   onEnd(connection: ProxiedConnection): void;
 }
@@ -127,7 +131,7 @@ export class ProxiedConnection implements Member, Tap {
   ended(): void {
     if (this.#state === 'ended') return;
     const held = this.#holds.clear();
-    this.#owner.metrics.heldMessages.dec(held.length);
+    for (const { prepared } of held) this.#owner.onReleased(prepared);
     // The bridge has nothing more to say that could belong before it; and it may have refused who is not proven yet.
     const isMember = this.#state === 'open' && this.#spoken!.membership.connectProven;
     if (isMember && this.#cutReason === undefined) this.#showToMember(held);
@@ -147,7 +151,7 @@ export class ProxiedConnection implements Member, Tap {
     if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
     const join = this.#spoken!.membership.joinOf(group);
     this.#holds.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
-    this.#owner.metrics.heldMessages.inc();
+    this.#owner.onHeld(prepared);
   }
 
   /** From now on the messages of these rooms wait here. */
@@ -299,8 +303,8 @@ export class ProxiedConnection implements Member, Tap {
   /** What waited goes the way of a new message: perhaps into the next hold. */
   #release(hold: Hold): void {
     const waiting = this.#holds.release(hold);
-    this.#owner.metrics.heldMessages.dec(waiting.length);
     for (const { prepared, group } of waiting.filter((each) => this.#isStillFor(each))) this.write(prepared, group);
+    for (const { prepared } of waiting) this.#owner.onReleased(prepared);
   }
 
   #showToMember(waiting: Waiting[]): void {

@@ -3,22 +3,26 @@
 
 import type { Delivery } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
-import type { Clock } from '../../telemetry/clock.ts';
+import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import type { OutgoingMessage } from '../audience.ts';
 import type { Groups } from '../groups.ts';
+import type { Prepared } from '../prepared.ts';
 import { type ConnectionFacts, type ConnectionOwner, ProxiedConnection, type ProxiedLimits } from './connection.ts';
 import type { Hold } from './holds.ts';
 import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
 import { type Twin, Twins } from './twins.ts';
+import { Unshown, type UnshownEvent } from './unshown.ts';
 
 export interface ProxiedConnectionsOptions {
   groups: Groups;
   roster: Pick<Roster, 'set'>;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
+  /** Whether the log is there, and this replica reads it. */
+  logIsRead(): boolean;
   /** A client types through its bridge hub, while the stream lane is in use. */
   onHubTyping(typing: HubTyping): void;
   clock: Clock;
@@ -44,12 +48,15 @@ export class ProxiedConnections implements ConnectionOwner {
   readonly #connections = new Set<ProxiedConnection>();
   /** Those that are not fenced yet. */
   readonly #holds = new Map<string, Hold>();
+  readonly #unshown = new Unshown();
+  readonly #logIsRead: () => boolean;
   #openCount = 0;
 
   constructor({
     groups,
     roster,
     untilLogIsRead,
+    logIsRead,
     onHubTyping,
     clock,
     logger,
@@ -58,6 +65,7 @@ export class ProxiedConnections implements ConnectionOwner {
   }: ProxiedConnectionsOptions) {
     this.groups = groups;
     this.untilLogIsRead = untilLogIsRead;
+    this.#logIsRead = logIsRead;
     this.onHubTyping = onHubTyping;
     this.#roster = roster;
     this.#clock = clock;
@@ -99,18 +107,39 @@ export class ProxiedConnections implements ConnectionOwner {
     await Promise.all(Array.from(this.#connections, (connection) => connection.fence(hold)));
   }
 
-  /** Fences the members of these groups alone, before what the log has for the room is shown to them; as {@link fence}. */
-  async fenceMembers(room: string, deliveries: Delivery[]): Promise<void> {
+  /** Fences the members of these groups alone, before what the log has for the room is shown to them. */
+  fenceMembers(room: string, deliveries: Delivery[]): void {
     const hold = { covers: (each: string) => each === room };
     const members = new Set(deliveries.flatMap(({ hub, group }) => [...(this.groups.members(hub, group) ?? [])]));
-    const fenced = [...this.#connections].filter((connection) => members.has(connection));
-    for (const connection of fenced) connection.hold(hold);
-    await Promise.all(fenced.map((connection) => connection.fence(hold)));
+    for (const connection of this.#connections) {
+      if (!members.has(connection)) continue;
+      connection.hold(hold);
+      void connection.fence(hold);
+    }
   }
 
   /** Messages of the log are about to go to the members of their groups. */
   noteDelivered(messages: OutgoingMessage[]): void {
-    for (const message of messages) this.twins.noteDelivered(message);
+    for (const message of messages) {
+      this.twins.noteDelivered(message);
+      this.#unshown.add(message.room, message.eventId);
+    }
+  }
+
+  /** They have reached every member's connection; they may wait there. */
+  noteWritten(messages: OutgoingMessage[]): void {
+    for (const { room, eventId } of messages) this.#unshown.remove(room, eventId);
+  }
+
+  /** The log's events of these rooms that are not shown everywhere. */
+  unshown(covers: (room: string) => boolean): UnshownEvent[] {
+    return this.#unshown.of(covers);
+  }
+
+  /** Resolves when what these rooms' members have not been shown now is shown, or after `limitMs`. */
+  async untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void> {
+    const shown = this.#unshown.untilShown(covers);
+    if (shown !== undefined) await Promise.race([shown, pause(this.#clock, limitMs)]);
   }
 
   /** An event may come by both lanes: each connection is shown it once. Known for 5 minutes. */
@@ -129,14 +158,9 @@ export class ProxiedConnections implements ConnectionOwner {
     this.twins.closeBridge(eventId);
   }
 
-  /** The event turned out to come once only. */
-  forgetTwin(eventId: string): void {
-    this.twins.forget(eventId);
-  }
-
   /** Slow clients and old twins; called about once a second. */
   sweep(now: number): void {
-    this.twins.sweep(now);
+    this.twins.sweep(now, this.#logIsRead());
     for (const connection of [...this.#connections]) connection.sweep(now);
   }
 
@@ -148,6 +172,16 @@ export class ProxiedConnections implements ConnectionOwner {
 
   now(): number {
     return this.#clock.monotonic();
+  }
+
+  onHeld({ room, records }: Prepared): void {
+    this.metrics.heldMessages.inc();
+    for (const { eventId } of records) this.#unshown.add(room, eventId);
+  }
+
+  onReleased({ room, records }: Prepared): void {
+    this.metrics.heldMessages.dec();
+    for (const { eventId } of records) this.#unshown.remove(room, eventId);
   }
 
   onOpen({ hub }: ProxiedConnection): void {

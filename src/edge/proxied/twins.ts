@@ -31,7 +31,7 @@ export interface Copy {
   expiresAt: number;
 }
 
-/** As long as the log knows an event id. */
+/** As long as the log knows an event id; while the log is away nothing of it comes, and the time stands still. */
 const twinTtlMs = 5 * 60_000;
 /** Copies that are expected at a time; the oldest are given up then (and may be shown twice). */
 const maxCopies = 10_000;
@@ -48,6 +48,7 @@ export class Twins {
   readonly #lastDelivered = new Map<string, { eventId: string; number: number }>();
   #deliveredCount = 0;
   #count = 0;
+  #sweptAt: number | undefined;
 
   /** @param now ms, monotonic @returns the copies that are expected from now on; none where they are already */
   expect(twin: Twin, now: number): Copy[] {
@@ -64,7 +65,7 @@ export class Twins {
     });
     this.#byEvent.set(eventId, copies);
     this.#count += copies.length;
-    while (this.#count > maxCopies) this.forget(this.#byEvent.keys().next().value!);
+    while (this.#count > maxCopies) this.#forget(this.#byEvent.keys().next().value!);
     return copies;
   }
 
@@ -80,18 +81,13 @@ export class Twins {
     }
   }
 
-  /** There is no second copy of this event, or both have come everywhere. */
-  forget(eventId: string): void {
-    this.closeBridge(eventId);
-    this.#count -= this.#byEvent.get(eventId)?.length ?? 0;
-    this.#byEvent.delete(eventId);
-  }
-
   /** Forgets what has waited for 5 minutes. */
-  sweep(now: number): void {
+  sweep(now: number, logIsRead: boolean): void {
+    const sinceMs = now - (this.#sweptAt ?? now);
+    this.#sweptAt = now;
     for (const [eventId, copies] of this.#byEvent) {
-      if (copies.some(({ expiresAt }) => expiresAt > now)) return;
-      this.forget(eventId);
+      if (!logIsRead) for (const copy of copies) copy.expiresAt += sinceMs;
+      else if (copies.every(({ expiresAt }) => expiresAt <= now)) this.#forget(eventId);
     }
   }
 
@@ -139,6 +135,12 @@ export class Twins {
   numberOf({ hub, method, room, eventId }: Copy): number | undefined {
     const last = this.#lastDelivered.get(roomKey(hub, method, room));
     return last?.eventId === eventId ? last.number : undefined;
+  }
+
+  #forget(eventId: string): void {
+    this.closeBridge(eventId);
+    this.#count -= this.#byEvent.get(eventId)?.length ?? 0;
+    this.#byEvent.delete(eventId);
   }
 
   #listFor({ hub, method, argument }: Copy): Copy[] {

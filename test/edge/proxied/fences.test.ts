@@ -203,6 +203,37 @@ test('what is held is shown before the end of its connection, when nothing older
   assert.equal((await metric('crossfade_held_messages'))[0]!.value, 0);
 });
 
+test('what is being written or waits for a fence is unshown, by room, until it has gone on at every connection', async () => {
+  const { proxied, joined, deliver, clock } = setUp();
+  const clients = [joined('r'), joined('r')];
+  const unshown = () => proxied.unshown((room) => room === 'r').map(({ eventId }) => eventId);
+  proxied.hold('h', () => true);
+  const fenced = proxied.fence('h');
+  await deliver('r', 'x', { eventId: 'e' });
+  await deliver('other', 'x', { eventId: 'f' });
+  assert.deepEqual(unshown(), ['e']);
+  let isShown = false;
+  const shown = proxied
+    .untilShown((room) => room === 'r', 1_000)
+    .then(() => {
+      isShown = true;
+    });
+  clients[0]!.fenceComesBack();
+  await nextTurn();
+  assert.deepEqual([unshown(), isShown], [['e'], false]);
+  clients[1]!.tap.ended();
+  await fenced;
+  await shown;
+  assert.deepEqual(unshown(), []);
+
+  proxied.hold('i', () => true);
+  await deliver('r', 'y', { eventId: 'g' });
+  const bounded = proxied.untilShown(() => true, 1_000);
+  clock.advance(1_000);
+  await bounded;
+  assert.deepEqual(unshown(), ['g']);
+});
+
 test('what is held for a connect that was never proven is dropped: the bridge may have refused it', async () => {
   const { proxied, connect, fanout, members } = setUp();
   const client = connect('chat');

@@ -112,8 +112,10 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
   const counters = new Map<string, number>();
   /** Who typed through the bridge's hub, as the connections told. */
   const typings: { room: string; user: string }[] = [];
+  const log = { isRead: true };
   const proxied = new ProxiedConnections({
     untilLogIsRead: () => undefined,
+    logIsRead: () => log.isRead,
     onHubTyping: (typing) => typings.push(typing),
     groups,
     roster: { set: (counter, value) => counters.set(counter, value) },
@@ -124,9 +126,10 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
   });
   const toMembers = new Fanout(groups, metrics);
   const fanout = {
-    deliver(messages: OutgoingMessage[]) {
+    async deliver(messages: OutgoingMessage[]) {
       proxied.noteDelivered(messages);
-      return toMembers.deliver(messages);
+      await toMembers.deliver(messages);
+      proxied.noteWritten(messages);
     },
   };
   let tokens = 0;
@@ -161,7 +164,7 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
     return fanout.deliver([{ room, payload: JSON.stringify(payload), deliveries, eventId }]);
   };
   const metric = async (name: string) => (await metrics.registry.getSingleMetric(name)!.get()).values;
-  return { proxied, groups, fanout, clock, counters, typings, open, connect, joined, members, deliver, metric };
+  return { proxied, log, groups, fanout, clock, counters, typings, open, connect, joined, members, deliver, metric };
 }
 
 /** What was queued behind the message that has just passed. */
