@@ -18,6 +18,7 @@ import { type HubTyping, typingIn } from './hub-typing.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
 import { ConnectionTwins, type Copy, type Twins } from './twins.ts';
+import type { Place } from './unshown.ts';
 
 /** What the transport knows of a connection. */
 export interface ConnectionFacts {
@@ -52,9 +53,9 @@ export interface ConnectionOwner {
   /** The client types, through the bridge. */
   onHubTyping(typing: HubTyping): void;
   /** A message waits at a connection. */
-  onHeld(prepared: Prepared): void;
+  onHeld(connection: ProxiedConnection, prepared: Prepared): void;
   /** It has gone on, or is dropped. */
-  onReleased(prepared: Prepared): void;
+  onReleased(connection: ProxiedConnection, prepared: Prepared): void;
   onOpen(connection: ProxiedConnection): void;
   onEnd(connection: ProxiedConnection): void;
 }
@@ -67,7 +68,7 @@ interface Spoken {
   records: ClientRecords;
 }
 
-export class ProxiedConnection implements Member, Tap {
+export class ProxiedConnection implements Member, Tap, Place {
   readonly id: string;
   readonly hub: Hub;
   readonly #owner: ConnectionOwner;
@@ -102,6 +103,11 @@ export class ProxiedConnection implements Member, Tap {
     return this.#state === 'open';
   }
 
+  /** Whether what its bridge sends is being read. */
+  get readsBridge(): boolean {
+    return this.#leg.readsBridge;
+  }
+
   /** Why it has ended, for the metric: slow, missed, gap, shutdown, or ended by one of its sides. */
   get endReason(): string {
     return this.#cutReason ?? 'ended';
@@ -131,7 +137,7 @@ export class ProxiedConnection implements Member, Tap {
   ended(): void {
     if (this.#state === 'ended') return;
     const held = this.#holds.clear();
-    for (const { prepared } of held) this.#owner.onReleased(prepared);
+    for (const { prepared } of held) this.#owner.onReleased(this, prepared);
     // The bridge has nothing more to say that could belong before it; and it may have refused who is not proven yet.
     const isMember = this.#state === 'open' && this.#spoken!.membership.connectProven;
     if (isMember && this.#cutReason === undefined) this.#showToMember(held);
@@ -151,7 +157,7 @@ export class ProxiedConnection implements Member, Tap {
     if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
     const join = this.#spoken!.membership.joinOf(group);
     this.#holds.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
-    this.#owner.onHeld(prepared);
+    this.#owner.onHeld(this, prepared);
   }
 
   /** From now on the messages of these rooms wait here. */
@@ -304,7 +310,7 @@ export class ProxiedConnection implements Member, Tap {
   #release(hold: Hold): void {
     const waiting = this.#holds.release(hold);
     for (const { prepared, group } of waiting.filter((each) => this.#isStillFor(each))) this.write(prepared, group);
-    for (const { prepared } of waiting) this.#owner.onReleased(prepared);
+    for (const { prepared } of waiting) this.#owner.onReleased(this, prepared);
   }
 
   #showToMember(waiting: Waiting[]): void {

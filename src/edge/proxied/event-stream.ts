@@ -65,6 +65,10 @@ export class EventStream implements Leg, Carrier {
     return this.#response.writableLength;
   }
 
+  get readsBridge(): boolean {
+    return !this.#bridgeAhead;
+  }
+
   cut(): void {
     this.#end();
     this.#answer.body.destroy();

@@ -17,6 +17,8 @@ export interface Leg {
   sendToBridge(record: Buffer, protocol: HubProtocolName): void;
   /** Bytes waiting for the client. */
   readonly backlogBytes: number;
+  /** Whether what the bridge sends is being read now; not where the client does not take what was read before. */
+  readonly readsBridge: boolean;
   /** Ends both sides so that the client reconnects. */
   cut(): void;
 }

@@ -121,6 +121,10 @@ export class LongPolling implements Leg, Carrier {
     return this.#waitingBytes;
   }
 
+  get readsBridge(): boolean {
+    return this.#polls.length > 0;
+  }
+
   /** Polls are told by a 204 that it is over; a client that reconnects at all does it then. */
   cut(): void {
     if (this.#tap === undefined) return;

@@ -14,7 +14,7 @@ import type { Hold } from './holds.ts';
 import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
 import { type Twin, Twins } from './twins.ts';
-import { Unshown, type UnshownEvent } from './unshown.ts';
+import { type Place, Unshown, type UnshownEvent } from './unshown.ts';
 
 export interface ProxiedConnectionsOptions {
   groups: Groups;
@@ -31,6 +31,8 @@ export interface ProxiedConnectionsOptions {
   limits?: Partial<ProxiedLimits>;
 }
 
+/** Where messages are still being written. */
+const fanout: Place = { readsBridge: true };
 const standardLimits: ProxiedLimits = { maxBufferedBytes: 4 * 1024 * 1024, maxBackloggedMs: 30_000 };
 
 export class ProxiedConnections implements ConnectionOwner {
@@ -122,13 +124,13 @@ export class ProxiedConnections implements ConnectionOwner {
   noteDelivered(messages: OutgoingMessage[]): void {
     for (const message of messages) {
       this.twins.noteDelivered(message);
-      this.#unshown.add(message.room, message.eventId);
+      this.#unshown.add(message.room, message.eventId, fanout);
     }
   }
 
   /** They have reached every member's connection; they may wait there. */
   noteWritten(messages: OutgoingMessage[]): void {
-    for (const { room, eventId } of messages) this.#unshown.remove(room, eventId);
+    for (const { room, eventId } of messages) this.#unshown.remove(room, eventId, fanout);
   }
 
   /** The log's events of these rooms that are not shown everywhere. */
@@ -174,14 +176,14 @@ export class ProxiedConnections implements ConnectionOwner {
     return this.#clock.monotonic();
   }
 
-  onHeld({ room, records }: Prepared): void {
+  onHeld(connection: ProxiedConnection, { room, records }: Prepared): void {
     this.metrics.heldMessages.inc();
-    for (const { eventId } of records) this.#unshown.add(room, eventId);
+    for (const { eventId } of records) this.#unshown.add(room, eventId, connection);
   }
 
-  onReleased({ room, records }: Prepared): void {
+  onReleased(connection: ProxiedConnection, { room, records }: Prepared): void {
     this.metrics.heldMessages.dec();
-    for (const { eventId } of records) this.#unshown.remove(room, eventId);
+    for (const { eventId } of records) this.#unshown.remove(room, eventId, connection);
   }
 
   onOpen({ hub }: ProxiedConnection): void {

@@ -1,10 +1,10 @@
 // The log's events that went to the groups and are not shown everywhere yet: they are still being written, or wait for a
 // fence at some connection. In comes where they wait and go on, out goes, by room, which there are and when they are shown.
+// A place whose bridge is not read does not count: the answer to its fence lies there, before whatever the bridge adds.
 
-interface Waiting {
-  /** At how many places. */
-  places: number;
-  shown: PromiseWithResolvers<void>;
+export interface Place {
+  /** Whether what the bridge sends for it is being read now. */
+  readonly readsBridge: boolean;
 }
 
 export interface UnshownEvent {
@@ -12,43 +12,53 @@ export interface UnshownEvent {
   eventId: string;
 }
 
+interface Waiting {
+  /** With how often it waits there. */
+  places: Map<Place, number>;
+  shown: PromiseWithResolvers<void>;
+}
+
 export class Unshown {
   /** Room -> event id -> where it waits. */
   readonly #rooms = new Map<string, Map<string, Waiting>>();
 
-  /** An event waits at one more place. */
-  add(room: string, eventId: string): void {
+  /** An event waits there. */
+  add(room: string, eventId: string, place: Place): void {
     const events = this.#rooms.get(room) ?? new Map<string, Waiting>();
-    const waiting = events.get(eventId) ?? { places: 0, shown: Promise.withResolvers<void>() };
-    waiting.places++;
+    const waiting = events.get(eventId) ?? { places: new Map(), shown: Promise.withResolvers<void>() };
+    waiting.places.set(place, (waiting.places.get(place) ?? 0) + 1);
     this.#rooms.set(room, events.set(eventId, waiting));
   }
 
-  /** It has gone on at one of them, or is dropped there. */
-  remove(room: string, eventId: string): void {
+  /** It has gone on there, or is dropped. */
+  remove(room: string, eventId: string, place: Place): void {
     const events = this.#rooms.get(room);
     const waiting = events?.get(eventId);
     if (events === undefined || waiting === undefined) return;
-    waiting.places--;
-    if (waiting.places > 0) return;
+    const left = (waiting.places.get(place) ?? 0) - 1;
+    if (left > 0) waiting.places.set(place, left);
+    else waiting.places.delete(place);
+    if (waiting.places.size > 0) return;
     waiting.shown.resolve();
     events.delete(eventId);
     if (events.size === 0) this.#rooms.delete(room);
   }
 
   of(covers: (room: string) => boolean): UnshownEvent[] {
-    return this.#covered(covers).flatMap(([room, events]) =>
-      Array.from(events.keys(), (eventId) => ({ room, eventId })),
-    );
+    return this.#covered(covers).map(({ room, eventId }) => ({ room, eventId }));
   }
 
   /** Resolves when what waits now is shown; undefined where nothing waits. */
   untilShown(covers: (room: string) => boolean): Promise<unknown> | undefined {
-    const waiting = this.#covered(covers).flatMap(([, events]) => [...events.values()]);
-    return waiting.length === 0 ? undefined : Promise.all(waiting.map(({ shown }) => shown.promise));
+    const waiting = this.#covered(covers);
+    return waiting.length === 0 ? undefined : Promise.all(waiting.map(({ shown }) => shown));
   }
 
-  #covered(covers: (room: string) => boolean): [room: string, events: Map<string, Waiting>][] {
-    return [...this.#rooms].filter(([room]) => covers(room));
+  #covered(covers: (room: string) => boolean): (UnshownEvent & { shown: Promise<void> })[] {
+    return [...this.#rooms].flatMap(([room, events]) => {
+      if (!covers(room)) return [];
+      const live = [...events].filter(([, { places }]) => places.keys().some(({ readsBridge }) => readsBridge));
+      return live.map(([eventId, { shown }]) => ({ room, eventId, shown: shown.promise }));
+    });
   }
 }

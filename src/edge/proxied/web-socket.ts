@@ -196,6 +196,10 @@ export class ProxiedWebSocket implements Leg, Carrier {
     return this.#client.bufferedAmount;
   }
 
+  get readsBridge(): boolean {
+    return !this.#bridgeAhead;
+  }
+
   cut(): void {
     this.#client.terminate();
     this.#bridge.terminate();

@@ -232,6 +232,8 @@ test('what is being written or waits for a fence is unshown, by room, until it h
   clock.advance(1_000);
   await bounded;
   assert.deepEqual(unshown(), ['g']);
+  clients[0]!.readsBridge = false;
+  assert.deepEqual(unshown(), [], 'there the answer to the fence comes before whatever the bridge adds');
 });
 
 test('what is held for a connect that was never proven is dropped: the bridge may have refused it', async () => {

@@ -28,6 +28,7 @@ export class FakeConnection implements Leg {
   readonly protocol: HubProtocolName;
   tap!: Tap;
   backlogBytes = 0;
+  readsBridge = true;
   wasCut = false;
   /** What the client got: of the bridge (`bridge …`) and of the log (`log …`), by the first argument of each record. */
   readonly got: string[] = [];

@@ -138,10 +138,10 @@ function compareRoom(
       const isMissing = !typing.has(eventId) && open.some(({ begunBefore }) => passed.times[0]! >= begunBefore);
       return isMissing ? [`${instance} has not counted ${eventId}`] : [];
     }
-    if (reason !== (writer === instance ? 'unread' : 'other_replica'))
-      return [`${instance} has counted ${eventId} as ${reason}`];
-    if (!open.some((detour) => mayMeet(room, detour, passed, wire.notes, bounds)))
-      return [`${instance} has counted ${eventId}, which met no detour`];
+    const met =
+      open.some((detour) => mayMeet(detour, passed, bounds)) && (writer === instance ? 'unread' : 'other_replica');
+    const wasHeld = open.some((detour) => mayBeHeld(room, detour, passed, wire.notes, bounds));
+    if (reason !== met && !(wasHeld && reason === 'unread')) return [`${instance} has counted ${eventId} as ${reason}`];
     // Once it is begun, everything is counted until a fence.
     const next = events.slice(i + 1).find(({ entry }) => !typing.has(entry.eventId));
     if (next === undefined || reasons.has(next.entry.eventId)) return [];
@@ -151,15 +151,18 @@ function compareRoom(
 }
 
 /** Whether the event may have been read after the detour had begun. */
-function mayMeet(
+function mayMeet({ begunAfter }: Detour, { times }: Passed, { lagMs }: Bounds): boolean {
+  return times.at(-1)! >= begunAfter - lagMs;
+}
+
+/** Whether it may have waited at the connections for a fence that a note before it had asked for. */
+function mayBeHeld(
   room: string,
   { begunAfter }: Detour,
-  { entry, times }: Passed,
+  { entry }: Passed,
   notes: PassedNote[],
-  { lagMs, heldMs }: Bounds,
+  { heldMs }: Bounds,
 ): boolean {
-  if (times.at(-1)! >= begunAfter - lagMs) return true;
-  // Or it waited at the connections for a fence that a note before it had asked for.
   return notes.some(
     (asked) => isBefore(asked, entry.position) && asked.times[0]! > begunAfter - heldMs && asksForFence(room, asked),
   );
