@@ -64,6 +64,7 @@ export class Detour {
   #all: { reason: FailureReason } | undefined;
   /** Of the next fence note. */
   #id = newId();
+  /** Event ids. */
   readonly #counted = new Set<string>();
   /** What is read of these rooms meanwhile is out of order here too. */
   readonly #elsewhere: Elsewhere;
@@ -161,7 +162,8 @@ export class Detour {
 
   #count(room: string, eventId: string, reason: 'unread' | 'other_replica'): void {
     if (this.#counted.has(eventId)) return;
-    this.#counted.add(eventId);
+    // Other publishers' events may have none.
+    if (eventId !== '') this.#counted.add(eventId);
     if (this.#counted.size > maxCounted) this.#counted.delete(this.#counted.keys().next().value!);
     this.#parts.metrics.unfenced.inc({ reason });
     this.#parts.logger.warn({ eventIds: [eventId], room, reason }, 'order cannot be proven');

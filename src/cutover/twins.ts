@@ -61,7 +61,7 @@ export class Twins {
   expect({ id, ...twin }: AnnouncedTwin): void {
     const { edge, handover, severalBridges, clock } = this.#parts;
     edge.expectTwin(twin);
-    if (this.#landed.has(id)) return;
+    if (this.#landed.has(id)) return edge.twinShown(twin.eventId);
     void handover.holdBehind(holdOf(id), twin.room).then(() => {
       clock.after(severalBridges() ? backplaneMs : 0, () => edge.twinShown(twin.eventId));
     });

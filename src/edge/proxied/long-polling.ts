@@ -121,9 +121,8 @@ export class LongPolling implements Leg, Carrier {
     return this.#waitingBytes;
   }
 
-  get readsBridge(): boolean {
-    return this.#polls.length > 0;
-  }
+  /** Or will be in a moment, with the client's next poll. */
+  readonly readsBridge = true;
 
   /** Polls are told by a 204 that it is over; a client that reconnects at all does it then. */
   cut(): void {
