@@ -114,8 +114,8 @@ export class Detour {
   }
 
   /** Another replica has told. Resolves when the bridge overtakes nothing here that is not counted. */
-  async takenElsewhere(news: DetourNews): Promise<void> {
-    if (this.#elsewhere.take(news)) await this.#show(news.rooms);
+  takenElsewhere(news: DetourNews): Promise<void> {
+    return this.#show(this.#elsewhere.take(news));
   }
 
   /** The bridge goes on with these rooms: counts what is not shown of them yet. */
@@ -156,8 +156,11 @@ export class Detour {
     const { edge, showMs } = this.#parts;
     const named = new Set(rooms);
     const covers = (room: string) => named.has(room);
+    const before = edge.unshown(covers);
+    if (before.length === 0) return;
     await edge.untilShown(covers, showMs());
-    this.onOvertaking(covers);
+    const still = new Set(edge.unshown(covers).map(({ eventId }) => eventId));
+    for (const { room, eventId } of before) if (still.has(eventId)) this.#count(room, eventId, 'unread');
   }
 
   #count(room: string, eventId: string, reason: 'unread' | 'other_replica'): void {

@@ -60,15 +60,16 @@ export class Elsewhere {
     return told;
   }
 
-  /** Another replica has told. @returns whether it is so; it has ended where it comes too late */
-  take({ instance, id, rooms }: DetourNews): boolean {
-    if (this.#ended.has(id)) return false;
+  /** Another replica has told. @returns the rooms of which it is new; none where the detour has ended already */
+  take({ instance, id, rooms }: DetourNews): string[] {
+    if (this.#ended.has(id)) return [];
     const until = this.#parts.clock.monotonic() + countsMs;
-    for (const room of rooms) {
+    return rooms.filter((room) => {
       const marks = this.#rooms.get(room) ?? new Map<string, Mark>();
+      const isNew = marks.get(instance)?.id !== id;
       this.#rooms.set(room, marks.set(instance, { id, until }));
-    }
-    return true;
+      return isNew;
+    });
   }
 
   has(room: string): boolean {

@@ -159,6 +159,18 @@ test('what takes too long to be shown is counted, once, here and where another r
   detour.close();
 });
 
+test('what comes to the connections while older events are awaited is not counted for them', async () => {
+  const { clock, edge, detour, unfenced } = setUp();
+  edge.events.push({ room: 'r', eventId: 'before' });
+  const taken = detour.takenElsewhere(newsOf('b', 'of b'));
+  detour.onFence('of b', ['r']);
+  edge.events.push({ room: 'r', eventId: 'behind the fence' });
+  clock.advance(200);
+  await taken;
+  assert.equal(await unfenced(), 1);
+  detour.close();
+});
+
 test('the rooms that took the detour while all were on it are told, and counted', async () => {
   const { clock, log, told, detour, read, unfenced, roomsOf } = setUp();
   log.answers = false;
