@@ -3,7 +3,7 @@
 // Promises: a room's events never change between the lanes call by call; before its first call goes to the bridge every
 // replica that can be reached knows of it; what cannot be put in order is counted.
 
-import type { FailureReason } from '../errors.ts';
+import { type FailureReason, hasCode } from '../errors.ts';
 import type { OnDetour } from '../lanes/lanes.ts';
 import type { Entry } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
@@ -238,15 +238,19 @@ export class Detour {
       onRead();
       resolve(true);
     });
-    try {
-      await this.#parts.tell({ kind: 'fence', id, rooms });
-      return await Promise.race([read, pause(this.#parts.clock, readBackMs).then(() => false)]);
-    } catch (error) {
-      // The note may be in the log all the same.
-      this.#parts.logger.warn({ reason: (error as Error).message }, 'the rooms stay with the bridge');
-      return false;
-    } finally {
-      this.#awaited.delete(id);
-    }
+    const { tell, clock, timeoutMs } = this.#parts;
+    const waitMs = await tell({ kind: 'fence', id, rooms }).then(
+      () => readBackMs,
+      // What may be in the log all the same is read soon, or not at all.
+      (error) => this.#notTold(error, hasCode(error, 'LOG_APPEND_UNKNOWN') ? timeoutMs : 0),
+    );
+    const isRead = await Promise.race([read, pause(clock, waitMs).then(() => false)]);
+    this.#awaited.delete(id);
+    return isRead;
+  }
+
+  #notTold(error: unknown, waitMs: number): number {
+    this.#parts.logger.warn({ reason: (error as Error).message }, 'the rooms stay with the bridge');
+    return waitMs;
   }
 }

@@ -38,6 +38,8 @@ function passedNote(note: Note, place: number, at: number, instance: string) {
 }
 
 interface Change {
+  /** Where a fence stands that its replica has read too late. */
+  vainFence?: number;
   heldMs?: number;
   /** Event -> when a replica read it, instead of at its call's end. */
   readAt?: Record<string, number>;
@@ -46,7 +48,7 @@ interface Change {
 
 function compare(
   counted: { x: Record<string, string>; y: Record<string, string> },
-  { readAt = {}, typing, heldMs = bounds.heldMs }: Change = {},
+  { readAt = {}, typing, heldMs = bounds.heldMs, vainFence }: Change = {},
 ) {
   const made = Object.entries(calls).map(([eventId, { through, startedAt, answeredAt }]): MadeCall => {
     const kind = eventId === typing ? { typing: { user: 'u', isTyping: true } } : {};
@@ -57,7 +59,8 @@ function compare(
     const entry = { eventId, room: 'r', position: `1-${place}`, instance: through } as Entry;
     return place === 0 ? [] : [[eventId, { entry, times: [readAt[eventId] ?? answeredAt] }]];
   });
-  const notes = [passedNote(commit, 1, 0, 'x'), passedNote(fence, 5, 500, 'x')];
+  const vain = vainFence === undefined ? [] : [passedNote(fence, vainFence, 425, 'x')];
+  const notes = [passedNote(commit, 1, 0, 'x'), ...vain, passedNote(fence, 5, 500, 'x')];
   const observed = Object.entries(counted).map(([instance, of]): Observed => {
     return { instance, listen: instance, wire: { events: new Map(events), notes }, counted: Object.entries(of) };
   });
@@ -110,6 +113,10 @@ test('what was read, but may have waited for the fence of a handover, may be cou
   const counted = { ...right, x: { before: 'unread', ...right.x } };
   assert.deepEqual(compare(counted, { heldMs: 250 }), []);
   assert.deepEqual(compare(counted, { heldMs: 150 }), ['x has counted before as unread']);
+});
+
+test('a fence that its replica has read too late ends nothing', () => {
+  assert.deepEqual(compare(right, { vainFence: 3.5 }), []);
 });
 
 test('stale typing is not shown, and need not be counted', () => {

@@ -77,12 +77,22 @@ function detoursOf(
   return ends.flatMap((end, i): Detour[] => {
     const before = wire.notes.filter((passed) => isBefore(passed, end.entry.position));
     const raise = before.findLast((passed) => moves(room, passed, 'raise'));
-    const since = Math.max(ends[i - 1]?.times[0] ?? 0, raise?.times[0] ?? 0);
+    const fencedAt = ends[i - 1]?.times[0];
+    const since = Math.max(fencedAt ?? 0, raise?.times[0] ?? 0);
     const lower = before.find((passed) => moves(room, passed, 'lower') && passed.times[0]! > since);
     const until = (lower ?? end).times.at(-1)!;
     const during = calls.filter(({ startedAt, answeredAt }) => answeredAt > since && startedAt < until);
     const begin = beginOf(during, since, logged, bounds);
-    return begin === undefined ? [] : [{ ...begin, end: end.entry.position }];
+    // A fence whose note is read too late by its replica ends nothing: the room has stayed on the detour.
+    const mayHaveStayed = since === fencedAt && !during.some((made) => isByLog(made, logged));
+    if (begin === undefined && !mayHaveStayed) return [];
+    return [
+      {
+        begunAfter: mayHaveStayed ? since : begin!.begunAfter,
+        begunBefore: begin?.begunBefore ?? Number.POSITIVE_INFINITY,
+        end: end.entry.position,
+      },
+    ];
   });
 }
 
@@ -102,12 +112,11 @@ function beginOf(
   logged: ReadonlySet<string>,
   { publishTimeoutMs }: Bounds,
 ): Omit<Detour, 'end'> | undefined {
-  const isCoalesced = ({ call }: MadeCall) => (call.typing ?? call.receipt) !== undefined;
   const byBridge = calls.findIndex(
     (made) => made.startedAt >= since && made.accepted && !isCoalesced(made) && !logged.has(made.call.eventId),
   );
   const before = byBridge === -1 ? calls : calls.slice(0, byBridge);
-  const lastByLog = before.findLastIndex((made) => !isCoalesced(made) && logged.has(made.call.eventId));
+  const lastByLog = before.findLastIndex((made) => isByLog(made, logged));
   // What the log had executed without its answer arriving began the detour as well.
   const isTwin = ({ startedAt, answeredAt }: MadeCall) => answeredAt - startedAt >= publishTimeoutMs;
   const candidate = lastByLog >= 0 && isTwin(before[lastByLog]!) ? calls[lastByLog] : calls[lastByLog + 1];
@@ -116,6 +125,14 @@ function beginOf(
     begunAfter: candidate.startedAt,
     begunBefore: byBridge === -1 ? Number.POSITIVE_INFINITY : calls[byBridge]!.answeredAt,
   };
+}
+
+function isCoalesced({ call }: MadeCall): boolean {
+  return (call.typing ?? call.receipt) !== undefined;
+}
+
+function isByLog(made: MadeCall, logged: ReadonlySet<string>): boolean {
+  return !isCoalesced(made) && logged.has(made.call.eventId);
 }
 
 // What a replica has counted of a room.
