@@ -19,7 +19,8 @@ const calls: Record<string, { through: string; startedAt: number; answeredAt: nu
   meanwhile: { through: 'y', startedAt: 410, answeredAt: 420, place: 3 },
   second: { through: 'x', startedAt: 430, answeredAt: 440, place: 0 },
   late: { through: 'y', startedAt: 450, answeredAt: 460, place: 4 },
-  after: { through: 'x', startedAt: 510, answeredAt: 520, place: 6 },
+  held: { through: 'x', startedAt: 490, answeredAt: 505, place: 6 },
+  after: { through: 'x', startedAt: 510, answeredAt: 520, place: 7 },
 };
 
 const commit: Note = {

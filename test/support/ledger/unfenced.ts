@@ -34,7 +34,7 @@ export function compareUnfenced(
   replicas: readonly Observed[],
   bounds: Bounds,
 ): string[] {
-  const logged = new Set(replicas.flatMap(({ wire }) => [...wire.events.keys()]));
+  const logged: Logged = new Map(replicas.flatMap(({ wire }) => [...wire.events]));
   return [
     ...replicas.flatMap(findStrange),
     ...[...made].flatMap(([room, calls]) => {
@@ -55,6 +55,9 @@ function findStrange({ instance, wire, counted }: Observed): string[] {
   return strange.map((eventId) => `${instance} has counted ${eventId} too often`);
 }
 
+/** Event id -> the event as some replica has read it. */
+type Logged = ReadonlyMap<string, Passed>;
+
 /** One replica's detour of one room; times are ms of performance.now(). */
 interface Detour {
   /** It began between these. */
@@ -70,7 +73,7 @@ function detoursOf(
   room: string,
   calls: MadeCall[],
   { instance, wire }: Observed,
-  logged: ReadonlySet<string>,
+  logged: Logged,
   bounds: Bounds,
 ): Detour[] {
   const ends = wire.notes.filter((passed) => passed.entry.instance === instance && endsDetourOf(room, passed));
@@ -81,7 +84,12 @@ function detoursOf(
     const since = Math.max(fencedAt ?? 0, raise?.times[0] ?? 0);
     const lower = before.find((passed) => moves(room, passed, 'lower') && passed.times[0]! > since);
     const until = (lower ?? end).times.at(-1)!;
-    const during = calls.filter(({ startedAt, answeredAt }) => answeredAt > since && startedAt < until);
+    const during = calls.filter(({ call, startedAt, answeredAt }) => {
+      const passed = logged.get(call.eventId);
+      // What waited for the end has gone on by the log, behind the note.
+      const isBehind = passed !== undefined && !isBefore(passed, end.entry.position);
+      return answeredAt > since && startedAt < until && !isBehind;
+    });
     const begin = beginOf(during, since, logged, bounds);
     // A fence whose note is read too late by its replica ends nothing: the room has stayed on the detour.
     const mayHaveStayed = since === fencedAt && !during.some((made) => isByLog(made, logged));
@@ -109,7 +117,7 @@ function moves(room: string, { note }: PassedNote, move: Move): boolean {
 function beginOf(
   calls: MadeCall[],
   since: number,
-  logged: ReadonlySet<string>,
+  logged: Logged,
   { publishTimeoutMs }: Bounds,
 ): Omit<Detour, 'end'> | undefined {
   const byBridge = calls.findIndex(
@@ -131,7 +139,7 @@ function isCoalesced({ call }: MadeCall): boolean {
   return (call.typing ?? call.receipt) !== undefined;
 }
 
-function isByLog(made: MadeCall, logged: ReadonlySet<string>): boolean {
+function isByLog(made: MadeCall, logged: Logged): boolean {
   return !isCoalesced(made) && logged.has(made.call.eventId);
 }
 
