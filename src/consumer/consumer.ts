@@ -5,7 +5,7 @@
 
 import type { Contract } from '../contract/contract.ts';
 import type { Audience, OutgoingMessage } from '../edge/audience.ts';
-import { type Batch, controlStream, type Entry, type Malformed, type Reader } from '../log/log.ts';
+import { type Batch, controlStream, type Entry, type Malformed, type Reader, type Typing } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -49,6 +49,11 @@ export class Consumer {
   /** Whether the event was read in the last 5 minutes. */
   hasRead(eventId: string): boolean {
     return this.#seen.has(eventId);
+  }
+
+  /** Whether the sender of a typing note is known to have sent its message meanwhile. */
+  isTypingOver(room: string, typing: Typing): boolean {
+    return this.#typing.isOver(room, typing);
   }
 
   async #consume(batch: Batch): Promise<void> {

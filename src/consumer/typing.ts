@@ -2,7 +2,7 @@
 // replicas: the note carries where its replica's reader stood when its window opened, and a message of the same sender
 // in the same room behind that place makes it stale.
 
-import { comparePositions, type Entry, type Position } from '../log/log.ts';
+import { comparePositions, type Entry, type Position, type Typing } from '../log/log.ts';
 
 /** Rooms and senders remembered; a note waits one window, so the latest thousands are plenty. */
 const maxRemembered = 10_000;
@@ -14,9 +14,13 @@ export class TypingGuard {
   allows(entry: Entry): boolean {
     if (entry.endsTypingOf !== undefined)
       this.#remember(JSON.stringify([entry.room, entry.endsTypingOf]), entry.position);
-    if (entry.typing === undefined) return true;
-    const message = this.#lastMessage.get(JSON.stringify([entry.room, entry.typing.user]));
-    return message === undefined || comparePositions(message, entry.typing.openedAt) <= 0;
+    return entry.typing === undefined || !this.isOver(entry.room, entry.typing);
+  }
+
+  /** Whether a message of this sender was read behind the place where the typing note's window opened. */
+  isOver(room: string, { user, openedAt }: Typing): boolean {
+    const message = this.#lastMessage.get(JSON.stringify([room, user]));
+    return message !== undefined && comparePositions(message, openedAt) > 0;
   }
 
   #remember(key: string, position: Position): void {

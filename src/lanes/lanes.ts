@@ -6,7 +6,7 @@
 import type { Event } from '../contract/event.ts';
 import { CrossfadeError, type FailureReason, hasCode } from '../errors.ts';
 import { eventIdOf } from '../log/entry.ts';
-import type { Log, NewEntry, Position } from '../log/log.ts';
+import type { Log, NewEntry, Position, Typing } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { countFallback, type Metrics, type Transport } from '../telemetry/metrics.ts';
@@ -73,6 +73,8 @@ export interface LanesOptions {
   onLogFailure(room: string, reason: FailureReason): Promise<void>;
   /** Whether this replica's reader has brought the entry of this event. */
   wasRead(eventId: string): boolean;
+  /** Whether this replica's reader has brought a later message of a typing note's sender. */
+  isTypingOver(room: string, typing: Typing): boolean;
   /** Whether any client of this replica may be reached at all. */
   hasAudience(): boolean;
   /**
@@ -328,10 +330,12 @@ export class Lanes {
   }
 
   async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number, error: unknown): Promise<void> {
-    const { bridge, fallback, logger, metrics, onLogFailure } = this.#options;
+    const { bridge, fallback, logger, metrics, isTypingOver, onLogFailure } = this.#options;
     const { code, reason } = error as CrossfadeError;
     // By the bridge it might come behind its sender's message, which another replica has taken meanwhile.
-    if (entry.typing !== undefined && (reason !== undefined || lateMs > outdatedMs)) return this.#countLost(entry);
+    const mayBeOver = reason !== undefined || lateMs > outdatedMs;
+    if (entry.typing !== undefined && (mayBeOver || isTypingOver(entry.room, entry.typing)))
+      return this.#countLost(entry);
     // Of typing only the latest counts; each read receipt has its own message ids.
     const wanted = entry.typing === undefined ? origins : origins.slice(-1);
     const calls = wanted.filter((call) => call !== undefined);

@@ -23,6 +23,7 @@ class Scene {
   /** When a room whose log has failed may go to the bridge. */
   ready = async () => {};
   wasRead: (eventId: string) => boolean = () => false;
+  isTypingOver = false;
   readonly settled: [string, boolean][] = [];
   /** What went where, in order. */
   readonly journal: string[] = [];
@@ -56,6 +57,7 @@ class Scene {
         await ready;
       },
       wasRead: (eventId) => this.wasRead(eventId),
+      isTypingOver: () => this.isTypingOver,
       announceTwin: async () => () => {},
       hasAudience: () => true,
       coalesceWindowMs,
@@ -198,4 +200,18 @@ test('typing that the log does not take is not sent by the bridge, where it migh
   scene.append = async ({ payload }) => (payload === 'typing' ? refused() : 'appended');
   assert.deepEqual(await scene.carry(call('message')), { kind: 'broadcast' });
   assert.deepEqual(scene.journal, ['log typing', 'log message']);
+});
+
+test('typing whose room has left the stream lane meanwhile goes by the bridge, unless its sender’s message was read', async () => {
+  for (const isOver of [false, true]) {
+    const scene = new Scene();
+    await scene.carry(typing('typing'));
+    scene.isTypingOver = isOver;
+    scene.append = async () => {
+      scene.decision = { lane: 'bridge', epoch: 2 };
+      return 'stale';
+    };
+    await scene.lanes.drain();
+    assert.deepEqual(scene.journal, isOver ? ['log typing'] : ['log typing', 'bridge typing']);
+  }
 });
