@@ -1,25 +1,26 @@
 // The detour: while the log fails, the rooms of the stream lane go to the bridge on this replica, whole rooms, until the
 // log answers again and a fence has passed. In come failures and the log's return, out goes whether a room is on it.
 // Promises: a room's events never change between the lanes call by call; before its first call goes to the bridge every
-// replica that can be reached knows of it; what cannot be put in order is counted.
+// replica that can be reached knows of it, and has shown, or counted (unfenced.ts), what it had read of the room.
 
 import { type FailureReason, hasCode } from '../errors.ts';
 import type { OnDetour } from '../lanes/lanes.ts';
 import type { Entry } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import { Seldom } from '../telemetry/seldom.ts';
 import type { Note } from './control.ts';
 import { type DetourNews, Elsewhere } from './elsewhere.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
-import { type Fences, newId } from './handover.ts';
+import { newId } from './handover.ts';
+import type { Unfenced } from './unfenced.ts';
 
 export interface DetourParts {
   instance: string;
   gate: Gate;
   flights: Flights;
-  edge: Pick<Fences, 'unshown' | 'untilShown'>;
+  unfenced: Unfenced;
   /** Ends the coalescing windows of these rooms; resolves when what was in them is where their calls go. */
   flush(covers: (room: string) => boolean): Promise<void>;
   /** The rooms of whose windows something is still on its way. */
@@ -37,7 +38,6 @@ export interface DetourParts {
   showMs(): number;
   clock: Clock;
   logger: Logger;
-  metrics: Metrics;
 }
 
 const retryMs = 100;
@@ -49,8 +49,9 @@ const readBackMs = 1_000;
 const tellAgainMs = 10_000;
 /** More rooms than this are fenced as all rooms. */
 const maxNamedRooms = 500;
-/** Counted events that are remembered, so that none is counted twice while it waits at a connection. */
-const maxCounted = 10_000;
+/** A return that fails holds calls up in vain: the next one waits twice as long, up to this. */
+const maxRetryMs = 2_000;
+const sayEveryMs = 5_000;
 
 interface OwnRoom extends OnDetour {
   /** Of the fence note that will end it. */
@@ -64,20 +65,25 @@ export class Detour {
   #all: { reason: FailureReason } | undefined;
   /** Of the next fence note. */
   #id = newId();
-  /** Event ids. */
-  readonly #counted = new Set<string>();
   /** What is read of these rooms meanwhile is out of order here too. */
   readonly #elsewhere: Elsewhere;
   /** Notes that this replica waits to read. */
   readonly #awaited = new Map<string, () => void>();
+  /** Detours of other replicas -> when what they overtake here is shown or counted. */
+  readonly #shows = new Map<string, Promise<unknown>>();
   readonly #stops: (() => void)[];
+  readonly #saysStay: Seldom;
   #returning = false;
+  /** The next return is not tried before, ms monotonic. */
+  #retryAt = 0;
+  #waitMs = retryMs;
   /** When the first room took the detour, ms monotonic. */
   #since = 0;
 
   constructor(parts: DetourParts) {
     this.#parts = parts;
     this.#elsewhere = new Elsewhere(parts);
+    this.#saysStay = new Seldom(parts.clock, sayEveryMs);
     this.#stops = [
       parts.clock.every(retryMs, () => {
         if (parts.logAnswers()) this.#tryReturn();
@@ -113,14 +119,12 @@ export class Detour {
     this.#tryReturn();
   }
 
-  /** Another replica has told. Resolves when the bridge overtakes nothing here that is not counted. */
-  takenElsewhere(news: DetourNews): Promise<void> {
-    return this.#show(this.#elsewhere.take(news));
-  }
-
-  /** The bridge goes on with these rooms: counts what is not shown of them yet. */
-  onOvertaking(covers: (room: string) => boolean): void {
-    for (const { room, eventId } of this.#parts.edge.unshown(covers)) this.#count(room, eventId, 'unread');
+  /** Another replica has told, perhaps twice. Resolves when the bridge overtakes nothing here that is not counted. */
+  async takenElsewhere(news: DetourNews): Promise<void> {
+    const shown = Promise.all([this.#shows.get(news.id), this.#show(this.#elsewhere.take(news))]);
+    this.#shows.set(news.id, shown);
+    await shown;
+    if (this.#shows.get(news.id) === shown) this.#shows.delete(news.id);
   }
 
   /**
@@ -128,9 +132,8 @@ export class Detour {
    * @param wasOvertaken whether the room has left the stream lane meanwhile, without the log
    */
   noteRead(entry: Entry, wasOvertaken: boolean): void {
-    const { room, eventId, instance } = entry;
-    if (!wasOvertaken && !this.#rooms.has(room) && !this.#elsewhere.has(room)) return;
-    this.#count(room, eventId, instance === this.#parts.instance ? 'unread' : 'other_replica');
+    const { room } = entry;
+    if (wasOvertaken || this.#rooms.has(room) || this.#elsewhere.has(room)) this.#parts.unfenced.read(entry);
   }
 
   /** A fence note was read, of this replica or another one. */
@@ -151,25 +154,9 @@ export class Detour {
     return added;
   }
 
-  /** What these rooms have not been shown yet is shown before the bridge goes on with them, or counted. */
-  async #show(rooms: string[]): Promise<void> {
-    const { edge, showMs } = this.#parts;
+  #show(rooms: string[]): Promise<void> {
     const named = new Set(rooms);
-    const covers = (room: string) => named.has(room);
-    const before = edge.unshown(covers);
-    if (before.length === 0) return;
-    await edge.untilShown(covers, showMs());
-    const still = new Set(edge.unshown(covers).map(({ eventId }) => eventId));
-    for (const { room, eventId } of before) if (still.has(eventId)) this.#count(room, eventId, 'unread');
-  }
-
-  #count(room: string, eventId: string, reason: 'unread' | 'other_replica'): void {
-    if (this.#counted.has(eventId)) return;
-    // Other publishers' events may have none.
-    if (eventId !== '') this.#counted.add(eventId);
-    if (this.#counted.size > maxCounted) this.#counted.delete(this.#counted.keys().next().value!);
-    this.#parts.metrics.unfenced.inc({ reason });
-    this.#parts.logger.warn({ eventIds: [eventId], room, reason }, 'order cannot be proven');
+    return this.#parts.unfenced.show((room) => named.has(room), this.#parts.showMs());
   }
 
   #tellAgain(): void {
@@ -178,17 +165,31 @@ export class Detour {
   }
 
   #tryReturn(): void {
-    if (this.#returning || this.roomCount === 0) return;
+    const { clock } = this.#parts;
+    if (this.#returning || this.roomCount === 0 || clock.monotonic() < this.#retryAt) return;
     this.#returning = true;
     this.#return()
-      .catch((error) => this.#parts.logger.warn({ reason: (error as Error).message }, 'the rooms stay with the bridge'))
-      .finally(() => {
+      .catch((error) => {
+        this.#sayStay(error);
+        return false;
+      })
+      .then((isDone) => {
         this.#returning = false;
+        this.#retryAt = isDone ? 0 : clock.monotonic() + this.#waitMs;
+        this.#waitMs = isDone ? retryMs : Math.min(2 * this.#waitMs, maxRetryMs);
       });
   }
 
-  /** Holds the rooms' calls, waits for those at the bridge, has everything fenced, and lets them go on by the log. */
-  async #return(): Promise<void> {
+  #sayStay(error: unknown): void {
+    const reason = (error as Error).message;
+    if (this.#saysStay.isDue()) this.#parts.logger.warn({ reason }, 'the rooms stay with the bridge');
+  }
+
+  /**
+   * Holds the rooms' calls, waits for those at the bridge, has everything fenced, and lets them go on by the log.
+   * @returns false where the log has not taken that
+   */
+  async #return(): Promise<boolean> {
     const { gate, flights, flush, emitting, clock, timeoutMs, beforeReturn } = this.#parts;
     await beforeReturn(clock.monotonic() - this.#since + idsSlackMs);
     const all = this.#all;
@@ -205,10 +206,11 @@ export class Detour {
       const late = new Set([...flights.rooms(covers), ...emitting().filter(covers)]);
       await this.#stay([...late].map((room) => [room, (all ?? this.#rooms.get(room)!).reason]));
       for (const room of late) named.delete(room);
-      if (all === undefined && named.size === 0) return;
+      if (all === undefined && named.size === 0) return true;
       const rooms = all !== undefined || named.size > maxNamedRooms ? 'all' : [...named.keys()];
-      if (await this.#isFenced(id, rooms, () => this.#release(named, all))) return;
+      if (await this.#isFenced(id, rooms, () => this.#release(named, all))) return true;
       await this.#stay([...named].map(([room, { reason }]) => [room, reason]));
+      return false;
     } finally {
       gate.open(id);
     }
@@ -242,15 +244,13 @@ export class Detour {
     const waitMs = await tell({ kind: 'fence', id, rooms }).then(
       () => readBackMs,
       // What may be in the log all the same is read soon, or not at all.
-      (error) => this.#notTold(error, hasCode(error, 'LOG_APPEND_UNKNOWN') ? timeoutMs : 0),
+      (error) => {
+        this.#sayStay(error);
+        return hasCode(error, 'LOG_APPEND_UNKNOWN') ? timeoutMs : 0;
+      },
     );
     const isRead = await Promise.race([read, pause(clock, waitMs).then(() => false)]);
     this.#awaited.delete(id);
     return isRead;
-  }
-
-  #notTold(error: unknown, waitMs: number): number {
-    this.#parts.logger.warn({ reason: (error as Error).message }, 'the rooms stay with the bridge');
-    return waitMs;
   }
 }

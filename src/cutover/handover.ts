@@ -7,8 +7,8 @@
 //                              takes part         under way ended       leave the stream lane go on when all have it
 //
 // Promises: what stands before the commit in the log was decided under the old lanes, what stands behind it under the new
-// ones; a room that comes to the stream lane is fenced at every connection; no room waits longer than the handover timeout
-// (a lane that is late is waited for by the connections, not by the calls).
+// ones; a room that comes to the stream lane is fenced at every connection; no room waits much longer than the handover
+// timeout (a lane that is late is waited for by the connections, not by the calls).
 
 import { randomBytes } from 'node:crypto';
 import type { Delivery } from '../contract/event.ts';
@@ -21,6 +21,7 @@ import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
 import { type CutoverState, moveOf, movesBetween } from './state.ts';
 import { Tally } from './tally.ts';
+import type { Unfenced } from './unfenced.ts';
 
 /** What the handover asks of the edge, see edge/proxied/. */
 export interface Fences {
@@ -30,7 +31,7 @@ export interface Fences {
   fence(id: string): Promise<void>;
   /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
   fenceMembers(room: string, deliveries: Delivery[]): void;
-  /** The log's events of these rooms that are not shown at every connection. */
+  /** The log's events of these rooms that the bridge may overtake at some connection, as they are not shown there yet. */
   unshown(covers: (room: string) => boolean): { room: string; eventId: string }[];
   /** Resolves when what is unshown of these rooms now is shown, or after `limitMs`. */
   untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void>;
@@ -42,7 +43,8 @@ export interface HandoverParts {
   fences: Fences;
   gate: Gate;
   flights: Flights;
-  /** Ends the coalescing windows of these rooms; resolves when the log has what was in them. */
+  unfenced: Pick<Unfenced, 'show'>;
+  /** Ends the coalescing windows of these rooms; resolves when what was in them is where their calls go. */
   flush(covers: (room: string) => boolean): Promise<void>;
   state(): CutoverState;
   adopt(state: CutoverState): void;
@@ -79,8 +81,6 @@ export class Handover {
   readonly #open = new Map<string, () => void>();
   /** Holds whose fence is another replica's to ask for, with the rooms that they cover. */
   readonly #late = new Map<string, string[]>();
-  /** What ends the wait for a call at the bridge that may be in the log as well. */
-  readonly #behind = new Map<string, () => void>();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(parts: HandoverParts) {
@@ -136,26 +136,6 @@ export class Handover {
       case 'fence':
         return this.#onFence(note.id, note.rooms);
     }
-  }
-
-  /**
-   * A call of this room goes to the bridge: what is read of the room from now on waits until landed() with the same id, and
-   * for a fence. Resolves when that is back everywhere.
-   * @param id not used before
-   */
-  async holdBehind(id: string, room: string): Promise<void> {
-    const { fences, clock, settleMs } = this.#parts;
-    const { promise: landed, resolve } = Promise.withResolvers<void>();
-    fences.hold(id, (each) => each === room);
-    this.#behind.set(id, resolve);
-    await Promise.race([landed, pause(clock, lateLimitMs)]);
-    this.#behind.delete(id);
-    if (settleMs() > 0) await pause(clock, settleMs());
-    await fences.fence(id);
-  }
-
-  landed(id: string): void {
-    this.#behind.get(id)?.();
   }
 
   async #move(change: (from: CutoverState) => CutoverState | undefined): Promise<Roll> {
@@ -276,14 +256,17 @@ export class Handover {
 
   /**
    * Rooms that leave the stream lane go on when every replica has shown what stands before the commit; what still waits at a
-   * connection for the fence of an earlier handover is not shown yet.
+   * connection for the fence of an earlier handover is not shown yet. After a bound they go on in any case, and what is
+   * not shown is counted.
    */
   async #passOn(id: string, isLowered: (room: string) => boolean, participants: string[]): Promise<void> {
-    const { fences, timeoutMs, settleMs } = this.#parts;
+    const { unfenced, flush, clock, timeoutMs, settleMs } = this.#parts;
     const fencedMs = Math.max(timeoutMs, settleMs());
     this.#tally.open(`passed ${id}`);
     try {
-      await fences.untilShown(isLowered, fencedMs);
+      // What a window gave out too late for the commit goes by the bridge, before the calls that follow.
+      const flushed = Promise.race([flush(isLowered), pause(clock, fencedMs)]);
+      await Promise.all([unfenced.show(isLowered, fencedMs), flushed]);
       await this.tell({ kind: 'passed', id, instance: this.#parts.instance });
       await this.#tally.gather(`passed ${id}`, participants, fencedMs + arrivalMs);
     } finally {
@@ -292,7 +275,7 @@ export class Handover {
   }
 
   #onFence(id: string, rooms: string[] | 'all'): void {
-    // A late call whose room has left the stream lane again is fenced already.
+    // That of a call that was late; it has no hold any more where its room has left the stream lane again.
     if (isLateHold(id)) return this.#fenceLate(id);
     const covered = new Set(rooms);
     this.#parts.fences.hold(id, rooms === 'all' ? () => true : (room) => covered.has(room));
@@ -326,6 +309,7 @@ export class Handover {
   }
 }
 
+/** The space tells it from every other id. */
 function lateHold(id: string, instance: string): string {
   return `${id} ${instance}`;
 }

@@ -13,10 +13,12 @@ import type { Detour } from './detour.ts';
 import { answerMs } from './handover.ts';
 import type { Moves } from './moves.ts';
 import { type CutoverState, initialState, isRolledBack, moveOf, movesBetween, readState, rolledBack } from './state.ts';
+import type { Unfenced } from './unfenced.ts';
 
 export interface SharedStateParts {
   cutover: Cutover;
   detour: Detour;
+  unfenced: Pick<Unfenced, 'overtakes'>;
   moves: Moves;
   log: Log;
   /** Writes the ids that this replica has accepted in the last `withinMs` into the log. */
@@ -155,10 +157,10 @@ export class SharedState {
 
   /** Rooms that leave the stream lane by it go on by the bridge, whatever is not shown of them yet. */
   #adoptAtOnce(state: CutoverState): void {
-    const { cutover, detour } = this.#parts;
+    const { cutover, unfenced } = this.#parts;
     const before = cutover.state;
     cutover.adopt(state);
-    detour.onOvertaking((room) => moveOf(before, cutover.state, room) === 'lower');
+    unfenced.overtakes((room) => moveOf(before, cutover.state, room) === 'lower');
   }
 
   /** Whatever stands in the log, and however high its epoch is: a rollback outranks it. */

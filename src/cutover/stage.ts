@@ -23,6 +23,7 @@ import { adminFact, epochFact, Peers } from './peers.ts';
 import { SharedState } from './shared-state.ts';
 import { laneOf } from './state.ts';
 import { type TwinEdge, Twins } from './twins.ts';
+import { Unfenced } from './unfenced.ts';
 import { Wishes } from './wishes.ts';
 
 export interface CutoverStageOptions {
@@ -72,6 +73,7 @@ export class CutoverStage {
     const { instance, handoverTimeout: timeoutMs } = config;
     this.#standalone = bridge === undefined;
     this.#typings = new HubTypings(clock);
+    const unfenced = new Unfenced({ instance, edge, logger, metrics });
     const gate = new Gate();
     const flights = new Flights();
     const settled = () => (options.severalBridges() ? settleMs : 0);
@@ -93,6 +95,7 @@ export class CutoverStage {
       fences: edge,
       gate,
       flights,
+      unfenced,
       flush: options.flush,
       state: () => this.lanes.state,
       adopt: (state) => this.lanes.adopt(state),
@@ -112,16 +115,15 @@ export class CutoverStage {
     });
     this.twins = new Twins({
       edge,
-      handover: this.#handover,
       peers: this.#peers,
-      severalBridges: options.severalBridges,
+      settleMs: settled,
       clock,
     });
     this.detour = new Detour({
       instance,
       gate,
       flights,
-      edge,
+      unfenced,
       flush: options.flush,
       emitting: options.emitting,
       logAnswers: () => log.reachable && this.lanes.isFresh,
@@ -132,7 +134,6 @@ export class CutoverStage {
       showMs,
       clock,
       logger,
-      metrics,
     });
     this.#moves = new Moves({
       instance,
@@ -146,6 +147,7 @@ export class CutoverStage {
     this.#shared = new SharedState({
       cutover: this.lanes,
       detour: this.detour,
+      unfenced,
       moves: this.#moves,
       log,
       rememberRecentIds: (withinMs) => this.#rememberRecentIds(withinMs),

@@ -4,15 +4,14 @@
 
 import type { Twin } from '../lanes/lanes.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
-import { type Handover, newId } from './handover.ts';
+import { type Fences, newId } from './handover.ts';
 import type { Peers } from './peers.ts';
 
 export interface TwinsParts {
-  edge: TwinEdge;
-  handover: Pick<Handover, 'holdBehind' | 'landed'>;
+  edge: TwinEdge & Pick<Fences, 'hold' | 'fence'>;
   peers: Pick<Peers, 'tell'>;
-  /** Whether several bridges share a backplane, so that a fence at one says little of what another has been called with. */
-  severalBridges(): boolean;
+  /** ms between the answer of a bridge and the fence: several bridges on one backplane deliver after their 200. */
+  settleMs(): number;
   clock: Clock;
 }
 
@@ -31,16 +30,20 @@ export interface AnnouncedTwin extends Twin {
 
 /** ms that telling may hold a call up: a replica that learns of a twin later may show both copies. */
 const tellMs = 1_000;
-/** A replica that does not learn of the bridge's answer shows nothing of the room for 12 s. */
-const tellLandedTimes = 10;
-/** ms that a backplane under load may still need. */
+/** A call is answered by the bridge within its own timeout; then what follows it is not held any more. */
+const holdLimitMs = 12_000;
+/** A replica that does not learn of the bridge's answer shows nothing of the room for so long. */
+const tellLandedTimes = holdLimitMs / (2 * tellMs);
+/** ms that a backplane under load may still need after that. */
 const backplaneMs = 5_000;
-/** Calls that have landed; what is told of one of them comes late. */
-const maxLanded = 1_000;
+/** Calls that have landed; what is told of one of them comes late, or twice. */
+const maxPast = 1_000;
 
 export class Twins {
   readonly #parts: TwinsParts;
-  readonly #landed = new Set<string>();
+  /** Call -> what ends the wait for it. */
+  readonly #holding = new Map<string, () => void>();
+  readonly #past = new Set<string>();
 
   constructor(parts: TwinsParts) {
     this.#parts = parts;
@@ -57,21 +60,34 @@ export class Twins {
     };
   }
 
-  /** This replica or another one has announced it. */
+  /** This replica or another one has announced it, perhaps twice. */
   expect({ id, ...twin }: AnnouncedTwin): void {
-    const { edge, handover, severalBridges, clock } = this.#parts;
-    edge.expectTwin(twin);
-    if (this.#landed.has(id)) return edge.twinShown(twin.eventId);
-    void handover.holdBehind(holdOf(id), twin.room).then(() => {
-      clock.after(severalBridges() ? backplaneMs : 0, () => edge.twinShown(twin.eventId));
-    });
+    this.#parts.edge.expectTwin(twin);
+    if (this.#past.has(id)) return this.#parts.edge.twinShown(twin.eventId);
+    if (!this.#holding.has(id)) void this.#hold(twin, id);
   }
 
   /** This replica or another one has the bridge's answer. */
   landed(id: string): void {
-    this.#landed.add(id);
-    if (this.#landed.size > maxLanded) this.#landed.delete(this.#landed.keys().next().value!);
-    this.#parts.handover.landed(holdOf(id));
+    this.#past.add(id);
+    if (this.#past.size > maxPast) this.#past.delete(this.#past.keys().next().value!);
+    this.#holding.get(id)?.();
+  }
+
+  /** What is read of the room from now on waits until the bridge's copy is shown. */
+  async #hold({ room, eventId }: Twin, id: string): Promise<void> {
+    const { edge, settleMs, clock } = this.#parts;
+    const { promise: landed, resolve } = Promise.withResolvers<void>();
+    this.#holding.set(id, resolve);
+    const hold = `twin-${id}`;
+    edge.hold(hold, (each) => each === room);
+    await Promise.race([landed, pause(clock, holdLimitMs)]);
+    const isSettling = settleMs() > 0;
+    if (isSettling) await pause(clock, settleMs());
+    await edge.fence(hold);
+    this.#holding.delete(id);
+    if (isSettling) await pause(clock, backplaneMs);
+    edge.twinShown(eventId);
   }
 
   async #tellLanded(id: string): Promise<void> {
@@ -84,8 +100,4 @@ export class Twins {
       await pause(clock, tellMs);
     }
   }
-}
-
-function holdOf(id: string): string {
-  return `twin-${id}`;
 }

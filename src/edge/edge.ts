@@ -16,6 +16,7 @@ import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
 import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
 import type { Twin } from './proxied/twins.ts';
+import type { UnshownEvent } from './proxied/unshown.ts';
 
 interface NativeParts extends Omit<NativeHubsOptions, 'groups'> {
   hubs: 'native';
@@ -77,8 +78,8 @@ export class Edge implements Audience {
     this.#proxied?.noteWritten(messages);
   }
 
-  /** The log's events of these rooms that are not shown at every connection: being written, or behind a fence. */
-  unshown(covers: (room: string) => boolean): { room: string; eventId: string }[] {
+  /** The log's events of these rooms that the bridge may overtake: being written, or behind a fence. */
+  unshown(covers: (room: string) => boolean): UnshownEvent[] {
     return this.#proxied?.unshown(covers) ?? [];
   }
 
@@ -105,7 +106,7 @@ export class Edge implements Audience {
     this.#proxied?.fenceMembers(room, deliveries);
   }
 
-  /** An event that may come by both lanes; known for 5 minutes. */
+  /** An event that may come by both lanes. */
   expectTwin(twin: Twin): void {
     this.#proxied?.expectTwin(twin);
   }

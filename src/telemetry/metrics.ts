@@ -126,7 +126,7 @@ export function createMetrics() {
     }),
     unfenced: new Counter({
       name: 'crossfade_order_unfenced_total',
-      help: 'Events whose order against the other lane could not be kept while the log failed: unread or other_replica',
+      help: 'Events that are not in a proven order with the other lane: unread (not shown in time) or other_replica',
       labelNames: ['reason'],
       registers,
     }),

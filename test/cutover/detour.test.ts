@@ -7,6 +7,7 @@ import { Detour } from '../../src/cutover/detour.ts';
 import type { DetourNews } from '../../src/cutover/elsewhere.ts';
 import { Flights } from '../../src/cutover/flights.ts';
 import { Gate } from '../../src/cutover/gate.ts';
+import { Unfenced } from '../../src/cutover/unfenced.ts';
 import type { Entry } from '../../src/log/log.ts';
 import { pause } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
@@ -31,13 +32,15 @@ function setUp() {
     instance: 'a',
     gate,
     flights,
-    edge: {
-      unshown: (covers) => edge.events.filter(({ room }) => covers(room)),
-      async untilShown(covers, limitMs) {
-        if (!edge.events.some(({ room }) => covers(room))) return;
-        await Promise.race([edge.shown.promise, pause(clock, limitMs)]);
+    unfenced: new Unfenced({
+      instance: 'a',
+      edge: {
+        unshown: (covers) => edge.events.filter(({ room }) => covers(room)),
+        untilShown: (_, limitMs) => Promise.race([edge.shown.promise, pause(clock, limitMs)]),
       },
-    },
+      logger: silentLogger,
+      metrics,
+    }),
     emitting: () => windows.emitting,
     flush: () => windows.flush(),
     logAnswers: () => log.answers,
@@ -55,7 +58,6 @@ function setUp() {
     showMs: () => 200,
     clock,
     logger: silentLogger,
-    metrics,
   });
   const unfenced = async () => (await metrics.unfenced.get()).values.reduce((sum, { value }) => sum + value, 0);
   let reads = 0;
@@ -203,6 +205,44 @@ test('the detours of two replicas end apart, each by its own fence', async () =>
   detour.close();
 });
 
+test('a log that answers, but takes nothing, is tried less and less often: each try holds the calls up', async () => {
+  const { clock, log, fenced, detour } = setUp();
+  log.notes = false;
+  void detour.take('r', 'timeout');
+  const triesIn = async (ms: number) => {
+    const before = fenced.length;
+    for (let at = 0; at < ms; at += 10) {
+      clock.advance(10);
+      await turn();
+    }
+    return fenced.length - before;
+  };
+  await triesIn(20_000);
+  assert.ok((await triesIn(20_000)) <= 8);
+  log.notes = true;
+  await triesIn(3_000);
+  assert.equal(detour.roomCount, 0);
+  log.notes = false;
+  void detour.take('r', 'timeout');
+  assert.ok((await triesIn(2_000)) >= 2, 'the next one is tried at once again');
+  detour.close();
+});
+
+test('news that comes twice is answered only when what it overtakes is shown', async () => {
+  const { edge, detour } = setUp();
+  edge.events.push({ room: 'r', eventId: 'e' });
+  void detour.takenElsewhere(newsOf('b', 'of b'));
+  let isAnswered = false;
+  const answered = detour.takenElsewhere(newsOf('b', 'of b')).then(() => {
+    isAnswered = true;
+  });
+  await turn();
+  assert.equal(isAnswered, false);
+  edge.shown.resolve();
+  await answered;
+  detour.close();
+});
+
 test('what takes the detour while another one returns is ended by the next fence', async () => {
   const { clock, told, fenced, flights, detour } = setUp();
   const land = flights.start('r');
@@ -264,7 +304,7 @@ test('a fence whose note was not read here ends nothing: the room is told anew, 
   clock.advance(10);
   await turn();
   log.notes = true;
-  clock.advance(100);
+  clock.advance(200);
   await until(() => detour.roomCount === 0);
   assert.deepEqual(
     told.map(({ id }) => id),

@@ -13,7 +13,7 @@ import { Moves } from '../../src/cutover/moves.ts';
 import { Operator } from '../../src/cutover/operator.ts';
 import type { Peers } from '../../src/cutover/peers.ts';
 import { SharedState } from '../../src/cutover/shared-state.ts';
-import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
+import { type CutoverState, initialState, nextState, rolledBack } from '../../src/cutover/state.ts';
 import type { Wishes } from '../../src/cutover/wishes.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { TestClock } from '../support/clock.ts';
@@ -42,6 +42,8 @@ function setUp() {
   });
   const guard = { check: () => checked(), read: () => checked() } as unknown as Guard;
   const detour = { takeAll: (reason: string) => detours.push(reason) } as unknown as Detour;
+  /** Whether room `r` was overtaken, each time that rooms may have been. */
+  const overtaken: boolean[] = [];
   const rememberRecentIds = async (withinMs?: number) => void remembered.push(withinMs);
   const handover = {
     async move(change: (from: CutoverState) => CutoverState | undefined) {
@@ -53,7 +55,9 @@ function setUp() {
   } as unknown as Handover;
   const [instance, wish] = ['a', { percent: 0, mirror: false }];
   const moves = new Moves({ instance, cutover, handover, guard, rememberRecentIds, clock, logger: silentLogger });
-  const state = new SharedState({ cutover, detour, moves, log, rememberRecentIds, clock, logger: silentLogger });
+  const unfenced = { overtakes: (covers: (room: string) => boolean) => void overtaken.push(covers('r')) };
+  const parts = { cutover, detour, unfenced, moves, log, rememberRecentIds, clock, logger: silentLogger };
+  const state = new SharedState(parts);
   const operator = new Operator({
     instance,
     wish,
@@ -73,6 +77,7 @@ function setUp() {
     clock,
     follow,
     remembered,
+    overtaken,
     detours,
     cutover,
     operator,
@@ -135,6 +140,14 @@ test('a rollback also ends a raise for which the guard still looks', async () =>
   looking.resolve({ ok: true, reasons: [] });
   await assert.rejects(set, { code: 'CUTOVER_CONFLICT' });
   assert.equal(cutover.state.percent, 0);
+  state.close();
+});
+
+test('a rollback without the log counts what the bridge overtakes by it', async () => {
+  const { cutover, state, overtaken } = setUp();
+  cutover.adopt(raised(100));
+  state.rollBackWithoutLog(nextState(cutover.state, rolledBack, by));
+  assert.deepEqual(overtaken, [true]);
   state.close();
 });
 

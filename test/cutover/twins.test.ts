@@ -13,19 +13,19 @@ function setUp({ severalBridges = false } = {}) {
   const journal: string[] = [];
   const told: { path: string; id: string; to: string[] | undefined }[] = [];
   const notReached: string[] = [];
-  const landings = new Map<string, PromiseWithResolvers<void>>();
+  const holds = new Map<string, (room: string) => boolean>();
   const twins = new Twins({
     edge: {
       expectTwin: ({ eventId }) => journal.push(`expect ${eventId}`),
       twinShown: (eventId) => journal.push(`shown ${eventId}`),
-    },
-    handover: {
-      holdBehind(id, room) {
-        journal.push(`hold ${room}`);
-        landings.set(id, Promise.withResolvers<void>());
-        return landings.get(id)!.promise;
+      hold(id, covers) {
+        journal.push('hold');
+        holds.set(id, covers);
       },
-      landed: (id) => landings.get(id)?.resolve(),
+      async fence(id) {
+        journal.push('fence');
+        holds.delete(id);
+      },
     },
     peers: {
       async tell(path, value, _, instances) {
@@ -33,35 +33,58 @@ function setUp({ severalBridges = false } = {}) {
         return { reached: [], notReached: [...notReached] };
       },
     },
-    severalBridges: () => severalBridges,
+    settleMs: () => (severalBridges ? 500 : 0),
     clock,
   });
-  return { twins, clock, journal, told, notReached };
+  return { twins, clock, journal, holds, told, notReached };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-test('a twin is expected, and its room held, before the other replicas are told; the bridge’s answer ends that', async () => {
-  const { twins, clock, journal, told } = setUp();
+test('a twin is expected, and its room held, before the other replicas are told; the bridge’s answer and a fence end that', async () => {
+  const { twins, journal, holds, told } = setUp();
   const landed = await twins.announce(twin);
-  assert.deepEqual(journal, ['expect e', 'hold r']);
+  assert.deepEqual(journal, ['expect e', 'hold']);
+  const [covers] = holds.values();
+  assert.deepEqual([covers!('r'), covers!('other')], [true, false]);
   landed();
   await turn();
-  clock.advance(1);
-  assert.equal(journal.at(-1), 'shown e');
+  assert.deepEqual(journal, ['expect e', 'hold', 'fence', 'shown e']);
   const [announced, ended] = told;
   assert.deepEqual([announced!.path, ended!.path], ['/cutover/twin', '/cutover/twin-landed']);
   assert.equal(announced!.id, ended!.id);
 });
 
-test('behind a backplane its copy is expected of the bridges for a while longer', async () => {
+test('behind a backplane the fence comes later, and its copy is expected of the bridges for a while longer', async () => {
   const { twins, clock, journal } = setUp({ severalBridges: true });
   (await twins.announce(twin))();
+  const after = async (ms: number) => {
+    await turn();
+    clock.advance(ms);
+    await turn();
+    return journal.at(-1);
+  };
+  assert.deepEqual(
+    [await after(499), await after(1), await after(4_999), await after(1)],
+    ['hold', 'fence', 'fence', 'shown e'],
+  );
+});
+
+test('an answer that never comes is not waited for beyond what a call may take', async () => {
+  const { twins, clock, journal } = setUp();
+  await twins.announce(twin);
+  clock.advance(12_000);
   await turn();
-  clock.advance(4_999);
-  assert.equal(journal.at(-1), 'hold r');
-  clock.advance(1);
-  assert.equal(journal.at(-1), 'shown e');
+  assert.deepEqual(journal, ['expect e', 'hold', 'fence', 'shown e']);
+});
+
+test('what is told twice holds once', async () => {
+  const { twins, journal, holds } = setUp();
+  for (let times = 0; times < 2; times++) twins.expect({ ...twin, id: 'once' });
+  assert.deepEqual(journal, ['expect e', 'hold', 'expect e']);
+  twins.landed('once');
+  await turn();
+  assert.equal(holds.size, 0);
 });
 
 test('the bridge’s answer is told until every replica has it, or for a while', async () => {
@@ -81,7 +104,7 @@ test('the bridge’s answer is told until every replica has it, or for a while',
     (await tellings(2)).map(({ to }) => to),
     [undefined, ['b'], ['b']],
   );
-  assert.equal((await tellings(60)).length, 10);
+  assert.equal((await tellings(60)).length, 6);
 });
 
 test('who learns of a twin after the bridge’s answer holds nothing for it', () => {

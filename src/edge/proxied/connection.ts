@@ -103,9 +103,8 @@ export class ProxiedConnection implements Member, Tap, Place {
     return this.#state === 'open';
   }
 
-  /** Whether what its bridge sends is being read. */
-  get readsBridge(): boolean {
-    return this.#leg.readsBridge;
+  mayBeOvertaken(room: string): boolean {
+    return this.#leg.readsBridge || !this.#holds.isFenced(room);
   }
 
   /** Why it has ended, for the metric: slow, missed, gap, shutdown, or ended by one of its sides. */
@@ -175,6 +174,7 @@ export class ProxiedConnection implements Member, Tap, Place {
       release();
       return Promise.resolve();
     }
+    if (hold !== undefined) this.#holds.fenced(hold);
     return new Promise((resolve) => {
       this.#sendFence(() => {
         release();

@@ -12,6 +12,8 @@ export interface Hold {
 interface Queue {
   hold: Hold;
   waiting: Waiting[];
+  /** Whether its fence was sent. */
+  isFenced: boolean;
 }
 
 /** Messages that wait, and the join by which the connection gets them. */
@@ -43,11 +45,21 @@ export class Holds {
   }
 
   add(hold: Hold): void {
-    this.#queues.push({ hold, waiting: [] });
+    this.#queues.push({ hold, waiting: [], isFenced: false });
   }
 
   addAsOldest(hold: Hold): void {
-    this.#queues.unshift({ hold, waiting: [] });
+    this.#queues.unshift({ hold, waiting: [], isFenced: false });
+  }
+
+  /** The fence of this hold was sent. */
+  fenced(hold: Hold): void {
+    for (const queue of this.#queues) if (queue.hold === hold) queue.isFenced = true;
+  }
+
+  /** Whether the fences that a message of this room waits for were sent. */
+  isFenced(room: string): boolean {
+    return this.#queues.every(({ hold, isFenced }) => isFenced || !hold.covers(room));
   }
 
   covers(room: string): boolean {

@@ -121,7 +121,7 @@ export class LongPolling implements Leg, Carrier {
     return this.#waitingBytes;
   }
 
-  /** Or will be in a moment, with the client's next poll. */
+  /** Between two polls it is, in effect; and a fence, which goes by a request of its own, may be on its way then. */
   readonly readsBridge = true;
 
   /** Polls are told by a 204 that it is over; a client that reconnects at all does it then. */

@@ -32,7 +32,7 @@ export interface ProxiedConnectionsOptions {
 }
 
 /** Where messages are still being written. */
-const fanout: Place = { readsBridge: true };
+const fanout: Place = { mayBeOvertaken: () => true };
 const standardLimits: ProxiedLimits = { maxBufferedBytes: 4 * 1024 * 1024, maxBackloggedMs: 30_000 };
 
 export class ProxiedConnections implements ConnectionOwner {
@@ -133,7 +133,7 @@ export class ProxiedConnections implements ConnectionOwner {
     for (const { room, eventId } of messages) this.#unshown.remove(room, eventId, fanout);
   }
 
-  /** The log's events of these rooms that are not shown everywhere. */
+  /** The log's events of these rooms that the bridge may overtake at some connection, as they are not shown there yet. */
   unshown(covers: (room: string) => boolean): UnshownEvent[] {
     return this.#unshown.of(covers);
   }
@@ -144,11 +144,12 @@ export class ProxiedConnections implements ConnectionOwner {
     if (shown !== undefined) await Promise.race([shown, pause(this.#clock, limitMs)]);
   }
 
-  /** An event may come by both lanes: each connection is shown it once. Known for 5 minutes. */
+  /** An event may come by both lanes: each connection is shown it once. Known for 5 minutes of the log. */
   expectTwin(twin: Twin): void {
     for (const copy of this.twins.expect(twin, this.now())) {
       const number = this.twins.numberOf(copy);
-      if (number === undefined) continue;
+      // While it is being written nobody knows who has it already.
+      if (number === undefined || this.#unshown.isAt(copy.room, copy.eventId, fanout)) continue;
       for (const connection of this.#connections) {
         if (connection.hub.name === copy.hub) connection.noteDelivered(copy, number);
       }

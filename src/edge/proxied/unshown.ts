@@ -1,10 +1,13 @@
 // The log's events that went to the groups and are not shown everywhere yet: they are still being written, or wait for a
-// fence at some connection. In comes where they wait and go on, out goes, by room, which there are and when they are shown.
-// A place whose bridge is not read does not count: the answer to its fence lies there, before whatever the bridge adds.
+// fence at some connection. In comes where they wait and go on, out goes, by room, which of them the bridge may overtake, and
+// when they are shown.
 
 export interface Place {
-  /** Whether what the bridge sends for it is being read now. */
-  readonly readsBridge: boolean;
+  /**
+   * Whether the bridge may overtake what waits there of this room. Not where its messages are not read, as the client does
+   * not take what was read before: the answer to a fence that was sent lies among them, before whatever the bridge adds.
+   */
+  mayBeOvertaken(room: string): boolean;
 }
 
 export interface UnshownEvent {
@@ -44,6 +47,11 @@ export class Unshown {
     if (events.size === 0) this.#rooms.delete(room);
   }
 
+  /** Whether it waits at this place. */
+  isAt(room: string, eventId: string, place: Place): boolean {
+    return this.#rooms.get(room)?.get(eventId)?.places.has(place) === true;
+  }
+
   of(covers: (room: string) => boolean): UnshownEvent[] {
     return this.#covered(covers).map(({ room, eventId }) => ({ room, eventId }));
   }
@@ -57,7 +65,7 @@ export class Unshown {
   #covered(covers: (room: string) => boolean): (UnshownEvent & { shown: Promise<void> })[] {
     return [...this.#rooms].flatMap(([room, events]) => {
       if (!covers(room)) return [];
-      const live = [...events].filter(([, { places }]) => places.keys().some(({ readsBridge }) => readsBridge));
+      const live = [...events].filter(([, { places }]) => places.keys().some((place) => place.mayBeOvertaken(room)));
       return live.map(([eventId, { shown }]) => ({ room, eventId, shown: shown.promise }));
     });
   }

@@ -233,7 +233,9 @@ test('what is being written or waits for a fence is unshown, by room, until it h
   await bounded;
   assert.deepEqual(unshown(), ['g']);
   clients[0]!.readsBridge = false;
-  assert.deepEqual(unshown(), [], 'there the answer to the fence comes before whatever the bridge adds');
+  assert.deepEqual(unshown(), ['g'], 'its fence is not sent');
+  void proxied.fence('i');
+  assert.deepEqual(unshown(), [], 'its answer comes before whatever the bridge adds, and neither is read');
 });
 
 test('what is held for a connect that was never proven is dropped: the bridge may have refused it', async () => {

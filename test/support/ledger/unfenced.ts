@@ -155,7 +155,7 @@ function compareRoom(
   const reasons = new Map(counted);
   const events = [...wire.events.values()].filter(({ entry }) => entry.room === room).sort(inLogOrder);
   return events.flatMap((passed, i) => {
-    const { eventId, instance: writer } = passed.entry;
+    const { eventId, position, instance: writer } = passed.entry;
     const open = detours.filter(({ end }) => isBefore(passed, end));
     const reason = reasons.get(eventId);
     if (reason === undefined) {
@@ -165,8 +165,12 @@ function compareRoom(
     }
     const met =
       open.some((detour) => mayMeet(detour, passed, bounds)) && (writer === instance ? 'unread' : 'other_replica');
-    const wasHeld = open.some((detour) => mayBeHeld(room, detour, passed, wire.notes, bounds));
-    if (reason !== met && !(wasHeld && reason === 'unread')) return [`${instance} has counted ${eventId} as ${reason}`];
+    const isHeldAt = (at: number) => reason === 'unread' && mayBeHeld(room, at, passed, wire.notes, bounds);
+    // A room that leaves the stream lane goes on after a bound, too.
+    const lowers = wire.notes.filter((note) => moves(room, note, 'lower') && !isBefore(note, position));
+    if (lowers.some(({ times }) => isHeldAt(times[0]!))) return [];
+    if (reason !== met && !open.some(({ begunAfter }) => isHeldAt(begunAfter)))
+      return [`${instance} has counted ${eventId} as ${reason}`];
     // Once it is begun, everything is counted until a fence.
     const next = events.slice(i + 1).find(({ entry }) => !typing.has(entry.eventId));
     if (next === undefined || reasons.has(next.entry.eventId)) return [];
@@ -180,16 +184,10 @@ function mayMeet({ begunAfter }: Detour, { times }: Passed, { lagMs }: Bounds): 
   return times.at(-1)! >= begunAfter - lagMs;
 }
 
-/** Whether it may have waited at the connections for a fence that a note before it had asked for. */
-function mayBeHeld(
-  room: string,
-  { begunAfter }: Detour,
-  { entry }: Passed,
-  notes: PassedNote[],
-  { heldMs }: Bounds,
-): boolean {
+/** Whether it may have waited at the connections, at that time, for a fence that a note before it had asked for. */
+function mayBeHeld(room: string, at: number, { entry }: Passed, notes: PassedNote[], { heldMs }: Bounds): boolean {
   return notes.some(
-    (asked) => isBefore(asked, entry.position) && asked.times[0]! > begunAfter - heldMs && asksForFence(room, asked),
+    (asked) => isBefore(asked, entry.position) && asked.times[0]! > at - heldMs && asksForFence(room, asked),
   );
 }
 

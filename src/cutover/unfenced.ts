@@ -1,0 +1,56 @@
+// What cannot be put in order. In come events that are read of a room while the bridge carries it, and rooms with which the
+// bridge goes on; out goes, counted once each, what is not fenced against it: what is not shown yet at every connection.
+
+import type { Entry } from '../log/log.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Fences } from './handover.ts';
+
+export interface UnfencedParts {
+  instance: string;
+  edge: Pick<Fences, 'unshown' | 'untilShown'>;
+  logger: Logger;
+  metrics: Metrics;
+}
+
+/** Counted events that are remembered, so that none is counted twice while it waits at a connection. */
+const maxCounted = 10_000;
+
+export class Unfenced {
+  readonly #parts: UnfencedParts;
+  /** Event ids. */
+  readonly #counted = new Set<string>();
+
+  constructor(parts: UnfencedParts) {
+    this.#parts = parts;
+  }
+
+  /** Counts an event that is read while the bridge carries its room. */
+  read({ room, eventId, instance }: Entry): void {
+    this.#count(room, eventId, instance === this.#parts.instance ? 'unread' : 'other_replica');
+  }
+
+  /** The bridge goes on with these rooms at once: counts what is not shown of them. */
+  overtakes(covers: (room: string) => boolean): void {
+    for (const { room, eventId } of this.#parts.edge.unshown(covers)) this.#count(room, eventId, 'unread');
+  }
+
+  /** Resolves when the bridge may go on with these rooms: what is not shown of them now is shown, or after `limitMs` counted. */
+  async show(covers: (room: string) => boolean, limitMs: number): Promise<void> {
+    const { edge } = this.#parts;
+    const before = edge.unshown(covers);
+    if (before.length === 0) return;
+    await edge.untilShown(covers, limitMs);
+    const still = new Set(edge.unshown(covers).map(({ eventId }) => eventId));
+    for (const { room, eventId } of before) if (still.has(eventId)) this.#count(room, eventId, 'unread');
+  }
+
+  #count(room: string, eventId: string, reason: 'unread' | 'other_replica'): void {
+    if (this.#counted.has(eventId)) return;
+    // Other publishers' events may have none.
+    if (eventId !== '') this.#counted.add(eventId);
+    if (this.#counted.size > maxCounted) this.#counted.delete(this.#counted.keys().next().value!);
+    this.#parts.metrics.unfenced.inc({ reason });
+    this.#parts.logger.warn({ eventIds: [eventId], room, reason }, 'order cannot be proven');
+  }
+}
