@@ -7,7 +7,7 @@ import type { HostPort } from '../config.ts';
 import type { Delivery } from '../contract/event.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Audience, OutgoingMessage } from './audience.ts';
+import type { Audience, Member, OutgoingMessage } from './audience.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
 import { readHubPath } from './hub-path.ts';
@@ -22,7 +22,7 @@ interface NativeParts extends Omit<NativeHubsOptions, 'groups'> {
   hubs: 'native';
 }
 
-interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'>, Omit<ProxiedConnectionsOptions, 'groups'> {
+interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'>, Omit<ProxiedConnectionsOptions, 'groups' | 'isWaiting'> {
   hubs: 'proxy';
   metrics: Metrics;
 }
@@ -50,7 +50,8 @@ export class Edge implements Audience {
     if (options.hubs === 'native') {
       this.#hubs = new NativeHubs({ ...options, groups: this.#groups });
     } else {
-      const proxied = new ProxiedConnections({ ...options, groups: this.#groups });
+      const isWaiting = (eventId: string, member: Member) => this.#fanout.isWaiting(eventId, member);
+      const proxied = new ProxiedConnections({ ...options, groups: this.#groups, isWaiting });
       this.#proxied = proxied;
       this.#hubs = new ProxiedHubs({ ...options, open: (facts, leg) => proxied.open(facts, leg) });
     }

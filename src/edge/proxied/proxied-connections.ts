@@ -6,7 +6,7 @@ import type { Roster } from '../../log/log.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
-import type { OutgoingMessage } from '../audience.ts';
+import type { Member, OutgoingMessage } from '../audience.ts';
 import type { Groups } from '../groups.ts';
 import type { Prepared } from '../prepared.ts';
 import { type ConnectionFacts, type ConnectionOwner, ProxiedConnection, type ProxiedLimits } from './connection.ts';
@@ -18,6 +18,8 @@ import { type Place, Unshown, type UnshownEvent } from './unshown.ts';
 
 export interface ProxiedConnectionsOptions {
   groups: Groups;
+  /** Whether a message of this event is still to be written to this connection. */
+  isWaiting(eventId: string, connection: Member): boolean;
   roster: Pick<Roster, 'set'>;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
@@ -52,10 +54,12 @@ export class ProxiedConnections implements ConnectionOwner {
   readonly #holds = new Map<string, Hold>();
   readonly #unshown = new Unshown();
   readonly #logIsRead: () => boolean;
+  readonly #isWaiting: (eventId: string, connection: Member) => boolean;
   #openCount = 0;
 
   constructor({
     groups,
+    isWaiting,
     roster,
     untilLogIsRead,
     logIsRead,
@@ -68,6 +72,7 @@ export class ProxiedConnections implements ConnectionOwner {
     this.groups = groups;
     this.untilLogIsRead = untilLogIsRead;
     this.#logIsRead = logIsRead;
+    this.#isWaiting = isWaiting;
     this.onHubTyping = onHubTyping;
     this.#roster = roster;
     this.#clock = clock;
@@ -148,10 +153,11 @@ export class ProxiedConnections implements ConnectionOwner {
   expectTwin(twin: Twin): void {
     for (const copy of this.twins.expect(twin, this.now())) {
       const number = this.twins.numberOf(copy);
-      // While it is being written nobody knows who has it already.
-      if (number === undefined || this.#unshown.isAt(copy.room, copy.eventId, fanout)) continue;
+      if (number === undefined) continue;
       for (const connection of this.#connections) {
-        if (connection.hub.name === copy.hub) connection.noteDelivered(copy, number);
+        // Who is still to be written to is shown a copy then, as one that is known.
+        const isTold = connection.hub.name === copy.hub && !this.#isWaiting(copy.eventId, connection);
+        if (isTold) connection.noteDelivered(copy, number);
       }
     }
   }

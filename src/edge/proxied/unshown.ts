@@ -47,11 +47,6 @@ export class Unshown {
     if (events.size === 0) this.#rooms.delete(room);
   }
 
-  /** Whether it waits at this place. */
-  isAt(room: string, eventId: string, place: Place): boolean {
-    return this.#rooms.get(room)?.get(eventId)?.places.has(place) === true;
-  }
-
   of(covers: (room: string) => boolean): UnshownEvent[] {
     return this.#covered(covers).map(({ room, eventId }) => ({ room, eventId }));
   }

@@ -114,18 +114,19 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
   /** Who typed through the bridge's hub, as the connections told. */
   const typings: { room: string; user: string }[] = [];
   const log = { isRead: true };
+  const toMembers = new Fanout(groups, metrics);
   const proxied = new ProxiedConnections({
     untilLogIsRead: () => undefined,
     logIsRead: () => log.isRead,
     onHubTyping: (typing) => typings.push(typing),
     groups,
+    isWaiting: (eventId, member) => toMembers.isWaiting(eventId, member),
     roster: { set: (counter, value) => counters.set(counter, value) },
     clock,
     logger: silentLogger,
     metrics,
     limits,
   });
-  const toMembers = new Fanout(groups, metrics);
   const fanout = {
     async deliver(messages: OutgoingMessage[]) {
       proxied.noteDelivered(messages);

@@ -182,6 +182,20 @@ test('the log’s copy was shown before it was known that there might be a secon
   assert.notEqual(bridge(joinedLater), undefined, 'it was not shown the first copy');
 });
 
+test('announced while the log’s copy is being written: each is shown one, also who is written to later', async () => {
+  const { joined, expect, log, bridge } = setUpTwins();
+  // More than are written in one turn.
+  const clients = Array.from({ length: 130 }, () => joined('r'));
+  const delivered = log();
+  assert.deepEqual([shown(clients[0]!), shown(clients[129]!)], [['log'], []]);
+  expect();
+  await delivered;
+  for (const client of clients) bridge(client);
+  for (const client of clients) assert.deepEqual(shown(client), ['log']);
+  for (const client of clients) bridge(client);
+  for (const client of clients) assert.deepEqual(shown(client), ['log', 'bridge'], 'another event that says the same');
+});
+
 test('announced late and with another event in between: twice is better than lost', async () => {
   const { joined, expect, log, bridge } = setUpTwins();
   const client = joined('r');
