@@ -127,6 +127,11 @@ export class Detour {
     if (this.#shows.get(news.id) === shown) this.#shows.delete(news.id);
   }
 
+  /** Whether another replica takes, or took a moment ago, this room's calls to the bridge: what they say the log does not know. */
+  hadElsewhere(room: string): boolean {
+    return this.#elsewhere.hadRecently(room);
+  }
+
   /**
    * Counts what is read of a room while the bridge carries it: the two cannot be put in order any more.
    * @param wasOvertaken whether the room has left the stream lane meanwhile, without the log

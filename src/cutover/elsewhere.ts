@@ -25,6 +25,8 @@ const gatherMs = 10;
 const maxRooms = 1_000;
 /** A replica that dies on a detour tells nobody of its end. */
 const countsMs = 30_000;
+/** ms for which a room is known to have been on a detour: longer than a window and its append take. */
+const recentMs = 2_000;
 /** Ended detours that are known; what is told of one of them comes late. */
 const maxEnded = 100;
 
@@ -47,6 +49,8 @@ export class Elsewhere {
   /** Room -> instance -> its detour. */
   readonly #rooms = new Map<string, Map<string, Mark>>();
   readonly #ended = new Set<string>();
+  /** Room -> until when its last detour is recent, ms monotonic. */
+  readonly #recent = new Map<string, number>();
 
   constructor(parts: ElsewhereParts) {
     this.#parts = parts;
@@ -82,6 +86,11 @@ export class Elsewhere {
     );
   }
 
+  /** Whether it is, or was a moment ago. */
+  hadRecently(room: string): boolean {
+    return this.has(room) || (this.#recent.get(room) ?? 0) > this.#parts.clock.monotonic();
+  }
+
   /** The fence note that ends a detour was read. */
   end(id: string, rooms: string[] | 'all'): void {
     this.#ended.add(id);
@@ -92,13 +101,18 @@ export class Elsewhere {
   sweep(): void {
     const now = this.#parts.clock.monotonic();
     this.#forget([...this.#rooms.keys()], ({ until }) => until <= now);
+    for (const [room, until] of this.#recent) if (until <= now) this.#recent.delete(room);
   }
 
   #forget(rooms: string[], isOver: (mark: Mark) => boolean): void {
     for (const room of rooms) {
       const marks = this.#rooms.get(room);
       if (marks === undefined) continue;
-      for (const [instance, mark] of marks) if (isOver(mark)) marks.delete(instance);
+      for (const [instance, mark] of marks) {
+        if (!isOver(mark)) continue;
+        marks.delete(instance);
+        this.#recent.set(room, this.#parts.clock.monotonic() + recentMs);
+      }
       if (marks.size === 0) this.#rooms.delete(room);
     }
   }

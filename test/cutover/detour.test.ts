@@ -314,6 +314,17 @@ test('a fence whose note was not read here ends nothing: the room is told anew, 
   detour.close();
 });
 
+test('a room is known to have been on another replica’s detour for a moment after its end', async () => {
+  const { clock, detour } = setUp();
+  await detour.takenElsewhere(newsOf('b', 'of b'));
+  detour.onFence('of b', ['r']);
+  clock.advance(1_999);
+  assert.deepEqual([detour.hadElsewhere('r'), detour.hadElsewhere('other')], [true, false]);
+  clock.advance(1);
+  assert.equal(detour.hadElsewhere('r'), false);
+  detour.close();
+});
+
 test('what is told of a detour that has ended comes too late', async () => {
   const { detour, read, unfenced } = setUp();
   detour.onFence('of b', ['r']);

@@ -57,7 +57,7 @@ class Scene {
         await ready;
       },
       wasRead: (eventId) => this.wasRead(eventId),
-      isTypingOver: () => this.isTypingOver,
+      mayTypingBeOver: () => this.isTypingOver,
       announceTwin: async () => () => {},
       hasAudience: () => true,
       coalesceWindowMs,
@@ -206,12 +206,21 @@ test('typing whose room has left the stream lane meanwhile goes by the bridge, u
   for (const isOver of [false, true]) {
     const scene = new Scene();
     await scene.carry(typing('typing'));
-    scene.isTypingOver = isOver;
     scene.append = async () => {
+      scene.isTypingOver = isOver;
       scene.decision = { lane: 'bridge', epoch: 2 };
       return 'stale';
     };
     await scene.lanes.drain();
     assert.deepEqual(scene.journal, isOver ? ['log typing'] : ['log typing', 'bridge typing']);
   }
+});
+
+test('typing that may be over when its window ends is dropped; a read receipt is not', async () => {
+  const scene = new Scene();
+  await scene.carry(typing('typing'));
+  await scene.carry(receipt('receipt'));
+  scene.isTypingOver = true;
+  await scene.lanes.drain();
+  assert.deepEqual(scene.journal, ['log receipt']);
 });
