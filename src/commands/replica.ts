@@ -90,8 +90,8 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     cutover: cutover.lanes,
     onLogFailure: (room, reason) => cutover.detour.take(room, reason),
     wasRead: (eventId) => reading?.consumer.hasRead(eventId) ?? false,
-    mayTypingBeOver: (room, typing) =>
-      cutover.detour.hadElsewhere(room) || reading?.consumer.isTypingOver(room, typing) === true,
+    isTypingOver: (room, typing) => reading?.consumer.isTypingOver(room, typing) ?? false,
+    hadElsewhere: (room) => cutover.detour.hadElsewhere(room),
     hasAudience,
     announceTwin: (twin) => cutover.twins.announce(twin),
     coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,

@@ -73,8 +73,10 @@ export interface LanesOptions {
   onLogFailure(room: string, reason: FailureReason): Promise<void>;
   /** Whether this replica's reader has brought the entry of this event. */
   wasRead(eventId: string): boolean;
-  /** Whether a later message of a typing note's sender was read, or another replica may have sent one by the bridge. */
-  mayTypingBeOver(room: string, typing: Typing): boolean;
+  /** Whether this replica's reader has brought a later message of a typing note's sender. */
+  isTypingOver(room: string, typing: Typing): boolean;
+  /** Whether another replica takes, or took a moment ago, this room's calls to the bridge. */
+  hadElsewhere(room: string): boolean;
   /** Whether any client of this replica may be reached at all. */
   hasAudience(): boolean;
   /**
@@ -297,7 +299,8 @@ export class Lanes {
 
   /** The end of a window: nobody waits for it, so what fails here is taken to the bridge call by call, or counted. */
   #emit(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number): void {
-    if (this.#mayTypingBeOver(entry)) return this.#countLost(entry);
+    // Its sender's message may have gone by the bridge, of which the log's readers do not know.
+    if (entry.typing !== undefined && this.#options.hadElsewhere(entry.room)) return this.#countLost(entry);
     const traceId = origins.findLast((call) => call?.traceId !== undefined)?.traceId;
     const identified = { ...entry, ...(traceId !== undefined && { traceId }), eventId: eventIdOf(entry) };
     const emission = this.#appendByLane(identified)
@@ -331,11 +334,12 @@ export class Lanes {
   }
 
   async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number, error: unknown): Promise<void> {
-    const { bridge, fallback, logger, metrics, onLogFailure } = this.#options;
+    const { bridge, fallback, logger, metrics, isTypingOver, onLogFailure } = this.#options;
     const { code, reason } = error as CrossfadeError;
     // By the bridge it might come behind its sender's message, which another replica has taken meanwhile.
-    const mayBeOver = reason !== undefined || lateMs > outdatedMs || this.#mayTypingBeOver(entry);
-    if (entry.typing !== undefined && mayBeOver) return this.#countLost(entry);
+    const mayBeOver = reason !== undefined || lateMs > outdatedMs;
+    if (entry.typing !== undefined && (mayBeOver || isTypingOver(entry.room, entry.typing)))
+      return this.#countLost(entry);
     // Of typing only the latest counts; each read receipt has its own message ids.
     const wanted = entry.typing === undefined ? origins : origins.slice(-1);
     const calls = wanted.filter((call) => call !== undefined);
@@ -352,10 +356,6 @@ export class Lanes {
       const sent = code === 'LOG_APPEND_UNKNOWN' ? this.#sendTwin(call, entry) : bridge.send(call.request);
       await sent.catch(() => this.#countLost(call.event));
     }
-  }
-
-  #mayTypingBeOver({ room, typing }: NewEntry): boolean {
-    return typing !== undefined && this.#options.mayTypingBeOver(room, typing);
   }
 
   #countLost(event: Event): void {

@@ -24,6 +24,7 @@ class Scene {
   ready = async () => {};
   wasRead: (eventId: string) => boolean = () => false;
   isTypingOver = false;
+  hadElsewhere = false;
   readonly settled: [string, boolean][] = [];
   /** What went where, in order. */
   readonly journal: string[] = [];
@@ -57,7 +58,8 @@ class Scene {
         await ready;
       },
       wasRead: (eventId) => this.wasRead(eventId),
-      mayTypingBeOver: () => this.isTypingOver,
+      isTypingOver: () => this.isTypingOver,
+      hadElsewhere: () => this.hadElsewhere,
       announceTwin: async () => () => {},
       hasAudience: () => true,
       coalesceWindowMs,
@@ -216,11 +218,11 @@ test('typing whose room has left the stream lane meanwhile goes by the bridge, u
   }
 });
 
-test('typing that may be over when its window ends is dropped; a read receipt is not', async () => {
+test('typing whose room another replica takes to the bridge is dropped; a read receipt is not', async () => {
   const scene = new Scene();
   await scene.carry(typing('typing'));
   await scene.carry(receipt('receipt'));
-  scene.isTypingOver = true;
+  scene.hadElsewhere = true;
   await scene.lanes.drain();
   assert.deepEqual(scene.journal, ['log receipt']);
 });
