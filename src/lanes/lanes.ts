@@ -167,8 +167,9 @@ export class Lanes {
   async #byStream(call: IncomingCall, epoch: number | undefined): Promise<Outcome> {
     const { room, coalescing } = call.event;
     const entersWindow = coalescing !== undefined && this.#coalescer !== undefined;
-    if (!entersWindow) {
-      await this.#flushRoom(room);
+    const flushed = entersWindow ? undefined : this.#flushRoom(room);
+    if (flushed !== undefined) {
+      await flushed;
       // The log may have failed what was in the windows; then the room is there where that went.
       const { detour } = this.#options.cutover.decide(room);
       if (detour !== undefined)
@@ -313,9 +314,10 @@ export class Lanes {
     this.#emissions.set(room, settled);
   }
 
-  async #flushRoom(room: string): Promise<void> {
+  /** @returns undefined where nothing of the room's windows is on its way */
+  #flushRoom(room: string): Promise<void> | undefined {
     this.#coalescer?.flushRoom(room);
-    await this.#emissions.get(room);
+    return this.#emissions.get(room);
   }
 
   /** A window may end after its room has changed lane. */

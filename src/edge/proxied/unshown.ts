@@ -18,7 +18,8 @@ export interface UnshownEvent {
 interface Waiting {
   /** With how often it waits there. */
   places: Map<Place, number>;
-  shown: PromiseWithResolvers<void>;
+  /** Set where somebody waits for it. */
+  shown: PromiseWithResolvers<void> | undefined;
 }
 
 export class Unshown {
@@ -28,7 +29,7 @@ export class Unshown {
   /** An event waits there. */
   add(room: string, eventId: string, place: Place): void {
     const events = this.#rooms.get(room) ?? new Map<string, Waiting>();
-    const waiting = events.get(eventId) ?? { places: new Map(), shown: Promise.withResolvers<void>() };
+    const waiting = events.get(eventId) ?? { places: new Map(), shown: undefined };
     waiting.places.set(place, (waiting.places.get(place) ?? 0) + 1);
     this.#rooms.set(room, events.set(eventId, waiting));
   }
@@ -42,7 +43,7 @@ export class Unshown {
     if (left > 0) waiting.places.set(place, left);
     else waiting.places.delete(place);
     if (waiting.places.size > 0) return;
-    waiting.shown.resolve();
+    waiting.shown?.resolve();
     events.delete(eventId);
     if (events.size === 0) this.#rooms.delete(room);
   }
@@ -53,15 +54,21 @@ export class Unshown {
 
   /** Resolves when what waits now is shown; undefined where nothing waits. */
   untilShown(covers: (room: string) => boolean): Promise<unknown> | undefined {
-    const waiting = this.#covered(covers);
-    return waiting.length === 0 ? undefined : Promise.all(waiting.map(({ shown }) => shown));
+    const covered = this.#covered(covers);
+    if (covered.length === 0) return undefined;
+    return Promise.all(
+      covered.map(({ waiting }) => {
+        waiting.shown ??= Promise.withResolvers<void>();
+        return waiting.shown.promise;
+      }),
+    );
   }
 
-  #covered(covers: (room: string) => boolean): (UnshownEvent & { shown: Promise<void> })[] {
+  #covered(covers: (room: string) => boolean): (UnshownEvent & { waiting: Waiting })[] {
     return [...this.#rooms].flatMap(([room, events]) => {
       if (!covers(room)) return [];
       const live = [...events].filter(([, { places }]) => places.keys().some((place) => place.mayBeOvertaken(room)));
-      return live.map(([eventId, { shown }]) => ({ room, eventId, shown: shown.promise }));
+      return live.map(([eventId, waiting]) => ({ room, eventId, waiting }));
     });
   }
 }
