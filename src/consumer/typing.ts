@@ -2,6 +2,7 @@
 // replicas: the note carries where its replica's reader stood when its window opened, and a message of the same sender
 // in the same room behind that place makes it stale.
 
+import { keepNewest } from '../keep-newest.ts';
 import { comparePositions, type Entry, type Position, type Typing } from '../log/log.ts';
 
 /** Rooms and senders remembered; a note waits one window, so the latest thousands are plenty. */
@@ -26,6 +27,6 @@ export class TypingGuard {
   #remember(key: string, position: Position): void {
     this.#lastMessage.delete(key);
     this.#lastMessage.set(key, position);
-    if (this.#lastMessage.size > maxRemembered) this.#lastMessage.delete(this.#lastMessage.keys().next().value!);
+    keepNewest(this.#lastMessage, maxRemembered);
   }
 }

@@ -13,7 +13,7 @@ import type { Note } from './control.ts';
 import { type DetourNews, Elsewhere } from './elsewhere.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
-import { newId } from './handover.ts';
+import { idsSlackMs, newId } from './handover.ts';
 import type { Unfenced } from './unfenced.ts';
 
 export interface DetourParts {
@@ -41,8 +41,6 @@ export interface DetourParts {
 }
 
 const retryMs = 100;
-/** What was under way when the detour began may have been accepted a little before. */
-const idsSlackMs = 15_000;
 /** ms within which this replica must have read its own note again. */
 const readBackMs = 1_000;
 /** What other replicas have told counts for a while; they tell it again as long as it is so. */
@@ -152,7 +150,7 @@ export class Detour {
   }
 
   #add(room: string, reason: FailureReason): OwnRoom {
-    const told = this.#elsewhere.tell(this.#id, [room]);
+    const told = this.#elsewhere.tell(this.#id, room);
     const ready = Promise.all([told, this.#show([room])]).then(() => {});
     const added = { reason, ready, id: this.#id };
     this.#rooms.set(room, added);
@@ -166,7 +164,7 @@ export class Detour {
 
   #tellAgain(): void {
     this.#elsewhere.sweep();
-    for (const [room, { id }] of this.#rooms) void this.#elsewhere.tell(id, [room]);
+    for (const [room, { id }] of this.#rooms) void this.#elsewhere.tell(id, room);
   }
 
   #tryReturn(): void {

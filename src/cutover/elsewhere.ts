@@ -3,6 +3,7 @@
 // Promises: what is told at once goes in one message, and in no larger one than the other side takes; a detour counts
 // until the note of its end is read, or nobody has told of it again for 30 s.
 
+import { keepNewest } from '../keep-newest.ts';
 import type { Clock } from '../telemetry/clock.ts';
 
 /** Some rooms of one replica that are on its detour. */
@@ -57,11 +58,10 @@ export class Elsewhere {
   }
 
   /** Resolves when the other replicas know, as far as they can be reached. */
-  tell(id: string, rooms: Iterable<string>): Promise<void> {
+  tell(id: string, room: string): Promise<void> {
     if (this.#gathering?.id !== id) this.#gathering = this.#gather(id);
-    const { rooms: gathered, told } = this.#gathering;
-    for (const room of rooms) gathered.push(room);
-    return told;
+    this.#gathering.rooms.push(room);
+    return this.#gathering.told;
   }
 
   /** Another replica has told. @returns the rooms of which it is new; none where the detour has ended already */
@@ -94,7 +94,7 @@ export class Elsewhere {
   /** The fence note that ends a detour was read. */
   end(id: string, rooms: string[] | 'all'): void {
     this.#ended.add(id);
-    if (this.#ended.size > maxEnded) this.#ended.delete(this.#ended.keys().next().value!);
+    keepNewest(this.#ended, maxEnded);
     this.#forget(rooms === 'all' ? [...this.#rooms.keys()] : rooms, (mark) => mark.id === id);
   }
 

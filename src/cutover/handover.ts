@@ -12,6 +12,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Delivery } from '../contract/event.ts';
+import type { UnshownEvent } from '../edge/proxied/unshown.ts';
 import { CrossfadeError, hasCode } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
@@ -32,7 +33,7 @@ export interface Fences {
   /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
   fenceMembers(room: string, deliveries: Delivery[]): void;
   /** The log's events of these rooms that the bridge may overtake at some connection, as they are not shown there yet. */
-  unshown(covers: (room: string) => boolean): { room: string; eventId: string }[];
+  unshown(covers: (room: string) => boolean): UnshownEvent[];
   /** Resolves when what is unshown of these rooms now is shown, or after `limitMs`. */
   untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void>;
 }
@@ -58,8 +59,10 @@ export interface HandoverParts {
 
 /** A replica that has not answered for so long takes no part; it holds its calls by itself until it has read. */
 export const answerMs = 500;
+/** ms: what was under way when the log was found to fail may have been accepted without it a little before. */
+export const idsSlackMs = 15_000;
 /** A call is answered by the bridge within its own timeout; then the hold that waits for it ends. */
-const lateLimitMs = 12_000;
+export const lateLimitMs = 12_000;
 /** ms beyond the handover timeout for the answers to arrive, then for the log to take the commit, then to give it up. */
 const arrivalMs = 300;
 const commitMs = 200;
@@ -287,10 +290,8 @@ export class Handover {
   }
 
   #fenceSettled(id: string): void {
-    const settleMs = this.#parts.settleMs();
-    const { fences, clock } = this.#parts;
-    if (settleMs === 0) void fences.fence(id);
-    else clock.after(settleMs, () => void fences.fence(id));
+    const { fences, settleMs, clock } = this.#parts;
+    void fenceSettled(fences, id, settleMs(), clock);
   }
 
   /** The handover is over, one way or the other: its calls go on. */
@@ -307,6 +308,17 @@ export class Handover {
   #warn(error: unknown): void {
     this.#parts.logger.warn({ reason: (error as Error).message }, 'a step of a handover could not be told');
   }
+}
+
+/** Fences when a backplane has had its time. Resolves when all fences are back. @param settleMs see {@link HandoverParts} */
+export async function fenceSettled(
+  fences: Pick<Fences, 'fence'>,
+  id: string,
+  settleMs: number,
+  clock: Clock,
+): Promise<void> {
+  if (settleMs > 0) await pause(clock, settleMs);
+  await fences.fence(id);
 }
 
 /** The space tells it from every other id. */

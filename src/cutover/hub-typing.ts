@@ -1,6 +1,7 @@
 // Typing through a proxied hub, told to all replicas: in come typing notes as they pass here, out goes whether a message that
 // is read has to be fenced, because a note of its sender may still be on its way from the bridge to a reader.
 
+import { keepNewest } from '../keep-newest.ts';
 import type { Clock } from '../telemetry/clock.ts';
 
 /** A sender's typing is told once in this time, and known for longer. */
@@ -40,7 +41,7 @@ function put(until: Map<string, number>, key: string, now: number, forMs: number
   if ((until.get(key) ?? Number.NEGATIVE_INFINITY) > now) return false;
   until.delete(key);
   until.set(key, now + forMs);
-  if (until.size > maxKnown) until.delete(until.keys().next().value!);
+  keepNewest(until, maxKnown);
   return true;
 }
 

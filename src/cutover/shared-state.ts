@@ -10,7 +10,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { toEntry } from './control.ts';
 import type { Cutover } from './cutover.ts';
 import type { Detour } from './detour.ts';
-import { answerMs } from './handover.ts';
+import { answerMs, idsSlackMs } from './handover.ts';
 import type { Moves } from './moves.ts';
 import { type CutoverState, initialState, isRolledBack, moveOf, movesBetween, readState, rolledBack } from './state.ts';
 import type { Unfenced } from './unfenced.ts';
@@ -29,8 +29,6 @@ export interface SharedStateParts {
 
 const keepMs = 1_000;
 const commitMs = 1_000;
-/** ms: what was under way when the log was found to be away may have been accepted without it a little before. */
-const idsSlackMs = 15_000;
 
 export class SharedState {
   readonly #parts: SharedStateParts;

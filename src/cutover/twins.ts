@@ -2,9 +2,10 @@
 // bridge, and the bridge's answer; out go, at every replica, the copy to be withheld and the end of the wait for the bridge's.
 // Promises: what follows the event in its room is shown behind the bridge's copy, so that this does not pass for a new event.
 
+import { keepNewest } from '../keep-newest.ts';
 import type { Twin } from '../lanes/lanes.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
-import { type Fences, newId } from './handover.ts';
+import { type Fences, fenceSettled, lateLimitMs, newId } from './handover.ts';
 import type { Peers } from './peers.ts';
 
 export interface TwinsParts {
@@ -30,10 +31,8 @@ export interface AnnouncedTwin extends Twin {
 
 /** ms that telling may hold a call up: a replica that learns of a twin later may show both copies. */
 const tellMs = 1_000;
-/** A call is answered by the bridge within its own timeout; then what follows it is not held any more. */
-const holdLimitMs = 12_000;
 /** A replica that does not learn of the bridge's answer shows nothing of the room for so long. */
-const tellLandedTimes = holdLimitMs / (2 * tellMs);
+const tellLandedTimes = lateLimitMs / (2 * tellMs);
 /** ms that a backplane under load may still need after that. */
 const backplaneMs = 5_000;
 /** Calls that have landed; what is told of one of them comes late, or twice. */
@@ -70,7 +69,7 @@ export class Twins {
   /** This replica or another one has the bridge's answer. */
   landed(id: string): void {
     this.#past.add(id);
-    if (this.#past.size > maxPast) this.#past.delete(this.#past.keys().next().value!);
+    keepNewest(this.#past, maxPast);
     this.#holding.get(id)?.();
   }
 
@@ -81,12 +80,11 @@ export class Twins {
     this.#holding.set(id, resolve);
     const hold = `twin-${id}`;
     edge.hold(hold, (each) => each === room);
-    await Promise.race([landed, pause(clock, holdLimitMs)]);
-    const isSettling = settleMs() > 0;
-    if (isSettling) await pause(clock, settleMs());
-    await edge.fence(hold);
+    await Promise.race([landed, pause(clock, lateLimitMs)]);
+    const ms = settleMs();
+    await fenceSettled(edge, hold, ms, clock);
     this.#holding.delete(id);
-    if (isSettling) await pause(clock, backplaneMs);
+    if (ms > 0) await pause(clock, backplaneMs);
     edge.twinShown(eventId);
   }
 

@@ -1,6 +1,7 @@
 // What cannot be put in order. In come events that are read of a room while the bridge carries it, and rooms with which the
 // bridge goes on; out goes, counted once each, what is not fenced against it: what is not shown yet at every connection.
 
+import { keepNewest } from '../keep-newest.ts';
 import type { Entry } from '../log/log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -49,7 +50,7 @@ export class Unfenced {
     if (this.#counted.has(eventId)) return;
     // Other publishers' events may have none.
     if (eventId !== '') this.#counted.add(eventId);
-    if (this.#counted.size > maxCounted) this.#counted.delete(this.#counted.keys().next().value!);
+    keepNewest(this.#counted, maxCounted);
     this.#parts.metrics.unfenced.inc({ reason });
     this.#parts.logger.warn({ eventIds: [eventId], room, reason }, 'order cannot be proven');
   }

@@ -1,6 +1,7 @@
 // Who has really carried a message: in come the calls that the toy bridge gets, out goes whether it got one for a message.
 // Promises a lane that is seen, not computed: what the bridge was never called for, a client can only have by stream.
 
+import { keepNewest } from '../../keep-newest.ts';
 import type { RecordedCall } from './toy-bridge.ts';
 
 export type Lane = 'bridge' | 'stream';
@@ -17,7 +18,7 @@ export class BridgeWitness {
     const id = messageIdIn(body);
     if (id === undefined) return;
     this.#ids.add(id);
-    if (this.#ids.size > maxIds) this.#ids.delete(this.#ids.values().next().value!);
+    keepNewest(this.#ids, maxIds);
   }
 
   /** @param messageId of a message whose call was answered, or that a client has shown */

@@ -5,6 +5,7 @@
 // between: it may be a new event that says the same. In doubt, twice is better than lost.
 
 import type { Delivery } from '../../contract/event.ts';
+import { keepNewest } from '../../keep-newest.ts';
 import type { OutgoingMessage } from '../audience.ts';
 import { Prepared, type PreparedRecord } from '../prepared.ts';
 import type { TappedRecord } from '../protocol.ts';
@@ -125,10 +126,7 @@ export class Twins {
       this.#lastDelivered.delete(key);
       this.#lastDelivered.set(key, { eventId, number: this.#deliveredCount });
     }
-    for (const key of this.#lastDelivered.keys()) {
-      if (this.#lastDelivered.size <= maxRooms) return;
-      this.#lastDelivered.delete(key);
-    }
+    keepNewest(this.#lastDelivered, maxRooms);
   }
 
   /** The number of the log's copy where it has gone to the groups; undefined where that is not certain. */
