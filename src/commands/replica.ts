@@ -18,7 +18,8 @@ import { Lanes } from '../lanes/lanes.ts';
 import { LateLog } from '../log/late.ts';
 import { controlStream, type Log, type Reader } from '../log/log.ts';
 import { openLog } from '../log/open.ts';
-import { systemClock as clock } from '../telemetry/clock.ts';
+import { type Clock, systemClock } from '../telemetry/clock.ts';
+import { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { version } from '../version.ts';
@@ -50,7 +51,9 @@ export interface Replica {
 export async function startReplica(config: Config, logger: Logger, onInstanceLost: () => void): Promise<Replica> {
   const contract = contractOf(config);
   const metrics = createMetrics();
-  const log = await logOf(config, logger, onInstanceLost);
+  const faults = new Faults(logger, metrics);
+  const clock = faults.clock(systemClock);
+  const log = await logOf(config, clock, logger, onInstanceLost);
   const addresses =
     config.bridges.length === 0 ? undefined : await BridgeAddresses.open([...config.bridges], { clock });
   const bridge = addresses && new BridgeLane({ addresses, calls: config.bridgeCalls });
@@ -188,7 +191,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
       draining = true;
       await ingress.drain(callsDrainMs);
       await lanes.drain();
-      if (reading !== undefined) await untilDelivered(log);
+      if (reading !== undefined) await untilDelivered(log, clock);
       await edge?.close();
       await reading?.reader.close();
       await reading?.consuming;
@@ -202,7 +205,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
 }
 
 /** With a bridge a replica does not wait for its log: calls go to the bridge until it is there. */
-async function logOf(config: Config, logger: Logger, onInstanceLost: () => void): Promise<Log> {
+async function logOf(config: Config, clock: Clock, logger: Logger, onInstanceLost: () => void): Promise<Log> {
   const open = () =>
     openLog({
       redisUrl: config.redis,
@@ -224,7 +227,7 @@ function contractOf(config: Config): Contract {
 }
 
 /** What was published last shall still be shown before the clients are closed. */
-async function untilDelivered(log: Log): Promise<void> {
+async function untilDelivered(log: Log, clock: Clock): Promise<void> {
   const givesUpAt = clock.monotonic() + deliveryDrainMs;
   while (clock.monotonic() < givesUpAt) {
     const lags = await log.streamStates().then(

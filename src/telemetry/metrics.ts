@@ -3,11 +3,27 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { FailureReason } from '../errors.ts';
+import { faultPlaces } from './faults.ts';
 
 /** 0.5 ms to 5 s. */
 const secondsBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 
 export type Transport = 'http' | 'redis_streams';
+
+/** What a client, a call or an entry can exceed (promise 9). */
+export const budgets = [
+  'client_bytes',
+  'client_records',
+  'client_invocations',
+  'client_publishes',
+  'client_rooms',
+  'name_length',
+  'call_bytes',
+  'typing_notes',
+  'log_bytes',
+  'request_line',
+] as const;
+export type Budget = (typeof budgets)[number];
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -15,8 +31,20 @@ export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  return {
+  const metrics = {
     registry,
+    faults: new Counter<'where'>({
+      name: 'crossfade_faults_total',
+      help: 'Faults caught at the boundary around what comes from outside, by where it was handled',
+      labelNames: ['where'],
+      registers,
+    }),
+    overBudget: new Counter<'budget'>({
+      name: 'crossfade_budget_exceeded_total',
+      help: 'What was refused or closed because a client, a call or an entry exceeded its budget',
+      labelNames: ['budget'],
+      registers,
+    }),
     publishDuration: new Histogram({
       name: 'event_publish_duration_seconds',
       help: 'From the call in hand to the answer of its lane',
@@ -190,6 +218,10 @@ export function createMetrics() {
       registers,
     }),
   };
+  // A counter that appears with its first event hides that event from increase().
+  for (const where of faultPlaces) metrics.faults.inc({ where }, 0);
+  for (const budget of budgets) metrics.overBudget.inc({ budget }, 0);
+  return metrics;
 }
 
 /** Counts one fallback under its reason. */

@@ -1,0 +1,19 @@
+// The end of a socket that has got its last word (a refusal, most often). In comes the socket, out goes nothing: it is closed
+// within a bound, whatever the other side does. A peer that reads nothing, or left bytes behind that nobody reads, would
+// otherwise keep its descriptor for ever: `end` alone waits for the peer's own end, which is only seen by reading up to it.
+
+import type { Duplex } from 'node:stream';
+import type { Clock } from './telemetry/clock.ts';
+
+/** ms for which a refused peer may take to read its answer and leave. */
+const lingerMs = 5_000;
+
+/** Ends the socket behind what was written to it, drops what still comes, and destroys it after 5 s at most. */
+export function endWithinBound(socket: Duplex, clock: Clock): void {
+  if (socket.destroyed) return;
+  const cancel = clock.after(lingerMs, () => socket.destroy());
+  socket.once('close', cancel);
+  socket.on('error', () => socket.destroy());
+  socket.end();
+  socket.resume();
+}

@@ -1,0 +1,72 @@
+// The boundary around everything that comes from outside (promise 9): in comes work on one request, connection, entry,
+// note or timer, out goes nothing, whatever happens in it. Promises: what throws or rejects is logged and counted here
+// (`crossfade_faults_total{where}`), ends what `end` names, and nothing else: never the process.
+
+import { CrossfadeError } from '../errors.ts';
+import type { Clock } from './clock.ts';
+import type { Logger } from './logger.ts';
+import type { Metrics } from './metrics.ts';
+
+/** Where something from outside was being handled; `core`: the consumer loop, or no boundary at all. */
+export const faultPlaces = [
+  'ingress',
+  'edge',
+  'client',
+  'bridge',
+  'entry',
+  'note',
+  'peer',
+  'admin',
+  'timer',
+  'core',
+] as const;
+export type FaultPlace = (typeof faultPlaces)[number];
+
+export class Faults {
+  readonly #logger: Logger;
+  readonly #metrics: Pick<Metrics, 'faults'>;
+
+  constructor(logger: Logger, metrics: Pick<Metrics, 'faults'>) {
+    this.#logger = logger;
+    this.#metrics = metrics;
+  }
+
+  /**
+   * Runs one piece of work to its end; neither throws nor rejects.
+   * @param end ends what the fault concerns (destroys a socket, say); what it throws itself is reported too
+   */
+  guard(where: FaultPlace, run: () => unknown, end: (error: unknown) => void = () => {}): void {
+    try {
+      const result = run();
+      if (result instanceof Promise) result.catch((error) => this.#end(where, error, end));
+    } catch (error) {
+      this.#end(where, error, end);
+    }
+  }
+
+  /** Logs and counts a fault that was caught elsewhere. */
+  report(where: FaultPlace, error: unknown): void {
+    this.#metrics.faults.inc({ where });
+    const code = error instanceof CrossfadeError ? error.code : undefined;
+    this.#logger.error({ where, code, err: error }, 'a fault was caught at the boundary');
+  }
+
+  /** The same clock; what throws or rejects in one of its timers ends that run alone. */
+  clock(clock: Clock): Clock {
+    return {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      after: (ms, run) => clock.after(ms, () => this.guard('timer', run)),
+      every: (ms, run) => clock.every(ms, () => this.guard('timer', run)),
+    };
+  }
+
+  #end(where: FaultPlace, error: unknown, end: (error: unknown) => void): void {
+    this.report(where, error);
+    try {
+      end(error);
+    } catch (endError) {
+      this.report(where, endError);
+    }
+  }
+}
