@@ -177,9 +177,12 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     await cutover.begin();
     reading = { reader, consumer, consuming: consumer.run() };
   };
-  const reads = config.hubs === 'proxy' ? openEdge().then(read) : read();
-  // Behind a bridge a replica is ready while its log is late; what the log refuses outright ends it all the same.
-  const ready = log instanceof LateLog && config.hubs === 'proxy' ? Promise.race([reads, log.isLate]) : reads;
+  const opened = config.hubs === 'proxy' ? openEdge() : undefined;
+  const reads = opened === undefined ? read() : opened.then(read);
+  // Behind a bridge a replica is ready while its log is late; what the log refuses outright ends it all the same. The log
+  // may have failed before the edge is open.
+  const late = log instanceof LateLog && opened !== undefined ? Promise.all([log.isLate, opened]) : reads;
+  const ready = Promise.race([reads, late]);
 
   return {
     listen: ingress.address,

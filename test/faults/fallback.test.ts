@@ -2,6 +2,9 @@
 // twice, or are refused where they may not; readiness says who is left to listen.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join as joinPath } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import {
   broadcast,
@@ -332,4 +335,24 @@ test('a sidecar that still waits for Redis ends at once on SIGTERM; without a br
   const alone = spawnCrossfade(t, ['serve', ...addresses, ...flags], secrets);
   assert.equal((await alone.exited).code, 1);
   assert.match(alone.stderr, /^crossfade: Redis at 127\.0\.0\.1:\d+ did not answer within 5 s\n$/);
+});
+
+test('an embedded log that cannot be opened leaves the sidecar up, and its calls go to the bridge', async (t) => {
+  const bridge = await startBridge(t);
+  const dir = mkdtempSync(joinPath(tmpdir(), 'crossfade-broken-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  writeFileSync(joinPath(dir, 'log.sqlite'), 'certainly no database, and longer than the header of one '.repeat(100));
+  const cases = {
+    'a file that is damaged': dir,
+    'a path that no directory can have': joinPath(dir, 'log.sqlite', 'x'),
+  };
+  for (const [what, dataDir] of Object.entries(cases)) {
+    // Several times: the log fails at once, and what is open by then is a matter of luck.
+    for (let start = 1; start <= 3; start++) {
+      const sidecar = await startSidecar(t, ['--bridge', bridge.url, '--data-dir', dataDir]);
+      await say(sidecar, 'r', `${what}, start ${start}`);
+      assert.equal((await sidecar.process.stop()).code, 0, what);
+    }
+  }
+  assert.equal(broadcastsAt(bridge).length, 6);
 });
