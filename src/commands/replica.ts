@@ -40,20 +40,26 @@ export interface Replica {
   readonly failed: Promise<never>;
   /** The share of rooms on the stream lane, as it holds here now. */
   percent(): number;
+  /** Counts and logs what no boundary caught, and calls `onLost`. */
+  coreFailed(error: unknown): void;
   /** Ends it as SIGTERM does, ready or not. */
   stop(): Promise<void>;
 }
 
 /**
  * Starts one replica: the backend's side at once, the clients' side as soon as they miss nothing.
- * @param onInstanceLost called if another process takes its name
+ * @param onLost called if it cannot go on and must be stopped: another process has taken its name, or its core has failed
  */
-export async function startReplica(config: Config, logger: Logger, onInstanceLost: () => void): Promise<Replica> {
+export async function startReplica(config: Config, logger: Logger, onLost: (why: string) => void): Promise<Replica> {
   const contract = contractOf(config);
   const metrics = createMetrics();
   const faults = new Faults(logger, metrics);
   const clock = faults.clock(systemClock);
-  const log = await logOf(config, clock, logger, onInstanceLost);
+  const log = await logOf(config, clock, logger, () => onLost('the instance name was lost'));
+  const coreFailed = (error: unknown) => {
+    faults.report('core', error);
+    onLost('a fault at the core');
+  };
   const addresses =
     config.bridges.length === 0 ? undefined : await BridgeAddresses.open([...config.bridges], { clock });
   const bridge = addresses && new BridgeLane({ addresses, calls: config.bridgeCalls });
@@ -170,12 +176,13 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
       onGap: () => onEdge.closeClients('gap'),
       onNote: (entry) => cutover.onNote(entry),
       onRead: (entry) => cutover.onRead(entry),
+      faults,
       clock,
       logger,
       metrics,
     });
     await cutover.begin();
-    reading = { reader, consumer, consuming: consumer.run() };
+    reading = { reader, consumer, consuming: consumer.run().catch(coreFailed) };
   };
   const opened = config.hubs === 'proxy' ? openEdge() : undefined;
   const reads = opened === undefined ? read() : opened.then(read);
@@ -190,6 +197,7 @@ export async function startReplica(config: Config, logger: Logger, onInstanceLos
     ready: ready.then(() => edge!.address),
     failed: reads.then(() => new Promise<never>(() => {})),
     percent: () => cutover.percent,
+    coreFailed,
     async stop() {
       draining = true;
       await ingress.drain(callsDrainMs);

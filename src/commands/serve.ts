@@ -1,9 +1,10 @@
 // `crossfade serve`: one replica for the life of this process. Promises: runs until SIGTERM or SIGINT, then drains and ends
-// within 10 s; ends with exit code 1 if another process takes its instance name.
+// within 10 s; ends with exit code 1 if another process takes its instance name, or if something fails that no boundary
+// caught: it drains then, too, and never vanishes without a word.
 
 import type { Config, HostPort } from '../config.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { startReplica } from './replica.ts';
+import { type Replica, startReplica } from './replica.ts';
 
 /** ms after which a drain that hangs (on a bridge that does not answer, say) is given up. */
 const drainLimitMs = 9_500;
@@ -13,14 +14,22 @@ export async function serve(config: Config): Promise<void> {
   const logger = createLogger('serve');
   const stopping = Promise.withResolvers<string>();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.resolve(signal));
-  const replica = await startReplica(config, logger, () => {
+  let replica: Replica | undefined;
+  const onUncaught = (error: unknown) => {
+    if (replica !== undefined) return replica.coreFailed(error);
+    logger.fatal({ err: error }, 'a fault before the replica had started');
+    process.exit(1);
+  };
+  process.on('uncaughtException', onUncaught).on('unhandledRejection', onUncaught);
+  replica = await startReplica(config, logger, (why) => {
     process.exitCode = 1;
-    stopping.resolve('the instance name was lost');
+    stopping.resolve(why);
   });
   const [listen, admin] = [addressText(replica.listen), addressText(replica.admin)];
   logger.info({ listen, admin }, 'the backend side is open');
-  const running = replica.ready.then((edge) => {
-    logger.info({ listen, edge: addressText(edge), admin, hubs: config.hubs, percent: replica.percent() }, 'ready');
+  const { ready, percent } = replica;
+  const running = ready.then((edge) => {
+    logger.info({ listen, edge: addressText(edge), admin, hubs: config.hubs, percent: percent() }, 'ready');
     return stopping.promise;
   });
   const reason = await Promise.race([running, stopping.promise, replica.failed]);

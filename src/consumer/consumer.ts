@@ -1,14 +1,16 @@
 // The consumer loop: in come batches from this replica's reader, out go their deliveries to the edge and the cutover's
 // notes, then the acknowledgement. Promises: log order, also between events and notes; an entry is acknowledged only when
 // it was delivered (or set aside, counted); an event is shown once; after a gap the clients are closed so that they fetch
-// history.
+// history; no entry and no note, whatever is in it, ends the loop.
 
 import type { Contract } from '../contract/contract.ts';
 import type { Audience, OutgoingMessage } from '../edge/audience.ts';
 import { type Batch, controlStream, type Entry, type Malformed, type Reader, type Typing } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { Seldom } from '../telemetry/seldom.ts';
 import { SeenIds } from './seen.ts';
 import { TypingGuard } from './typing.ts';
 
@@ -18,23 +20,29 @@ export interface ConsumerOptions {
   contract: Contract;
   /** Called when entries were trimmed unread, before what follows them is delivered. */
   onGap(missed: number): Promise<void>;
-  /** An entry of the control stream, when everything before it was delivered. */
-  onNote(entry: Entry): void;
+  /** An entry of the control stream, when everything before it was delivered. @returns why it is no note, if it is none */
+  onNote(entry: Entry): string | undefined;
   /** Called for each event, shown or not, before it is delivered. */
   onRead(entry: Entry): void;
+  faults: Faults;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
 }
 
+/** A program that writes what nobody understands writes a lot of it; all of it is counted. */
+const sayEveryMs = 1_000;
+
 export class Consumer {
   readonly #options: ConsumerOptions;
+  readonly #saysMalformed: Seldom;
   readonly #seen: SeenIds;
   readonly #typing = new TypingGuard();
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
     this.#seen = new SeenIds(options.clock);
+    this.#saysMalformed = new Seldom(options.clock, sayEveryMs);
   }
 
   /** Runs until the reader is closed. */
@@ -67,28 +75,45 @@ export class Consumer {
       }
       await this.#deliver(run, batch);
       run = [];
-      if (!isHistory(entry, batch)) this.#options.onNote(entry);
+      if (!isHistory(entry, batch)) this.#options.faults.guard('note', () => this.#takeNote(entry));
     }
     await this.#deliver(run, batch);
   }
 
+  #takeNote(entry: Entry): void {
+    const reason = this.#options.onNote(entry);
+    if (reason !== undefined) this.#setAside({ ...entry, reason });
+  }
+
   async #deliver(entries: Entry[], batch: Batch): Promise<void> {
+    const { audience, faults } = this.#options;
     const shown: Entry[] = [];
     const messages: OutgoingMessage[] = [];
     for (const entry of entries) {
-      const reason = this.#reasonToWithhold(entry, batch);
-      if (reason !== undefined) {
-        this.#options.metrics.withheld.inc({ reason });
-        continue;
-      }
-      this.#options.onRead(entry);
-      const message = this.#toMessage(entry);
-      if (message === undefined) continue;
-      messages.push(message);
-      shown.push(entry);
+      faults.guard('entry', () => {
+        const message = this.#take(entry, batch);
+        if (message === undefined) return;
+        messages.push(message);
+        shown.push(entry);
+      });
     }
-    await this.#options.audience.deliver(messages);
+    try {
+      await audience.deliver(messages);
+    } catch (error) {
+      faults.report('entry', error);
+    }
     for (const entry of shown) this.#measure(entry);
+  }
+
+  /** @returns what is to be shown of it, if anything */
+  #take(entry: Entry, batch: Batch): OutgoingMessage | undefined {
+    const reason = this.#reasonToWithhold(entry, batch);
+    if (reason !== undefined) {
+      this.#options.metrics.withheld.inc({ reason });
+      return undefined;
+    }
+    this.#options.onRead(entry);
+    return this.#toMessage(entry);
   }
 
   async #reportGap(missed: number): Promise<void> {
@@ -97,12 +122,13 @@ export class Consumer {
       { code: 'EDGE_GAP', missed },
       'entries were trimmed unread; clients are closed to reconnect',
     );
-    await this.#options.onGap(missed);
+    await this.#options.onGap(missed).catch((error) => this.#options.faults.report('entry', error));
   }
 
   #setAside({ stream, position, reason }: Malformed): void {
     this.#options.metrics.malformed.inc({ stream });
-    this.#options.logger.warn({ stream, position, reason }, 'a malformed entry was set aside');
+    if (this.#saysMalformed.isDue())
+      this.#options.logger.warn({ stream, position, reason }, 'a malformed entry was set aside');
   }
 
   #reasonToWithhold(entry: Entry, batch: Batch): 'history' | 'repeat' | 'typing' | undefined {

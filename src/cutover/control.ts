@@ -1,8 +1,10 @@
 // The notes by which replicas tell each other of the cutover, on the log's control stream and so in one order with the
-// events. In come notes, out go entries, and the reverse.
+// events. In come notes, out go entries, and the reverse. Promises: whatever stands in the stream, also by another program or
+// release, a note that was read has every field with its type.
 
+import { z } from 'zod';
 import { controlStream, type Entry, type NewEntry } from '../log/log.ts';
-import type { CutoverState } from './state.ts';
+import { type CutoverState, stateShape } from './state.ts';
 
 export type Note =
   /** Who is there? Answered at once by every replica that reads. */
@@ -48,6 +50,42 @@ export function toEntry(note: Note): NewEntry {
   };
 }
 
-export function readNote(entry: Entry): Note {
-  return JSON.parse(entry.payload) as Note;
+const id = z.string();
+const instance = z.string();
+const names = z.array(z.string());
+const shapes: { [Kind in Note['kind']]: z.ZodType<Extract<Note, { kind: Kind }>> } = {
+  'roll call': z.object({ kind: z.literal('roll call'), id }),
+  here: z.object({ kind: z.literal('here'), id, instance }),
+  announce: z.object({ kind: z.literal('announce'), id, from: stateShape, to: stateShape }),
+  ready: z.object({ kind: z.literal('ready'), id, instance, late: names }),
+  commit: z.object({
+    kind: z.literal('commit'),
+    id,
+    from: stateShape,
+    to: stateShape,
+    participants: names,
+    late: z.array(z.object({ instance, rooms: names })),
+  }),
+  passed: z.object({ kind: z.literal('passed'), id, instance }),
+  abandon: z.object({ kind: z.literal('abandon'), id }),
+  fence: z.object({ kind: z.literal('fence'), id, rooms: z.union([names, z.literal('all')]) }),
+  'hub typing': z.object({ kind: z.literal('hub typing'), room: z.string(), user: z.string() }),
+  remembered: z.object({ kind: z.literal('remembered'), epoch: z.int(), instance }),
+  restored: z.object({ kind: z.literal('restored'), to: stateShape }),
+};
+
+/**
+ * @returns undefined for a kind that only another release knows
+ * @throws Error where it is no note; the message says why, in one line
+ */
+export function readNote({ payload }: Pick<Entry, 'payload'>): Note | undefined {
+  const value = JSON.parse(payload) as { kind?: unknown } | null;
+  const kind = value?.kind;
+  if (typeof kind !== 'string') throw new Error('the note has no kind');
+  if (!Object.hasOwn(shapes, kind)) return undefined;
+  const { data, error } = shapes[kind as Note['kind']].safeParse(value);
+  if (error === undefined) return data;
+  throw new Error(
+    `the note '${kind}' has a wrong shape at ${error.issues.map(({ path }) => path.join('.')).join(', ')}`,
+  );
 }

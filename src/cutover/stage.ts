@@ -9,7 +9,7 @@ import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { watchSurplus } from './alarm.ts';
-import { readNote } from './control.ts';
+import { type Note, readNote } from './control.ts';
 import { Cutover } from './cutover.ts';
 import { Detour } from './detour.ts';
 import { Flights } from './flights.ts';
@@ -219,13 +219,16 @@ export class CutoverStage {
     await this.#peers.refresh();
   }
 
-  onNote(entry: Entry): void {
-    const note = readNote(entry);
-    if (note.kind === 'fence') this.detour.onFence(note.id, note.rooms);
-    this.#handover.onNote(note);
-    if (note.kind === 'hub typing') this.#typings.note(note.room, note.user);
-    if (note.kind === 'remembered') this.#moves.onRemembered(note.epoch, note.instance);
-    if (note.kind === 'restored') this.#shared.onRestored(note.to);
+  /** @returns why the entry is no note; undefined: it has had its effect */
+  onNote(entry: Entry): string | undefined {
+    let note: Note | undefined;
+    try {
+      note = readNote(entry);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    if (note !== undefined) this.#take(note);
+    return undefined;
   }
 
   onRead(entry: Entry): void {
@@ -250,6 +253,14 @@ export class CutoverStage {
     this.#shared.close();
     this.detour.close();
     this.#peers.close();
+  }
+
+  #take(note: Note): void {
+    if (note.kind === 'fence') this.detour.onFence(note.id, note.rooms);
+    this.#handover.onNote(note);
+    if (note.kind === 'hub typing') this.#typings.note(note.room, note.user);
+    if (note.kind === 'remembered') this.#moves.onRemembered(note.epoch, note.instance);
+    if (note.kind === 'restored') this.#shared.onRestored(note.to);
   }
 
   /** A message waits for its sender's typing where that may still be on its way from the bridge. */

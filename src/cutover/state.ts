@@ -1,6 +1,8 @@
 // The cutover state that all replicas share: percent, pins, mirror, who has the kill switch, and how it came to be. In goes
-// a state, out come lanes, and what moves between two states. Pure; nothing here knows a log or a clock.
+// a state, out come lanes, and what moves between two states. Pure; nothing here knows a log or a clock. Promises: a state
+// that was read has every field with its type, whoever wrote it.
 
+import { z } from 'zod';
 import type { Lane } from '../lanes/lanes.ts';
 import { bucketOf } from './bucket.ts';
 
@@ -121,9 +123,29 @@ export function nextState(
   };
 }
 
+const change = z.object({
+  epoch: z.int(),
+  who: z.string(),
+  when: z.string(),
+  what: z.string(),
+  from: z.number(),
+  to: z.number(),
+});
+
+/** What an older release did not know has its initial value; what a newer one added is kept as it is. */
+export const stateShape: z.ZodType<CutoverState> = z.looseObject({
+  epoch: z.int().min(0),
+  percent: z.int().min(0).max(100),
+  pins: z.record(z.string(), z.enum(['bridge', 'stream'])).default({}),
+  mirror: z.boolean().default(initialState.mirror),
+  operated: z.boolean().default(initialState.operated),
+  killed: z.array(z.string()).default([]),
+  remembers: z.boolean().default(initialState.remembers),
+  rememberUntilMs: z.number().default(initialState.rememberUntilMs),
+  history: z.array(change).default([]),
+});
+
 /** @throws Error where the text is not a state */
 export function readState(text: string): CutoverState {
-  const state = JSON.parse(text) as CutoverState;
-  if (!Number.isSafeInteger(state.epoch) || !Number.isInteger(state.percent)) throw new Error('not a cutover state');
-  return { ...initialState, ...state };
+  return stateShape.parse(JSON.parse(text));
 }

@@ -6,6 +6,7 @@ import { Consumer } from '../../src/consumer/consumer.ts';
 import { BodyFault, type Contract } from '../../src/contract/contract.ts';
 import type { OutgoingMessage } from '../../src/edge/audience.ts';
 import { type Batch, controlStream, type Entry, type Reader } from '../../src/log/log.ts';
+import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
@@ -79,6 +80,7 @@ function setUp(batches: Batch[]) {
     reader,
     audience: {
       async deliver(messages) {
+        if (messages.some(({ room }) => room === 'not shown')) throw new Error('a fault of the edge');
         journal.push(`delivered ${messages.map(({ payload }) => payload).join()}`);
         shown.push(...messages);
       },
@@ -89,13 +91,18 @@ function setUp(batches: Batch[]) {
     },
     onNote(entry) {
       journal.push(`note ${entry.payload}`);
+      if (entry.payload === '"fails"') throw new Error('a fault of ours');
+      return entry.payload === 'null' ? 'it is no note' : undefined;
     },
-    onRead() {},
+    onRead({ room }) {
+      if (room === 'fails') throw new Error('a fault of ours');
+    },
+    faults: new Faults(silentLogger, metrics),
     clock,
     logger: silentLogger,
     metrics,
   });
-  const counted = async (name: keyof typeof metrics & ('withheld' | 'malformed' | 'missed' | 'delivered')) =>
+  const counted = async (name: keyof typeof metrics & ('withheld' | 'malformed' | 'missed' | 'delivered' | 'faults')) =>
     Object.fromEntries(
       (await metrics[name].get()).values.map(({ labels, value }) => [Object.values(labels).join(), value]),
     );
@@ -143,7 +150,12 @@ test('nothing is read or acknowledged while a delivery is under way', async () =
       return delivering;
     },
   };
-  const ends = { onGap: async () => {}, onNote() {}, onRead() {} };
+  const ends = {
+    onGap: async () => {},
+    onNote: () => undefined,
+    onRead() {},
+    faults: new Faults(silentLogger, metrics),
+  };
   const options = { reader, audience, contract, ...ends, clock, logger: silentLogger, metrics };
   const running = new Consumer(options).run();
   await until(() => deliveredBatches === 1);
@@ -246,4 +258,29 @@ test('the time from publish to broadcast is measured, where it is known, and is 
   const value = (suffix: string) => values.find(({ metricName }) => metricName?.endsWith(suffix))?.value;
   assert.equal(value('_count'), 2);
   assert.equal(value('_sum'), 0.25);
+});
+
+test('what fails over one entry or one note ends that one alone: the loop goes on, and all is acknowledged', async () => {
+  const note = (payload: string) => ({ ...entry('n'), eventId: '', stream: controlStream, payload });
+  const { consumer, reader, journal, counted } = setUp([
+    batch([entry('a', { room: 'fails' }), entry('b'), note('"fails"'), entry('c')]),
+    batch([entry('d', { room: 'not shown' })]),
+    batch([entry('e')]),
+  ]);
+  await consumer.run();
+  assert.deepEqual(
+    journal.filter((step) => step.startsWith('delivered')),
+    ['delivered "b"', 'delivered "c"', 'delivered "e"'],
+  );
+  assert.equal(reader.acknowledged.length, 3);
+  const faults = await counted('faults');
+  assert.deepEqual([faults.entry, faults.note], [2, 1]);
+});
+
+test('what stands in the control stream and is no note is set aside and counted', async () => {
+  const note = { ...entry('n'), stream: controlStream, payload: 'null' };
+  const { consumer, counted } = setUp([batch([note, entry('a')])]);
+  await consumer.run();
+  assert.deepEqual(await counted('malformed'), { [controlStream]: 1 });
+  assert.deepEqual(await counted('delivered'), { 'events:chat': 1 });
 });

@@ -66,7 +66,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
     logger: silentLogger,
   });
   log.read(instance, (entry) => {
-    if (entry.stream === controlStream) return handover.onNote(readNote(entry));
+    if (entry.stream === controlStream) return handover.onNote(readNote(entry)!);
     journal.push(`read ${entry.room}`);
   });
   const call = async (room: string, during: (decision: Decision) => Promise<void> = async () => {}) => {
@@ -239,7 +239,7 @@ test('one who is stopped before its commit does not make it once the others have
   const [a, b] = [startReplica(log, 'a', clock), startReplica(log, 'b')];
   const ids: string[] = [];
   log.read('watcher', (entry) => {
-    const note = readNote(entry);
+    const note = readNote(entry)!;
     if (note.kind === 'announce') ids.push(note.id);
     if (note.kind === 'announce' && ids.length === 1) stoppedMs = 10_000;
     if (note.kind === 'commit') assert.equal(note.id, ids[1]);

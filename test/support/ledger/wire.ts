@@ -57,7 +57,7 @@ export class Wire {
 
   #passNote(entry: Entry): void {
     const known = this.#notes.get(entry.position);
-    const passed = known ?? { entry, note: readNote(entry), times: [] };
+    const passed = known ?? { entry, note: readNote(entry)!, times: [] };
     passed.times.push(performance.now());
     if (known !== undefined) return;
     this.#notes.set(entry.position, passed);
