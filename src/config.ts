@@ -277,7 +277,8 @@ export const secrets: Pick<Setting, 'key' | 'variables' | 'meaning' | 'parse'>[]
   {
     key: 'adminToken',
     variables: ['CROSSFADE_ADMIN_TOKEN'],
-    meaning: 'bearer token of the admin port; replicas use it among each other',
+    meaning:
+      'bearer token of the admin port; replicas sign what they tell each other with it (never sending it), or with the API key where there is none',
     parse: nonEmpty,
   },
 ];

@@ -66,6 +66,10 @@ export const catalogue = {
     meaning: 'A command found no crossfade at the admin address, or none that lets it in.',
     remedy: 'Give `--admin` the address that `serve` logs, and CROSSFADE_ADMIN_TOKEN where it has one.',
   },
+  PEER_UNSIGNED: {
+    meaning: 'Something said to this replica what only another replica may, without a valid signature; it got a 401.',
+    remedy: 'Give all replicas the same CROSSFADE_ADMIN_TOKEN and INTERNAL_API_KEY, and clocks less than 30 s apart.',
+  },
   EDGE_TOKEN_INVALID: {
     meaning: 'A client came with no token, or one that is not valid; it got a 401 that says why.',
     remedy: 'Check JWT_SECRET_KEY or CROSSFADE_JWKS_URL against what the backend signs with.',

@@ -1,7 +1,7 @@
 // The admin port: /metrics for Prometheus, /healthz and /readyz for whoever starts and stops replicas, /cutover for the
 // operator (see cutover-routes.ts).
 // Promises: beyond loopback nothing is answered without the admin token, nor to a web page of another site, which reaches
-// loopback through the operator's browser.
+// loopback through the operator's browser; what replicas say to each other is heard by its signature alone.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -9,7 +9,7 @@ import { type HostPort, isLoopback } from '../config.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { writeJson } from './answers.ts';
-import { answerCutover, type CutoverRoutesOptions } from './cutover-routes.ts';
+import { answerCutover, type CutoverRoutesOptions, isPeerWord } from './cutover-routes.ts';
 
 export interface Check {
   ok: boolean;
@@ -56,7 +56,8 @@ export class Admin {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (!this.#mayAsk(request)) {
+    const isSigned = this.#options.cutover.signature.isRequired && isPeerWord(request);
+    if (!isSigned && !this.#mayAsk(request)) {
       response.writeHead(401, ['WWW-Authenticate', 'Bearer']).end();
       return;
     }

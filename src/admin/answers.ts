@@ -3,5 +3,7 @@
 import type { ServerResponse } from 'node:http';
 
 export function writeJson(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, ['Content-Type', 'application/json; charset=utf-8']).end(JSON.stringify(value));
+  const body = Buffer.from(JSON.stringify(value));
+  const headers = ['Content-Type', 'application/json; charset=utf-8', 'Content-Length', String(body.length)];
+  response.writeHead(status, headers).end(body);
 }

@@ -1,15 +1,18 @@
 // The cutover by HTTP: `GET /cutover`, `PUT /cutover`, `POST /cutover/rollback` and `/cutover/reset` for operators,
 // `POST /cutover/adopt`, `/cutover/twin`, `/cutover/twin-landed` and `/cutover/detour` between replicas. In come JSON bodies,
-// out go JSON answers; statuses live here.
+// out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature before its body is read.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Detour } from '../cutover/detour.ts';
 import type { Command, Operator } from '../cutover/operator.ts';
+import { type PeerSignature, signatureHeader, unsigned } from '../cutover/peer-signature.ts';
 import { addresseeHeader } from '../cutover/peers.ts';
-import { type CutoverState, readState } from '../cutover/state.ts';
+import { stateShape } from '../cutover/state.ts';
 import type { Twins } from '../cutover/twins.ts';
 import { CrossfadeError, type ErrorCode } from '../errors.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Seldom } from '../telemetry/seldom.ts';
 import { writeJson } from './answers.ts';
 
 export interface CutoverRoutesOptions {
@@ -18,6 +21,10 @@ export interface CutoverRoutesOptions {
   operator: Operator;
   twins: Pick<Twins, 'expect' | 'landed'>;
   detour: Pick<Detour, 'takenElsewhere'>;
+  signature: PeerSignature;
+  /** Whoever is not known as a replica is told seldom. */
+  saysUnsigned: Seldom;
+  logger: Logger;
 }
 
 const lane = z.enum(['bridge', 'stream']);
@@ -47,6 +54,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   CUTOVER_INVALID: 400,
   CUTOVER_GUARD: 409,
   CUTOVER_CONFLICT: 409,
+  PEER_UNSIGNED: 401,
 };
 
 /** @returns whether the request was one of these */
@@ -55,7 +63,7 @@ export async function answerCutover(
   response: ServerResponse,
   options: CutoverRoutesOptions,
 ): Promise<boolean> {
-  const route = routes[`${request.method} ${request.url!.split('?', 1)[0]}`];
+  const route = routes[routeOf(request)] ?? (isPeerWord(request) ? peerRoute : undefined);
   if (route === undefined) return false;
   const addressee = request.headers[addresseeHeader] ?? encodeURIComponent(options.instance);
   if (addressee !== encodeURIComponent(options.instance)) {
@@ -66,6 +74,8 @@ export async function answerCutover(
     writeJson(response, 200, await route(options, request));
   } catch (error) {
     if (!(error instanceof CrossfadeError)) throw error;
+    if (error.code === 'PEER_UNSIGNED' && options.saysUnsigned.isDue())
+      options.logger.warn({ code: error.code, from: request.socket.remoteAddress }, error.message);
     writeJson(response, statuses[error.code] ?? 503, { error: error.code, message: error.message });
   }
   return true;
@@ -89,30 +99,48 @@ const routes: Record<string, Route> = {
     const told = await operator.rollback((await readBody(request, rollbackBody)).by);
     return { ...told, ...(await operator.status()) };
   },
-  'POST /cutover/adopt': async ({ operator }, request) => {
-    await operator.adoptFromPeer(await readBody(request, z.custom<CutoverState>(isState)));
-    return {};
-  },
-  'POST /cutover/twin': async ({ twins }, request) => {
-    twins.expect(await readBody(request, twinBody, maxTwinBytes));
-    return {};
-  },
-  'POST /cutover/twin-landed': async ({ twins }, request) => {
-    twins.landed((await readBody(request, twinLandedBody)).id);
-    return {};
-  },
-  'POST /cutover/detour': async ({ detour }, request) => {
-    await detour.takenElsewhere(await readBody(request, detourBody));
-    return {};
-  },
 };
 
+/** What replicas say to each other, by its path. */
+const words: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) => Promise<void>> = {
+  '/cutover/adopt': async ({ operator }, read) => operator.adoptFromPeer(await read(stateShape)),
+  '/cutover/twin': async ({ twins }, read) => twins.expect(await read(twinBody, maxTwinBytes)),
+  '/cutover/twin-landed': async ({ twins }, read) => twins.landed((await read(twinLandedBody)).id),
+  '/cutover/detour': async ({ detour }, read) => detour.takenElsewhere(await read(detourBody)),
+};
+
+type ReadSigned = <Value>(shape: z.ZodType<Value>, maxBytes?: number) => Promise<Value>;
+
+export function isPeerWord(request: IncomingMessage): boolean {
+  return request.method === 'POST' && Object.hasOwn(words, pathOf(request));
+}
+
+async function peerRoute(options: CutoverRoutesOptions, request: IncomingMessage): Promise<object> {
+  const path = pathOf(request);
+  const isSigned = options.signature.check(path, request.headers[signatureHeader]?.toString());
+  await words[path]!(options, async (shape, maxBytes = maxBodyBytes) => {
+    const body = await readBytes(request, maxBytes);
+    if (!isSigned(body)) throw unsigned('its body is not the one that was signed');
+    return parseBody(body, shape);
+  });
+  return {};
+}
+
+function pathOf(request: IncomingMessage): string {
+  return request.url!.split('?', 1)[0]!;
+}
+
+function routeOf(request: IncomingMessage): string {
+  return `${request.method} ${pathOf(request)}`;
+}
+
 /** Error: CUTOVER_INVALID. */
-async function readBody<Value>(
-  request: IncomingMessage,
-  shape: z.ZodType<Value>,
-  maxBytes = maxBodyBytes,
-): Promise<Value> {
+async function readBody<Value>(request: IncomingMessage, shape: z.ZodType<Value>): Promise<Value> {
+  return parseBody(await readBytes(request, maxBodyBytes), shape);
+}
+
+/** Error: CUTOVER_INVALID. */
+async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
@@ -120,25 +148,20 @@ async function readBody<Value>(
     if (size > maxBytes) throw invalid(`the body is larger than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
-  const text = Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
+}
+
+/** Error: CUTOVER_INVALID. */
+function parseBody<Value>(body: Buffer, shape: z.ZodType<Value>): Value {
   let value: unknown;
   try {
-    value = text === '' ? {} : JSON.parse(text);
+    value = body.length === 0 ? {} : JSON.parse(body.toString('utf8'));
   } catch {
     throw invalid('the body is not JSON');
   }
   const result = shape.safeParse(value);
   if (result.success) return result.data;
   throw invalid(result.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; '));
-}
-
-function isState(value: unknown): boolean {
-  try {
-    readState(JSON.stringify(value));
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function withoutUndefined(command: z.infer<typeof commandBody> | object): Command {

@@ -22,6 +22,7 @@ import { type Clock, systemClock } from '../telemetry/clock.ts';
 import { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
+import { Seldom } from '../telemetry/seldom.ts';
 import { version } from '../version.ts';
 import { readContract } from './contract.ts';
 import { measure, readiness } from './health.ts';
@@ -135,6 +136,9 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
       operator: cutover.operator,
       twins: cutover.twins,
       detour: cutover.detour,
+      signature: cutover.signature,
+      saysUnsigned: new Seldom(clock, 5_000),
+      logger,
     },
   });
   cutover.introduce({ admin: reachableUrl(admin.address), hubs: config.hubs, version });

@@ -1,16 +1,17 @@
 // The other replicas, by HTTP: what must be said without the log. In come a path and a value, out go the replicas that
-// have taken it and those that could not be reached.
+// have taken it and those that could not be reached. Promises: their addresses come from the log, where others may write too,
+// so whoever listens there learns no secret, and nothing of the answer counts but its status.
 
 import type { Replica, Roster } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Seldom } from '../telemetry/seldom.ts';
+import { type PeerSignature, signatureHeader } from './peer-signature.ts';
 
 export interface PeersOptions {
   instance: string;
   roster: Pick<Roster, 'replicas'>;
-  /** Bearer token of the replicas' admin ports. */
-  token: string | undefined;
+  signature: PeerSignature;
   clock: Clock;
   logger: Logger;
 }
@@ -30,6 +31,8 @@ const refreshMs = 2_000;
 /** ms that the roster is waited for; a log that hangs is not to hold up who asks. */
 const rosterMs = 300;
 const sayEveryMs = 5_000;
+/** A replica answers in a few bytes; a connection over which more comes is not used again. */
+const maxAnswerBytes = 1_024;
 
 export class Peers {
   readonly #options: PeersOptions;
@@ -42,7 +45,7 @@ export class Peers {
     this.#options = options;
     this.#known = [{ instance: options.instance, facts: {}, counters: new Map() }];
     this.#says = new Seldom(options.clock, sayEveryMs);
-    this.#stop = options.clock.every(refreshMs, () => void this.refresh());
+    this.#stop = options.clock.every(refreshMs, () => this.refresh());
   }
 
   /**
@@ -67,9 +70,10 @@ export class Peers {
     const body = JSON.stringify(value);
     const answers = await Promise.all(
       instances.map(async (instance) => {
-        const url = this.#known.find((each) => each.instance === instance)?.facts[adminFact];
+        const admin = this.#known.find((each) => each.instance === instance)?.facts[adminFact];
+        const url = admin !== undefined && urlOf(admin, path);
         const signal = AbortSignal.timeout(ms);
-        return { instance, ok: url !== undefined && (await this.#post(instance, url + path, body, signal)) };
+        return { instance, ok: url instanceof URL && (await this.#post(instance, url, body, signal)) };
       }),
     );
     const named = (ok: boolean) => answers.filter((answer) => answer.ok === ok).map(({ instance }) => instance);
@@ -85,20 +89,23 @@ export class Peers {
   }
 
   /** What is said must do no harm if it arrives twice: a kept connection may be closed just when it is used. */
-  async #post(instance: string, url: string, body: string, signal: AbortSignal, isAgain = false): Promise<boolean> {
-    const { token, logger } = this.#options;
+  async #post(instance: string, url: URL, body: string, signal: AbortSignal, isAgain = false): Promise<boolean> {
+    const { signature, logger } = this.#options;
+    const signed = signature.sign(url.pathname, instance, body);
     try {
       const answer = await fetch(url, {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
           [addresseeHeader]: encodeURIComponent(instance),
-          ...(token !== undefined && { authorization: `Bearer ${token}` }),
+          ...(signed !== undefined && { [signatureHeader]: signed }),
         },
         body,
         signal,
+        redirect: 'error',
       });
-      await answer.arrayBuffer();
+      await pass(answer);
+      if (!answer.ok && this.#says.isDue()) logger.warn({ instance, status: answer.status }, 'a replica did not hear');
       return answer.ok;
     } catch (error) {
       if (!isAgain && !signal.aborted) return this.#post(instance, url, body, signal, true);
@@ -108,6 +115,18 @@ export class Peers {
       return false;
     }
   }
+}
+
+/** undefined where it is no address of a replica. */
+function urlOf(admin: string, path: string): URL | undefined {
+  if (!/^https?:\/\/[^/?#@]+\/?$/i.test(admin) || !URL.canParse(admin)) return undefined;
+  return new URL(path, admin);
+}
+
+/** Reads a short answer, so that the connection can be used again, and no long one. */
+async function pass(answer: Response): Promise<void> {
+  const isShort = Number(answer.headers.get('content-length') ?? Number.POSITIVE_INFINITY) <= maxAnswerBytes;
+  await (isShort ? answer.arrayBuffer() : answer.body?.cancel());
 }
 
 /** What an epoch was, it need not be any more. */

@@ -19,6 +19,7 @@ import { type Fences, Handover } from './handover.ts';
 import { HubTypings } from './hub-typing.ts';
 import { Moves } from './moves.ts';
 import { Operator } from './operator.ts';
+import { PeerSignature } from './peer-signature.ts';
 import { adminFact, epochFact, Peers } from './peers.ts';
 import { SharedState } from './shared-state.ts';
 import { laneOf } from './state.ts';
@@ -56,6 +57,7 @@ export class CutoverStage {
   readonly detour: Detour;
   readonly operator: Operator;
   readonly twins: Twins;
+  readonly signature: PeerSignature;
   readonly #options: CutoverStageOptions;
   readonly #handover: Handover;
   readonly #moves: Moves;
@@ -88,7 +90,8 @@ export class CutoverStage {
       timeoutMs,
       clock,
     });
-    this.#peers = new Peers({ instance, roster: log.roster, token: config.adminToken, clock, logger });
+    this.signature = new PeerSignature({ instance, secret: config.adminToken ?? config.apiKey, clock });
+    this.#peers = new Peers({ instance, roster: log.roster, signature: this.signature, clock, logger });
     this.#handover = new Handover({
       instance,
       log,

@@ -6,10 +6,12 @@ import { request } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
+import { PeerSignature } from '../../src/cutover/peer-signature.ts';
 import { Peers } from '../../src/cutover/peers.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { Seldom } from '../../src/telemetry/seldom.ts';
 
 /** An admin port on loopback. @returns what answers a request with these headers: its status, and who has rolled back */
 async function startAdmin(t: TestContext, { token, insecure = false }: { token?: string; insecure?: boolean } = {}) {
@@ -33,6 +35,9 @@ async function startAdmin(t: TestContext, { token, insecure = false }: { token?:
       operator,
       twins: { expect() {}, landed() {} },
       detour: { async takenElsewhere() {} },
+      signature: new PeerSignature({ instance: 'here', secret: token, clock: systemClock }),
+      saysUnsigned: new Seldom(systemClock, 1_000),
+      logger: silentLogger,
     },
   });
   t.after(() => admin.close());
@@ -91,7 +96,8 @@ test('a replica whose address leads back here has not been reached', async (t) =
   const facts = { admin: `http://127.0.0.1:${port}` };
   const replicaAt = (instance: string) => ({ instance, facts, counters: new Map() });
   const roster = { replicas: async () => ['teller', 'here', 'on another host'].map(replicaAt) };
-  const peers = new Peers({ instance: 'teller', roster, token: undefined, clock: systemClock, logger: silentLogger });
+  const signature = new PeerSignature({ instance: 'teller', secret: undefined, clock: systemClock });
+  const peers = new Peers({ instance: 'teller', roster, signature, clock: systemClock, logger: silentLogger });
   t.after(() => peers.close());
   await peers.refresh();
   assert.deepEqual(await peers.tell('/cutover/twin-landed', { id: 'e' }, 5_000), {
