@@ -57,10 +57,10 @@ class BodyReading {
   }
 
   object(shape: Shape, node: RawNode, path: string[]): string {
-    if (node.members === undefined)
-      throw faultAt(jsonPath(path), 'The JSON value could not be converted to an object.');
+    const { members } = node;
+    if (members === undefined) throw faultAt(jsonPath(path), 'The JSON value could not be converted to an object.');
     const raws = new Map<string, string>();
-    for (const [name, value] of node.members) {
+    for (const [name, value] of members) {
       const field = shape.get(name.toLowerCase());
       if (field === undefined) continue;
       const fieldPath = [...path, field.name];

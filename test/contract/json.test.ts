@@ -195,6 +195,28 @@ describe('beyond JSON.parse', () => {
     assert.equal(pathOf('{"a":{"b":1},"c":"\\ud83d"}'), '$.c');
   });
 
+  test('no text of 1 MiB holds the event loop, whatever a client puts into it', () => {
+    const listOf = (item: string) => `[${Array(Math.floor(2 ** 20 / (item.length + 1))).fill(item)}]`;
+    const texts = [
+      listOf('1'),
+      listOf('""'),
+      listOf('[]'),
+      listOf('{"":1}'),
+      listOf(`${'['.repeat(58)}${']'.repeat(58)}`),
+      listOf(' 1 '),
+      listOf('"\\ud83d\\ude00"'),
+    ];
+    for (const text of texts) {
+      const took = [1, 2, 3].map(() => {
+        const before = process.cpuUsage();
+        parseRaw(text, 64);
+        return process.cpuUsage(before).user / 1_000;
+      });
+      // About 30 ms of the processor, whatever else runs beside it.
+      assert.ok(Math.min(...took) < 150, `${text.slice(0, 40)}: ${took} ms`);
+    }
+  });
+
   test('long texts take time in proportion to their length', () => {
     const long = [`"${'\\"'.repeat(500_000)}"`, `"${'\\\\'.repeat(500_000)}"`, `[${'1,'.repeat(200_000)}1]`];
     const startedAt = performance.now();
