@@ -12,6 +12,8 @@ if (Number(process.versions.node.split('.')[0]) >= 26) {
     console.error(`crossfade: Node 26 is not installed here yet (${error.code}); run \`node scripts/setup.mjs\` first`);
     process.exit(1);
   });
-  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => child.kill(signal));
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']) process.on(signal, () => child.kill(signal));
+  // Node would open a debugger.
+  process.on('SIGUSR1', () => {});
   child.once('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 143)));
 }

@@ -71,7 +71,8 @@ async function makeExecutable() {
     nodePath: node,
     // A foreign Node cannot be run to make the blob; the host's must then be of the same release.
     ...(arm64 && { useLocalNode: true }),
-    seaConfig: { mainFormat: 'module', useCodeCache: !arm64, assets: paths },
+    // On SIGUSR1 Node would open a debugger for everybody on the machine.
+    seaConfig: { mainFormat: 'module', useCodeCache: !arm64, assets: paths, execArgv: ['--disable-sigusr1'] },
   });
   rmSync(node);
   rmSync(foreignNode, { force: true });

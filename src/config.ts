@@ -3,7 +3,9 @@
 
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { nearestName } from './did-you-mean.ts';
 import { CrossfadeError } from './errors.ts';
+import { parseRedisUrl } from './redis-url.ts';
 
 export interface HostPort {
   host: string;
@@ -42,8 +44,11 @@ export interface Config {
   readonly maxBody: number;
   /** Path of a contract file; absent: the built-in one. */
   readonly contract?: string;
+  /** Entries that each stream keeps; absent: as many as the contract says. */
+  readonly streamMaxLength?: number;
   readonly allowedOrigins: readonly string[];
   readonly insecure: boolean;
+  readonly logLevel: string;
   readonly apiKey?: string;
   readonly jwtSecret?: string;
   readonly jwksUrl?: string;
@@ -65,6 +70,8 @@ export interface Setting {
   /** @throws Error whose message says what a right value looks like */
   parse(text: string): unknown;
 }
+
+const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
 export const settings: Setting[] = [
   {
@@ -252,6 +259,20 @@ export const settings: Setting[] = [
     meaning: 'false: the kill switch, everything by the bridge lane on all replicas; reading goes on',
     parse: boolean,
   },
+  {
+    key: 'streamMaxLength',
+    variables: ['EVENT_TRANSPORT_STREAM_MAX_LEN'],
+    standard: "the contract's",
+    meaning: 'how many entries each stream keeps',
+    parse: integer(1, 100_000_000),
+  },
+  {
+    key: 'logLevel',
+    variables: ['LOG_LEVEL'],
+    standard: 'info',
+    meaning: `what is logged, as JSON lines on stdout: ${levels.join(', ')}; at debug every event can be followed`,
+    parse: logLevel,
+  },
 ];
 
 /** Secrets come by variable or by a file named in `<variable>_FILE`, never by flag. */
@@ -319,6 +340,7 @@ export function readConfig(flags: GivenFlags, env: NodeJS.ProcessEnv): Config {
       faults.push(`${found.name}: ${(error as Error).message}`);
     }
   }
+  faults.push(...unknownVariables(env));
   if (faults.length > 0) throw new ConfigError(faults);
   const config = withStandards(values);
   faults.push(...contradictions(config, values));
@@ -330,6 +352,30 @@ function givenValue(setting: Setting, flags: GivenFlags, env: NodeJS.ProcessEnv)
   const flag = flags[setting.key];
   if (flag !== undefined) return String(flag);
   return setting.variables.map((name) => env[name]).find((value) => value !== undefined && value !== '');
+}
+
+/** A misspelt name would be passed over in silence, and what it was to change with it. */
+function unknownVariables(env: NodeJS.ProcessEnv): string[] {
+  const known = settings.flatMap(({ variables }) => variables);
+  for (const { variables } of secrets) known.push(...variables, ...variables.map((name) => `${name}_FILE`));
+  // `CROSSFADE_PERCENT`: named after a flag whose variable has another name.
+  const byFlag = settings.map(({ flag, variables }): [string, string] => [variableLike(flag ?? ''), variables[0]!]);
+  const meant = new Map([...byFlag, ...known.map((name): [string, string] => [name, name])]);
+  const unknown = Object.keys(env).filter(
+    (name) => name.startsWith('CROSSFADE_') && env[name] !== '' && !known.includes(name) && !serviceLink.test(name),
+  );
+  return unknown.map((name) => {
+    const nearest = nearestName(name, [...meant.keys()]);
+    return `${name}: is no variable of crossfade${nearest === undefined ? '' : `; did you mean ${meant.get(nearest)}?`}`;
+  });
+}
+
+/** What Kubernetes sets in every pod for a Service whose name begins with `crossfade`. */
+const serviceLink = /_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/;
+
+/** `--no-fallback` -> CROSSFADE_NO_FALLBACK */
+function variableLike(flag: string): string {
+  return `CROSSFADE_${flag.split(' ')[0]!.replace(/^--/, '').replaceAll('-', '_').toUpperCase()}`;
 }
 
 /** A secret of a command other than serve. Error: CONFIG_INVALID where its file cannot be read. */
@@ -384,6 +430,7 @@ function withStandards(values: Partial<Record<Key, unknown>>): Config {
     maxBody: 30_000_000,
     allowedOrigins: [],
     insecure: false,
+    logLevel: 'info',
     percent: standalone ? 100 : 0,
     mirror: false,
     ...given,
@@ -434,6 +481,11 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/.test(host);
 }
 
+/** As a line about a fault names it: `--listen (CROSSFADE_LISTEN)`. */
+export function nameOf(key: Key): string {
+  return namesOf(settings.find((setting) => setting.key === key)!);
+}
+
 function namesOf(setting: Setting): string {
   const variables = setting.variables.join(', ');
   return setting.flag === undefined ? variables : `${setting.flag.split(' ')[0]} (${variables})`;
@@ -469,9 +521,15 @@ function keysUrl(text: string): string {
 }
 
 function redisUrl(text: string): string {
-  // Passwords may hold characters that a URL may not, so only the scheme is judged here; the value is never shown.
-  if (!/^rediss?:\/\/./.test(text)) throw new Error('is not a redis:// or rediss:// address');
+  parseRedisUrl(text);
   return text;
+}
+
+/** `WARNING` is Python's word, in a pod that shares its variables with such a backend. */
+function logLevel(text: string): string {
+  const level = text.toLowerCase().replace(/^warning$/, 'warn');
+  if (!levels.includes(level)) throw new Error(`'${text}' is not one of: ${levels.join(', ')}`);
+  return level;
 }
 
 function origins(text: string): string[] {

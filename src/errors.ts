@@ -87,6 +87,10 @@ export const catalogue = {
 
 export type ErrorCode = keyof typeof catalogue;
 
+export function isCode(text: string): text is ErrorCode {
+  return Object.hasOwn(catalogue, text);
+}
+
 /** Why the log failed, in the words of the metric `event_transport_fallback_total{reason}`. */
 export type FailureReason = 'redis_error' | 'timeout' | 'connection_lost';
 

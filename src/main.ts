@@ -9,10 +9,19 @@ import { type GivenFlags, readConfig, settings } from './config.ts';
 import { CrossfadeError } from './errors.ts';
 import { version } from './version.ts';
 
+// Node would open a debugger, for everybody on this machine.
+process.on('SIGUSR1', () => {});
+// Who reads may leave early (`| head`): what is still to be said is for nobody then.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
+
 const program = new Command('crossfade')
   .description('Fades a legacy SignalR bridge over to Redis Streams, a room at a time.')
   .version(version)
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'crossfade: ')) })
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'crossfade: CONFIG_INVALID: ')) })
   .exitOverride();
 
 const serveCommand = program
@@ -51,10 +60,10 @@ operate('mirror <on|off>', 'shadow bridge-lane events into the log').action((on:
 );
 moving('pin <room> <lane>', 'keep one room on a lane: bridge or stream').action(
   (room: string, lane: string, target: cutover.Target) =>
-    cutover.change(target, { pins: { [room]: cutover.laneOf(lane) } }),
+    cutover.change(target, { pins: { [cutover.roomOf(room)]: cutover.laneOf(lane) } }),
 );
 moving('unpin <room>', 'let the percent decide again').action((room: string, target: cutover.Target) =>
-  cutover.change(target, { pins: { [room]: null } }),
+  cutover.change(target, { pins: { [cutover.roomOf(room)]: null } }),
 );
 operate('rollback', 'everything by the bridge, at once, also without the log').action(cutover.rollback);
 moving('reset', 'forget what operators have set: flags and variables hold again').action(cutover.reset);
@@ -81,7 +90,7 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else if (error instanceof CrossfadeError) {
-    for (const line of error.message.split('\n')) console.error(`crossfade: ${line}`);
+    for (const line of error.message.split('\n')) console.error(`crossfade: ${error.code}: ${line}`);
     // What is open already (a port, a connection) must not keep a process alive that has failed.
     process.exit(error.code === 'CONFIG_INVALID' || error.code === 'CONTRACT_INVALID' ? 2 : 1);
   } else {

@@ -52,6 +52,7 @@ describe('what holds when nothing is set', () => {
       maxBody: 30_000_000,
       allowedOrigins: [],
       insecure: false,
+      logLevel: 'info',
       apiKey: 'key',
       jwtSecret: 'secret',
     });
@@ -302,3 +303,53 @@ function secretFile(t: TestContext, text: string): string {
   writeFileSync(file, text);
   return file;
 }
+
+describe('names and words that somebody else uses', () => {
+  test('a misspelt variable is refused, and what may have been meant is named', () => {
+    const cases: [name: string, line: RegExp][] = [
+      ['CROSSFADE_BRIGDE', /^CROSSFADE_BRIGDE: .*did you mean CROSSFADE_BRIDGE\?$/],
+      ['CROSSFADE_ADMIN_TOKEN_FIL', /did you mean CROSSFADE_ADMIN_TOKEN_FILE\?$/],
+      ['CROSSFADE_PERCENT', /did you mean EVENT_TRANSPORT_REDIS_STREAMS_PERCENTAGE\?$/],
+      ['CROSSFADE_NO_COALESCE', /did you mean EVENT_COALESCING_ENABLED\?$/],
+      ['CROSSFADE_NOTHING_LIKE_IT', /^CROSSFADE_NOTHING_LIKE_IT: is no variable of crossfade$/],
+    ];
+    for (const [name, line] of cases) {
+      const [fault, ...others] = faults({}, { ...keys, [name]: '50' });
+      assert.match(fault ?? '', line, name);
+      assert.deepEqual(others, []);
+    }
+    assert.deepEqual(faults({}, { ...keys, CROSSFADE_BRIGDE: '' }), [], 'an empty one is not set');
+  });
+
+  test('what Kubernetes sets for a Service of that name is no fault', () => {
+    const env = {
+      CROSSFADE_SERVICE_HOST: '10.0.0.1',
+      CROSSFADE_SERVICE_PORT: '7400',
+      CROSSFADE_SERVICE_PORT_INGRESS: '7400',
+      CROSSFADE_PORT: 'tcp://10.0.0.1:7400',
+      CROSSFADE_PORT_7400_TCP: 'tcp://10.0.0.1:7400',
+      CROSSFADE_PORT_7400_TCP_ADDR: '10.0.0.1',
+      CROSSFADE_EDGE_SERVICE_HOST: '10.0.0.2',
+    };
+    assert.deepEqual(faults({}, { ...keys, ...env }), []);
+  });
+
+  test('the level of the log is taken in Python’s words too, and nothing else is', () => {
+    assert.equal(read({}, { LOG_LEVEL: 'WARNING' }).logLevel, 'warn');
+    assert.equal(read({}, { LOG_LEVEL: 'Debug' }).logLevel, 'debug');
+    assert.match(faults({}, { ...keys, LOG_LEVEL: 'loud' })[0]!, /^LOG_LEVEL: 'loud' is not one of: trace, debug, /);
+  });
+
+  test('an address of Redis that cannot be read is refused at once, without the password', () => {
+    for (const url of ['redis://:secret@h:notaport', 'redis://:secret@h1,h2/x', 'redis://:secret@/abc']) {
+      const [fault] = faults({}, { ...keys, REDIS_URL: url });
+      assert.match(fault ?? '', /^--redis \(REDIS_URL\): /, url);
+      assert.doesNotMatch(fault!, /secret/);
+    }
+  });
+
+  test('the setting of the old system for the streams’ length holds for each of them', () => {
+    assert.equal(read({}, { EVENT_TRANSPORT_STREAM_MAX_LEN: '7' }).streamMaxLength, 7);
+    assert.match(faults({}, { ...keys, EVENT_TRANSPORT_STREAM_MAX_LEN: '0' })[0]!, /^EVENT_TRANSPORT_STREAM_MAX_LEN: /);
+  });
+});

@@ -5,7 +5,7 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type HostPort, isLoopback } from '../config.ts';
+import { type HostPort, isLoopback, nameOf } from '../config.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { writeJson } from './answers.ts';
@@ -42,7 +42,7 @@ export class Admin {
 
   static async listen(options: AdminOptions): Promise<Admin> {
     const admin = new Admin(options);
-    await listenOn(admin.#server, options.listen);
+    await listenOn(admin.#server, options.listen, nameOf('admin'));
     return admin;
   }
 

@@ -27,12 +27,14 @@ export interface CutoverRoutesOptions {
   logger: Logger;
 }
 
+/** Longer names of rooms are nobody's. */
+const maxNameLength = 256;
 const lane = z.enum(['bridge', 'stream']);
 const by = { by: z.string().min(1).max(200).default('somebody'), force: z.boolean().default(false) };
 const commandBody = z.strictObject({
   percent: z.int().min(0).max(100).optional(),
   mirror: z.boolean().optional(),
-  pins: z.record(z.string(), lane.nullable()).optional(),
+  pins: z.record(z.string().min(1).max(maxNameLength), lane.nullable()).optional(),
   ...by,
 });
 const resetBody = z.strictObject(by);

@@ -4,13 +4,19 @@
 import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readSecret } from '../config.ts';
-import { CrossfadeError } from '../errors.ts';
+import { CrossfadeError, isCode } from '../errors.ts';
 import { type Status, statusText } from './cutover-status.ts';
 
 export interface Target {
   /** Base URL of the admin port. */
   admin: string;
   force?: boolean;
+}
+
+/** What the admin port says where it does not do what it was asked. */
+interface Refusal {
+  error?: string;
+  message?: string;
 }
 
 const patienceMs = 300;
@@ -48,6 +54,12 @@ export async function rollback(target: Target): Promise<void> {
 export function percentOf(text: string): number {
   if (/^\d{1,3}$/.test(text) && Number(text) <= 100) return Number(text);
   throw new CrossfadeError('CONFIG_INVALID', `'${text}' is not a percent from 0 to 100`);
+}
+
+/** @throws CrossfadeError CONFIG_INVALID */
+export function roomOf(text: string): string {
+  if (text !== '' && text.length <= 256) return text;
+  throw new CrossfadeError('CONFIG_INVALID', `the name of a room has 1 to 256 characters, not ${text.length}`);
 }
 
 /** @throws CrossfadeError CONFIG_INVALID */
@@ -96,13 +108,13 @@ async function ask<Answer>({ admin }: Target, method: string, path: string, body
     const reason = ((cause as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? (cause as Error).message;
     throw new CrossfadeError('ADMIN_UNREACHABLE', `no crossfade answers at ${admin} (${reason})`, { cause });
   }
-  const answer = (await response.json().catch(() => undefined)) as (Answer & { message?: string }) | undefined;
+  const answer = (await response.json().catch(() => undefined)) as (Answer & Refusal) | undefined;
   if (response.ok && answer !== undefined) return answer;
   if (response.status === 401) throw new CrossfadeError('ADMIN_UNREACHABLE', `${admin} wants CROSSFADE_ADMIN_TOKEN`);
-  throw new CrossfadeError(
-    response.status === 409 ? 'CUTOVER_GUARD' : 'CUTOVER_INVALID',
-    answer?.message ?? `${admin} answered ${response.status}`,
-  );
+  const { error = '', message = '' } = answer ?? {};
+  if (isCode(error)) throw new CrossfadeError(error, message);
+  const hint = 'is that the admin port (--admin of `serve`, CROSSFADE_ADMIN)?';
+  throw new CrossfadeError('ADMIN_UNREACHABLE', `${admin} answered ${response.status}; ${hint}`);
 }
 
 function words({ force = false }: Target): { by: string; force: boolean } {

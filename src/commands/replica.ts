@@ -237,8 +237,9 @@ async function logOf(config: Config, clock: Clock, logger: Logger, onInstanceLos
 }
 
 function contractOf(config: Config): Contract {
-  if (config.contract === undefined) return loadContract(assetText('support-center.yaml'), 'support-center.yaml');
-  return loadContract(readContract(config.contract), config.contract);
+  const { contract: file, streamMaxLength } = config;
+  if (file !== undefined) return loadContract(readContract(file), file, streamMaxLength);
+  return loadContract(assetText('support-center.yaml'), 'support-center.yaml', streamMaxLength);
 }
 
 /** What was published last shall still be shown before the clients are closed. */

@@ -1,5 +1,5 @@
-// `crossfade serve`: one replica for the life of this process. Promises: runs until SIGTERM or SIGINT, then drains and ends
-// within 10 s; ends with exit code 1 if another process takes its instance name, or if something fails that no boundary
+// `crossfade serve`: one replica for the life of this process. Promises: runs until it is told to end (SIGTERM, SIGINT,
+// SIGHUP, SIGQUIT), then drains and ends within 10 s; ends with exit code 1 if another process takes its instance name, or if something fails that no boundary
 // caught: it drains then, too, and never vanishes without a word.
 
 import type { Config, HostPort } from '../config.ts';
@@ -9,11 +9,14 @@ import { type Replica, startReplica } from './replica.ts';
 /** ms after which a drain that hangs (on a bridge that does not answer, say) is given up. */
 const drainLimitMs = 9_500;
 
+/** What may end a process from outside and lets it drain. */
+export const endSignals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const;
+
 /** Errors: LOG_UNAVAILABLE (without a bridge), LOG_INSTANCE_TAKEN, CONTRACT_INVALID, CONFIG_INVALID. */
 export async function serve(config: Config): Promise<void> {
-  const logger = createLogger('serve');
+  const logger = createLogger({ level: config.logLevel, instance: config.instance });
   const stopping = Promise.withResolvers<string>();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.resolve(signal));
+  for (const signal of endSignals) process.on(signal, () => stopping.resolve(signal));
   let replica: Replica | undefined;
   const onUncaught = (error: unknown) => {
     if (replica !== undefined) return replica.coreFailed(error);

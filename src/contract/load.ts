@@ -30,9 +30,10 @@ export class ContractError extends CrossfadeError {
 /**
  * @param text YAML
  * @param source the file's name, for the faults' lines
+ * @param maxLength how many entries each stream keeps; undefined: as many as the text says
  * @throws ContractError
  */
-export function loadContract(text: string, source: string): Contract {
+export function loadContract(text: string, source: string, maxLength?: number): Contract {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   const lineOf = (path: Path) => lines.linePos(offsetOf(document, path)).line;
@@ -65,7 +66,9 @@ export function loadContract(text: string, source: string): Contract {
 
   const faults = new CompileFaults();
   const types = compileTypes(parsed.data.types, faults);
-  const streams = new Map(Object.entries(parsed.data.streams).map(([name, maxLength]) => [name, { name, maxLength }]));
+  const streams = new Map(
+    Object.entries(parsed.data.streams).map(([name, length]) => [name, { name, maxLength: maxLength ?? length }]),
+  );
   const scope = { types, streams, hubNames: new Set(Object.keys(parsed.data.hubs)), faults };
   const calls = Object.entries(parsed.data.calls).map(([path, call]) => compileCall(path, call, scope));
   const foreign = Object.entries(parsed.data.foreign).map(

@@ -2,6 +2,7 @@
 // as an operator wants to see it. Promises: a rollback needs no log, it acts at once where it is asked, and says whom it
 // could not reach.
 
+import { isDeepStrictEqual } from 'node:util';
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
@@ -52,7 +53,13 @@ export class Operator {
 
   /** Errors: CUTOVER_GUARD, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_* (nothing is changed before the log's state is known). */
   async set(command: Command, by: { who: string; force: boolean }): Promise<void> {
-    const change = (from: CutoverState) => ({ ...changeOf(from, command), operated: true });
+    const { pins } = this.#parts.cutover.state;
+    const unknown = Object.entries(command.pins ?? {}).find(([room, lane]) => lane === null && !(room in pins));
+    if (unknown !== undefined) throw new CrossfadeError('CUTOVER_INVALID', `'${unknown[0]}' is not pinned`);
+    const change = (from: CutoverState) => {
+      const changed = { ...changeOf(from, command), operated: true };
+      return isDeepStrictEqual({ ...from, ...changed }, from) ? undefined : changed;
+    };
     await this.#command(change, { who: by.who, what: wordsFor(command) }, by.force);
   }
 

@@ -3,7 +3,7 @@
 
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
-import type { HostPort } from '../config.ts';
+import { type HostPort, nameOf } from '../config.ts';
 import type { Delivery } from '../contract/event.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -61,7 +61,7 @@ export class Edge implements Audience {
 
   static async listen(options: EdgeOptions): Promise<Edge> {
     const edge = new Edge(options);
-    await listenOn(edge.#server, options.listen);
+    await listenOn(edge.#server, options.listen, nameOf('edge'));
     return edge;
   }
 

@@ -3,7 +3,7 @@
 // forwarded to the bridge byte for byte; without a bridge it is answered here, in the bridge's shape.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { HostPort } from '../config.ts';
+import { type HostPort, nameOf } from '../config.ts';
 import { BodyFault, type Call, type Contract } from '../contract/contract.ts';
 import type { Cutover } from '../cutover/cutover.ts';
 import { CrossfadeError } from '../errors.ts';
@@ -66,7 +66,7 @@ export class Ingress {
 
   static async listen(options: IngressOptions): Promise<Ingress> {
     const ingress = new Ingress(options);
-    await listenOn(ingress.#server, options.listen);
+    await listenOn(ingress.#server, options.listen, nameOf('listen'));
     return ingress;
   }
 

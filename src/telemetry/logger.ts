@@ -5,11 +5,11 @@ import { pino } from 'pino';
 
 export type Logger = pino.Logger;
 
-/** @param name the part of crossfade that speaks, such as `serve`; the level comes from LOG_LEVEL (default `info`) */
-export function createLogger(name: string): Logger {
+/** @param options.instance the replica's name, in every line: several may log to one place */
+export function createLogger({ level, instance }: { level: string; instance: string }): Logger {
   return pino({
-    name,
-    level: process.env.LOG_LEVEL ?? 'info',
+    base: { name: 'crossfade', instance, pid: process.pid },
+    level,
     redact: { paths: ['*.authorization', '*.access_token', '*.payload', '*.password'], censor: '[redacted]' },
     formatters: { level: (label) => ({ level: label }) },
     timestamp: pino.stdTimeFunctions.isoTime,

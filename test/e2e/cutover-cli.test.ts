@@ -79,6 +79,7 @@ test('what cannot be meant is one line and exit code 2, and asks nobody', async 
     [['set', ...nobody], /missing required argument 'percent'/],
     [['mirror', 'perhaps', ...nobody], /'perhaps' is neither on nor off/],
     [['pin', 'r', 'river', ...nobody], /'river' is not a lane: bridge or stream/],
+    [['pin', '', 'stream', ...nobody], /the name of a room has 1 to 256 characters/],
     [['pin', 'r', ...nobody], /missing required argument 'lane'/],
     [['rollback', '--force', ...nobody], /unknown option '--force'/],
     [['turn', ...nobody], /unknown command 'turn'/],
@@ -87,7 +88,7 @@ test('what cannot be meant is one line and exit code 2, and asks nobody', async 
   for (const [words, line] of cases) {
     const { code, stdout, stderr } = await cutover(t, words);
     assert.match(stderr, line, words.join(' '));
-    assert.match(stderr, /^crossfade: [^\n]+\n$/, words.join(' '));
+    assert.match(stderr, /^crossfade: CONFIG_INVALID: [^\n]+\n$/, words.join(' '));
     assert.deepEqual([code, stdout], [2, ''], words.join(' '));
   }
 });
@@ -97,14 +98,38 @@ test('where nobody answers, or there is nothing to move, it is one line and exit
   const { url } = closed;
   await closed.close();
   const gone = await cutover(t, ['rollback', '--admin', url]);
-  const stderr = `crossfade: no crossfade answers at ${url} (ECONNREFUSED)\n`;
+  const stderr = `crossfade: ADMIN_UNREACHABLE: no crossfade answers at ${url} (ECONNREFUSED)\n`;
   assert.deepEqual(gone, { code: 1, stdout: '', stderr });
   const redis = await startRedis(t);
   const standalone = await startSidecar(t, ['--redis', redis.url]);
   const refused = await cutover(t, ['set', '25', '--admin', standalone.admin]);
   assert.equal(refused.code, 1);
-  assert.match(refused.stderr, /^crossfade: there is no --bridge: every room is on the stream lane\n$/);
+  assert.match(
+    refused.stderr,
+    /^crossfade: CUTOVER_INVALID: there is no --bridge: every room is on the stream lane\n$/,
+  );
   assert.match((await cutover(t, ['show', '--admin', standalone.admin])).stdout, /100% by stream/);
+  const wrongPort = await cutover(t, ['show', '--admin', standalone.listen]);
+  assert.equal(wrongPort.code, 1);
+  assert.match(
+    wrongPort.stderr,
+    /^crossfade: ADMIN_UNREACHABLE: \S+ answered 404; is that the admin port \(--admin.*\n$/,
+  );
+});
+
+test('a command that changes nothing fills no line of the history, and a pin that is not there is named', async (t) => {
+  const sidecar = await startSidecar(t, ['--redis', (await startRedis(t)).url, '--bridge', (await startBridge(t)).url]);
+  const words = (text: string) => cutover(t, [...text.split(' '), '--admin', sidecar.admin]);
+  for (const text of ['set 0', 'set 0', 'pin r bridge', 'pin r bridge', 'mirror off', 'unpin r']) {
+    assert.equal((await words(text)).code, 0, text);
+  }
+  const { code, stderr } = await words('unpin nosuch');
+  assert.deepEqual([code, stderr], [1, "crossfade: CUTOVER_INVALID: 'nosuch' is not pinned\n"]);
+  const { history } = await stateOf(sidecar);
+  assert.deepEqual(
+    history.map(({ what }) => what),
+    ['set 0', 'pin r bridge', 'unpin r'],
+  );
 });
 
 const outside = Object.values(networkInterfaces())
@@ -126,7 +151,7 @@ test('beyond loopback the admin port wants its token: of the command line, and o
       ['set', '25', '--force', '--admin', admin],
       wrong as Record<string, string>,
     );
-    assert.deepEqual([code, stderr], [1, `crossfade: ${admin} wants CROSSFADE_ADMIN_TOKEN\n`]);
+    assert.deepEqual([code, stderr], [1, `crossfade: ADMIN_UNREACHABLE: ${admin} wants CROSSFADE_ADMIN_TOKEN\n`]);
   }
   assert.equal((await cutover(t, ['set', '25', '--force', '--admin', admin], env)).code, 0);
   await untilAll(inside, ({ percent, replicas }) => percent === 25 && replicas.length === 2, { what: 'both at 25' });

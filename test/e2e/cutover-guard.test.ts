@@ -44,7 +44,7 @@ test('a client connected directly to the second of two bridges holds 0 until it 
       const { code, stdout, stderr } = await cutover(t, [...words, '--admin', wishing.admin]);
       assert.deepEqual([code, stdout], [1, ''], words.join(' '));
       assert.match(stderr, direct);
-      assert.match(stderr, /^crossfade: [^\n]+\n$/, 'one line');
+      assert.match(stderr, /^crossfade: CUTOVER_GUARD: [^\n]+\n$/, 'one line');
     }
     const { epoch, percent, pins, history } = await stateOf(wishing);
     assert.deepEqual({ epoch, percent, pins, history }, { epoch: 0, percent: 0, pins: {}, history: [] });

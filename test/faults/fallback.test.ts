@@ -334,7 +334,7 @@ test('a sidecar that still waits for Redis ends at once on SIGTERM; without a br
   assert.deepEqual(await waiting.stop(), { code: 0, signal: null });
   const alone = spawnCrossfade(t, ['serve', ...addresses, ...flags], secrets);
   assert.equal((await alone.exited).code, 1);
-  assert.match(alone.stderr, /^crossfade: Redis at 127\.0\.0\.1:\d+ did not answer within 5 s\n$/);
+  assert.match(alone.stderr, /^crossfade: LOG_UNAVAILABLE: Redis at 127\.0\.0\.1:\d+ did not answer within 5 s\n$/);
 });
 
 test('an embedded log that cannot be opened leaves the sidecar up, and its calls go to the bridge', async (t) => {

@@ -198,7 +198,7 @@ test('without Redis a rollback reaches all replicas by HTTP, and outranks what s
     const { code, stderr } = await cutover(t, ['rollback', '--admin', a.admin]);
     c.process.resume();
     assert.equal(code, 1);
-    assert.match(stderr, /^crossfade: not reached: replica-2;[^\n]*\n$/);
+    assert.match(stderr, /^crossfade: LOG_UNAVAILABLE: not reached: replica-2;[^\n]*\n$/);
     await assertRolledBack([a, b]);
     night.proxy.pass();
     await untilAll(night.replicas, ({ effective, log }) => effective.percent === 0 && log.followed, {

@@ -92,6 +92,11 @@ export interface StartOptions {
   binary?: string;
 }
 
+/** The words that start it. */
+export function commandOf({ binary }: StartOptions): string[] {
+  return binary === undefined ? [process.execPath, `${root}bin/crossfade.mjs`] : [binary];
+}
+
 /**
  * Starts crossfade and returns at once, ready or not: for commands that end, and for starts that should be refused.
  * @param env in place of the test's own environment, of which only PATH and HOME are passed on
@@ -103,7 +108,7 @@ export function spawnCrossfade(
   { binary }: StartOptions = {},
 ): Running {
   const { PATH = '', HOME = '' } = process.env;
-  const [command, ...first] = binary === undefined ? [process.execPath, `${root}bin/crossfade.mjs`] : [binary];
+  const [command, ...first] = commandOf(binary === undefined ? {} : { binary });
   const child = spawn(command!, [...first, ...args], {
     env: { PATH, HOME, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -12,6 +12,7 @@ import { bucketOf } from '../../cutover/bucket.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { startReplica } from '../replica.ts';
+import { endSignals } from '../serve.ts';
 import { Backend } from './backend.ts';
 import { BridgeWitness } from './bridge-witness.ts';
 import { CutoverWatch } from './cutover-watch.ts';
@@ -35,9 +36,10 @@ export async function demo(portText: string): Promise<void> {
   const bridge = await startToyBridge({ apiKey, jwtSecret, allowedOrigins: [page.url] });
   const witness = new BridgeWitness();
   bridge.onCall = (call) => void witness.see(call);
-  const logger = createLogger('demo');
-  logger.level = process.env.LOG_LEVEL ?? 'warn';
-  const replica = await startReplica(demoConfig(bridge.url, dataDir), logger, () => process.exit(1));
+  const config = demoConfig(bridge.url, dataDir);
+  const replica = await startReplica(config, createLogger({ level: config.logLevel, instance: config.instance }), () =>
+    process.exit(1),
+  );
   const edge = await replica.ready;
   const urls = {
     page: page.url,
@@ -97,7 +99,7 @@ export async function demo(portText: string): Promise<void> {
   sayWhatToTry(urls);
 
   const stop = Promise.withResolvers<void>();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.resolve());
+  for (const signal of endSignals) process.once(signal, () => stop.resolve());
   await stop.promise;
   page.close();
   backend.rest();
@@ -124,7 +126,7 @@ function demoConfig(bridgeUrl: string, dataDir: string): Config {
     dataDir,
     instance: 'demo',
   };
-  return readConfig(flags, { INTERNAL_API_KEY: apiKey });
+  return readConfig(flags, { INTERNAL_API_KEY: apiKey, LOG_LEVEL: process.env.LOG_LEVEL ?? 'warn' });
 }
 
 /** A room of this bucket, by a name such as requests have. */

@@ -42,7 +42,7 @@ export class PageServer {
   /** Errors: CONFIG_INVALID where the port is taken. */
   static async listen(port: number): Promise<PageServer> {
     const server = createServer();
-    await listenOn(server, { host, port });
+    await listenOn(server, { host, port }, '--port');
     return new PageServer(server);
   }
 

@@ -3,11 +3,11 @@
 
 import { type ChainableCommander, Redis, type RedisOptions, ReplyError } from 'ioredis';
 import { CrossfadeError, type FailureReason } from '../../errors.ts';
+import type { RedisAddress } from '../../redis-url.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { scriptOptions } from './scripts.ts';
 import { endSilence } from './silence.ts';
-import type { RedisAddress } from './url.ts';
 
 /** A Redis that is silent this long while it owes an answer is given up; what was not answered fails then. */
 const silenceMs = 2_000;

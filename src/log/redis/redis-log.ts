@@ -2,11 +2,23 @@
 // a Log once Redis answers and the instance name is ours. The parts lie beside this file; here they are only put together.
 
 import type { Redis } from 'ioredis';
+import { parseRedisUrl, type RedisAddress } from '../../redis-url.ts';
 import type { Log, LogOptions } from '../log.ts';
 import { createAppend } from './append.ts';
 import { createClaims } from './claims.ts';
-import { ask, connect, isReady, noAnswer, unavailable, untilReady, within, withoutArguments } from './connections.ts';
+import {
+  ask,
+  connect,
+  isReady,
+  isServerError,
+  noAnswer,
+  unavailable,
+  untilReady,
+  within,
+  withoutArguments,
+} from './connections.ts';
 import { createCutoverState } from './cutover-state.ts';
+import { warnOfEviction } from './eviction.ts';
 import { foreignReaders } from './foreign.ts';
 import { sweepGroups } from './groups.ts';
 import { renewEveryMs, takeLease } from './lease.ts';
@@ -14,7 +26,6 @@ import { openReader, type RedisReader } from './reader.ts';
 import { createRoster } from './roster.ts';
 import { watchServerClock } from './server-clock.ts';
 import { createShared } from './shared.ts';
-import { parseRedisUrl, type RedisAddress } from './url.ts';
 
 const openTimeoutMs = 5_000;
 const answerMs = 2_000;
@@ -34,6 +45,7 @@ export async function openRedisLog(options: LogOptions & { url: string }): Promi
     await waitUntilAnswers(commands, address, options);
     await serverClock.measure();
     const lease = await takeLease(commands, options);
+    warnOfEviction(commands, logger);
     return createLog({ address, commands, lookUps, serverClock, lease, options });
   } catch (error) {
     serverClock.close();
@@ -53,7 +65,9 @@ async function waitUntilAnswers(redis: Redis, { host, port }: RedisAddress, { cl
   await untilReady(redis, clock, () => clock.monotonic() < giveUpAt);
   redis.off('error', note);
   if (!isReady(redis)) {
-    throw unavailable(`Redis at ${host}:${port} did not answer within 5 s`, 'connection_lost', lastError);
+    // A wrong password, say.
+    const refused = isServerError(lastError) ? `refuses: ${lastError!.message}` : 'did not answer within 5 s';
+    throw unavailable(`Redis at ${host}:${port} ${refused}`, 'connection_lost', lastError);
   }
 }
 

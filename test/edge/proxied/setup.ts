@@ -94,7 +94,7 @@ export async function startProxiedEdge(
     ...options,
   });
   const server = serverOf(hubs);
-  await listenOn(server, { host: '127.0.0.1', port: 0 });
+  await listenOn(server, { host: '127.0.0.1', port: 0 }, '--edge');
   t.after(async () => {
     for (const { leg } of taps) leg.cut();
     addresses.close();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseRedisUrl } from '../../src/log/redis/url.ts';
+import { parseRedisUrl } from '../src/redis-url.ts';
 
 const plain = { host: 'h', port: 6379, db: 0, tls: false };
 

@@ -2,7 +2,7 @@
 // hold `/`, `+`, `=` and `@` as they are, which no URL parser reads, so the last `@` is taken as the end of the password.
 // No error message holds any part of the user or the password.
 
-import { CrossfadeError } from '../../errors.ts';
+import { CrossfadeError } from './errors.ts';
 
 export interface RedisAddress {
   host: string;
