@@ -16,12 +16,12 @@ import { Ingress } from '../ingress/ingress.ts';
 import { BridgeLane } from '../lanes/bridge.ts';
 import { Lanes } from '../lanes/lanes.ts';
 import { LateLog } from '../log/late.ts';
-import { controlStream, type Log, type Reader } from '../log/log.ts';
+import { controlStream, type Log, type LogOptions, type Reader, typingStream } from '../log/log.ts';
 import { openLog } from '../log/open.ts';
 import { type Clock, systemClock } from '../telemetry/clock.ts';
 import { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { createMetrics } from '../telemetry/metrics.ts';
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { Seldom } from '../telemetry/seldom.ts';
 import { version } from '../version.ts';
 import { readContract } from './contract.ts';
@@ -56,7 +56,12 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   const metrics = createMetrics();
   const faults = new Faults(logger, metrics);
   const clock = faults.clock(systemClock);
-  const log = await logOf(config, clock, logger, () => onLost('the instance name was lost'));
+  const log = await logOf(config, {
+    clock,
+    logger,
+    metrics,
+    onInstanceLost: () => onLost('the instance name was lost'),
+  });
   const coreFailed = (error: unknown) => {
     faults.report('core', error);
     onLost('a fault at the core');
@@ -171,7 +176,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   };
   /** The consumer runs when the replica knows the shared state, which is older than whatever it reads. */
   const read = async () => {
-    const reader = await log.openReader([...contract.streams.keys(), controlStream]);
+    const reader = await log.openReader([...contract.streams.keys(), controlStream, typingStream]);
     const onEdge = edge ?? (await openEdge());
     const consumer = new Consumer({
       reader,
@@ -220,7 +225,15 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
 }
 
 /** With a bridge a replica does not wait for its log: calls go to the bridge until it is there. */
-async function logOf(config: Config, clock: Clock, logger: Logger, onInstanceLost: () => void): Promise<Log> {
+async function logOf(
+  config: Config,
+  {
+    clock,
+    logger,
+    metrics,
+    onInstanceLost,
+  }: Pick<LogOptions, 'clock' | 'logger' | 'onInstanceLost'> & { metrics: Metrics },
+): Promise<Log> {
   const open = () =>
     openLog({
       redisUrl: config.redis,
@@ -231,6 +244,7 @@ async function logOf(config: Config, clock: Clock, logger: Logger, onInstanceLos
       version,
       clock,
       logger,
+      onOverBytes: () => metrics.overBudget.inc({ budget: 'log_bytes' }),
       onInstanceLost,
     });
   return config.bridges.length === 0 ? open() : new LateLog(open, clock, logger);

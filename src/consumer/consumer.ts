@@ -5,7 +5,15 @@
 
 import type { Contract } from '../contract/contract.ts';
 import type { Audience, OutgoingMessage } from '../edge/audience.ts';
-import { type Batch, controlStream, type Entry, type Malformed, type Reader, type Typing } from '../log/log.ts';
+import {
+  type Batch,
+  controlStream,
+  type Entry,
+  type Malformed,
+  type Reader,
+  type Typing,
+  typingStream,
+} from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -20,7 +28,7 @@ export interface ConsumerOptions {
   contract: Contract;
   /** Called when entries were trimmed unread, before what follows them is delivered. */
   onGap(missed: number): Promise<void>;
-  /** An entry of the control stream, when everything before it was delivered. @returns why it is no note, if it is none */
+  /** An entry of a stream of notes, when everything before it was delivered. @returns why it is no note, if it is none */
   onNote(entry: Entry): string | undefined;
   /** Called for each event, shown or not, before it is delivered. */
   onRead(entry: Entry): void;
@@ -69,7 +77,7 @@ export class Consumer {
     for (const malformed of batch.malformed) this.#setAside(malformed);
     let run: Entry[] = [];
     for (const entry of batch.entries) {
-      if (entry.stream !== controlStream) {
+      if (entry.stream !== controlStream && entry.stream !== typingStream) {
         run.push(entry);
         continue;
       }

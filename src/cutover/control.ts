@@ -3,7 +3,7 @@
 // release, a note that was read has every field with its type.
 
 import { z } from 'zod';
-import { controlStream, type Entry, type NewEntry } from '../log/log.ts';
+import { controlStream, type Entry, type NewEntry, typingStream } from '../log/log.ts';
 import { type CutoverState, stateShape } from './state.ts';
 
 export type Note =
@@ -36,13 +36,14 @@ export type Note =
   /** A state that the log had lost, written back. */
   | { kind: 'restored'; to: CutoverState };
 
+/** Of either stream. */
 const maxNotes = 1_000;
 
 export function toEntry(note: Note): NewEntry {
   return {
     eventIds: [],
     eventType: 'control',
-    stream: controlStream,
+    stream: note.kind === 'hub typing' ? typingStream : controlStream,
     maxLength: maxNotes,
     room: '',
     payload: JSON.stringify(note),

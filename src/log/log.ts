@@ -28,6 +28,8 @@ export interface NewEntry extends Event {
 
 /** Where the replicas' notes to each other stand: ordinary entries, read in one order with the events. */
 export const controlStream = 'crossfade:control';
+/** ... and those that clients cause, apart, so that no client can push a note of the cutover out. What is trimmed here unread is no gap. */
+export const typingStream = 'crossfade:typing';
 
 /** The one cutover state of all replicas, as the log keeps it. */
 export interface SharedState {
@@ -148,6 +150,10 @@ export interface LogOptions {
   version: string;
   clock: Clock;
   logger: Logger;
+  /** Of each stream; 256 MiB unless a test gives less. */
+  maxStreamBytes?: number;
+  /** Called when entries were trimmed for their bytes, before their number would have it. */
+  onOverBytes(stream: string): void;
   /** Called once if another process takes this instance's name while this one runs. */
   onInstanceLost(): void;
 }
@@ -218,6 +224,14 @@ export function comparePositions(a: Position, b: Position): number {
   const [bMs = '0', bSeq = '0'] = b.split('-');
   return Number(aMs) - Number(bMs) || Number(aSeq) - Number(bSeq);
 }
+
+/**
+ * What the entries of one stream may take together: trimmed by number alone, ten thousand of the largest would be 300 GB.
+ * Only what crossfade writes is counted; whole portions of 1/32 go at a time.
+ */
+export const maxStreamBytes = 256 * 1024 * 1024;
+/** What one read of the log brings at most, as far as that can be known before. */
+export const maxReadBytes = 8 * 1024 * 1024;
 
 export const idempotencyTtlMs = 5 * 60_000;
 export const claimTtlMs = 15_000;

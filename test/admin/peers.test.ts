@@ -105,7 +105,14 @@ test('without its signature no word of a replica is heard: not from loopback, no
   for (const path of paths) {
     const body = JSON.stringify(words[path]);
     const sign = (secret: string) => new PeerSignature({ instance: 'x', secret, clock }).sign(path, 'here', body)!;
-    for (const header of [undefined, '', 'x', `t=${now}`, sign('another-token'), sign(token).replace(/s=(.)/, (_, first) => `s=${first === 'A' ? 'B' : 'A'}`)]) {
+    for (const header of [
+      undefined,
+      '',
+      'x',
+      `t=${now}`,
+      sign('another-token'),
+      sign(token).replace(/s=(.)/, (_, first) => `s=${first === 'A' ? 'B' : 'A'}`),
+    ]) {
       assert.equal(await say(path, body, { authorization, [signatureHeader]: header }), 401, `${path} ${header}`);
     }
   }

@@ -13,6 +13,7 @@ import {
   type LogOptions,
   type NewEntry,
   type Reader,
+  typingStream,
 } from '../../src/log/log.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
@@ -31,6 +32,7 @@ export function logOptions(overrides: Partial<LogOptions> = {}): LogOptions {
     version: '0.1.0-test',
     clock: systemClock,
     logger: silentLogger,
+    onOverBytes: () => {},
     onInstanceLost: () => assert.fail('the instance name was lost'),
     ...overrides,
   };
@@ -472,6 +474,24 @@ export function conformance(name: string, open: OpenLog): void {
       assert.ok(missed > 0);
       assertRising(entries);
     });
+
+    test('typing notes that were trimmed unread are no gap: clients cause them, as many as they like', async (t) => {
+      const log = await open(t);
+      const reader = await log.openReader(['events:chat', controlStream, typingStream]);
+      const note = { ...newNote('{}'), stream: typingStream, maxLength: 100 };
+      for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 200 }, () => log.append(note)));
+      await log.append(newEntry({ eventIds: ['last'] }));
+      const seen: Entry[] = [];
+      while (seen.at(-1)?.eventId !== 'last') {
+        const batch = (await reader.read())!;
+        assert.equal(batch.missed, 0);
+        seen.push(...batch.entries);
+        reader.acknowledge(batch);
+      }
+      assert.ok(seen.length < 2_001, 'some were trimmed');
+      assertRising(seen);
+      assert.equal((await log.append(newEntry())) && (await readEntries(reader, 1)).length, 1, 'nor later');
+    });
   });
 
   describe(`${name}: an entry comes back as it was kept`, () => {
@@ -579,6 +599,27 @@ export function conformance(name: string, open: OpenLog): void {
       const [chat, ticket] = await log.streamStates();
       assert.ok(chat!.depth >= 200 && chat!.depth <= 320, String(chat!.depth));
       assert.equal(ticket!.depth, 1, 'a stream is trimmed by itself');
+    });
+
+    test('a stream of large entries is bounded by their bytes, the oldest going first', async (t) => {
+      const over: string[] = [];
+      const log = await open(t, { maxStreamBytes: 320_000, onOverBytes: (stream) => over.push(stream) });
+      await log.openReader(streams);
+      await log.append(newEntry({ stream: 'events:ticket' }));
+      const payload = JSON.stringify('x'.repeat(10_000));
+      for (let i = 0; i < 10; i++) {
+        await Promise.all(Array.from({ length: 10 }, () => log.append(newEntry({ payload }))));
+        const [chat] = await log.streamStates();
+        assert.ok(chat!.depth <= 33, `${chat!.depth} entries of 10 kB are there`);
+      }
+      const [chat, ticket] = await log.streamStates();
+      assert.ok(chat!.depth >= 26, `${chat!.depth} entries of 10 kB are left`);
+      assert.equal(ticket!.depth, 1, 'a stream is trimmed by itself');
+      assert.deepEqual([...new Set(over)], ['events:chat']);
+      await log.append(newEntry({ payload: JSON.stringify('x'.repeat(400_000)) }));
+      await log.append(newEntry({ payload }));
+      const [last] = await log.streamStates();
+      assert.ok(last!.depth <= 2, 'one that is larger than all may be goes with the next');
     });
   });
 

@@ -3,13 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openEmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
+import { Store } from '../../src/log/embedded/store.ts';
 import { comparePositions, type Log, type LogOptions } from '../../src/log/log.ts';
 import { openLog } from '../../src/log/open.ts';
 import { TestClock } from '../support/clock.ts';
@@ -53,6 +54,54 @@ describe('embedded: the file', () => {
     const dir = temporaryDir(t);
     writeFileSync(join(dir, 'log.sqlite'), 'no database '.repeat(1_000));
     await assert.rejects(openIn(t, dir), { code: 'LOG_UNAVAILABLE' });
+  });
+
+  test('a file with damaged pages is LOG_UNAVAILABLE, in one line, and so is a folder that takes none', async (t) => {
+    const dir = temporaryDir(t);
+    const log = await openIn(t, dir);
+    for (let i = 0; i < 50; i++) await log.append(newEntry({ payload: JSON.stringify('x'.repeat(5_000)) }));
+    await log.close();
+    const path = join(dir, 'log.sqlite');
+    const bytes = readFileSync(path);
+    bytes.fill(0xa5, 4_096);
+    writeFileSync(path, bytes);
+    const isOneLine = (error: Error & { code?: string }) =>
+      error.code === 'LOG_UNAVAILABLE' && !error.message.includes('\n') && error.message.includes('log.sqlite');
+    await assert.rejects(openIn(t, dir), isOneLine);
+    await assert.rejects(openIn(t, '/proc/x/y'), isOneLine);
+    const taken = temporaryDir(t);
+    mkdirSync(join(taken, 'log.sqlite'));
+    await assert.rejects(openIn(t, taken), isOneLine);
+  });
+
+  test('what is damaged in one entry is set aside, and what stands behind it is read', async (t) => {
+    const dir = temporaryDir(t);
+    const log = await openIn(t, dir);
+    await log.close();
+    {
+      using file = openFile(dir);
+      const insert = file.prepare("INSERT INTO entries VALUES (?, 0, 'events:chat', ?, ?)");
+      for (const [i, fields] of ['not JSON', '7', '{}', '[1]', 'null'].entries()) insert.run(9e12 + i, i + 1, fields);
+    }
+    const store = Store.open(dir);
+    t.after(() => store.close());
+    assert.deepEqual(
+      store.after('0-0', 10, 1_000).map(({ fields }) => fields),
+      [[], [], [], [], []],
+    );
+  });
+
+  test('and its folder are open to nobody else', async (t) => {
+    const dir = join(temporaryDir(t), 'a', 'b');
+    const log = await openIn(t, dir);
+    await log.append(newEntry());
+    const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
+    assert.deepEqual([mode(join(dir, '..')), mode(dir)], ['700', '700']);
+    for (const file of readdirSync(dir)) assert.equal(mode(join(dir, file)), '600', file);
+    await log.close();
+    chmodSync(join(dir, 'log.sqlite'), 0o644);
+    await openIn(t, dir);
+    assert.equal(mode(join(dir, 'log.sqlite')), '600', 'one of an older release');
   });
 
   test('is what opens where no Redis is given', async (t) => {

@@ -317,3 +317,17 @@ test('a new process begins at the tail, and close() ends a waiting read at once 
   assert.deepEqual(await client.xinfo('GROUPS', chat), []);
   assert.equal(await client.scard('crossfade:groups'), 0);
 });
+
+test('a backlog of large entries is read in portions that are bounded in bytes', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  const payload = 'x'.repeat(1_000_000);
+  for (const content of numbers(80)) await log.append(event(payload, { stream: Number(content) % 2 ? chat : ticket }));
+  const { batches, entries } = await readUntil(reader, (seen) => seen.entries.length >= 80);
+  const sizes = batches.map((batch) => batch.entries.length).filter((size) => size > 0);
+  assert.equal(entries.length, 80);
+  // The first read cannot know; what it has brought of two streams bounds the next ones.
+  assert.ok(sizes.slice(2).length > 0, `batches of ${sizes}`);
+  for (const size of sizes.slice(2)) assert.ok(size <= 16, `batches of ${sizes}`);
+});

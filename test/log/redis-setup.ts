@@ -19,6 +19,7 @@ export async function openTestLog(t: TestContext, url: string, options: Partial<
     version: '0.0.0-test',
     clock: systemClock,
     logger: silentLogger,
+    onOverBytes: () => {},
     onInstanceLost: () => {},
     ...options,
   });

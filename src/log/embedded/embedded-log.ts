@@ -14,6 +14,7 @@ import {
   idempotencyTtlMs,
   type Log,
   type LogOptions,
+  maxStreamBytes,
   type NewEntry,
   type Reader,
   type Roster,
@@ -37,7 +38,7 @@ export type EmbeddedLogOptions = LogOptions & {
 
 /** Errors: LOG_INSTANCE_TAKEN (another process has the folder), LOG_UNAVAILABLE (no folder or file can be made there). */
 export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Log> {
-  return new EmbeddedLog(options, new Store(options.dataDir));
+  return new EmbeddedLog(options, Store.open(options.dataDir));
 }
 
 /** A change that waits for the commit of its turn. `run` is called within the transaction. */
@@ -67,7 +68,7 @@ class EmbeddedLog implements Log {
   }
 
   get reachable(): boolean {
-    return this.#reachable && !this.#closed;
+    return this.#reachable && !this.#closed && this.#reader?.fails !== true;
   }
 
   append(entry: NewEntry): Promise<AppendResult> {
@@ -172,7 +173,9 @@ class EmbeddedLog implements Log {
 
   #keep(entry: NewEntry, nowMs: number): void {
     const fields = encodeEntry(entry, originOf(entry, nowMs, this.#options));
-    this.#store.keep(entry.stream, fields, nowMs, entry.maxLength);
+    const bytes = this.#options.maxStreamBytes ?? maxStreamBytes;
+    const isOver = this.#store.keep(entry.stream, fields, nowMs, { entries: entry.maxLength, bytes });
+    if (isOver) this.#options.onOverBytes(entry.stream);
   }
 
   get #epoch(): number {
@@ -218,7 +221,9 @@ class EmbeddedLog implements Log {
       for (const { committed } of changes) committed();
       this.#reader?.wake();
     } catch (error) {
-      if (this.#reachable) this.#options.logger.error({ err: error }, 'the embedded log cannot write');
+      const reason = (error as Error).message;
+      if (this.#reachable)
+        this.#options.logger.error({ code: 'LOG_UNAVAILABLE', reason }, 'the embedded log cannot write');
       this.#reachable = false;
       for (const { failed } of changes) failed('redis_error', error);
     }

@@ -5,11 +5,10 @@
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { decodeEntry } from '../entry.ts';
-import type { Batch, Position, Reader } from '../log.ts';
+import { type Batch, maxReadBytes, type Position, type Reader, typingStream } from '../log.ts';
 import type { Row, Store } from './store.ts';
 
 const maxBatchRows = 500;
-const maxBatchChars = 8 * 1024 * 1024;
 /** ms until a read that failed is tried again. */
 const retryMs = 1_000;
 
@@ -25,6 +24,8 @@ export class EmbeddedReader implements Reader {
   readonly #ends = new WeakMap<Batch, Map<string, number>>();
   #position: Position;
   #closed = false;
+  /** Whether the file cannot be read at this moment. */
+  fails = false;
   #wake = () => {};
 
   constructor(store: Store, streams: string[], clock: Clock, logger: Logger) {
@@ -90,9 +91,13 @@ export class EmbeddedReader implements Reader {
 
   #fetch(): Row[] {
     try {
-      return this.#store.after(this.#position, maxBatchRows, maxBatchChars);
+      const rows = this.#store.after(this.#position, maxBatchRows, maxReadBytes);
+      this.fails = false;
+      return rows;
     } catch (error) {
-      this.#logger.error({ err: error }, 'the embedded log cannot be read; trying again');
+      const reason = (error as Error).message;
+      if (!this.fails) this.#logger.error({ code: 'LOG_UNAVAILABLE', reason }, 'the embedded log cannot be read');
+      this.fails = true;
       this.#clock.after(retryMs, () => this.#wake());
       return [];
     }
@@ -101,7 +106,7 @@ export class EmbeddedReader implements Reader {
   #toBatch(rows: Row[]): Batch {
     const batch: Batch = { entries: [], malformed: [], missed: 0 };
     for (const { stream, position, nth, fields } of rows) {
-      batch.missed += nth - this.#read.get(stream)! - 1;
+      if (stream !== typingStream) batch.missed += nth - this.#read.get(stream)! - 1;
       this.#read.set(stream, nth);
       const decoded = decodeEntry(stream, position, fields);
       if ('reason' in decoded) batch.malformed.push(decoded);

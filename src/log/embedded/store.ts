@@ -1,10 +1,11 @@
 // The embedded log's file, `<dataDir>/log.sqlite`: in come encoded entries, event ids and the cutover state, out come rows in
 // log order.
 // Promises: one owner (an exclusive lock, which a kill -9 gives back), what transact() returns is on the disk (WAL,
-// fsync at each commit) or nothing of it is, and positions that only rise, also over restarts and a clock that steps back.
+// fsync at each commit) or nothing of it is, and positions that only rise, also over restarts and a clock that steps back;
+// nobody but this user may read it (it holds the latest messages); a file that is damaged is said to be, in one line.
 
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { CrossfadeError } from '../../errors.ts';
 import { comparePositions, type Position, type SharedState } from '../log.ts';
@@ -29,12 +30,21 @@ const schema = `
 
 /** A stream is trimmed when it is this much longer than it may be: one DELETE for many appends. */
 const trimSlack = 1.1;
+/** Of the bytes, how much goes at once. */
+const bytePortion = 1 / 32;
 const sqliteBusy = 5;
 
-/** The numbers of a stream's oldest and newest entry; first is last + 1 where it has none. */
+/** The numbers of a stream's oldest and newest entry; first is last + 1 where it has none. `bytes`: what all of them take. */
 interface Extent {
   first: number;
   last: number;
+  bytes: number;
+}
+
+/** What a stream may hold. */
+export interface Bounds {
+  entries: number;
+  bytes: number;
 }
 
 export interface Row {
@@ -48,6 +58,7 @@ export class Store {
   readonly #database: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #trim: StatementSync;
+  readonly #sizes: StatementSync;
   readonly #after: StatementSync;
   readonly #idState: StatementSync;
   readonly #setId: StatementSync;
@@ -60,11 +71,30 @@ export class Store {
   #tail: Position = '0-0';
 
   /** Errors: LOG_INSTANCE_TAKEN (another process, or another log of this one, has the file), LOG_UNAVAILABLE. */
-  constructor(dataDir: string) {
-    this.#database = openDatabase(dataDir);
+  static open(dataDir: string): Store {
+    const path = join(dataDir, 'log.sqlite');
+    let database: DatabaseSync | undefined;
+    try {
+      makeFolder(dataDir);
+      keepPrivate(path);
+      database = new DatabaseSync(path);
+      database.exec(schema);
+      return new Store(database);
+    } catch (cause) {
+      database?.close();
+      if ((cause as { errcode?: number }).errcode === sqliteBusy) {
+        throw new CrossfadeError('LOG_INSTANCE_TAKEN', `another process has ${path} open`, { cause });
+      }
+      throw new CrossfadeError('LOG_UNAVAILABLE', `${path} cannot be opened: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  private constructor(database: DatabaseSync) {
+    this.#database = database;
     const prepare = (sql: string) => this.#database.prepare(sql);
     this.#insert = prepare('INSERT INTO entries (ms, seq, stream, nth, fields) VALUES (?, ?, ?, ?, ?)');
     this.#trim = prepare('DELETE FROM entries WHERE stream = ? AND nth < ?');
+    this.#sizes = prepare('SELECT octet_length(fields) AS size FROM entries WHERE stream = ? ORDER BY nth');
     this.#after = prepare(
       'SELECT ms, seq, stream, nth, fields FROM entries WHERE (ms, seq) > (?, ?) ORDER BY ms, seq LIMIT ?',
     );
@@ -87,7 +117,7 @@ export class Store {
   }
 
   extent(stream: string): Extent {
-    return this.#extents.get(stream) ?? { first: 1, last: 0 };
+    return this.#extents.get(stream) ?? { first: 1, last: 0, bytes: 0 };
   }
 
   /** Runs `change`, which may call the methods below, and commits; throws what went wrong after undoing all of it. */
@@ -103,17 +133,33 @@ export class Store {
     }
   }
 
-  keep(stream: string, fields: string[], nowMs: number, maxLength: number): void {
-    const { first, last } = this.extent(stream);
+  /** @returns whether older entries had to go for the bytes of all */
+  keep(stream: string, fields: string[], nowMs: number, bounds: Bounds): boolean {
+    const { first, last, bytes } = this.extent(stream);
     const position = nextPosition(this.#tail, nowMs);
-    const extent = { first, last: last + 1 };
-    this.#insert.run(...split(position), stream, extent.last, JSON.stringify(fields));
+    const text = JSON.stringify(fields);
+    const extent = { first, last: last + 1, bytes: bytes + Buffer.byteLength(text) };
+    this.#insert.run(...split(position), stream, extent.last, text);
     this.#tail = position;
-    if (extent.last - first + 1 > Math.ceil(maxLength * trimSlack)) {
-      extent.first = extent.last - maxLength + 1;
-      this.#trim.run(stream, extent.first);
+    const isOverBytes = extent.bytes > bounds.bytes;
+    const isOver = isOverBytes || extent.last - first + 1 > Math.ceil(bounds.entries * trimSlack);
+    this.#extents.set(stream, isOver ? this.#trimmed(stream, extent, bounds) : extent);
+    return isOverBytes;
+  }
+
+  /** Removes the oldest entries until the others are within both bounds, and a portion more of the bytes: the next append needs no trim. */
+  #trimmed(stream: string, extent: Extent, bounds: Bounds): Extent {
+    let { first, bytes } = extent;
+    const maxBytes = extent.bytes > bounds.bytes ? bounds.bytes * (1 - bytePortion) : bounds.bytes;
+    for (const { size } of this.#sizes.iterate(stream)) {
+      if (extent.last - first + 1 <= bounds.entries && bytes <= maxBytes) break;
+      // What was kept last stays, however large it is.
+      if (first === extent.last) break;
+      first++;
+      bytes -= size as number;
     }
-    this.#extents.set(stream, extent);
+    this.#trim.run(stream, first);
+    return { first, last: extent.last, bytes };
   }
 
   idState(id: string, nowMs: number): 'kept' | 'open' | 'unknown' {
@@ -155,7 +201,7 @@ export class Store {
     let chars = 0;
     for (const row of this.#after.iterate(...split(position), maxRows)) {
       const { ms, seq, stream, nth, fields } = row as Record<string, number> & { stream: string; fields: string };
-      rows.push({ stream, position: `${ms}-${seq}`, nth: nth!, fields: JSON.parse(fields) });
+      rows.push({ stream, position: `${ms}-${seq}`, nth: nth!, fields: readFields(fields) });
       chars += fields.length;
       if (chars > maxChars) break;
     }
@@ -177,27 +223,34 @@ export class Store {
     const tail = this.#database.prepare('SELECT ms, seq FROM entries ORDER BY ms DESC, seq DESC LIMIT 1').get();
     this.#tail = tail === undefined ? '0-0' : `${tail.ms}-${tail.seq}`;
     this.#extents.clear();
-    const extents = 'SELECT stream, min(nth) AS first, max(nth) AS last FROM entries GROUP BY stream';
-    for (const { stream, first, last } of this.#database.prepare(extents).iterate()) {
-      this.#extents.set(stream as string, { first: first as number, last: last as number });
+    const extents = `SELECT stream, min(nth) AS first, max(nth) AS last, sum(octet_length(fields)) AS bytes
+      FROM entries GROUP BY stream`;
+    for (const { stream, ...extent } of this.#database.prepare(extents).iterate()) {
+      this.#extents.set(stream as string, { ...extent } as unknown as Extent);
     }
   }
 }
 
-function openDatabase(dataDir: string): DatabaseSync {
-  const path = join(dataDir, 'log.sqlite');
-  let database: DatabaseSync | undefined;
+/** Node's own recursive mkdir tries for ever, deaf to signals, where a parent is there and takes no folder (below /proc). */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
+}
+
+/** SQLite gives the files that it makes beside this one the same mode. */
+function keepPrivate(path: string): void {
+  closeSync(openSync(path, 'a', 0o600));
+  for (const file of [path, `${path}-wal`]) if (existsSync(file)) chmodSync(file, 0o600);
+}
+
+/** What is damaged there has no fields: it is set aside as malformed, and what stands behind it is read. */
+function readFields(text: string): string[] {
   try {
-    mkdirSync(dataDir, { recursive: true });
-    database = new DatabaseSync(path);
-    database.exec(schema);
-    return database;
-  } catch (cause) {
-    database?.close();
-    if ((cause as { errcode?: number }).errcode === sqliteBusy) {
-      throw new CrossfadeError('LOG_INSTANCE_TAKEN', `another process has ${path} open`, { cause });
-    }
-    throw new CrossfadeError('LOG_UNAVAILABLE', `${path} cannot be opened: ${(cause as Error).message}`, { cause });
+    const fields = JSON.parse(text);
+    return Array.isArray(fields) && fields.every((field) => typeof field === 'string') ? fields : [];
+  } catch {
+    return [];
   }
 }
 

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { encodeEntry, originOf } from '../entry.ts';
-import { type AppendResult, idempotencyTtlMs, type NewEntry } from '../log.ts';
+import { type AppendResult, idempotencyTtlMs, maxStreamBytes, type NewEntry } from '../log.ts';
 import { attempt, type Finding, refused, type WriteParts } from './attempt.ts';
 import { keys, run } from './scripts.ts';
 
@@ -36,11 +36,13 @@ export function createAppend(parts: WriteParts): (entry: NewEntry) => Promise<Ap
           comparesIds ? 1 : 0,
           entry.epoch ?? '',
           entry.maxLength,
+          options.maxStreamBytes ?? maxStreamBytes,
           ...encodeEntry(entry, originOf(entry, clock.now(), options)),
         ],
       );
     const lookUp = (redis: Redis) => lookUpMark(redis, marks[0]!, value);
     const answer = await attempt<AppendResult>(parts, { withinMs, send, lookUp });
+    if (Array.isArray(answer)) options.onOverBytes(entry.stream);
     if (answer === 'late') throw refused('timeout', `Redis executed it after ${withinMs} ms`);
     return answer === 'duplicate' || answer === 'undecided' || answer === 'stale' ? answer : 'appended';
   };

@@ -2,7 +2,7 @@
 // those that were trimmed unread. Knows no connection, so that every way a log can fail is a plain test.
 
 import { decodeEntry } from '../entry.ts';
-import { comparePositions, type Entry, type Malformed, type Position } from '../log.ts';
+import { comparePositions, type Entry, type Malformed, type Position, typingStream } from '../log.ts';
 import type { StreamInfo } from './groups.ts';
 
 export type Item = Entry | Malformed;
@@ -45,7 +45,7 @@ export class Cursor {
       this.readTo = position;
       this.#count += 1;
       if (fields === null) {
-        missed += 1;
+        missed += this.#countsMissed ? 1 : 0;
         again.push(position);
       } else this.held.push(decodeEntry(this.stream, position, fields));
     }
@@ -60,7 +60,11 @@ export class Cursor {
     const passed = this.isAtTail(info) ? info.added : info.added - info.length;
     const missed = Math.max(0, passed - this.#count);
     this.#count = this.isAtTail(info) ? info.added : this.#count + missed;
-    return missed;
+    return this.#countsMissed ? missed : 0;
+  }
+
+  get #countsMissed(): boolean {
+    return this.stream !== typingStream;
   }
 
   /** Whether nothing is left to read. Not by the last id that was given: its entry may have been deleted. */

@@ -3,7 +3,7 @@
 
 import type { Redis } from 'ioredis';
 import { encodeEntry, originOf } from '../entry.ts';
-import type { CommitResult, Log, SharedState } from '../log.ts';
+import { type CommitResult, type Log, maxStreamBytes, type SharedState } from '../log.ts';
 import { attempt, type Finding, type WriteParts } from './attempt.ts';
 import { ask } from './connections.ts';
 import { keys, run } from './scripts.ts';
@@ -33,6 +33,7 @@ export function createCutoverState(parts: WriteParts): Pick<Log, 'readState' | '
             next.epoch,
             next.value,
             note.maxLength,
+            options.maxStreamBytes ?? maxStreamBytes,
             ...encodeEntry(note, originOf(note, clock.now(), options)),
           ],
         );

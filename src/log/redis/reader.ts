@@ -3,7 +3,15 @@
 
 import type { Redis } from 'ioredis';
 import { pause } from '../../telemetry/clock.ts';
-import { type Batch, comparePositions, type LogOptions, type Position, type Reader, type StreamState } from '../log.ts';
+import {
+  type Batch,
+  comparePositions,
+  type LogOptions,
+  maxReadBytes,
+  type Position,
+  type Reader,
+  type StreamState,
+} from '../log.ts';
 import { isReady, untilReady, withoutArguments } from './connections.ts';
 import { Cursor, type Item, type RawEntry } from './cursor.ts';
 import { groupName, inspect, makeGroup, removeGroup, type StreamInfo } from './groups.ts';
@@ -13,8 +21,9 @@ import { mergeReady } from './merge.ts';
 const blockMs = 100;
 /** The wait where something else is to be done as well; 0 would be forever. */
 const glanceMs = 1;
-/** Of each stream in one read. */
+/** Of each stream in one read; fewer where they are large. */
 const maxCount = 256;
+const firstCount = 32;
 /** A longer pause between two turns may have let Redis trim what was not read yet. */
 const stallMs = 250;
 /** After a pause this long another process may have taken our name, and our groups with it. */
@@ -62,6 +71,8 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
   /** Entries may have been trimmed unread; holds until a look finds us at the tail. */
   let mustCount = false;
   let missed = 0;
+  /** XREADGROUP knows no bound in bytes: what the entries seen last took says how many may come at once. */
+  let count = firstCount;
   let replacedSinceMs: number | undefined;
   /** When Redis last replied to us: on the wall, for the start of an outage, and monotonic, for stalls. */
   let repliedAtMs = clock.now();
@@ -99,7 +110,8 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
    */
   async function turn(): Promise<number> {
     if (clock.monotonic() - repliedAt > stallMs) mustCount = true;
-    const wanted = cursors.filter((cursor) => cursor.held.length < maxCount);
+    const asked = count;
+    const wanted = cursors.filter((cursor) => cursor.held.length < asked);
     const waits = !mustCount && cursors.every((cursor) => cursor.held.length === 0);
     const waitMs = waits ? blockMs : glanceMs;
     const counts = mustCount;
@@ -116,9 +128,10 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
     for (const [stream, entries] of replies) {
       const cursor = byStream.get(stream)!;
       take(cursor, entries);
-      cursor.complete = entries.length < maxCount;
+      cursor.complete = entries.length < asked;
       if (!cursor.complete) mustCount = true;
     }
+    adaptCount(replies.map(([, entries]) => entries));
     if (infos !== undefined) countMissed(infos);
     return replies.length > 0 ? askedAt : Math.min(repliedAt, askedAt + waitMs);
   }
@@ -131,7 +144,7 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
       group,
       instance,
       'COUNT',
-      maxCount,
+      count,
       'BLOCK',
       waitMs,
       'STREAMS',
@@ -139,6 +152,14 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
       ...from,
     );
     return (reply ?? []) as [string, RawEntry[]][];
+  }
+
+  /** Half the bound is aimed at, as the next entries may be larger; a read that could have brought more lets the count grow. */
+  function adaptCount(read: RawEntry[][]): void {
+    const most = Math.max(0, ...read.map((entries) => entries.length));
+    const bytes = read.flat().reduce((sum, [, fields]) => sum + sizeOf(fields), 0);
+    if (bytes > maxReadBytes) count = Math.max(1, Math.floor((count * maxReadBytes) / (2 * bytes)));
+    else if (most >= count && bytes < maxReadBytes / 4) count = Math.min(maxCount, 2 * count);
   }
 
   function take(cursor: Cursor, entries: RawEntry[]): void {
@@ -187,19 +208,12 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
   async function readPending(cursor: Cursor): Promise<void> {
     let from: Position = '0';
     for (;;) {
-      const reply = await blocking.xreadgroup(
-        'GROUP',
-        group,
-        instance,
-        'COUNT',
-        maxCount,
-        'STREAMS',
-        cursor.stream,
-        from,
-      );
+      const asked = count;
+      const reply = await blocking.xreadgroup('GROUP', group, instance, 'COUNT', asked, 'STREAMS', cursor.stream, from);
       const entries = ((reply ?? []) as [string, RawEntry[]][])[0]?.[1] ?? [];
       take(cursor, entries);
-      if (entries.length < maxCount) return;
+      adaptCount([entries]);
+      if (entries.length < asked) return;
       from = entries.at(-1)![0];
     }
   }
@@ -290,6 +304,10 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
       for (const { stream } of cursors) await removeGroup(commands, stream, options, token);
     },
   };
+}
+
+function sizeOf(fields: string[] | null): number {
+  return fields?.reduce((sum, field) => sum + field.length, 0) ?? 0;
 }
 
 function later(a: Position, b: Position): Position {

@@ -5,7 +5,10 @@ import type { Redis } from 'ioredis';
 
 /** Keys that crossfade keeps beside the streams. */
 export const keys = {
-  /** Hash `ms`, `seq`: the last position that was given, over all streams. */
+  /**
+   * Hash `ms`, `seq`: the last position that was given, over all streams; `marks <stream>`: `<position>=<bytes> ` for each portion
+   * of its newest entries, oldest first; `bytes <stream>`: what was added since the last mark.
+   */
   clock: 'crossfade:clock',
   /** Set of the consumer groups that crossfade made, see groups.ts. */
   groups: 'crossfade:groups',
@@ -32,10 +35,26 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
  * Adds an entry whose fields are ARGV from `first` on; its position, or Redis' error with nothing done.
  * The position is the greater of Redis' time and the last position, so one order holds over all streams, also when
  * Redis' clock steps back. A foreign XADD * may have put a higher id at the stream's end: then the next one above it.
+ * A stream that has grown above `maxBytes` loses its oldest portions; how many entries went is the second result.
  */
 const keepEntry = `
-local function keep(stream, clock, maxLength, first)
-  local last = redis.call('HMGET', clock, 'ms', 'seq')
+local function dropOver(stream, clock, maxBytes, position, bytes)
+  local marks = (redis.call('HGET', clock, 'marks ' .. stream) or '') .. position .. '=' .. string.format('%.0f', bytes) .. ' '
+  local total, over = 0, nil
+  for each in string.gmatch(marks, '=(%d+) ') do total = total + tonumber(each) end
+  while total > maxBytes do
+    local oldest, size, rest = string.match(marks, '^(%S+)=(%d+) (.+)$')
+    if not oldest then break end
+    total, over, marks = total - tonumber(size), oldest, rest
+  end
+  redis.call('HSET', clock, 'marks ' .. stream, marks)
+  if not over then return 0 end
+  local ms, seq = string.match(over, '(%d+)-(%d+)')
+  return redis.call('XTRIM', stream, 'MINID', '~', ms .. '-' .. string.format('%.0f', tonumber(seq) + 1))
+end
+local function keep(stream, clock, maxLength, maxBytes, first)
+  local sum = 'bytes ' .. stream
+  local last = redis.call('HMGET', clock, 'ms', 'seq', sum)
   local ms, seq = tonumber(last[1] or 0), tonumber(last[2] or 0)
   if now > ms then ms, seq = now, 0 else seq = seq + 1 end
   local function add()
@@ -54,8 +73,13 @@ local function keep(stream, clock, maxLength, first)
     position = add()
   end
   if type(position) == 'table' and position.err then return position end
-  redis.call('HSET', clock, 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq))
-  return position
+  local bytes, dropped = tonumber(last[3] or 0), 0
+  for i = first, #ARGV do bytes = bytes + #ARGV[i] end
+  if bytes * 32 > tonumber(maxBytes) then
+    dropped, bytes = dropOver(stream, clock, tonumber(maxBytes), position, bytes), 0
+  end
+  redis.call('HSET', clock, 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq), sum, string.format('%.0f', bytes))
+  return position, dropped
 end`;
 
 const isStale = `
@@ -67,8 +91,8 @@ end`;
  * Keeps one entry.
  * KEYS 1 stream, 2 clock, 3 cutover, 4… the ids' keys (or one mark)
  * ARGV 1 deadline in ms of Redis' own time, 2 value of the keys 4…, 3 their TTL in ms, 4 `1` to compare the keys 4… first,
- *      5 epoch, or an empty text, 6 MAXLEN, 7… fields
- * Returns the position, `duplicate`, `undecided`, `stale` or `late`.
+ *      5 epoch, or an empty text, 6 MAXLEN, 7 bytes of the stream, 8… fields
+ * Returns the position (and how many entries were dropped for their bytes, if any), `duplicate`, `undecided`, `stale` or `late`.
  */
 const append = `${nowMs}${keepEntry}${isStale}
 if now > tonumber(ARGV[1]) then return 'late' end
@@ -84,23 +108,23 @@ if ARGV[4] == '1' then
   end
   if undecided then return 'undecided' end
 end
-local position = keep(KEYS[1], KEYS[2], ARGV[6], 7)
+local position, dropped = keep(KEYS[1], KEYS[2], ARGV[6], ARGV[7], 8)
 if type(position) == 'table' then return position end
 for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[2], 'PX', ARGV[3]) end
-return position`;
+return dropped > 0 and { position, dropped } or position`;
 
 /**
  * Puts a state in place of the shared one, and a note of it at the end of the control stream.
  * KEYS 1 cutover, 2 stream of the note, 3 clock
  * ARGV 1 deadline in ms of Redis' own time, 2 the highest epoch that may be replaced, 3 the state's epoch, 4 its value,
- *      5 MAXLEN, 6… fields of the note
+ *      5 MAXLEN, 6 bytes of the stream, 7… fields of the note
  * Returns `committed`, `conflict` or `late`.
  */
 const commit = `${nowMs}${keepEntry}
 if now > tonumber(ARGV[1]) then return 'late' end
 local stored = tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0)
 if stored > tonumber(ARGV[2]) or stored >= tonumber(ARGV[3]) then return 'conflict' end
-local position = keep(KEYS[2], KEYS[3], ARGV[5], 6)
+local position = keep(KEYS[2], KEYS[3], ARGV[5], ARGV[6], 7)
 if type(position) == 'table' then return position end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'value', ARGV[4])
 return 'committed'`;

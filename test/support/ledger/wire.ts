@@ -4,7 +4,7 @@
 import decoding from 'ioredis/built/resp/decoder.js';
 import { type Note, readNote } from '../../../src/cutover/control.ts';
 import { decodeEntry } from '../../../src/log/entry.ts';
-import { controlStream, type Entry } from '../../../src/log/log.ts';
+import { controlStream, type Entry, typingStream } from '../../../src/log/log.ts';
 
 export interface Passed {
   entry: Entry;
@@ -43,7 +43,7 @@ export class Wire {
       for (const [position, fields] of entries) {
         const entry = decodeEntry(stream, position, fields);
         if ('reason' in entry) continue;
-        if (stream === controlStream) this.#passNote(entry);
+        if (stream === controlStream || stream === typingStream) this.#passNote(entry);
         else this.#passEvent(entry);
       }
     }
@@ -65,7 +65,7 @@ export class Wire {
   }
 }
 
-const streams = /^(events:|crossfade:control)/;
+const streams = /^(events:|crossfade:(control|typing))/;
 
 function isBatches(reply: unknown): reply is Batches {
   if (typeof reply !== 'object' || reply === null || Array.isArray(reply)) return false;
