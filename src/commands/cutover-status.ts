@@ -2,6 +2,7 @@
 // whatever keeps the percent from being what was asked for has a line of its own.
 
 import { styleText } from 'node:util';
+import { isOverruled } from '../cutover/wishes.ts';
 
 /** The parts of the answer that are shown. */
 export interface Status {
@@ -10,6 +11,9 @@ export interface Status {
   pins: Record<string, string>;
   mirror: boolean;
   effective: { percent: number; why?: string; held?: string };
+  operated: boolean;
+  /** What the flags of the replica that answers ask for. */
+  wish: { percent: number; mirror: boolean };
   detour: number | 'all';
   log: { reachable: boolean };
   guard: { ok: boolean; reasons: string[] } | null;
@@ -33,11 +37,13 @@ export function statusText(status: Status): string {
 
 /** Label -> its lines; what has none is not shown. */
 function partsOf(status: Status): Record<string, string[]> {
-  const { effective, percent, epoch, pins, mirror, detour, log, guard, replicas, history } = status;
+  const { effective, percent, epoch, pins, mirror, wish, detour, log, guard, replicas, history } = status;
   const nameWidth = Math.max(...replicas.map(({ instance }) => instance.length));
   return {
     'set to': effective.percent === percent ? [] : [`${percent}%, but ${effective.why ?? 'held back'}`],
     held: effective.held === undefined ? [] : [effective.held],
+    flags:
+      isOverruled(status, wish) && wish.percent > 0 ? [`ask for ${wish.percent}%, but an operator's word stands`] : [],
     log: [log.reachable ? 'reachable' : styleText('red', 'not reachable')],
     detour: detour === 0 ? [] : [`${detour} rooms go to the bridge, as the log failed`],
     guard: guard === null ? [] : guard.ok ? ['no client is left out'] : guard.reasons,

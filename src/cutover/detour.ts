@@ -75,6 +75,8 @@ export class Detour {
   /** The next return is not tried before, ms monotonic. */
   #retryAt = 0;
   #waitMs = retryMs;
+  /** Whether the log has failed a call since the rooms were last back: at a start they take the detour without that. */
+  #hasFailed = false;
   /** When the first room took the detour, ms monotonic. */
   #since = 0;
 
@@ -101,12 +103,11 @@ export class Detour {
 
   /** The log could not take a call of this room. @returns when the call may go to the bridge, see OnDetour */
   take(room: string, reason: FailureReason): Promise<void> {
+    if (!this.#hasFailed) this.#parts.logger.warn({ reason }, 'the log fails: its rooms go to the bridge');
+    this.#hasFailed = true;
     const known = this.of(room);
     if (known !== undefined) return known.ready;
-    if (this.roomCount === 0) {
-      this.#since = this.#parts.clock.monotonic();
-      this.#parts.logger.warn({ reason }, 'the log fails: its rooms go to the bridge');
-    }
+    if (this.roomCount === 0) this.#since = this.#parts.clock.monotonic();
     return this.#add(room, reason).ready;
   }
 
@@ -230,7 +231,9 @@ export class Detour {
   #release(rooms: ReadonlyMap<string, OnDetour>, all: object | undefined): void {
     for (const room of rooms.keys()) this.#rooms.delete(room);
     if (this.#all === all) this.#all = undefined;
-    if (this.roomCount === 0) this.#parts.logger.info('the log answers: its rooms are back');
+    if (this.roomCount !== 0) return;
+    if (this.#hasFailed) this.#parts.logger.info('the log answers: its rooms are back');
+    this.#hasFailed = false;
   }
 
   /**

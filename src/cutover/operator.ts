@@ -124,8 +124,15 @@ export class Operator {
   async #command(change: ChangeOf, by: By, force: boolean): Promise<void> {
     this.#requireBridge();
     this.#requireLog();
-    await this.#parts.moves.guarded(change, by, force);
-    this.#parts.wishes.drop();
+    const { moves, wishes, logger } = this.#parts;
+    try {
+      await moves.guarded(change, by, force);
+    } catch (error) {
+      const { code, message: reasons } = error as CrossfadeError;
+      logger.warn({ code, what: by.what, by: by.who, reasons }, 'a change of the cutover was refused');
+      throw error;
+    }
+    wishes.drop();
   }
 
   /** By the log, in order with the calls. @returns undefined where that does not come about in time */

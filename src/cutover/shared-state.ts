@@ -70,7 +70,7 @@ export class SharedState {
       const isUndone = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
       if (isUndone) await this.#writeRollback(stored);
       else if (stored.epoch > ours.epoch) this.#takeOver(stored);
-      else if (stored.epoch < ours.epoch) await this.#writeBack(stored.epoch);
+      else if (stored.epoch < ours.epoch) await this.#writeBack(stored.epoch, owesRollback);
     } catch (error) {
       this.#owesRollback ||= owesRollback;
       throw error;
@@ -172,13 +172,13 @@ export class SharedState {
   }
 
   /** An empty or older log does not take back what a live replica knows. */
-  async #writeBack(storedEpoch: number): Promise<void> {
+  async #writeBack(storedEpoch: number, owesRollback = false): Promise<void> {
     const { state } = this.#parts.cutover;
     await this.#restore(state, storedEpoch);
-    this.#parts.logger.warn(
-      { epoch: state.epoch, storedEpoch },
-      'the log had lost the cutover state; it was written back',
-    );
+    const epochs = { epoch: state.epoch, storedEpoch };
+    const { logger } = this.#parts;
+    if (owesRollback) logger.info(epochs, 'the rollback without the log now stands there, too');
+    else logger.warn(epochs, 'the log had lost the cutover state; it was written back');
   }
 
   /** Errors: CUTOVER_CONFLICT (another state came in between), LOG_*. */

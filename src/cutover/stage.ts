@@ -9,6 +9,7 @@ import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { watchSurplus } from './alarm.ts';
+import { tellChanges } from './chronicle.ts';
 import { type Note, readNote } from './control.ts';
 import { Cutover } from './cutover.ts';
 import { Detour } from './detour.ts';
@@ -187,6 +188,7 @@ export class CutoverStage {
       ? () => {}
       : watchSurplus({ cutover: this.lanes, guard, log, clock, logger, metrics });
     this.#showState();
+    tellChanges(this.lanes, logger);
     this.lanes.onAdopted(() => {
       this.#showState();
       this.#describe();

@@ -6,6 +6,7 @@ import { hasCode } from '../errors.ts';
 import type { Roster } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { Seldom } from '../telemetry/seldom.ts';
 import type { Cutover } from './cutover.ts';
 import type { Moves } from './moves.ts';
 import type { CutoverState } from './state.ts';
@@ -25,11 +26,21 @@ export interface WishesParts {
 }
 
 const pursueMs = 1_000;
+const sayEveryMs = 10_000;
 /** ms for which a replica must be missing in the roster; a live one renews it every 3 s. */
 const goneMs = 5_000;
 
+/** Whether an operator's state stands against the flags of a replica. */
+export function isOverruled(
+  { operated, percent, mirror }: Pick<CutoverState, 'operated' | 'percent' | 'mirror'>,
+  wish: WishesParts['wish'],
+): boolean {
+  return operated && (percent !== wish.percent || mirror !== wish.mirror);
+}
+
 export class Wishes {
   readonly #parts: WishesParts;
+  readonly #saysFailed: Seldom;
   #stop = () => {};
   /** The flags' wish is told once; from then on the state says what holds. */
   #isOpen = true;
@@ -39,6 +50,7 @@ export class Wishes {
 
   constructor(parts: WishesParts) {
     this.#parts = parts;
+    this.#saysFailed = new Seldom(parts.clock, sayEveryMs);
   }
 
   /** Begins to pursue them. */
@@ -68,9 +80,12 @@ export class Wishes {
     try {
       await this.#pursueKillSwitches();
       await this.#pursueFlags();
+      // What was held is done, or nobody wants it any more: another replica has done it, or an operator has spoken.
+      this.#letGo();
     } catch (error) {
       if (hasCode(error, 'CUTOVER_GUARD')) this.#hold(error.message);
-      else this.#parts.logger.warn({ reason: (error as Error).message }, 'the cutover could not be changed yet');
+      else if (this.#saysFailed.isDue())
+        this.#parts.logger.warn({ reason: (error as Error).message }, 'the cutover could not be changed yet');
     } finally {
       this.#pursuing = false;
     }
@@ -93,7 +108,6 @@ export class Wishes {
       return left.length < from.killed.length ? { killed: left } : undefined;
     };
     await moves.guarded(remove, { who: instance, what: `kill switch of ${gone.join(', ')} gone` });
-    this.#letGo();
   }
 
   /** An emptied log has lost the roster, too: a replica is gone when it is missing for a while. */
@@ -105,15 +119,18 @@ export class Wishes {
   }
 
   async #pursueFlags(): Promise<void> {
-    const { cutover, moves, wish, instance, killSwitch } = this.#parts;
+    const { cutover, moves, wish, instance, killSwitch, logger } = this.#parts;
     if (!this.#isOpen || killSwitch) return;
     const follow = ({ operated, percent, mirror }: CutoverState) =>
       operated || (percent === wish.percent && mirror === wish.mirror) ? undefined : wish;
     if (follow(cutover.state) !== undefined) {
       await moves.guarded(follow, { who: instance, what: 'flags at start' });
     }
+    if (isOverruled(cutover.state, wish)) {
+      const { percent, mirror } = cutover.state;
+      logger.info({ wish, percent, mirror }, 'the flags are overruled by what an operator has set');
+    }
     this.drop();
-    this.#letGo();
   }
 
   #hold(reasons: string): void {
@@ -127,7 +144,7 @@ export class Wishes {
   }
 
   #letGo(): void {
-    if (this.#heldFor !== '') this.#parts.logger.info('the guard lets the rooms go on');
+    if (this.#heldFor !== '') this.#parts.logger.info('nothing is held any more');
     this.#heldFor = '';
   }
 }

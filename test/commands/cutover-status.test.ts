@@ -11,6 +11,8 @@ const calm: Status = {
   pins: {},
   mirror: false,
   effective: { percent: 25 },
+  operated: true,
+  wish: { percent: 0, mirror: false },
   detour: 0,
   log: { reachable: true },
   guard: { ok: true, reasons: [] },
@@ -82,4 +84,10 @@ test('only the latest five changes are shown, the latest first', () => {
     shown.map((line) => /set \d/.exec(line)![0]),
     ['set 6', 'set 5', 'set 4', 'set 3', 'set 2'],
   );
+});
+
+test('flags that ask for something else than what an operator has set have a line, those that ask for nothing have none', () => {
+  const withWish = (percent: number) => linesOf({ ...calm, wish: { percent, mirror: false } });
+  assert.ok(withWish(50).includes("flags     ask for 50%, but an operator's word stands"));
+  for (const percent of [0, 25]) assert.ok(!withWish(percent).some((line) => line.startsWith('flags')));
 });

@@ -13,9 +13,11 @@ import { pause } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
+import { logLines } from '../support/log-lines.ts';
 import { until } from '../support/wait.ts';
 
 function setUp() {
+  const { logger, lines } = logLines();
   const clock = new TestClock();
   const gate = new Gate();
   const flights = new Flights();
@@ -57,7 +59,7 @@ function setUp() {
     timeoutMs: 200,
     showMs: () => 200,
     clock,
-    logger: silentLogger,
+    logger,
   });
   const unfenced = async () => (await metrics.unfenced.get()).values.reduce((sum, { value }) => sum + value, 0);
   let reads = 0;
@@ -65,7 +67,7 @@ function setUp() {
     detour.noteRead({ room, instance, eventId: `read ${++reads}` } as Entry, false);
   /** The rooms of each. */
   const roomsOf = (each: { rooms: string[] | 'all' }[]) => each.map(({ rooms }) => rooms);
-  return { clock, gate, flights, edge, told, fenced, log, peers, windows, detour, unfenced, read, roomsOf };
+  return { clock, gate, flights, edge, told, fenced, log, peers, windows, detour, unfenced, read, roomsOf, lines };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -359,5 +361,18 @@ test('another replica’s detour counts as long as it tells of it, also where it
   clock.advance(10_000);
   clock.advance(10);
   assert.deepEqual(roomsOf(told), [['mine'], ['mine']]);
+  detour.close();
+});
+
+test('only where the log has failed a call is it said that its rooms are back', async () => {
+  const { clock, detour, lines } = setUp();
+  const said = () => lines.map(({ msg }) => msg);
+  detour.takeAll('connection_lost');
+  await until(() => detour.roomCount === 0);
+  assert.deepEqual(said(), [], 'a start, or a state that is taken over');
+  void detour.take('r', 'timeout');
+  clock.advance(100);
+  await until(() => detour.roomCount === 0);
+  assert.deepEqual(said(), ['the log fails: its rooms go to the bridge', 'the log answers: its rooms are back']);
   detour.close();
 });

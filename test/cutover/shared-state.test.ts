@@ -15,14 +15,15 @@ import type { Peers } from '../../src/cutover/peers.ts';
 import { SharedState } from '../../src/cutover/shared-state.ts';
 import { type CutoverState, initialState, nextState, rolledBack } from '../../src/cutover/state.ts';
 import type { Wishes } from '../../src/cutover/wishes.ts';
-import { silentLogger } from '../../src/telemetry/logger.ts';
 import { TestClock } from '../support/clock.ts';
+import { logLines } from '../support/log-lines.ts';
 import { until } from '../support/wait.ts';
 import { SharedLog } from './shared-log.ts';
 
 const by = { who: 'test', what: 'set', nowMs: 0 };
 
 function setUp() {
+  const { logger, lines } = logLines();
   const shared = new SharedLog();
   const clock = new TestClock();
   const log = shared.of('a');
@@ -54,9 +55,9 @@ function setUp() {
     tell: async () => {},
   } as unknown as Handover;
   const [instance, wish] = ['a', { percent: 0, mirror: false }];
-  const moves = new Moves({ instance, cutover, handover, guard, rememberRecentIds, clock, logger: silentLogger });
+  const moves = new Moves({ instance, cutover, handover, guard, rememberRecentIds, clock, logger });
   const unfenced = { overtakes: (covers: (room: string) => boolean) => void overtaken.push(covers('r')) };
-  const parts = { cutover, detour, unfenced, moves, log, rememberRecentIds, clock, logger: silentLogger };
+  const parts = { cutover, detour, unfenced, moves, log, rememberRecentIds, clock, logger };
   const state = new SharedState(parts);
   const operator = new Operator({
     instance,
@@ -70,7 +71,7 @@ function setUp() {
     peers: { tell: async () => ({ reached: [], notReached: [] }) } as unknown as Peers,
     log,
     clock,
-    logger: silentLogger,
+    logger,
   });
   return {
     shared,
@@ -78,6 +79,7 @@ function setUp() {
     follow,
     remembered,
     overtaken,
+    lines,
     detours,
     cutover,
     operator,
@@ -160,5 +162,32 @@ test('a change whose note was lost is found in the log all the same', async () =
     return cutover.state.percent === 50;
   });
   assert.deepEqual(detours, ['connection_lost'], 'nothing of it was fenced here');
+  state.close();
+});
+
+test('a rollback that the log did not hear of is not told as a state that the log had lost', async () => {
+  const { shared, cutover, begin, state, lines } = setUp();
+  cutover.adopt(raised(50));
+  shared.state = stored(cutover.state);
+  await begin();
+  state.rollBackWithoutLog(nextState(cutover.state, rolledBack, by));
+  await state.follow();
+  assert.equal(shared.state.epoch, cutover.state.epoch);
+  assert.deepEqual(
+    lines.map(({ level, msg }) => `${level}: ${msg}`),
+    ['info: the rollback without the log now stands there, too'],
+  );
+  state.close();
+});
+
+test('a change that the guard refuses is told, with who wanted what', async () => {
+  const { operator, begin, state, checkBy, lines } = setUp();
+  await begin();
+  checkBy(async () => ({ ok: false, reasons: ['one client is past crossfade'] }));
+  await assert.rejects(operator.set({ percent: 50 }, { who: 'ada', force: false }), { code: 'CUTOVER_GUARD' });
+  const refused = { level: 'warn', code: 'CUTOVER_GUARD', what: 'set 50', by: 'ada' };
+  assert.deepEqual(lines, [
+    { ...refused, reasons: 'one client is past crossfade', msg: 'a change of the cutover was refused' },
+  ]);
   state.close();
 });

@@ -1,0 +1,16 @@
+// What was done to the cutover, in the log of every replica: in come the states that it adopts, out goes a line a change.
+
+import type { Logger } from '../telemetry/logger.ts';
+import type { Cutover } from './cutover.ts';
+
+export function tellChanges(cutover: Pick<Cutover, 'onAdopted'>, logger: Logger): void {
+  cutover.onAdopted(({ epoch, history }, before) => {
+    const steps = history.filter((step) => step.epoch > before.epoch);
+    const last = steps.at(-1);
+    // A step without words is the machinery's own (event ids begin to be remembered).
+    if (last === undefined) return logger.debug({ epoch }, 'a cutover state was adopted');
+    const { from, to, what, who: by, when } = last;
+    // Who starts, or was away, takes over many at once: `show` has them all.
+    logger.info({ epoch, from, to, what, by, when, steps: steps.length }, 'the cutover has changed');
+  });
+}
