@@ -13,8 +13,8 @@ import type {
   StreamSpec,
   Values,
 } from './contract.ts';
-import type { Coalescing, Delivery, Event } from './event.ts';
-import { JsonFault, parseRaw, type RawNode } from './json.ts';
+import { type Coalescing, type Delivery, type Event, maxUnitedChars } from './event.ts';
+import { isListOfStrings, RawNode } from './json.ts';
 import type {
   CallDocument,
   CoalesceDocument,
@@ -173,9 +173,13 @@ function compileMethod(hub: string, name: string, document: MethodDocument, scop
   const effects = document.effects.map((effect, index) =>
     compileEffect(hub, effect, [...at, 'effects', index], names, scope),
   );
+  const naming = [...new Set(document.effects.flatMap(namingTemplates).flatMap(namesIn))].filter(
+    (argument) => argument !== 'sub',
+  );
   return {
     name,
     effects,
+    longestName: (values) => Math.max(0, ...naming.map((argument) => textOf(values, argument).length)),
     ignores: (values) => ignored.some((ignoredName) => isEmpty(values.get(ignoredName))),
     bind(args) {
       if (args.length !== parameters.length) return undefined;
@@ -189,6 +193,14 @@ function compileMethod(hub: string, name: string, document: MethodDocument, scop
   };
 }
 
+function namingTemplates(effect: EffectDocument): string[] {
+  if ('leave' in effect) return [effect.leave];
+  if ('others' in effect) return [effect.others, effect.method, effect.room];
+  if (!('join' in effect)) return [];
+  const farewell = effect.on_disconnect;
+  return [effect.join, ...(farewell === undefined ? [] : [farewell.method, farewell.room])];
+}
+
 function isEmpty(raw: string | undefined): boolean {
   return raw === undefined || raw === 'null' || raw === '""' || raw === '[]';
 }
@@ -199,7 +211,7 @@ function accepts(parameter: Field, raw: string): boolean {
   if (raw === 'null') return parameter.optional;
   if (parameter.type === 'string') return raw.startsWith('"');
   if (parameter.type === 'bool') return raw === 'true' || raw === 'false';
-  return parameter.type === 'string[]' && stringsIn(raw) !== undefined;
+  return parameter.type === 'string[]' && isListOfStrings(raw);
 }
 
 function compileEffect(hub: string, document: EffectDocument, at: Path, names: Set<string>, scope: Scope): Effect {
@@ -296,8 +308,8 @@ function compileEvent(
       payload: argument(values),
       deliveries: deliveries(values),
     };
-    if (document.coalesce !== undefined)
-      event.coalescing = compileCoalescing(document.coalesce, values, event, argument);
+    const coalescing = document.coalesce && compileCoalescing(document.coalesce, values, event, argument);
+    if (coalescing !== undefined) event.coalescing = coalescing;
     return event;
   };
   return build;
@@ -315,53 +327,21 @@ function compileEventType(
   return (values) => cases.get(textOf(values, document.by)) ?? document.else;
 }
 
-/** Without `union` the latest event stands for all (typing); with it the lists are united (read receipts). */
+/** @returns undefined where the list is too long to be held in a window; such an event goes by itself */
 function compileCoalescing(
   document: CoalesceDocument,
   values: Values,
   event: Event,
   argument: (values: Values) => string,
-): Coalescing & { listed?: string[] } {
+): Coalescing | undefined {
   const user = textOf(values, document.user);
   const key = `${event.deliveries[0]!.method} ${user}`;
-  const merged = (earlier: Event, payload: string): Event => ({
-    ...event,
-    payload,
-    eventIds: [...earlier.eventIds, ...event.eventIds],
-    coalescedCount: (earlier.coalescedCount ?? 1) + 1,
-  });
-  if (document.union === undefined) {
-    return { key, typingOf: user, mergeInto: (earlier) => merged(earlier, event.payload) };
-  }
   const list = document.union;
-  const listed = stringsIn(values.get(list)!) ?? [];
-  return {
-    key,
-    listed,
-    mergeInto(earlier) {
-      const before = (earlier.coalescing as { listed?: string[] }).listed ?? [];
-      const united = [...new Set([...before, ...listed])];
-      const payload = argument(new Map(values).set(list, `[${united.join(',')}]`));
-      return { ...merged(earlier, payload), coalescing: { ...event.coalescing!, listed: united } as Coalescing };
-    },
-  };
-}
-
-/** The raw elements of a list of strings (and nulls), or undefined where it is anything else. */
-function stringsIn(raw: string): string[] | undefined {
-  const items = itemsOf(raw);
-  if (!items?.every((item) => item.kind === 'string' || item.kind === 'null')) return undefined;
-  return items.map((item) => item.raw);
-}
-
-/** @returns undefined for what is no list, or nests deeper than any hub reads */
-function itemsOf(raw: string): RawNode[] | undefined {
-  try {
-    return parseRaw(raw, 64).items;
-  } catch (error) {
-    if (error instanceof JsonFault) return undefined;
-    throw error;
-  }
+  if (list === undefined) return { key, typingOf: user };
+  const raw = values.get(list)!;
+  if (raw.length > maxUnitedChars) return undefined;
+  const payloadOf = (items: Iterable<string>) => argument(new Map(values).set(list, `[${[...items].join(',')}]`));
+  return { key, union: { items: new RawNode(raw).items?.map((item) => item.raw) ?? [], payloadOf } };
 }
 
 function compileDeliveries(

@@ -59,6 +59,8 @@ export interface HubMethod {
   bind(args: string[]): Values | undefined;
   /** Whether an empty or missing argument makes the method return without doing anything. */
   ignores(values: Values): boolean;
+  /** The characters of the longest argument that becomes part of a name: of a group, a room or a client's method. */
+  longestName(values: Values): number;
   /** In order; values also hold `sub`, the caller's user. */
   effects: Effect[];
 }

@@ -8,14 +8,24 @@ export interface Delivery {
   except?: string;
 }
 
-/** How events of one kind, room and user are merged within one coalescing window. */
+/** How events of one kind, room and user are merged within one coalescing window: the latest stands for all of them. */
 export interface Coalescing {
   /** Windows are kept apart by this: the kind and the user; the room is the event's. */
   key: string;
-  /** The one event that stands for `earlier` and this one. It has both events' ids and counts. */
-  mergeInto(earlier: Event): Event;
   /** Set for typing: the user whose note this is. */
   typingOf?: string;
+  /** Set where a list of the events is united (read receipts). */
+  union?: Union;
+}
+
+/** Characters of a list that is united, and of the lists of one window; an event with a longer one goes by itself. */
+export const maxUnitedChars = 64 * 1024;
+
+export interface Union {
+  /** This event's list: raw JSON texts. */
+  items: string[];
+  /** The payload of this event with another list. */
+  payloadOf(items: Iterable<string>): string;
 }
 
 /** What a call or a hub method becomes. */

@@ -1,8 +1,9 @@
 // Coalescing, in front of the stream lane: in come typing events and read receipts, out comes one event per room, kind
 // and user and window. Promises: a trailing-edge throttle (the first event opens the window, steady typing still
-// shows), the latest state wins, start and stop share a window and so never change places.
+// shows), the latest state wins, start and stop share a window and so never change places; an event costs by its own size,
+// whatever waits in its window, and a window is bounded.
 
-import type { Event } from '../contract/event.ts';
+import { type Event, maxUnitedChars } from '../contract/event.ts';
 import type { NewEntry, Position } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 
@@ -22,9 +23,16 @@ export interface CoalescerOptions<Origin> {
   maxWindows?: number;
 }
 
+/** A window ends with that many events: each keeps its id, and its call until the log has it. */
+const maxEvents = 256;
+
 interface Window<Origin> {
-  event: Event;
+  latest: Event;
+  eventIds: string[];
   origins: Origin[];
+  /** The lists of all its events. */
+  united: Set<string>;
+  unitedChars: number;
   openedAt: Position;
   /** ms, monotonic */
   endsAtMs: number;
@@ -46,16 +54,13 @@ export class Coalescer<Origin> {
 
   /** @returns false where no window is free; nothing was kept then */
   add(event: Event, origin: Origin): boolean {
-    const key = event.coalescing!.key;
+    const { key } = event.coalescing!;
     const open = this.#rooms.get(event.room)?.get(key);
-    if (open !== undefined) {
-      open.event = event.coalescing!.mergeInto(open.event);
-      open.origins.push(origin);
-      this.#options.onMerged?.(event);
-      return true;
-    }
-    if (this.#openWindows >= (this.#options.maxWindows ?? 50_000)) return false;
-    this.#open(event, origin, key);
+    if (open !== undefined) this.#options.onMerged?.(event);
+    else if (this.#openWindows >= (this.#options.maxWindows ?? 50_000)) return false;
+    const window = open ?? this.#open(event, key);
+    gather(window, event, origin);
+    if (window.origins.length >= maxEvents || window.unitedChars >= maxUnitedChars) this.#end(event.room, key);
     return true;
   }
 
@@ -69,33 +74,58 @@ export class Coalescer<Origin> {
     for (const room of [...this.#rooms.keys()].filter(covers)) this.flushRoom(room);
   }
 
-  #open(event: Event, origin: Origin, key: string): void {
+  #open(event: Event, key: string): Window<Origin> {
     const { room } = event;
     const { windowMs, clock } = this.#options;
     const windows = this.#rooms.get(room) ?? new Map<string, Window<Origin>>();
     this.#rooms.set(room, windows);
-    windows.set(key, {
-      event,
-      origins: [origin],
+    const window: Window<Origin> = {
+      latest: event,
+      eventIds: [],
+      origins: [],
+      united: new Set(),
+      unitedChars: 0,
       openedAt: this.#options.position(),
       endsAtMs: clock.monotonic() + windowMs,
       cancel: clock.after(windowMs, () => this.#end(room, key)),
-    });
+    };
+    windows.set(key, window);
     this.#openWindows++;
+    return window;
   }
 
   #end(room: string, key: string): void {
     const windows = this.#rooms.get(room)!;
-    const { event, origins, openedAt, endsAtMs, cancel } = windows.get(key)!;
-    cancel();
+    const window = windows.get(key)!;
+    window.cancel();
     windows.delete(key);
     if (windows.size === 0) this.#rooms.delete(room);
     this.#openWindows--;
-    const user = event.coalescing!.typingOf;
-    this.#options.emit(
-      { ...event, ...(user !== undefined && { typing: { user, openedAt } }), idsSettled: true },
-      origins,
-      Math.max(0, this.#options.clock.monotonic() - endsAtMs),
-    );
+    const lateMs = Math.max(0, this.#options.clock.monotonic() - window.endsAtMs);
+    this.#options.emit(entryOf(window), window.origins, lateMs);
   }
+}
+
+function gather<Origin>(window: Window<Origin>, event: Event, origin: Origin): void {
+  window.latest = event;
+  window.eventIds.push(...event.eventIds);
+  window.origins.push(origin);
+  for (const item of event.coalescing!.union?.items ?? []) {
+    if (window.united.has(item)) continue;
+    window.united.add(item);
+    window.unitedChars += item.length;
+  }
+}
+
+/** The one event that stands for all of a window's. */
+function entryOf<Origin>({ latest, eventIds, origins, united, openedAt }: Window<Origin>): NewEntry {
+  const { typingOf: user, union } = latest.coalescing!;
+  return {
+    ...latest,
+    eventIds,
+    ...(union !== undefined && { payload: union.payloadOf(united) }),
+    ...(origins.length > 1 && { coalescedCount: origins.length }),
+    ...(user !== undefined && { typing: { user, openedAt } }),
+    idsSettled: true,
+  };
 }

@@ -379,27 +379,24 @@ describe('events', () => {
     );
   });
 
-  test('of typing the latest state stands for all, with the ids of all', () => {
-    const [first, second, third] = [true, true, false].map((is_typing, i) =>
+  test('start and stop of one user’s typing share a window', () => {
+    const [start, stop] = [true, false].map((is_typing, i) =>
       eventOfBody('chat/typing', { event_id: `e${i}`, request_id: 'r', user_id: 'u', is_typing }),
     );
-    const merged = third!.coalescing!.mergeInto(second!.coalescing!.mergeInto(first!));
-    assert.equal(first!.coalescing!.key, third!.coalescing!.key, 'start and stop share a window');
-    assert.deepEqual(
-      [merged.eventType, merged.payload, merged.eventIds, merged.coalescedCount],
-      ['typing_stop', third!.payload, ['e0', 'e1', 'e2'], 3],
-    );
-    assert.equal(merged.coalescing!.typingOf, 'u');
+    assert.deepEqual([start!.eventType, stop!.eventType], ['typing_start', 'typing_stop']);
+    assert.deepEqual(start!.coalescing, stop!.coalescing);
+    assert.deepEqual([start!.coalescing!.typingOf, start!.coalescing!.union], ['u', undefined]);
   });
 
-  test('read receipts are united', () => {
-    const receipts = [['a', 'b'], ['b', null], [], ['c', 'a']].map((message_ids, i) =>
-      eventOfBody('chat/read-status', { event_id: `e${i}`, request_id: 'r', user_id: 'u', message_ids }),
-    );
-    const merged = receipts.reduce((earlier, later) => later.coalescing!.mergeInto(earlier));
-    assert.equal(merged.payload, '{"requestId":"r","userId":"u","messageIds":["a","b",null,"c"]}');
-    assert.deepEqual([merged.eventIds, merged.coalescedCount], [['e0', 'e1', 'e2', 'e3'], 4]);
-    assert.equal(merged.coalescing!.typingOf, undefined);
+  test('read receipts name the list that is united, and write their payload with another', () => {
+    const read = (message_ids: unknown[]) =>
+      eventOfBody('chat/read-status', { event_id: 'e', request_id: 'r', user_id: 'u', message_ids }).coalescing;
+    const { typingOf, union } = read(['a', null])!;
+    assert.deepEqual([typingOf, union!.items], [undefined, ['"a"', 'null']]);
+    const united = new Set(['"a"', '"b"', 'null']);
+    assert.equal(union!.payloadOf(united), '{"requestId":"r","userId":"u","messageIds":["a","b",null]}');
+    assert.deepEqual(read([])!.union!.items, []);
+    assert.equal(read(['x'.repeat(70_000)]), undefined, 'a list too long for a window goes by itself');
   });
 
   test('users, and typing and receipts of one user, are kept apart', () => {

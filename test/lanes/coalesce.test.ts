@@ -11,28 +11,15 @@ const windowMs = 100;
 
 /** A typing event whose payload is its state; a later one stands for all. */
 function typing(state: string, { room = 'r1', user = 'u1' } = {}): Event {
-  const event: Event = {
-    eventIds: [state],
-    eventType: 'typing',
-    stream: 'events:chat',
-    maxLength: 100,
-    room,
-    payload: state,
-    deliveries: [],
-  };
-  event.coalescing = {
-    key: `typing ${user}`,
-    typingOf: user,
-    mergeInto: (earlier) => ({ ...event, eventIds: [...earlier.eventIds, ...event.eventIds] }),
-  };
-  return event;
+  const coalescing = { key: `typing ${user}`, typingOf: user };
+  const place = { stream: 'events:chat', maxLength: 100, room, deliveries: [] };
+  return { eventIds: [state], eventType: 'typing', ...place, payload: state, coalescing };
 }
 
-/** Like typing, but kept apart from it, and without a typing note. */
-function receipt(list: string): Event {
-  const event = typing(list);
-  const { mergeInto } = event.coalescing!;
-  return { ...event, coalescing: { key: 'receipt u1', mergeInto } };
+/** Like typing, but kept apart from it, with a list instead of a typing note. */
+function receipt(...items: string[]): Event {
+  const payloadOf = (united: Iterable<string>) => [...united].join();
+  return { ...typing(items.join()), coalescing: { key: 'receipt u1', union: { items, payloadOf } } };
 }
 
 function setUp(options: Partial<CoalescerOptions<string>> = {}) {
@@ -136,6 +123,49 @@ test('a typing note carries where the reader stood when its window opened; a rec
   clock.advance(windowMs);
   assert.deepEqual(emitted[0]!.entry.typing, { user: 'u1', openedAt: '7-0' });
   assert.equal(emitted[1]!.entry.typing, undefined);
+});
+
+test('the lists of receipts are united, the other events’ ids and their number are kept', () => {
+  const { clock, coalescer, emitted } = setUp();
+  for (const list of [['a', 'b'], ['b', 'c'], [], ['a', 'd']]) coalescer.add(receipt(...list), '');
+  clock.advance(windowMs);
+  const { payload, eventIds, coalescedCount } = emitted[0]!.entry;
+  assert.deepEqual([payload, eventIds, coalescedCount], ['a,b,c,d', ['a,b', 'b,c', '', 'a,d'], 4]);
+});
+
+test('an event costs by its own list, however many are in its window', () => {
+  const { clock, coalescer, emitted } = setUp();
+  let written = 0;
+  const payloadOf = (united: Iterable<string>) => {
+    written++;
+    return [...united].join();
+  };
+  const receipts = Array.from({ length: 40_000 }, (_, i) => ({
+    ...receipt(),
+    coalescing: { key: 'receipt u1', union: { items: [`"${i}"`], payloadOf } },
+  }));
+  const before = process.cpuUsage();
+  for (const each of receipts) coalescer.add(each, '');
+  clock.advance(windowMs);
+  // 80 s before: each built the list and the payload of all before it anew.
+  assert.ok(process.cpuUsage(before).user < 2_000_000);
+  assert.equal(written, emitted.length);
+  assert.equal(emitted.flatMap(({ entry }) => entry.payload.split(',')).length, 40_000);
+});
+
+test('a window ends early with its 256th event, or with 64 KiB of list', () => {
+  const { clock, coalescer, payloads } = setUp();
+  for (let i = 0; i < 257; i++) coalescer.add(typing(`${i}`), '');
+  assert.deepEqual(payloads(), ['255']);
+  const half = 'x'.repeat(40_000);
+  coalescer.add(receipt(half), '');
+  coalescer.add(receipt(half), '');
+  assert.equal(payloads().length, 1);
+  coalescer.add(receipt(`${half}y`), '');
+  assert.deepEqual(payloads().slice(1), [`${half},${half}y`]);
+  clock.advance(windowMs);
+  assert.deepEqual(payloads().slice(2), ['256']);
+  assert.equal(clock.timers, 0);
 });
 
 test('its ids were remembered when the calls came in', () => {

@@ -118,10 +118,9 @@ test('a claim without an answer does not stay open when the bridge has not kept 
 });
 
 const typing = (name: string, room = 'r') =>
-  call(name, { eventIds: [], room, coalescing: { key: 'ada', typingOf: 'ada', mergeInto: (earlier) => earlier } });
+  call(name, { eventIds: [], room, coalescing: { key: 'ada', typingOf: 'ada' } });
 
-const receipt = (name: string) =>
-  call(name, { eventIds: [], coalescing: { key: 'receipts of ada', mergeInto: (earlier) => earlier } });
+const receipt = (name: string) => call(name, { eventIds: [], coalescing: { key: 'receipts of ada' } });
 
 test('a message by the bridge goes behind what its room’s windows still hold', async () => {
   const scene = new Scene();
