@@ -78,6 +78,11 @@ export const catalogue = {
     meaning: 'A client read slower than its messages came; its connection was cut so that it reconnects.',
     remedy: 'None for single clients; many at once point to the network in front of the edge.',
   },
+  EDGE_OVER_BUDGET: {
+    meaning:
+      'A client did more than a connection may (bytes, records, messages to others, rooms, a long name); its invocation failed, or its connection was closed.',
+    remedy: 'No client of these hubs gets there: see `crossfade_budget_exceeded_total{budget}`, and whose token it is.',
+  },
   EDGE_GAP: {
     meaning:
       'Entries were trimmed before this replica had read them; its clients were closed so that they fetch history.',

@@ -7,6 +7,10 @@ export const recordSeparator = '\x1e';
 const separatorByte = 0x1e;
 /** SignalR reads hub messages with System.Text.Json's own limit. */
 const maxMessageDepth = 64;
+/** A message has eight members at most, and no method as many arguments: what is behind them is not looked for. */
+const maxParts = 64;
+/** Pieces of one record, before they are made one: a client may send it byte by byte. */
+const maxPieces = 64;
 
 /** The peer broke the protocol; the connection ends with an error. */
 export class ProtocolFault extends Error {}
@@ -31,7 +35,8 @@ export class RecordSplitter {
     let start = 0;
     for (let end = chunk.indexOf(separatorByte); end !== -1; end = chunk.indexOf(separatorByte, start)) {
       this.#keep(chunk.subarray(start, end));
-      records.push(Buffer.concat(this.#pending).toString('utf8'));
+      const [piece] = this.#pending;
+      records.push((this.#pending.length === 1 ? piece! : Buffer.concat(this.#pending)).toString('utf8'));
       this.#pending = [];
       this.#pendingBytes = 0;
       start = end + 1;
@@ -45,8 +50,18 @@ export class RecordSplitter {
     if (this.#pendingBytes + 1 > this.#maxRecordBytes) {
       throw new ProtocolFault(`The maximum message size of ${this.#maxRecordBytes}B was exceeded.`);
     }
+    if (this.#pending.length === maxPieces) this.#pending = [Buffer.concat(this.#pending)];
     this.#pending.push(part);
   }
+}
+
+/** @returns how many records end in these bytes; not more than one beyond `most` are looked for */
+export function countRecords(bytes: Buffer, most: number): number {
+  let count = 0;
+  for (let end = bytes.indexOf(separatorByte); end !== -1 && count <= most; count++) {
+    end = bytes.indexOf(separatorByte, end + 1);
+  }
+  return count;
 }
 
 /** @returns undefined for a handshake that is welcome, else the error text of the answer */
@@ -90,9 +105,9 @@ export function readMessage(record: string): ClientMessage {
 
 function readInvocation(members: Map<string, RawNode>, streaming: boolean): ClientMessage {
   const target = members.get('target');
-  const args = members.get('arguments');
+  const args = members.get('arguments')?.firstItems(maxParts);
   const id = members.get('invocationId');
-  if (target?.kind !== 'string' || args?.items === undefined) {
+  if (target?.kind !== 'string' || args === undefined) {
     throw new ProtocolFault('An invocation lacks its target or its arguments.');
   }
   if ((id !== undefined && id.kind !== 'string') || (streaming && id === undefined)) {
@@ -102,14 +117,14 @@ function readInvocation(members: Map<string, RawNode>, streaming: boolean): Clie
     kind: 'invocation',
     invocationId: id?.text,
     target: target.text!,
-    args: args.items.map((item) => item.raw),
+    args: args.map((item) => item.raw),
     streaming,
   };
 }
 
 function parseObject(record: string): Map<string, RawNode> | undefined {
   try {
-    const { members } = parseRaw(record, maxMessageDepth);
+    const members = parseRaw(record, maxMessageDepth).firstMembers(maxParts);
     return members && new Map(members);
   } catch (error) {
     if (error instanceof JsonFault) return undefined;

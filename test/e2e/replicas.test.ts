@@ -89,8 +89,15 @@ test('stats and online are true over both replicas, and presence keys live as lo
   await phone.connection.invoke('JoinRoom', 'r0');
   await until(async () => ((await read('users/u1/online')) as { connectionCount: number }).connectionCount === 2);
   assert.deepEqual(await read('users/u1/online'), { userId: 'u1', isOnline: true, connectionCount: 2 });
-  await until(async () => ((await read('stats')) as { connections: number }).connections === 3);
-  assert.deepEqual(await read('stats'), { connections: 3, users: 2, rooms: 1, idempotencyEntries: 0 });
+  await until(async () => {
+    const { connections, rooms } = (await read('stats')) as { connections: number; rooms: number };
+    return connections === 3 && rooms === 2;
+  });
+  assert.deepEqual(
+    await read('stats'),
+    { connections: 3, users: 2, rooms: 2, idempotencyEntries: 0 },
+    'r0 has members at both',
+  );
 
   const keys = redis.client();
   await until(async () => (await keys.get('presence:desktop:desk-1')) === 'u1');

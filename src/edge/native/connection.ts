@@ -1,14 +1,17 @@
 // One native hub connection: in come the client's records, out go answers and prepared frames.
 // Promises: records are handled one after the other; what one frame of the client causes at once goes back as one
-// frame; a client that reads too slowly is cut before it costs others anything.
+// frame; a client that reads too slowly is cut before it costs others anything, and one that sends more than its budget is
+// closed; between two records everything else has its turn.
 
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import type { Hub } from '../../contract/contract.ts';
 import type { Member } from '../audience.ts';
+import { type ClientBudget, OverBudget } from '../budget.ts';
 import { textFrame } from '../frame.ts';
 import type { Prepared } from '../prepared.ts';
 import * as protocol from '../protocol.ts';
+import type { Turns } from '../turns.ts';
 
 export interface ConnectionLimits {
   /** Bytes that may wait for a client before the next frame. */
@@ -28,11 +31,14 @@ export interface ConnectionLimits {
 /** What a connection tells the edge; the edge runs the hub. */
 export interface ConnectionOwner {
   limits: ConnectionLimits;
+  turns: Turns;
   /** ms, monotonic */
   now(): number;
   onConnected(connection: Connection): void;
   onInvocation(connection: Connection, invocation: Invocation): Promise<void>;
   onSlow(connection: Connection): void;
+  /** It did more than its budget allows, and is closed for it or has been told. */
+  onOverBudget(connection: Connection, error: OverBudget): void;
   onEnd(connection: Connection): void;
 }
 
@@ -51,9 +57,12 @@ export class Connection implements Member {
   readonly user: string | undefined;
   /** The desktop session named in the URL's query. */
   readonly session: string | undefined;
+  readonly budget: ClientBudget;
   /** The groups it is in, each with what the others get when the connection ends. */
   readonly groups = new Map<string, (() => void) | undefined>();
-  /** Those of them that count as rooms in `/internal/stats`. */
+  /** How many of these have something to get. */
+  farewells = 0;
+  /** The groups that count as rooms in `/internal/stats`. */
   readonly countedRooms = new Set<string>();
   readonly #owner: ConnectionOwner;
   readonly #webSocket: WebSocket;
@@ -76,7 +85,7 @@ export class Connection implements Member {
     owner: ConnectionOwner,
     webSocket: WebSocket,
     socket: Socket,
-    facts: Pick<Connection, 'id' | 'token' | 'hub' | 'user' | 'session'>,
+    facts: Pick<Connection, 'id' | 'token' | 'hub' | 'user' | 'session' | 'budget'>,
   ) {
     this.#owner = owner;
     this.#webSocket = webSocket;
@@ -86,11 +95,12 @@ export class Connection implements Member {
     this.hub = facts.hub;
     this.user = facts.user;
     this.session = facts.session;
+    this.budget = facts.budget;
     this.#splitter = new protocol.RecordSplitter(owner.limits.maxRecordBytes);
     this.#openedAt = owner.now();
     this.#emptyAt = this.#openedAt;
     webSocket.on('message', (data) => this.#receive(data as Buffer));
-    webSocket.on('error', () => webSocket.terminate());
+    webSocket.on('error', (error) => this.#broken(error));
     webSocket.once('close', () => this.#ended());
   }
 
@@ -99,7 +109,7 @@ export class Connection implements Member {
     return this.#shookHands && this.user !== undefined;
   }
 
-  /** Why the connection ended, for the metric: client, error, timeout, slow, gap or shutdown. */
+  /** Why the connection ended, for the metric: client, error, timeout, slow, budget, gap or shutdown. */
   get closeReason(): string {
     return this.#closeReason;
   }
@@ -166,12 +176,19 @@ export class Connection implements Member {
     if (this.#closing) return;
     this.#lastHeardAt = this.#owner.now();
     try {
-      this.#queued.push(...this.#splitter.push(data));
+      this.budget.takeMessage(data.length, protocol.countRecords(data, this.budget.limits.recordsPerMessage));
+      for (const record of this.#splitter.push(data)) this.#queued.push(record);
     } catch (error) {
-      return this.#fail(error);
+      return this.fail(error);
     }
     if (this.#queued.length > maxQueuedRecords) this.#webSocket.pause();
     if (!this.#handling) void this.#handleQueued();
+  }
+
+  /** `ws` has closed with a code that says why. */
+  #broken(error: Error): void {
+    if ((error as { code?: string }).code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') this.budget.noteTooLarge();
+    this.#webSocket.terminate();
   }
 
   async #handleQueued(): Promise<void> {
@@ -179,7 +196,7 @@ export class Connection implements Member {
     try {
       while (this.#queued.length > 0 && !this.#closing) await this.#handleAll(this.#queued.splice(0));
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
     } finally {
       this.#handling = false;
       this.#flush();
@@ -193,12 +210,23 @@ export class Connection implements Member {
       this.#shakeHands(records.shift()!);
       if (!this.#shookHands) return;
     }
-    for (const message of records.map(protocol.readMessage)) {
+    const messages: protocol.ClientMessage[] = [];
+    for (const record of records) {
+      await this.#turn();
+      messages.push(protocol.readMessage(record));
+    }
+    for (const message of messages) {
+      await this.#turn();
       if (this.#closing) return;
       if (message.kind === 'invocation') await this.#owner.onInvocation(this, message);
       else if (message.kind === 'ping') this.#hasPinged = true;
       else if (message.kind === 'close') this.close('client');
     }
+  }
+
+  /** Resolves at once while the clients' records have not taken their share of this turn. */
+  #turn(): Promise<void> | undefined {
+    return this.#owner.turns.spent();
   }
 
   #shakeHands(record: string): void {
@@ -225,9 +253,12 @@ export class Connection implements Member {
     this.#owner.onEnd(this);
   }
 
-  #fail(error: unknown): void {
+  /** Ends the connection for what its client has done, or what failed for it. */
+  fail(error: unknown): void {
     if (!this.#shookHands) this.#refuseHandshake('An unexpected error occurred during connection handshake.');
+    else if (error instanceof OverBudget) this.close('budget', { error: error.message, allowReconnect: true });
     else this.close(error instanceof protocol.ProtocolFault ? 'protocol' : 'error', unexpectedEnd);
+    if (error instanceof OverBudget) this.#owner.onOverBudget(this, error);
   }
 
   #end(reason: string): void {

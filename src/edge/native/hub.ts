@@ -1,10 +1,11 @@
 // Runs the hubs: in come connects, invocations and ends of native connections, out go group changes, answers to the
 // caller, and events for everyone else (over all replicas, hence through the log).
 
-import type { Effect, OthersEffect, Values } from '../../contract/contract.ts';
+import type { Effect, HubMethod, OthersEffect, Values } from '../../contract/contract.ts';
 import type { Event } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import * as protocol from '../protocol.ts';
 import type { Connection, Invocation } from './connection.ts';
@@ -14,6 +15,8 @@ export interface HubsOptions {
   roster: Roster;
   /** Resolves when the event is kept. */
   publish(event: Event): Promise<void>;
+  /** A client's invocation exceeds its budget; the client is told. */
+  onOverBudget(connection: Connection, error: OverBudget): void;
   logger: Logger;
 }
 
@@ -22,6 +25,8 @@ export class Hubs {
   readonly #farewells = new Set<Promise<void>>();
   /** Connections per user on this replica. */
   readonly #users = new Map<string, number>();
+  /** Members per room, of those that count as rooms. */
+  readonly #rooms = new Map<string, number>();
   #connections = 0;
 
   constructor(options: HubsOptions) {
@@ -32,7 +37,10 @@ export class Hubs {
   async connect(connection: Connection): Promise<void> {
     const user = connection.user!;
     this.#count(user, +1);
-    if (connection.session) this.#options.roster.holdPresence(user, connection.session);
+    if (connection.session) {
+      connection.budget.allowName(connection.session.length);
+      this.#options.roster.holdPresence(user, connection.session);
+    }
     await this.#run(connection.hub.connect, connection, new Map([['sub', JSON.stringify(user)]]));
   }
 
@@ -47,9 +55,17 @@ export class Hubs {
     if (!this.#users.has(user)) this.#options.roster.releasePresence(user, userCounter(user));
   }
 
+  /** Error: OverBudget, where the protocol has no answer that could tell it. */
   async invoke(connection: Connection, invocation: Invocation): Promise<void> {
-    const error = await this.#invoke(connection, invocation);
     const { invocationId } = invocation;
+    let error: string | undefined;
+    try {
+      error = await this.#invoke(connection, invocation);
+    } catch (fault) {
+      if (!(fault instanceof OverBudget) || invocationId === undefined) throw fault;
+      this.#options.onOverBudget(connection, fault);
+      error = fault.message;
+    }
     if (invocationId === undefined) return;
     connection.send(
       error === undefined ? protocol.completion(invocationId) : protocol.failedCompletion(invocationId, error),
@@ -74,6 +90,7 @@ export class Hubs {
     if (values === undefined) return `Failed to invoke '${method.name}' due to an error on the server.`;
     if (method.ignores(values)) return undefined;
     values.set('sub', JSON.stringify(connection.user));
+    this.#spend(connection, method, values);
     try {
       await this.#run(method.effects, connection, values);
       return undefined;
@@ -81,6 +98,17 @@ export class Hubs {
       this.#options.logger.warn({ hub: connection.hub.name, method: method.name, err: error }, 'a hub method failed');
       return `An unexpected error occurred invoking '${method.name}' on the server.`;
     }
+  }
+
+  /** Before anything of the method has happened. Error: OverBudget. */
+  #spend({ budget, groups, farewells }: Connection, method: HubMethod, values: Values): void {
+    budget.allowName(method.longestName(values));
+    const joins = method.effects
+      .filter((effect) => effect.kind === 'join')
+      .filter((join) => !groups.has(join.group(values)));
+    const withFarewell = joins.filter((join) => join.farewell !== undefined).length;
+    if (joins.length > 0) budget.allowRooms(groups.size + joins.length, farewells + withFarewell);
+    budget.takePublishes(method.effects.filter(({ kind }) => kind === 'others').length + withFarewell);
   }
 
   async #run(effects: Effect[], connection: Connection, values: Values): Promise<void> {
@@ -99,18 +127,24 @@ export class Hubs {
   #join(connection: Connection, effect: Extract<Effect, { kind: 'join' }>, values: Values): void {
     const group = effect.group(values);
     const { farewell } = effect;
-    connection.groups.set(group, farewell && (() => this.#bidFarewell(farewell, values, connection)));
-    const members = this.#options.groups.join(connection.hub.name, group, connection);
-    if (effect.countsAsRoom) {
-      connection.countedRooms.add(group);
-      this.#options.roster.set(roomCounter(connection, group), members);
-    }
+    this.#setFarewell(connection, group, farewell && (() => this.#bidFarewell(farewell, values, connection)));
+    this.#options.groups.join(connection.hub.name, group, connection);
+    if (!effect.countsAsRoom || connection.countedRooms.has(group)) return;
+    connection.countedRooms.add(group);
+    this.#countRoom(connection, group, +1);
   }
 
   #leave(connection: Connection, group: string): void {
+    this.#setFarewell(connection, group, undefined);
     connection.groups.delete(group);
-    const members = this.#options.groups.leave(connection.hub.name, group, connection);
-    if (connection.countedRooms.delete(group)) this.#options.roster.set(roomCounter(connection, group), members);
+    this.#options.groups.leave(connection.hub.name, group, connection);
+    if (connection.countedRooms.delete(group)) this.#countRoom(connection, group, -1);
+  }
+
+  #setFarewell(connection: Connection, group: string, farewell: (() => void) | undefined): void {
+    if (connection.groups.get(group) !== undefined) connection.farewells--;
+    if (farewell !== undefined) connection.farewells++;
+    connection.groups.set(group, farewell);
   }
 
   #bidFarewell(farewell: OthersEffect, values: Values, connection: Connection): void {
@@ -122,19 +156,27 @@ export class Hubs {
   }
 
   #count(user: string, change: 1 | -1): void {
-    const count = (this.#users.get(user) ?? 0) + change;
-    if (count > 0) this.#users.set(user, count);
-    else this.#users.delete(user);
+    const count = changed(this.#users, user, change);
     this.#connections += change;
     this.#options.roster.set(userCounter(user), count);
     this.#options.roster.set('connections', this.#connections);
   }
+
+  /** The others need their number alone: names that clients choose would fill the roster. */
+  #countRoom(connection: Connection, group: string, change: 1 | -1): void {
+    changed(this.#rooms, `${connection.hub.name} ${group}`, change);
+    this.#options.roster.set('rooms', this.#rooms.size);
+  }
+}
+
+/** @returns what is counted for this key now; nothing is kept of 0 */
+function changed(counts: Map<string, number>, key: string, change: 1 | -1): number {
+  const count = (counts.get(key) ?? 0) + change;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
+  return count;
 }
 
 function userCounter(user: string): string {
   return `user:${user}`;
-}
-
-function roomCounter(connection: Connection, group: string): string {
-  return `room:${connection.hub.name} ${group}`;
 }

@@ -10,9 +10,12 @@ import type { Roster } from '../../log/log.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import { Seldom } from '../../telemetry/seldom.ts';
+import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import { queryValue, readHubPath } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
+import { Turns } from '../turns.ts';
 import { Auth, type AuthOptions } from './auth.ts';
 import { Connection, type ConnectionLimits, type ConnectionOwner, type Invocation } from './connection.ts';
 import { Cors } from './cors.ts';
@@ -31,6 +34,7 @@ export interface NativeHubsOptions {
   logger: Logger;
   metrics: Metrics;
   limits?: Partial<ConnectionLimits>;
+  budget?: Partial<ClientLimits>;
 }
 
 const standardLimits: ConnectionLimits = {
@@ -42,14 +46,15 @@ const standardLimits: ConnectionLimits = {
   clientTimeoutMs: 30_000,
   closeTimeoutMs: 5_000,
 };
-/** One WebSocket message may hold several records; ASP.NET limits the records alone, memory wants a bound. */
-const maxMessageBytes = 16 * 1024 * 1024;
+/** ms between two log lines of clients over their budget. */
+const sayOverBudgetMs = 5_000;
 const unusedTokenMs = 15_000;
 /** How long clients have to answer a Close before they are cut off. */
 const closeLimitMs = 2_000;
 
 export class NativeHubs implements HubsSide, ConnectionOwner {
   readonly limits: ConnectionLimits;
+  readonly turns: Turns;
   readonly #options: NativeHubsOptions;
   readonly #webSockets = new WebSocketServer({
     noServer: true,
@@ -63,15 +68,18 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
   readonly #hubs: Hubs;
   readonly #connections = new Set<Connection>();
   readonly #stopSweeping: () => void;
+  readonly #saysOverBudget: Seldom;
   #whenEmpty: (() => void)[] = [];
 
   constructor(options: NativeHubsOptions) {
     this.#options = options;
     this.limits = { ...standardLimits, ...options.limits };
+    this.turns = new Turns(() => this.now());
+    this.#saysOverBudget = new Seldom(options.clock, sayOverBudgetMs);
     this.#auth = new Auth(options.auth);
     this.#cors = new Cors(options.allowedOrigins);
     this.#negotiations = new Negotiations(options.clock, unusedTokenMs);
-    this.#hubs = new Hubs(options);
+    this.#hubs = new Hubs({ ...options, onOverBudget: (connection, error) => this.onOverBudget(connection, error) });
     this.#stopSweeping = options.clock.every(1_000, () => this.#sweep());
   }
 
@@ -111,7 +119,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
 
   onConnected(connection: Connection): void {
     this.#options.metrics.connections.inc({ hub: connection.hub.name });
-    void this.#hubs.connect(connection);
+    this.#hubs.connect(connection).catch((error) => connection.fail(error));
   }
 
   onInvocation(connection: Connection, invocation: Invocation): Promise<void> {
@@ -121,6 +129,11 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
   onSlow(connection: Connection): void {
     this.#options.metrics.slowClients.inc();
     this.#options.logger.warn({ code: 'EDGE_SLOW_CLIENT', hub: connection.hub.name }, 'a slow client was cut off');
+  }
+
+  onOverBudget({ hub, user }: Connection, { code, budget }: OverBudget): void {
+    if (!this.#saysOverBudget.isDue()) return;
+    this.#options.logger.warn({ code, hub: hub.name, user, budget }, 'a client exceeds its budget');
   }
 
   onEnd(connection: Connection): void {
@@ -210,7 +223,12 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
     socket.once('close', release);
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       socket.off('close', release);
-      this.#connections.add(new Connection(this, webSocket, socket, { id, token, hub, user, session }));
+      const budget = new ClientBudget({
+        now: () => this.now(),
+        metrics: this.#options.metrics,
+        limits: this.#options.budget,
+      });
+      this.#connections.add(new Connection(this, webSocket, socket, { id, token, hub, user, session, budget }));
     });
   }
 

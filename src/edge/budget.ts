@@ -1,0 +1,131 @@
+// What one client's connection may cost (promise 9): in comes what it does, out comes an OverBudget where it does too much.
+// Promises: no real client of the hubs gets there; all excess is counted, in `crossfade_budget_exceeded_total{budget}`.
+
+import { CrossfadeError } from '../errors.ts';
+import type { Budget, Metrics } from '../telemetry/metrics.ts';
+import { type Rate, TokenBucket } from '../token-bucket.ts';
+
+/** The one table of what a connection may spend, each with the reason for its number. */
+export interface ClientLimits {
+  /** Bytes received. A record may have 1 MiB: four of the largest at once, then one a second; signalling takes a few kB. */
+  bytes: Rate;
+  /** Records received, pings too. A client that comes back joins its rooms again at once, all 5,000 of them. */
+  records: Rate;
+  /** Records in one message: a client of .NET gathers what it has to say meanwhile, some hundreds after a reconnect. */
+  recordsPerMessage: number;
+  /** Messages to others, of which each takes a place in the log: a stream of 1,000 entries must outlive such a burst. */
+  publishes: Rate;
+  /** Groups that it is in. 500 rooms have been seen; 5,000 names of 256 characters take 3 MB at most. */
+  rooms: number;
+  /** Groups whose others are told when it ends, all at once then. A client has one or two remote sessions. */
+  farewells: number;
+  /** Characters of a room, a session, or whatever else becomes a name. Ids are UUIDs. */
+  nameChars: number;
+  /** Bytes of a proxied client's records that are searched for joins and typing; of these a nested one takes 30 ms a MiB. */
+  searched: Rate;
+}
+
+const mebibyte = 1024 * 1024;
+
+/**
+ * Of one message of a native client, which WebSocket itself ends with 1009: a record of 1 MiB behind the 1 MiB that a client
+ * of .NET gathers at most.
+ */
+export const maxMessageBytes = 2 * mebibyte;
+
+export const standardLimits: ClientLimits = {
+  bytes: { burst: 4 * mebibyte, perSecond: mebibyte },
+  records: { burst: 6_000, perSecond: 500 },
+  recordsPerMessage: 4_096,
+  publishes: { burst: 200, perSecond: 100 },
+  rooms: 5_000,
+  farewells: 100,
+  nameChars: 256,
+  searched: { burst: mebibyte, perSecond: mebibyte },
+};
+
+/** The client did more than it may. `message` is for the client. */
+export class OverBudget extends CrossfadeError {
+  readonly budget: Budget;
+
+  constructor(budget: Budget, message: string) {
+    super('EDGE_OVER_BUDGET', message);
+    this.budget = budget;
+  }
+}
+
+export interface ClientBudgetOptions {
+  /** ms, monotonic */
+  now(): number;
+  metrics: Pick<Metrics, 'overBudget'>;
+  limits?: Partial<ClientLimits>;
+}
+
+/** The budget of one connection. Every method throws OverBudget. */
+export class ClientBudget {
+  readonly limits: ClientLimits;
+  readonly #metrics: Pick<Metrics, 'overBudget'>;
+  readonly #bytes: TokenBucket;
+  readonly #records: TokenBucket;
+  readonly #publishes: TokenBucket;
+  readonly #searched: TokenBucket;
+
+  constructor({ now, metrics, limits }: ClientBudgetOptions) {
+    this.limits = { ...standardLimits, ...limits };
+    this.#metrics = metrics;
+    this.#bytes = new TokenBucket(this.limits.bytes, now);
+    this.#records = new TokenBucket(this.limits.records, now);
+    this.#publishes = new TokenBucket(this.limits.publishes, now);
+    this.#searched = new TokenBucket(this.limits.searched, now);
+  }
+
+  /** @param records that end in it; one that ends none costs as much to receive */
+  takeMessage(bytes: number, records: number): void {
+    const { bytes: bytesRate, records: recordsRate } = this.limits;
+    if (!this.#bytes.take(bytes)) {
+      this.#exceed('client_bytes', `The client sends more than ${bytesRate.perSecond} bytes per second.`);
+    }
+    this.takeRecords(records);
+    if (!this.#records.take(Math.max(1, records))) {
+      this.#exceed('client_invocations', `The client sends more than ${recordsRate.perSecond} records per second.`);
+    }
+  }
+
+  /** A message over {@link maxMessageBytes}, which nobody has taken in. */
+  noteTooLarge(): void {
+    this.#metrics.overBudget.inc({ budget: 'client_bytes' });
+  }
+
+  takeRecords(inOneMessage: number): void {
+    const { recordsPerMessage } = this.limits;
+    if (inOneMessage <= recordsPerMessage) return;
+    this.#exceed('client_records', `A message holds more than ${recordsPerMessage} records.`);
+  }
+
+  takePublishes(count: number): void {
+    if (count === 0 || this.#publishes.take(count)) return;
+    const { perSecond } = this.limits.publishes;
+    this.#exceed('client_publishes', `The client sends others more than ${perSecond} messages per second.`);
+  }
+
+  takeSearched(bytes: number): void {
+    if (!this.#searched.take(bytes)) this.#exceed('client_bytes', 'The client sends too much at once.');
+  }
+
+  /** @param rooms that it would be in @param farewells of them, those whose others are told of its end */
+  allowRooms(rooms: number, farewells = 0): void {
+    const { rooms: most, farewells: mostFarewells } = this.limits;
+    if (rooms > most) this.#exceed('client_rooms', `The client is in ${most} rooms.`);
+    if (farewells > mostFarewells) this.#exceed('client_rooms', `The client is in ${mostFarewells} sessions.`);
+  }
+
+  allowName(chars: number): void {
+    const { nameChars } = this.limits;
+    if (chars > nameChars) this.#exceed('name_length', `A name has more than ${nameChars} characters.`);
+  }
+
+  #exceed(budget: Budget, message: string): never {
+    this.#metrics.overBudget.inc({ budget });
+    throw new OverBudget(budget, `${message} (EDGE_OVER_BUDGET)`);
+  }
+}
