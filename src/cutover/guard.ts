@@ -79,7 +79,7 @@ export class Guard {
       if (sample > 1) await pause(this.#parts.clock, betweenSamplesMs);
       // The bridges first: who connects meanwhile is then counted here at least.
       const atBridges = await this.#parts.countAtBridges();
-      const live = await this.#parts.log.roster.replicas();
+      const live = await this.#parts.log.roster.replicas([proxiedCounter]);
       const replicas = live.filter(({ instance }) => counted?.includes(instance) ?? true);
       const here = replicas.reduce((sum, { counters }) => sum + (counters.get(proxiedCounter) ?? 0), 0);
       least = Math.min(least, atBridges - here);

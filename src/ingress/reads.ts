@@ -46,7 +46,9 @@ async function stats({ roster, idempotency }: Sources): Promise<object> {
 }
 
 async function online({ roster }: Sources, userId: string): Promise<object> {
-  const connectionCount = sum(await roster.read(), `user:${userId}`);
+  const counter = `user:${userId}`;
+  const replicas = await roster.replicas([counter]);
+  const connectionCount = replicas.reduce((total, { counters }) => total + (counters.get(counter) ?? 0), 0);
   return { userId, isOnline: connectionCount > 0, connectionCount };
 }
 

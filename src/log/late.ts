@@ -178,9 +178,9 @@ class LateRoster implements Roster {
     return this.#roster.read();
   }
 
-  async replicas(): Promise<Replica[]> {
+  async replicas(counters?: string[]): Promise<Replica[]> {
     if (this.#roster === undefined) throw notOpen();
-    return this.#roster.replicas();
+    return this.#roster.replicas(counters);
   }
 
   holdPresence(user: string, session: string): void {

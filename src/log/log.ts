@@ -119,6 +119,7 @@ export interface Replica {
   instance: string;
   /** What it said with {@link Roster.describe}. */
   facts: Record<string, string>;
+  /** Those that were asked for. */
   counters: Map<string, number>;
 }
 
@@ -126,12 +127,12 @@ export interface Replica {
 export interface Roster {
   /** Sets one counter of this replica; 0 removes it. Kept in memory and written behind; rewritten after a lost log. */
   set(counter: string, value: number): void;
-  /** The counters of every live replica, this one included. Error: LOG_UNAVAILABLE. */
+  /** All counters of every live replica, this one included: there is one for each user. Error: LOG_UNAVAILABLE. */
   read(): Promise<Map<string, number>[]>;
   /** Tells all replicas of this one (addresses, release, …), in place of what was told before. Kept as counters are. */
   describe(facts: Record<string, string>): void;
-  /** Every live replica, this one first. A dead one counts for up to 30 s. Error: LOG_UNAVAILABLE. */
-  replicas(): Promise<Replica[]>;
+  /** Every live replica, this one first, with these counters. A dead one counts for up to 30 s. Error: LOG_UNAVAILABLE. */
+  replicas(counters?: string[]): Promise<Replica[]>;
   /** `presence:desktop:{session}` = user and session in the set `presence:user:{user}`, both for 660 s, renewed while held. */
   holdPresence(user: string, session: string): void;
   /** Ends what was held for this user if no live replica counts a connection of the user (`counter` > 0) any more. */

@@ -649,9 +649,11 @@ export function conformance(name: string, open: OpenLog): void {
       log.roster.set('proxied', 3);
       log.roster.describe({ admin: 'http://10.0.0.1:7402', release: '1' });
       log.roster.describe({ release: '2', 'ö 😀': '' });
-      assert.deepEqual(await log.roster.replicas(), [
+      log.roster.set('user:u1', 1);
+      assert.deepEqual(await log.roster.replicas(['proxied', 'unknown']), [
         { instance: 'replica-1', facts: { release: '2', 'ö 😀': '' }, counters: new Map([['proxied', 3]]) },
       ]);
+      log.roster.set('user:u1', 0);
       assert.deepEqual(await log.roster.read(), [new Map([['proxied', 3]])]);
     });
 

@@ -86,7 +86,7 @@ test('what a replica said of itself and counted before is told once it is open',
   log.roster.set('user:u1', 0);
   await arrive();
   const self = { instance: 'replica-1', facts: { release: '2' }, counters: new Map([['proxied', 2]]) };
-  assert.deepEqual(await log.roster.replicas(), [self]);
+  assert.deepEqual(await log.roster.replicas(['proxied']), [self]);
 
   log.roster.set('proxied', 0);
   log.roster.describe({ release: '3' });

@@ -179,10 +179,57 @@ test('a replica of an older release, which says nothing of itself, is a replica'
   const client = redis.client();
   const log = await openTestLog(t, redis.url);
   await client.sadd('crossfade:replicas', 'old', 'dead');
-  await client.hset('crossfade:roster:old', { '': '1', 'user:u1': '2' });
-  assert.deepEqual((await log.roster.replicas()).slice(1), [
+  await client.hset('crossfade:roster:old', { '': '1', 'user:u1': '2', 'user:u2': '3' });
+  assert.deepEqual((await log.roster.replicas(['user:u1'])).slice(1), [
     { instance: 'old', facts: {}, counters: new Map([['user:u1', 2]]) },
   ]);
+  assert.deepEqual(
+    (await client.smembers('crossfade:replicas')).sort(),
+    ['a', 'old'],
+    'a dead one leaves no name behind',
+  );
+});
+
+test('however many counters end at once, the roster follows, and others read it in parts', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const [a, b] = [await openTestLog(t, redis.url), await openTestLog(t, redis.url, { instance: 'b' })];
+  const users = Array.from({ length: 150_000 }, (_, n) => `user:${n}`);
+  a.roster.set('proxied', 7);
+  for (const user of users) a.roster.set(user, 1);
+  const fields = () => client.hlen('crossfade:roster:a');
+  await until(async () => (await fields()) === users.length + 2, { what: 'the counters', timeoutMs: 20_000 });
+  const [self, other] = await b.roster.replicas(['proxied']);
+  assert.deepEqual([self!.counters, other!.counters], [new Map(), new Map([['proxied', 7]])]);
+  assert.equal((await b.roster.read())[1]!.size, users.length + 1);
+  for (const user of users) a.roster.set(user, 0);
+  await until(async () => (await fields()) === 2, { what: 'their end', timeoutMs: 20_000 });
+});
+
+test('what another program has written into the roster is passed over where it is not understood', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url);
+  const garbage = ['{', 'null', '[]', '7', '"x"', '{"admin":7,"a":{}}', '{"release":"1","admin":null}'];
+  for (const [i, told] of garbage.entries()) {
+    await client.sadd('crossfade:replicas', `g${i}`);
+    await client.hset(`crossfade:roster:g${i}`, { '': told, proxied: 'many', 'user:u': '-Infinity', '7': '1' });
+  }
+  await client.sadd('crossfade:replicas', 'text', 'list', '', '*');
+  await client.set('crossfade:roster:text', 'x');
+  await client.rpush('crossfade:roster:list', 'x');
+  await client.sadd('crossfade:groups', '{', 'null', '[]', '[1,2,3]', '{"a":1}');
+  const others = (await log.roster.replicas(['proxied'])).slice(1);
+  assert.equal(others.length, garbage.length);
+  for (const { facts, counters } of others) {
+    assert.deepEqual([counters, Object.keys(facts).filter((fact) => fact !== 'release')], [new Map(), []]);
+  }
+  assert.deepEqual((await log.roster.read())[1], new Map([['7', 1]]));
+  assert.deepEqual(await log.foreignReaders([chat], 60_000), []);
+  await log.roster.releasePresence('u', 'user:u');
+  log.roster.holdPresence('v', 's');
+  log.roster.releasePresence('v', 'user:v');
+  await until(async () => (await client.exists('presence:desktop:s')) === 0);
 });
 
 test('a value that one replica shares is read by another', async (t) => {

@@ -25,8 +25,9 @@ export class EmbeddedRoster implements Roster {
     this.#facts = { ...facts };
   }
 
-  async replicas(): Promise<Replica[]> {
-    return [{ instance: this.#instance, facts: { ...this.#facts }, counters: new Map(this.#counters) }];
+  async replicas(names: string[] = []): Promise<Replica[]> {
+    const counters = new Map([...this.#counters].filter(([name]) => names.includes(name)));
+    return [{ instance: this.#instance, facts: { ...this.#facts }, counters }];
   }
 
   holdPresence(): void {}

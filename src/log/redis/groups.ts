@@ -60,7 +60,9 @@ export function sweepGroups(redis: Redis, { clock, logger }: LogOptions): () => 
   }
 
   async function sweepOne(noted: string): Promise<void> {
-    const [stream, group, instance] = readNote(noted);
+    const named = readNote(noted);
+    if (named === undefined) return;
+    const [stream, group, instance] = named;
     const lease = keys.lease(group, instance);
     const since = goneSince.get(noted) ?? clock.monotonic();
     if ((await redis.exists(lease)) === 1) {
@@ -87,8 +89,15 @@ function note(stream: string, group: string, instance: string): string {
   return JSON.stringify([stream, group, instance]);
 }
 
-function readNote(noted: string): [stream: string, group: string, instance: string] {
-  return JSON.parse(noted);
+/** undefined where it is none: whoever else can write there may have. */
+function readNote(noted: string): [stream: string, group: string, instance: string] | undefined {
+  try {
+    const names = JSON.parse(noted);
+    const isNote = Array.isArray(names) && names.length === 3 && names.every((name) => typeof name === 'string');
+    return isNote ? (names as [string, string, string]) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function readInfo(state: unknown): StreamInfo {

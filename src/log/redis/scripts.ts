@@ -260,8 +260,10 @@ local function named(flat)
 end
 local own = {}
 for _, note in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-  local noted = cjson.decode(note)
-  own[noted[1] .. '\\n' .. noted[2] .. ':' .. noted[3]] = true
+  local isNote, noted = pcall(cjson.decode, note)
+  if isNote and type(noted) == 'table' and noted[1] and noted[2] and noted[3] then
+    own[noted[1] .. '\\n' .. noted[2] .. ':' .. noted[3]] = true
+  end
 end
 local function idleMs(stream, group)
   local least = -1
@@ -295,11 +297,16 @@ return found`;
  */
 const releasePresence = `
 for _, instance in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  if tonumber(redis.call('HGET', ARGV[2] .. instance, ARGV[1]) or 0) > 0 then return 0 end
+  local count = redis.pcall('HGET', ARGV[2] .. instance, ARGV[1])
+  if type(count) == 'string' and (tonumber(count) or 0) > 0 then return 0 end
 end
 for _, session in ipairs(redis.call('SMEMBERS', KEYS[1])) do redis.call('DEL', ARGV[3] .. session) end
 redis.call('DEL', KEYS[1])
 return 1`;
+
+/** Takes a replica that is not live out of the roster. KEYS 1 replicas, 2 its hash; ARGV 1 its name. */
+const forgetReplica = `
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SREM', KEYS[1], ARGV[1]) end`;
 
 const scripts = {
   append,
@@ -315,6 +322,7 @@ const scripts = {
   inspect,
   foreignGroups,
   releasePresence,
+  forgetReplica,
 };
 
 export type ScriptName = keyof typeof scripts;
