@@ -1,6 +1,6 @@
 // One replica: wires the stages in the order in which the data flows, and ends them in that order too.
-// Promises: native hubs open when the reader stands at the tail, proxied hubs at once (the bridge serves them); a stop loses
-// nothing that was accepted.
+// Promises: the clients' side opens when the reader stands at the tail; a bridge's clients do not wait for a log that is away, but
+// are closed when it is there, if they may have missed something; a stop loses nothing that was accepted.
 
 import { networkInterfaces } from 'node:os';
 import { Admin } from '../admin/admin.ts';
@@ -10,6 +10,7 @@ import type { Config, HostPort } from '../config.ts';
 import { Consumer } from '../consumer/consumer.ts';
 import type { Contract } from '../contract/contract.ts';
 import { loadContract } from '../contract/load.ts';
+import { unknownStateMs } from '../cutover/cutover.ts';
 import { CutoverStage } from '../cutover/stage.ts';
 import { Edge } from '../edge/edge.ts';
 import { Ingress } from '../ingress/ingress.ts';
@@ -18,7 +19,7 @@ import { Lanes } from '../lanes/lanes.ts';
 import { LateLog } from '../log/late.ts';
 import { controlStream, type Log, type LogOptions, type Reader, typingStream } from '../log/log.ts';
 import { openLog } from '../log/open.ts';
-import { type Clock, systemClock } from '../telemetry/clock.ts';
+import { type Clock, pause, systemClock } from '../telemetry/clock.ts';
 import { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
@@ -108,6 +109,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     isTypingOver: (room, typing) => reading?.consumer.isTypingOver(room, typing) ?? false,
     hadElsewhere: (room) => cutover.detour.hadElsewhere(room),
     hasAudience,
+    onBlind: (event) => cutover.onBlind(event),
     announceTwin: (twin) => cutover.twins.announce(twin),
     coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
     position: () => reading?.reader.position ?? '0-0',
@@ -174,10 +176,27 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     cutover.onUse((inUse) => edge?.proveConnects(inUse));
     return edge;
   };
-  /** The consumer runs when the replica knows the shared state, which is older than whatever it reads. */
-  const read = async () => {
+  /** The reader stands at the tail; then the state is read, which is newer than what stands before that. */
+  const standAtTail = async () => {
     const reader = await log.openReader([...contract.streams.keys(), controlStream, typingStream]);
-    const onEdge = edge ?? (await openEdge());
+    await cutover.begin();
+    return reader;
+  };
+  const opened = Promise.withResolvers<Edge>();
+  const run = async () => {
+    const stands = standAtTail();
+    // The bridge's clients do not wait for a log that is away.
+    const isLate = () => pause(clock, unknownStateMs).then(() => true);
+    const late = await Promise.race([stands.then(() => false), ...(config.hubs === 'proxy' ? [isLate()] : [])]);
+    const openedAtMs = clock.now();
+    const onEdge = await openEdge();
+    opened.resolve(onEdge);
+    const reader = await stands;
+    const closeWhoMissed = () => {
+      logger.warn({ code: 'EDGE_GAP' }, 'clients came before the log was read here; they are closed to reconnect');
+      return onEdge.closeClients('gap');
+    };
+    if (late && cutover.mayHaveUsedStream(openedAtMs)) faults.guard('client', closeWhoMissed);
     const consumer = new Consumer({
       reader,
       audience: onEdge,
@@ -190,21 +209,16 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
       logger,
       metrics,
     });
-    await cutover.begin();
     reading = { reader, consumer, consuming: consumer.run().catch(coreFailed) };
   };
-  const opened = config.hubs === 'proxy' ? openEdge() : undefined;
-  const reads = opened === undefined ? read() : opened.then(read);
-  // Behind a bridge a replica is ready while its log is late; what the log refuses outright ends it all the same. The log
-  // may have failed before the edge is open.
-  const late = log instanceof LateLog && opened !== undefined ? Promise.all([log.isLate, opened]) : reads;
-  const ready = Promise.race([reads, late]);
+  faults.guard('core', () => cutover.learn());
+  const runs = run();
 
   return {
     listen: ingress.address,
     admin: admin.address,
-    ready: ready.then(() => edge!.address),
-    failed: reads.then(() => new Promise<never>(() => {})),
+    ready: opened.promise.then(({ address }) => address),
+    failed: runs.then(() => new Promise<never>(() => {})),
     percent: () => cutover.percent,
     coreFailed,
     async stop() {

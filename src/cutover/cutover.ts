@@ -1,6 +1,7 @@
 // Which lane a call takes: in goes a call's room, out comes its lane with the epoch under which that was decided.
 // Promises: a room's lane depends on the shared state alone (and on the detour while the log fails); a call waits while
-// its room moves, and while this replica may have missed that it does; what the log refuses as stale is decided again.
+// its room moves, and while this replica may have missed that it does, or does not know the state yet; what the log refuses
+// as stale is decided again.
 
 import { CrossfadeError } from '../errors.ts';
 import { type Decision, type OnDetour, StaleEpoch } from '../lanes/lanes.ts';
@@ -31,6 +32,12 @@ export interface CutoverParts {
   clock: Clock;
 }
 
+/**
+ * ms after its start for which a replica that does not know the shared state yet keeps its calls, and its clients, waiting. Others
+ * may use the stream lane meanwhile: a call that went to the bridge at once would overtake what they have appended, and
+ * its repeat through them would be shown again. A log that is away for longer must not keep the bridge's traffic from it.
+ */
+export const unknownStateMs = 1_500;
 const pollMs = 5;
 /** ms that the bridge's messages wait for the log to be read. */
 const catchUpMs = 1_000;
@@ -41,10 +48,15 @@ export class Cutover {
   readonly #parts: CutoverParts;
   readonly #onAdopted: ((state: CutoverState, before: CutoverState) => void)[] = [];
   #state: CutoverState = initialState;
+  /** `blind`: the wait for the state is over, and it is not known all the same. */
+  #knowledge: 'awaited' | 'blind' | 'known' = 'awaited';
+  readonly #awaitsState = Promise.withResolvers<void>();
   #catchingUp: Promise<void> | undefined;
 
   constructor(parts: CutoverParts) {
     this.#parts = parts;
+    if (parts.standalone) this.stateIsKnown();
+    else parts.clock.after(unknownStateMs, () => this.#goBlind());
   }
 
   get state(): CutoverState {
@@ -59,6 +71,17 @@ export class Cutover {
   get percent(): number {
     if (this.#parts.standalone) return 100;
     return this.#parts.killSwitch ? 0 : effectivePercent(this.#state);
+  }
+
+  /** The shared state was read, for the first time or once more. */
+  stateIsKnown(): void {
+    this.#knowledge = 'known';
+    this.#awaitsState.resolve();
+  }
+
+  /** Whether lanes are decided here: the shared state is known, or was waited for in vain. */
+  get decides(): boolean {
+    return this.#knowledge !== 'awaited';
   }
 
   /** Takes a state over, if it is newer than the one that holds. */
@@ -77,6 +100,7 @@ export class Cutover {
   decide(room: string): Decision {
     if (this.#parts.standalone) return { lane: 'stream' };
     const { epoch } = this.#state;
+    if (this.#knowledge !== 'known') return { lane: 'bridge', epoch, isBlind: true };
     if (this.#parts.killSwitch || laneOf(this.#state, room) === 'bridge') return { lane: 'bridge', epoch };
     const detour = this.#parts.detourOf(room);
     return detour === undefined ? { lane: 'stream', epoch } : { lane: 'bridge', epoch, detour };
@@ -146,7 +170,14 @@ export class Cutover {
     return this.#catchingUp;
   }
 
+  #goBlind(): void {
+    if (this.#knowledge === 'known') return;
+    this.#knowledge = 'blind';
+    this.#awaitsState.resolve();
+  }
+
   async #admit(room: string): Promise<void> {
+    if (!this.decides) await this.#awaitsState.promise;
     if (!this.isFresh) await this.#untilFresh(this.#parts.timeoutMs);
     for (let wait = this.#parts.gate.waitFor(room); wait !== undefined; wait = this.#parts.gate.waitFor(room))
       await wait;

@@ -5,7 +5,7 @@
 
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { toEntry } from './control.ts';
 import type { Cutover } from './cutover.ts';
@@ -27,6 +27,8 @@ export interface SharedStateParts {
   logger: Logger;
 }
 
+/** Between two tries to read the state for the first time, while calls wait for it. */
+const learnMs = 25;
 const keepMs = 1_000;
 const commitMs = 1_000;
 
@@ -34,7 +36,8 @@ export class SharedState {
   readonly #parts: SharedStateParts;
   #stops: (() => void)[] = [];
   #follows = false;
-  #following = false;
+  #following: Promise<void> | undefined;
+  #closed = false;
   /** When the log was found to be away, ms monotonic. */
   #lostAt: number | undefined;
   /** Since when the log has had a newer state whose note was not read here, ms monotonic. */
@@ -46,13 +49,24 @@ export class SharedState {
     this.#parts = parts;
   }
 
+  /**
+   * Reads the state as soon as the log answers, which needs neither the instance name nor a reader: until then calls wait.
+   * Resolves when it is known, or after close().
+   */
+  async learn(): Promise<void> {
+    const { clock } = this.#parts;
+    while (!this.#closed && !this.#follows) {
+      await this.follow().catch(() => {
+        this.#lostAt ??= clock.monotonic();
+        return pause(clock, learnMs);
+      });
+    }
+  }
+
   /** Begins to watch the log. */
   start(): void {
     const { clock } = this.#parts;
-    this.#stops = [
-      clock.every(answerMs / 2, () => void this.#followIfLost()),
-      clock.every(keepMs, () => void this.#keep()),
-    ];
+    this.#stops = [clock.every(answerMs / 2, () => this.#followIfLost()), clock.every(keepMs, () => this.#keep())];
   }
 
   /** Whether our state and the log's have been compared since the log was last away. */
@@ -60,8 +74,18 @@ export class SharedState {
     return this.#follows;
   }
 
-  /** Compares them: before the first read, and after the log was away. Errors: LOG_*, CUTOVER_CONFLICT. */
-  async follow(): Promise<void> {
+  /**
+   * Compares them: at start, before the first read, and after the log was away. Who asks while it is being done waits for that.
+   * Errors: LOG_*, CUTOVER_CONFLICT.
+   */
+  follow(): Promise<void> {
+    this.#following ??= this.#follow().finally(() => {
+      this.#following = undefined;
+    });
+    return this.#following;
+  }
+
+  async #follow(): Promise<void> {
     const stored = await this.#readStored();
     const { state: ours } = this.#parts.cutover;
     const owesRollback = this.#owesRollback;
@@ -75,6 +99,7 @@ export class SharedState {
       this.#owesRollback ||= owesRollback;
       throw error;
     }
+    this.#parts.cutover.stateIsKnown();
     await this.#rememberMissedIds();
     // Unless it was rolled back meanwhile.
     this.#follows = !this.#owesRollback;
@@ -83,6 +108,7 @@ export class SharedState {
   /** Adopts a rollback that the log does not know; it is written there when it can be. */
   rollBackWithoutLog(state: CutoverState): void {
     this.#adoptAtOnce(state);
+    this.#parts.cutover.stateIsKnown();
     this.#owesRollback = true;
     this.#follows = false;
   }
@@ -93,6 +119,7 @@ export class SharedState {
   }
 
   close(): void {
+    this.#closed = true;
     for (const stop of this.#stops) stop();
   }
 
@@ -104,13 +131,10 @@ export class SharedState {
       return;
     }
     // What stands in the log is read first: the changes that were missed come with their fences then.
-    if (this.#follows || this.#following || !cutover.isFresh) return;
-    this.#following = true;
-    await this.follow()
-      .catch((error) => logger.warn({ reason: (error as Error).message }, 'the shared state could not be read'))
-      .finally(() => {
-        this.#following = false;
-      });
+    if (this.#follows || !cutover.isFresh) return;
+    await this.follow().catch((error) =>
+      logger.warn({ reason: (error as Error).message }, 'the shared state could not be read'),
+    );
   }
 
   /** The log may have been emptied, or gone and come back empty, without being away for as long as it takes to notice. */
@@ -148,8 +172,9 @@ export class SharedState {
 
   #takeOver(state: CutoverState): void {
     const { cutover, detour } = this.#parts;
-    // Nothing of these rooms was fenced here: they come to the stream lane as after an outage.
-    if (movesBetween(cutover.state, state).raises) detour.takeAll('connection_lost');
+    // Nothing of these rooms was fenced here: they come to the stream lane as after an outage. A replica that has just started
+    // has sent nothing to the bridge, and has no client, that would have to be fenced.
+    if (cutover.decides && movesBetween(cutover.state, state).raises) detour.takeAll('connection_lost');
     this.#adoptAtOnce(state);
   }
 

@@ -3,6 +3,7 @@
 
 import type { Config } from '../config.ts';
 import type { Contract } from '../contract/contract.ts';
+import type { Event } from '../contract/event.ts';
 import type { BridgeLane } from '../lanes/bridge.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -23,7 +24,7 @@ import { Operator } from './operator.ts';
 import { PeerSignature } from './peer-signature.ts';
 import { adminFact, epochFact, Peers } from './peers.ts';
 import { SharedState } from './shared-state.ts';
-import { laneOf } from './state.ts';
+import { laneOf, mayHaveUsedStream } from './state.ts';
 import { type TwinEdge, Twins } from './twins.ts';
 import { Unfenced } from './unfenced.ts';
 import { Wishes } from './wishes.ts';
@@ -67,6 +68,7 @@ export class CutoverStage {
   readonly #peers: Peers;
   readonly #stopWatching: () => void;
   readonly #typings: HubTypings;
+  readonly #unfenced: Unfenced;
   readonly #standalone: boolean;
   #facts: Record<string, string> = {};
 
@@ -77,6 +79,7 @@ export class CutoverStage {
     this.#standalone = bridge === undefined;
     this.#typings = new HubTypings(clock);
     const unfenced = new Unfenced({ instance, edge, logger, metrics });
+    this.#unfenced = unfenced;
     const gate = new Gate();
     const flights = new Flights();
     const settled = () => (options.severalBridges() ? settleMs : 0);
@@ -212,6 +215,16 @@ export class CutoverStage {
     this.lanes.onAdopted(() => run(this.lanes.usesStream));
   }
 
+  /** Reads the shared state as soon as the log answers: calls wait for it. Resolves when it is known, or after close(). */
+  async learn(): Promise<void> {
+    if (!this.#standalone) await this.#shared.learn();
+  }
+
+  /** Whether rooms may have been on the stream lane since `sinceMs` (ms since 1970), also if they are not any more. */
+  mayHaveUsedStream(sinceMs: number): boolean {
+    return this.#standalone || mayHaveUsedStream(this.lanes.state, sinceMs);
+  }
+
   /** Brings this replica into the shared state, before it reads anything of the log, and keeps it there. */
   async begin(): Promise<void> {
     if (this.#standalone) return;
@@ -250,6 +263,11 @@ export class CutoverStage {
     if (this.lanes.decide(room).lane === 'bridge' || !this.#typings.passes(room, user)) return;
     // Without the log its messages go by the bridge, too.
     this.#handover.tell({ kind: 'hub typing', room, user }).catch(() => {});
+  }
+
+  /** An event goes to the bridge while it is not known whether others append to its room. */
+  onBlind(event: Event): void {
+    this.#unfenced.sentBlind(event);
   }
 
   close(): void {

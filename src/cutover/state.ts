@@ -43,6 +43,8 @@ export type Move = 'raise' | 'lower';
 export const rolledBack = Object.freeze({ percent: 0, pins: {}, mirror: false, operated: true });
 
 export const maxHistory = 50;
+/** Another replica's clock may be this far behind ours. */
+const clockSlackMs = 10_000;
 const idsTtlMs = 5 * 60_000 + 10_000;
 
 /** What holds before anybody has set anything. */
@@ -75,6 +77,11 @@ export function laneOf(state: CutoverState, room: string): Lane {
 /** Whether any room may be on the stream lane. */
 export function usesStream(state: CutoverState): boolean {
   return effectivePercent(state) > 0 || (state.killed.length === 0 && Object.values(state.pins).includes('stream'));
+}
+
+/** Whether rooms are on the stream lane, or may have been at any time since `sinceMs` (ms since 1970): in doubt yes. */
+export function mayHaveUsedStream(state: CutoverState, sinceMs: number): boolean {
+  return usesStream(state) || state.history.some(({ when }) => Date.parse(when) >= sinceMs - clockSlackMs);
 }
 
 export function isRolledBack({ percent, pins, mirror, operated }: CutoverState): boolean {

@@ -1,6 +1,7 @@
 // What cannot be put in order. In come events that are read of a room while the bridge carries it, and rooms with which the
 // bridge goes on; out goes, counted once each, what is not fenced against it: what is not shown yet at every connection.
 
+import type { Event } from '../contract/event.ts';
 import { keepNewest } from '../keep-newest.ts';
 import type { Entry } from '../log/log.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -31,6 +32,11 @@ export class Unfenced {
     this.#count(room, eventId, instance === this.#parts.instance ? 'unread' : 'other_replica');
   }
 
+  /** Counts an event that goes to the bridge while it is not known whether others append to its room. */
+  sentBlind({ room, eventIds }: Pick<Event, 'room' | 'eventIds'>): void {
+    this.#count(room, eventIds[0] ?? '', 'state_unknown');
+  }
+
   /** The bridge goes on with these rooms at once: counts what is not shown of them. */
   overtakes(covers: (room: string) => boolean): void {
     for (const { room, eventId } of this.#parts.edge.unshown(covers)) this.#count(room, eventId, 'unread');
@@ -46,7 +52,7 @@ export class Unfenced {
     for (const { room, eventId } of before) if (still.has(eventId)) this.#count(room, eventId, 'unread');
   }
 
-  #count(room: string, eventId: string, reason: 'unread' | 'other_replica'): void {
+  #count(room: string, eventId: string, reason: 'unread' | 'other_replica' | 'state_unknown'): void {
     if (this.#counted.has(eventId)) return;
     // Other publishers' events may have none.
     if (eventId !== '') this.#counted.add(eventId);

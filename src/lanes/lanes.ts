@@ -23,6 +23,8 @@ export interface Decision {
   epoch?: number;
   /** Set where the room belongs to the stream lane, but the log has failed. */
   detour?: OnDetour;
+  /** The shared state is not known: the room may belong to the stream lane, where others append. */
+  isBlind?: true;
 }
 
 /** How it stands with a room whose log has failed. */
@@ -77,6 +79,8 @@ export interface LanesOptions {
   isTypingOver(room: string, typing: Typing): boolean;
   /** Whether another replica takes, or took a moment ago, this room's calls to the bridge. */
   hadElsewhere(room: string): boolean;
+  /** An event goes to the bridge although its room may belong to the stream lane; see {@link Decision.isBlind}. */
+  onBlind(event: Event): void;
   /** Whether any client of this replica may be reached at all. */
   hasAudience(): boolean;
   /**
@@ -195,7 +199,8 @@ export class Lanes {
     return broadcast;
   }
 
-  async #byBridge(call: IncomingCall, { epoch, detour }: Decision): Promise<Outcome> {
+  async #byBridge(call: IncomingCall, { epoch, detour, isBlind }: Decision): Promise<Outcome> {
+    if (isBlind) this.#options.onBlind(call.event);
     if (detour !== undefined) {
       countFallback(this.#options.metrics, detour.reason);
       await detour.ready;

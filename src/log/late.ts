@@ -26,7 +26,6 @@ export class LateLog implements Log {
   readonly #roster = new LateRoster();
   readonly #clock: Clock;
   readonly #opened: Promise<Log | undefined>;
-  readonly #firstFailure = Promise.withResolvers<void>();
   #log: Log | undefined;
   #endWaiting = () => {};
   #closed = false;
@@ -44,11 +43,6 @@ export class LateLog implements Log {
 
   get reachable(): boolean {
     return this.#log?.reachable ?? false;
-  }
-
-  /** Resolves when a first attempt to open the log has failed; never if none does. */
-  get isLate(): Promise<void> {
-    return this.#firstFailure.promise;
   }
 
   async append(entry: NewEntry): Promise<AppendResult> {
@@ -123,7 +117,6 @@ export class LateLog implements Log {
       } catch (error) {
         if (!hasCode(error, 'LOG_UNAVAILABLE')) throw error;
         logger.warn({ code: error.code }, `${error.message}; every call goes to the bridge until it does`);
-        this.#firstFailure.resolve();
       }
       if (this.#log !== undefined || this.#closed) return this.#log;
       await this.#pause();

@@ -154,7 +154,7 @@ export function createMetrics() {
     }),
     unfenced: new Counter({
       name: 'crossfade_order_unfenced_total',
-      help: 'Events that are not in a proven order with the other lane: unread (not shown in time) or other_replica',
+      help: 'Events that are not in a proven order with the other lane: unread (not shown in time), other_replica or state_unknown (sent by a replica that had not read the shared state)',
       labelNames: ['reason'],
       registers,
     }),

@@ -37,6 +37,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
     timeoutMs,
     clock,
   });
+  cutover.stateIsKnown();
   const handover = new Handover({
     instance,
     log: log.of(instance),

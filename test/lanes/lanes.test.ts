@@ -59,6 +59,7 @@ class Scene {
       },
       wasRead: (eventId) => this.wasRead(eventId),
       isTypingOver: () => this.isTypingOver,
+      onBlind: () => {},
       hadElsewhere: () => this.hadElsewhere,
       announceTwin: async () => () => {},
       hasAudience: () => true,

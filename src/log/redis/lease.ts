@@ -1,5 +1,7 @@
 // The lease on an instance name: in comes the name, out goes the proof that no other live process has it. Renewed every
 // 3 s, gone 10 s after its holder, given back at close. Taken over by another while we run, it says so.
+// Promises: a process that was killed is followed by the next of its name within a second, for its connection to Redis has
+// gone with it; a holder whose connection still stands is alive, or its host is lost, and then its lease ends by its time.
 
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -12,9 +14,14 @@ import { keys, run } from './scripts.ts';
 const leaseTtlMs = 10_000;
 /** Roster and lease are renewed together, see redis-log.ts. */
 export const renewEveryMs = 3_000;
-/** A live holder renews within 3 s; a dead one's lease is gone after 10. */
+/** A live holder renews within 3 s; a lost one's lease is gone after 10. */
 const watchMs = 11_000;
-const watchStepMs = 500;
+const watchStepMs = 100;
+/**
+ * A holder without a connection for so long is dead. A live one whose connection was broken connects again within this time,
+ * and renews its lease then.
+ */
+const deadMs = 600;
 const answerMs = 2_000;
 
 export interface Lease {
@@ -28,30 +35,54 @@ export interface Lease {
   giveBack(): Promise<void>;
 }
 
-/** Waits for a dead holder's lease to end. Errors: LOG_INSTANCE_TAKEN, LOG_UNAVAILABLE. */
-export async function takeLease(redis: Redis, options: LogOptions): Promise<Lease> {
+const tokenPrefix = 'holder:';
+
+/** What a process puts into the lease of its name. */
+export function newToken(): string {
+  return tokenPrefix + randomBytes(12).toString('base64url');
+}
+
+/** The name of the holder's connection: others see in CLIENT LIST whether it is there. */
+export function connectionOf(token: string): string {
+  return `crossfade:${token}`;
+}
+
+/**
+ * Waits for a dead holder's lease to end. Errors: LOG_INSTANCE_TAKEN, LOG_UNAVAILABLE.
+ * @param redis the connection that is named by {@link connectionOf}
+ */
+export async function takeLease(redis: Redis, token: string, options: LogOptions): Promise<Lease> {
   const { clock, logger, instance, group } = options;
   const key = keys.lease(group, instance);
-  const token = randomBytes(12).toString('base64url');
 
   const question = <T>(run: () => Promise<T>) => ask(clock, answerMs, 'the instance name could not be leased', run);
-  const take = () => question(() => redis.set(key, token, 'PX', leaseTtlMs, 'NX'));
-  if ((await take()) === null) await outlast();
+  const take = async () => (await question(() => redis.set(key, token, 'PX', leaseTtlMs, 'NX'))) !== null;
+  const takeFrom = async (holder: string) =>
+    (await question(() => run(redis, 'replaceLease', [key], [holder, token, leaseTtlMs]))) === 1;
+  const look = () => question(async () => ({ token: await redis.get(key), leftMs: await redis.pttl(key) }));
 
-  async function outlast(): Promise<void> {
-    logger.info({ instance }, 'another process holds this instance name; waiting whether it is alive');
+  /** @returns whether the name is ours now; false where its holder has renewed, and so is alive */
+  async function outlast(): Promise<boolean> {
+    logger.info({ instance }, 'another process holds this instance name; looking whether it is alive');
     const giveUpAt = clock.monotonic() + watchMs;
-    let leftMs = await question(() => redis.pttl(key));
+    let before = await look();
+    let connectedAt = clock.monotonic();
     while (clock.monotonic() < giveUpAt) {
       await pause(clock, watchStepMs);
-      if ((await take()) !== null) return;
-      const nowLeftMs = await question(() => redis.pttl(key));
-      if (nowLeftMs > leftMs) break;
-      leftMs = nowLeftMs;
+      const now = await look();
+      if (now.token === null) return take();
+      if (now.token !== before.token || now.leftMs > before.leftMs) return false;
+      before = now;
+      const { token: holder } = now;
+      if (await question(() => mayBeConnected(redis, holder))) connectedAt = clock.monotonic();
+      else if (clock.monotonic() - connectedAt >= deadMs) return takeFrom(holder);
     }
-    throw new CrossfadeError('LOG_INSTANCE_TAKEN', `another live process has the instance name ${instance}`);
+    return false;
   }
 
+  if (!(await take()) && !(await outlast())) {
+    throw new CrossfadeError('LOG_INSTANCE_TAKEN', `another live process has the instance name ${instance}`);
+  }
   return {
     token,
     async renew() {
@@ -63,4 +94,19 @@ export async function takeLease(redis: Redis, options: LogOptions): Promise<Leas
       await run(redis, 'deleteIfOwn', [key], [token]);
     },
   };
+}
+
+/**
+ * Whether a lease's holder may be there. A user without the right to CLIENT LIST cannot tell, nor does an older release name
+ * its connection: then the lease must end by its time.
+ */
+async function mayBeConnected(redis: Redis, token: string): Promise<boolean> {
+  if (!token.startsWith(tokenPrefix)) return true;
+  let list: string;
+  try {
+    list = (await redis.client('LIST')) as string;
+  } catch {
+    return true;
+  }
+  return list.includes(` name=${connectionOf(token)} `);
 }

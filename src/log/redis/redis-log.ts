@@ -21,7 +21,7 @@ import { createCutoverState } from './cutover-state.ts';
 import { warnOfEviction } from './eviction.ts';
 import { foreignReaders } from './foreign.ts';
 import { sweepGroups } from './groups.ts';
-import { renewEveryMs, takeLease } from './lease.ts';
+import { connectionOf, type Lease, newToken, renewEveryMs, takeLease } from './lease.ts';
 import { openReader, type RedisReader } from './reader.ts';
 import { createRoster } from './roster.ts';
 import { watchServerClock } from './server-clock.ts';
@@ -31,22 +31,24 @@ const openTimeoutMs = 5_000;
 const answerMs = 2_000;
 
 /**
- * Waits for Redis for 5 s, and up to 11 s more for the lease of a process that died with our instance name.
+ * Waits for Redis for 5 s. The instance name is taken by openReader(), which may have to wait for the lease of a process that
+ * died with it; until then this replica can append, claim and read the shared state, and is in no roster.
  * @param options.url `redis[s]://[user][:password]@host[:port][/db]`, escaped or not
- * Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN, CONFIG_INVALID (the address cannot be read).
+ * Errors: LOG_UNAVAILABLE, CONFIG_INVALID (the address cannot be read).
  */
 export async function openRedisLog(options: LogOptions & { url: string }): Promise<Log> {
   const { clock, logger } = options;
   const address = parseRedisUrl(options.url);
-  const commands = connect(address, 'commands', logger, { enableAutoPipelining: true });
+  const token = newToken();
+  const naming = { connectionName: connectionOf(token) };
+  const commands = connect(address, 'commands', logger, { enableAutoPipelining: true, ...naming });
   const lookUps = connect(address, 'lookups', logger);
   const serverClock = watchServerClock(commands, clock, Math.max(options.publishTimeoutMs / 2, 5));
   try {
     await waitUntilAnswers(commands, address, options);
     await serverClock.measure();
-    const lease = await takeLease(commands, options);
     warnOfEviction(commands, logger);
-    return createLog({ address, commands, lookUps, serverClock, lease, options });
+    return createLog({ address, commands, lookUps, serverClock, token, options });
   } catch (error) {
     serverClock.close();
     commands.disconnect();
@@ -76,11 +78,12 @@ interface Parts {
   commands: Redis;
   lookUps: Redis;
   serverClock: ReturnType<typeof watchServerClock>;
-  lease: Awaited<ReturnType<typeof takeLease>>;
+  /** What the lease on the instance name holds when it is ours. */
+  token: string;
   options: LogOptions;
 }
 
-function createLog({ address, commands, lookUps, serverClock, lease, options }: Parts): Log {
+function createLog({ address, commands, lookUps, serverClock, token, options }: Parts): Log {
   const { clock, logger, publishTimeoutMs } = options;
   const { claim, settle, rememberIds } = createClaims(commands, options);
   const writeParts = { commands, lookUps, serverClock, options };
@@ -90,12 +93,13 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
   const roster = createRoster(commands, options);
   const underWay = new Set<Promise<unknown>>();
   let reader: RedisReader | undefined;
+  let lease: Lease | undefined;
 
   let isLost = false;
 
   /** What the name stands for belongs to its new holder from then on: neither read nor written nor removed any more. */
   async function ownsName(): Promise<boolean> {
-    if (isLost) return false;
+    if (isLost || lease === undefined) return false;
     if (await lease.renew()) return true;
     if (isLost) return false;
     isLost = true;
@@ -117,7 +121,12 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
   commands.on('ready', renew);
   const stopRenewing = clock.every(renewEveryMs, renew);
   const stopSweeping = sweepGroups(commands, options);
-  renew();
+
+  /** A dead holder's roster is not ours to go on with: what it counted is gone with its connections. */
+  async function takeName(): Promise<void> {
+    lease ??= await takeLease(commands, token, options);
+    await ask(clock, answerMs, 'the roster could not be written', () => roster.begin());
+  }
 
   /** close() waits for it. */
   function tracked<T>(outcome: Promise<T>): Promise<T> {
@@ -133,7 +142,10 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
     stopSweeping();
     roster.stop();
     commands.off('ready', renew);
-    const goodbye = Promise.allSettled([reader?.close(), ...(isLost ? [] : [roster.giveBack(), lease.giveBack()])]);
+    const goodbye = Promise.allSettled([
+      reader?.close(),
+      ...(isLost || lease === undefined ? [] : [roster.giveBack(), lease.giveBack()]),
+    ]);
     if ((await within(clock, answerMs, goodbye)) === noAnswer) {
       logger.warn('Redis did not answer at the end; lease and groups will lapse by themselves');
     }
@@ -157,8 +169,9 @@ function createLog({ address, commands, lookUps, serverClock, lease, options }: 
       return serverClock.answers;
     },
     async openReader(streams) {
+      await takeName();
       const blocking = connect(address, 'reader', logger);
-      const open = () => openReader({ blocking, commands, options, token: lease.token, ownsName }, streams);
+      const open = () => openReader({ blocking, commands, options, token, ownsName }, streams);
       try {
         reader = await ask(clock, openTimeoutMs, 'the consumer groups could not be made', open);
       } catch (error) {

@@ -19,6 +19,8 @@ const chunkSize = 1_000;
 const factsField = '';
 
 export interface RedisRoster extends Roster {
+  /** Writes the roster anew, and from then on what changes in it; before that nothing is written. Rejects as the connection does. */
+  begin(): Promise<void>;
   /** Keeps the replica's counters alive, or writes them whole where Redis lost them. Rejects as the connection does. */
   renew(): Promise<void>;
   /** Ends the renewals of what is held. */
@@ -39,7 +41,8 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
   const releases = new Map<string, string>();
   let releasing: Promise<void> | undefined;
   let scheduled = false;
-  let closed = false;
+  /** From begin() to stop(). */
+  let isOurs = false;
 
   function scheduleWrite(): void {
     if (scheduled) return;
@@ -52,7 +55,7 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
 
   /** What cannot be written now is written whole by the next renewal. */
   async function writeChanges(): Promise<void> {
-    if (unwritten.size === 0 || closed || !isReady(redis)) return;
+    if (unwritten.size === 0 || !isOurs || !isReady(redis)) return;
     const changed = [...unwritten];
     unwritten.clear();
     try {
@@ -210,6 +213,14 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
       writeChanges().then(releaseUsers).catch(failed('presence could not be released yet'));
     },
 
+    async begin() {
+      await redis.del(key);
+      unwritten.clear();
+      await write([...counters.keys()]);
+      isOurs = true;
+      await writeChanges();
+    },
+
     async renew() {
       const isAlive = (await redis.pexpire(key, rosterTtlMs)) === 1;
       if (isAlive) await writeChanges();
@@ -218,7 +229,7 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
     },
 
     stop() {
-      closed = true;
+      isOurs = false;
       stopPresence();
       redis.off('ready', onReady);
     },

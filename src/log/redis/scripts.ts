@@ -191,6 +191,12 @@ if holder and holder ~= ARGV[1] then return 'lost' end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return holder and 'renewed' or 'taken'`;
 
+/** Takes the lease (KEYS[1]) from a holder (ARGV[1]) that is dead: for ARGV[2], for ARGV[3] ms; 0 where it is not its any more. */
+const replaceLease = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1`;
+
 const streamState = `
 local function state(stream, group)
   if redis.call('EXISTS', stream) == 0 then return { '', '', 0, 0, 0 } end
@@ -317,6 +323,7 @@ const scripts = {
   remember,
   deleteIfOwn,
   renewLease,
+  replaceLease,
   makeGroup,
   removeGroup,
   inspect,

@@ -13,6 +13,8 @@ export interface FeedOptions {
   durationMs: number;
   /** Where a call goes, such as `http://127.0.0.1:7400`. @param number the call's place in its room */
   addressOf(room: string, number: number): string;
+  /** Where a call goes once more, with the same event id, that got no answer; undefined: it does not. */
+  retryAt?(address: string): string | undefined;
   /** Holds a call back until the walk has come far enough. @param progress the call's place in its room, from 0 to 1 */
   admit?(progress: number): Promise<void>;
 }
@@ -60,10 +62,14 @@ export class Feed {
   async #make(call: PlannedCall, address: string): Promise<void> {
     const startedAt = performance.now();
     this.underWay.set(call.room, address);
-    const outcome = await this.#send(call, address);
+    const first = await this.#send(call, address);
+    const again = first.startsWith('200') ? undefined : this.#options.retryAt?.(address);
+    // A repeat of a call that was kept is a duplicate: the backend knows then that it was accepted.
+    const outcome = again === undefined ? first : await this.#send(call, again);
     this.underWay.delete(call.room);
     const answeredAt = performance.now();
-    this.made.get(call.room)!.push({ call, address, startedAt, answeredAt, accepted: outcome === '200' });
+    const accepted = outcome === '200' || (again !== undefined && outcome.startsWith('200'));
+    this.made.get(call.room)!.push({ call, address, startedAt, answeredAt, accepted });
     this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
     this.madeCount++;
   }

@@ -16,6 +16,7 @@ import { type Step, Walk } from './walk.ts';
 export interface LedgerOptions extends Omit<ClientOptions, 'clientCount' | 'rooms'> {
   apiKey: string;
   addressOf: FeedOptions['addressOf'];
+  retryAt?: FeedOptions['retryAt'];
   /** Standard: 200, 50, 20,000, 75 s. */
   clientCount?: number;
   roomCount?: number;
@@ -74,9 +75,16 @@ export async function runLedger(t: TestContext, options: LedgerOptions): Promise
     roomsAt: (address) => [...feed.underWay].flatMap(([room, at]) => (at === address ? [room] : [])),
   };
   const walk = new Walk(options.walk?.(progress) ?? []);
-  const { apiKey, addressOf } = options;
+  const { apiKey, addressOf, retryAt } = options;
   const plan = planCalls(rooms, callCount);
-  const feed: Feed = new Feed({ plan, apiKey, durationMs, addressOf, admit: (share) => walk.admit(share) });
+  const feed: Feed = new Feed({
+    plan,
+    apiKey,
+    durationMs,
+    addressOf,
+    ...(retryAt && { retryAt }),
+    admit: (share) => walk.admit(share),
+  });
 
   const startedAt = performance.now();
   await Promise.all([feed.run(), walk.run(() => feed.madeCount / callCount)]);

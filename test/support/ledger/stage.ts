@@ -25,6 +25,12 @@ export interface Replica extends Crossfade {
   toRedis: TcpProxy;
   /** What Redis gave it to read. */
   wire: Wire;
+  /** The JSON log lines of this process and of those before it. */
+  readonly lines: Record<string, unknown>[];
+  /** As `kill -9`. */
+  kill(): Promise<void>;
+  /** The same replica once more, at the same ports; resolves when it says that it is ready. @returns the ms that this took */
+  restart(): Promise<number>;
 }
 
 export interface Stage {
@@ -104,8 +110,28 @@ async function startReplica(
     ...bridges.flatMap(({ url }) => ['--bridge', url]),
     ...flags,
   ];
-  const crossfade = await startCrossfade(t, args, { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret, ...clock });
-  return { ...crossfade, instance, operator: new Operator(crossfade.admin), toRedis, wire };
+  const env = { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret, ...clock };
+  const crossfade = await startCrossfade(t, args, env);
+  const { listen, edge, admin } = crossfade;
+  const ports = Object.entries({ listen, edge, admin }).flatMap(([side, url]) => [`--${side}`, new URL(url).host]);
+  const processes = [crossfade.process];
+  return {
+    ...{ listen, edge, admin, instance, operator: new Operator(admin), toRedis, wire },
+    get process() {
+      return processes.at(-1)!;
+    },
+    get lines() {
+      return processes.flatMap((each) => each.lines);
+    },
+    async kill() {
+      await processes.at(-1)!.kill();
+    },
+    async restart() {
+      const begunAt = performance.now();
+      processes.push((await startCrossfade(t, [...args, ...ports], env)).process);
+      return performance.now() - begunAt;
+    },
+  };
 }
 
 /**
@@ -128,6 +154,6 @@ export async function readMetric(
 
 /** The events whose order the replicas could not prove, as their log lines name them. */
 export function readUnfenced(replicas: Replica[]): { eventIds: string[]; room: string; reason: string }[] {
-  const said = replicas.flatMap(({ process }) => process.lines.filter(({ msg }) => msg === 'order cannot be proven'));
+  const said = replicas.flatMap(({ lines }) => lines.filter(({ msg }) => msg === 'order cannot be proven'));
   return said as unknown as { eventIds: string[]; room: string; reason: string }[];
 }

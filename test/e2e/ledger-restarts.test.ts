@@ -1,0 +1,109 @@
+// The ledger with one replica that is killed (kill -9) and started again under its own name, again and again, while calls go
+// through both replicas and its clients come back at once. Then the same where only its own way to Redis is closed when it
+// starts, and where Redis comes later than the replica.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { apiKey, jwtSecret } from '../support/bridge.ts';
+import { runLedger } from '../support/ledger/ledger.ts';
+import type { MadeCall, Stay } from '../support/ledger/owed.ts';
+import { bridgeName, patientFlags, type Replica, readUnfenced, setStage } from '../support/ledger/stage.ts';
+import { assertBothLanes, assertNoFault, tell } from '../support/ledger/verdict.ts';
+import type { Step } from '../support/ledger/walk.ts';
+
+/** DESIGN 7: a process that was killed and started again is ready within so long, on a machine that has a core for it. */
+const readyMs = 2_000;
+/** What a killed replica, or a bridge that it leaves, has not sent yet is lost with the connection. */
+const endMarginMs = 3_000;
+/** How long Redis is away for a replica that starts. */
+const awayMs = 8_000;
+
+interface Trial {
+  title: string;
+  percent: number;
+  restarts: number;
+  /** Keeps Redis from the replica that starts, for {@link awayMs}. @returns gives it back */
+  takeRedis?(stage: Awaited<ReturnType<typeof setStage>>, replica: Replica): Promise<() => Promise<unknown>>;
+}
+
+const trials: Trial[] = [
+  { title: 'at percent 100', percent: 100, restarts: 5 },
+  { title: 'at percent 50', percent: 50, restarts: 5 },
+  {
+    title: 'while it alone cannot reach Redis for 8 s',
+    percent: 100,
+    restarts: 1,
+    takeRedis: async (_, { toRedis }) => {
+      toRedis.refuse();
+      return async () => toRedis.pass();
+    },
+  },
+  {
+    title: 'while Redis comes 8 s later than it',
+    percent: 50,
+    restarts: 1,
+    takeRedis: async ({ redis }) => {
+      await redis.kill9();
+      return () => redis.restart();
+    },
+  },
+];
+
+for (const trial of trials) {
+  test(`a replica killed and started again under its name ${trial.title}, before the ${bridgeName}: nothing owed is lost or doubled, and out of order is only what was counted`, async (t) => {
+    await runTrial(t, trial);
+  });
+}
+
+async function runTrial(t: TestContext, { percent, restarts, takeRedis }: Trial): Promise<void> {
+  const flags = takeRedis === undefined ? patientFlags : [];
+  const stage = await setStage(t, { replicaCount: 2, bridgeCount: 1, durable: true, flags });
+  const [one, two] = stage.replicas as [Replica, Replica];
+  const readyAfter: number[] = [];
+  /** When clients of the starting replica may have come before it could read the log, ms of performance.now(). */
+  const blind = { from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY };
+
+  const restart = (): Step => ({
+    name: 'killed and started again',
+    run: async () => {
+      await one.kill();
+      const giveBack = await takeRedis?.(stage, one);
+      if (giveBack !== undefined) blind.from = performance.now();
+      const [ms] = await Promise.all([one.restart(), giveBack && sleep(awayMs).then(giveBack)]);
+      readyAfter.push(Math.round(ms));
+      if (giveBack !== undefined) blind.to = performance.now() + endMarginMs;
+      await one.operator.untilFollowed();
+    },
+  });
+  /** Who joined before the replica could read the log was closed to fetch what it missed. */
+  const wasToldToFetch = ({ askedAt, endedAt }: Stay) =>
+    askedAt > blind.from && askedAt < blind.to && endedAt < blind.to + endMarginMs;
+  const mayLose = ({ call }: MadeCall) => call.typing !== undefined || call.receipt !== undefined;
+
+  const report = await runLedger(t, {
+    edges: [one.edge, two.edge],
+    addressOf: (_, number) => (number % 2 === 0 ? one : two).listen,
+    retryAt: (address) => (address === one.listen ? two.listen : undefined),
+    apiKey,
+    jwtSecret,
+    messagePack: stage.messagePack,
+    clientCount: 60,
+    callCount: 6_000,
+    durationMs: 10_000,
+    walk: () => [two.operator.set(percent), ...Array.from({ length: restarts }, restart)],
+    rules: async () => ({
+      endMarginMs,
+      mayLose,
+      isExcused: wasToldToFetch,
+      unfenced: new Set(readUnfenced(stage.replicas).flatMap(({ eventIds }) => eventIds)),
+    }),
+  });
+  await tell(t, report, stage.replicas);
+  const counts = Map.groupBy(readUnfenced(stage.replicas), ({ reason }) => reason);
+  t.diagnostic(
+    `ready after ${readyAfter.join(', ')} ms; unfenced ${[...counts].map(([reason, of]) => `${of.length} ${reason}`)}`,
+  );
+  assertNoFault(report);
+  await assertBothLanes(stage.replicas);
+}
