@@ -69,6 +69,12 @@ export class Operator {
     return (await response.json()) as CutoverState;
   }
 
+  /** Waits until the replica knows the shared state and follows it. */
+  async untilFollowed(): Promise<void> {
+    const isFollowed = async () => ((await this.read()) as unknown as { log: { followed: boolean } }).log.followed;
+    await until(isFollowed, { timeoutMs: answerTimeoutMs, what: 'the shared state to be followed' });
+  }
+
   set(percent: number): Step {
     return { name: `set ${percent}`, run: () => this.change({ percent }) };
   }

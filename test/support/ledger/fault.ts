@@ -1,11 +1,13 @@
 // What the judge finds: one fault of one member in one room, by which rules, and how it is told to people.
 
-import type { Bounds, MadeCall } from './owed.ts';
+import type { Bounds, MadeCall, Stay } from './owed.ts';
 import type { Mismatch } from './sequence.ts';
 
 export interface Rules extends Bounds {
   /** Ids of the events of which a replica has said that their order cannot be proven: those may be out of order. */
   unfenced: ReadonlySet<string>;
+  /** A stay whose member was closed in order to fetch what it missed: it is owed nothing, and judged by its order alone. */
+  isExcused(stay: Stay): boolean;
   /** What was in a window may be lost, as by a crash (promise 4): it is then judged by its order alone. */
   mayLose(coalesced: MadeCall): boolean;
 }
@@ -14,6 +16,7 @@ export const standardRules: Rules = {
   endMarginMs: 1_000,
   replayMs: 5_000,
   unfenced: new Set(),
+  isExcused: () => false,
   mayLose: () => false,
 };
 

@@ -28,7 +28,12 @@ function expectedOf(made: MadeCall, stay: Stay, rules: Rules): ExpectedOfCall[] 
   if (claim === 'barred') return [];
   const { shows, eventId } = made.call;
   const here = shows.filter(({ hub }) => hub === stay.hub);
-  return here.map(({ label }) => ({ label, isOwed: claim === 'owed', isLoose: rules.unfenced.has(eventId), made }));
+  return here.map(({ label }) => ({
+    label,
+    isOwed: claim === 'owed' && !rules.isExcused(stay),
+    isLoose: rules.unfenced.has(eventId),
+    made,
+  }));
 }
 
 /** An expected message and the call that causes it. */
