@@ -222,7 +222,7 @@ test('claims are open for their replica until they are settled', async (t) => {
 test('a replica of an older release, which says nothing of itself, is a replica', async (t) => {
   const redis = await startRedis(t);
   const client = redis.client();
-  const log = await openTestLog(t, redis.url);
+  const log = await openNamed(t, redis.url);
   await client.sadd('crossfade:replicas', 'old', 'dead');
   await client.hset('crossfade:roster:old', { '': '1', 'user:u1': '2', 'user:u2': '3' });
   assert.deepEqual((await log.roster.replicas(['user:u1'])).slice(1), [
@@ -238,7 +238,7 @@ test('a replica of an older release, which says nothing of itself, is a replica'
 test('however many counters end at once, the roster follows, and others read it in parts', async (t) => {
   const redis = await startRedis(t);
   const client = redis.client();
-  const [a, b] = [await openTestLog(t, redis.url), await openTestLog(t, redis.url, { instance: 'b' })];
+  const [a, b] = [await openNamed(t, redis.url), await openNamed(t, redis.url, { instance: 'b' })];
   const users = Array.from({ length: 150_000 }, (_, n) => `user:${n}`);
   a.roster.set('proxied', 7);
   for (const user of users) a.roster.set(user, 1);
