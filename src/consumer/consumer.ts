@@ -111,6 +111,15 @@ export class Consumer {
       faults.report('entry', error);
     }
     for (const entry of shown) this.#measure(entry);
+    if (this.#options.logger.isLevelEnabled('debug')) this.#tellDelivered(messages, shown);
+  }
+
+  /** So that one event can be followed. */
+  #tellDelivered(messages: OutgoingMessage[], entries: Entry[]): void {
+    const { audience, logger } = this.#options;
+    for (const [index, { deliveries }] of messages.entries()) {
+      logger.debug({ ...traceOf(entries[index]!), members: audience.countMembers(deliveries) }, 'delivered');
+    }
   }
 
   /** @returns what is to be shown of it, if anything */
@@ -118,6 +127,7 @@ export class Consumer {
     const reason = this.#reasonToWithhold(entry, batch);
     if (reason !== undefined) {
       this.#options.metrics.withheld.inc({ reason });
+      this.#options.logger.debug({ ...traceOf(entry), reason }, 'withheld');
       return undefined;
     }
     this.#options.onRead(entry);
@@ -171,4 +181,8 @@ export class Consumer {
 /** A log that was replaced is read from its start; its notes have had their effect, too. */
 function isHistory(entry: Entry, { replacedSinceMs }: Batch): boolean {
   return replacedSinceMs !== undefined && entry.publishedAtMs < replacedSinceMs;
+}
+
+function traceOf({ eventId, eventType, room, stream, position }: Entry): object {
+  return { eventIds: [eventId], eventType, room, stream, position };
 }

@@ -16,6 +16,8 @@ export interface OutgoingMessage {
 export interface Audience {
   /** Resolves when every member's frame was handed to its socket, or the member is gone. Never rejects. */
   deliver(messages: OutgoingMessage[]): Promise<void>;
+  /** How many connections of this replica are in these groups now; one that is in two counts twice. */
+  countMembers(deliveries: Delivery[]): number;
 }
 
 /** One connection as the fan-out sees it; where it ends (here or at the bridge) is not its business. */

@@ -79,6 +79,10 @@ export class Edge implements Audience {
     this.#proxied?.noteWritten(messages);
   }
 
+  countMembers(deliveries: Delivery[]): number {
+    return this.#fanout.countMembers(deliveries);
+  }
+
   /** The log's events of these rooms that the bridge may overtake: being written, or behind a fence. */
   unshown(covers: (room: string) => boolean): UnshownEvent[] {
     return this.#proxied?.unshown(covers) ?? [];

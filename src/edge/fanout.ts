@@ -3,6 +3,7 @@
 // Promises: per connection and room the order of the messages; one queue, written in slices so that a large room does
 // not hold the event loop; who left in between gets nothing, who joined later nothing older.
 
+import type { Delivery } from '../contract/event.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Audience, Member, OutgoingMessage } from './audience.ts';
 import type { Groups } from './groups.ts';
@@ -48,6 +49,10 @@ export class Fanout implements Audience {
     for (const gathered of gather(messages)) this.#enqueue(gathered);
     if (!this.#scheduled) this.#writeSlice();
     return this.#queue.length === 0 ? Promise.resolve() : new Promise((resolve) => this.#whenDrained.push(resolve));
+  }
+
+  countMembers(deliveries: Delivery[]): number {
+    return deliveries.reduce((sum, { hub, group }) => sum + (this.#groups.members(hub, group)?.size ?? 0), 0);
   }
 
   /** Whether a message of this event is still to be written to this member. */

@@ -10,6 +10,7 @@ import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
+import { logLines } from '../support/log-lines.ts';
 import { until } from '../support/wait.ts';
 
 const startMs = Date.UTC(2026, 0, 1);
@@ -70,7 +71,7 @@ const contract = {
       : undefined,
 } as Pick<Contract, 'foreign'> as Contract;
 
-function setUp(batches: Batch[]) {
+function setUp(batches: Batch[], logger = silentLogger) {
   const journal: string[] = [];
   const shown: OutgoingMessage[] = [];
   const reader = new ScriptedReader(batches, journal);
@@ -84,6 +85,7 @@ function setUp(batches: Batch[]) {
         journal.push(`delivered ${messages.map(({ payload }) => payload).join()}`);
         shown.push(...messages);
       },
+      countMembers: (groups) => 3 * groups.length,
     },
     contract,
     async onGap(missed) {
@@ -99,7 +101,7 @@ function setUp(batches: Batch[]) {
     },
     faults: new Faults(silentLogger, metrics),
     clock,
-    logger: silentLogger,
+    logger,
     metrics,
   });
   const counted = async (name: keyof typeof metrics & ('withheld' | 'malformed' | 'missed' | 'delivered' | 'faults')) =>
@@ -149,6 +151,7 @@ test('nothing is read or acknowledged while a delivery is under way', async () =
       deliveredBatches++;
       return delivering;
     },
+    countMembers: () => 0,
   };
   const ends = {
     onGap: async () => {},
@@ -283,4 +286,16 @@ test('what stands in the control stream and is no note is set aside and counted'
   await consumer.run();
   assert.deepEqual(await counted('malformed'), { [controlStream]: 1 });
   assert.deepEqual(await counted('delivered'), { 'events:chat': 1 });
+});
+
+test('at debug one event can be followed: where it stood, and to how many it went, or why to none', async () => {
+  const { logger, lines } = logLines('debug');
+  const { consumer } = setUp([batch([entry('a'), entry('a')])], logger);
+  await consumer.run();
+  const { eventType, room, stream, position } = entry('a');
+  const trace = { level: 'debug', eventIds: ['a'], eventType, room, stream, position };
+  assert.deepEqual(lines, [
+    { ...trace, reason: 'repeat', msg: 'withheld' },
+    { ...trace, members: 3 * deliveries.length, msg: 'delivered' },
+  ]);
 });
