@@ -1,5 +1,5 @@
 // Set-up for `npm start` and `npm test`, on any Node from 20 on: installs what is missing and is instant otherwise.
-// With --test it also installs what the tests run against (Redis, Chromium), where it is root on Debian.
+// With --test it also installs what the tests run against (Redis, Chromium, promtool), where it is root on Debian.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -12,6 +12,7 @@ const lock = readFileSync(`${root}package-lock.json`, 'utf8');
 const debianPackages = [
   { program: '/usr/bin/redis-server', name: 'redis-server' },
   { program: '/usr/bin/chromium', name: 'chromium' },
+  { program: '/usr/bin/promtool', name: 'prometheus' },
 ];
 
 installModules();

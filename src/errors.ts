@@ -97,7 +97,8 @@ export function isCode(text: string): text is ErrorCode {
 }
 
 /** Why the log failed, in the words of the metric `event_transport_fallback_total{reason}`. */
-export type FailureReason = 'redis_error' | 'timeout' | 'connection_lost';
+export const failureReasons = ['redis_error', 'timeout', 'connection_lost'] as const;
+export type FailureReason = (typeof failureReasons)[number];
 
 /** An error of the catalogue. `message` says what happened in this case; `cause` keeps the error below it. */
 export class CrossfadeError extends Error {

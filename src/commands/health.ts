@@ -3,6 +3,7 @@
 
 import type { Check } from '../admin/admin.ts';
 import type { Config } from '../config.ts';
+import type { Contract } from '../contract/contract.ts';
 import type { Edge } from '../edge/edge.ts';
 import type { BridgeLane } from '../lanes/bridge.ts';
 import type { Lanes } from '../lanes/lanes.ts';
@@ -11,18 +12,29 @@ import type { Metrics } from '../telemetry/metrics.ts';
 
 export async function measure(parts: {
   config: Config;
+  contract: Contract;
   log: Log;
   lanes: Lanes;
   bridge: BridgeLane | undefined;
   metrics: Metrics;
 }): Promise<void> {
-  const { config, log, lanes, bridge, metrics } = parts;
+  const { config, contract, log, lanes, bridge, metrics } = parts;
   metrics.coalescingWindows.set(lanes.openWindows);
   metrics.bridgeQueue.set(bridge?.inFlight ?? 0);
+  metrics.dualWriteStatus.set(lanes.isMirroring ? 1 : 0);
+  metrics.logReachable.set(log.reachable ? 1 : 0);
   const states = await log.streamStates().catch(() => []);
+  // What the log does not say now is not said: the last value would look like good health.
+  for (const gauge of [metrics.queueDepth, metrics.consumerLag, metrics.controlDepth, metrics.controlLag])
+    gauge.reset();
   for (const { stream, depth, lag } of states) {
-    metrics.queueDepth.set({ stream }, depth);
-    metrics.consumerLag.set({ stream, consumer_group: `${config.consumerGroup}:${config.instance}` }, lag);
+    if (contract.streams.has(stream)) {
+      metrics.queueDepth.set({ stream }, depth);
+      metrics.consumerLag.set({ stream, consumer_group: `${config.consumerGroup}:${config.instance}` }, lag);
+    } else {
+      metrics.controlDepth.set({ stream }, depth);
+      metrics.controlLag.set({ stream }, lag);
+    }
   }
 }
 

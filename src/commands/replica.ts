@@ -22,7 +22,7 @@ import { openLog } from '../log/open.ts';
 import { type Clock, pause, systemClock } from '../telemetry/clock.ts';
 import { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { createMetrics, type Metrics, presetLabels } from '../telemetry/metrics.ts';
 import { Seldom } from '../telemetry/seldom.ts';
 import { version } from '../version.ts';
 import { readContract } from './contract.ts';
@@ -54,7 +54,7 @@ export interface Replica {
  */
 export async function startReplica(config: Config, logger: Logger, onLost: (why: string) => void): Promise<Replica> {
   const contract = contractOf(config);
-  const metrics = createMetrics();
+  const metrics = metricsOf(config, contract);
   const faults = new Faults(logger, metrics);
   const clock = faults.clock(systemClock);
   const log = await logOf(config, {
@@ -136,7 +136,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     token: config.adminToken,
     insecure: config.insecure,
     metrics,
-    beforeScrape: () => measure({ config, log, lanes, bridge, metrics }),
+    beforeScrape: () => measure({ config, contract, log, lanes, bridge, metrics }),
     readiness: () => readiness({ config, log, bridge, edge, hasAudience: hasAudience(), draining }),
     cutover: {
       instance: config.instance,
@@ -262,6 +262,18 @@ async function logOf(
       onInstanceLost,
     });
   return config.bridges.length === 0 ? open() : new LateLog(open, clock, logger);
+}
+
+function metricsOf(config: Config, contract: Contract): Metrics {
+  const metrics = createMetrics();
+  presetLabels(metrics, {
+    transports: config.bridges.length === 0 ? ['redis_streams'] : ['http', 'redis_streams'],
+    eventTypes: contract.eventTypes,
+    coalescedTypes: contract.coalescedTypes,
+    streams: [...contract.streams.keys()],
+  });
+  metrics.buildInfo.set({ version, node: process.versions.node, contract: contract.fingerprint }, 1);
+  return metrics;
 }
 
 function contractOf(config: Config): Contract {

@@ -11,6 +11,10 @@ export interface Contract {
   /** Changes whenever the contract's meaning may have: a hash of its text, hex. */
   fingerprint: string;
   streams: Map<string, StreamSpec>;
+  /** Every event type that a call may become. */
+  eventTypes: string[];
+  /** Every event type, of calls and hubs, that is coalesced. */
+  coalescedTypes: string[];
   /** @param path below `/internal/`, in any case, with or without a trailing slash */
   call(path: string): Call | undefined;
   calls: Call[];

@@ -6,7 +6,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { CrossfadeError } from '../errors.ts';
 import { CompileFaults, compileCall, compileForeign, compileHub, compileTypes, type Path } from './compile.ts';
 import type { Contract } from './contract.ts';
-import { contractSchema } from './schema.ts';
+import { type CallDocument, type ContractDocument, contractSchema } from './schema.ts';
 
 export interface ContractFault {
   /** From 1; 1 where the fault has no place of its own. */
@@ -84,12 +84,35 @@ export function loadContract(text: string, source: string, maxLength?: number): 
     name: parsed.data.contract,
     fingerprint: createHash('sha256').update(text).digest('hex').slice(0, 16),
     streams,
+    eventTypes: typesOf(Object.values(parsed.data.calls)),
+    coalescedTypes: typesOf(publishing(parsed.data).filter(({ coalesce }) => coalesce !== undefined)),
     calls,
     call: (path) => callsByPath.get(path.toLowerCase().replace(/\/$/, '')),
     hubs,
     hub: (name) => hubsByName.get(name.toLowerCase()),
     foreign: (eventType) => foreignByType.get(eventType),
   };
+}
+
+/** Everything that an event comes from: the calls, and what a hub's clients send to others. */
+function publishing({ calls, hubs }: ContractDocument): Publishing[] {
+  const effects = Object.values(hubs).flatMap(({ connect, methods }) => [
+    ...connect,
+    ...Object.values(methods).flatMap((method) => method.effects),
+  ]);
+  const others = effects.map((effect) =>
+    'others' in effect ? effect : 'join' in effect ? effect.on_disconnect : undefined,
+  );
+  return [...Object.values(calls), ...others.filter((each) => each !== undefined)];
+}
+
+type Publishing = Pick<CallDocument, 'event' | 'coalesce'>;
+
+function typesOf(documents: Publishing[]): string[] {
+  const types = documents.flatMap(({ event }) =>
+    typeof event === 'string' ? [event] : [...Object.values(event.cases), event.else],
+  );
+  return [...new Set(types)];
 }
 
 /** Where a path stands in the text; of the nearest parent where it does not exist (a missing key, say). */

@@ -1,5 +1,5 @@
-// The alarm while rooms are on the stream lane: in come the guard's readings, out go a gauge, and an alert when clients have
-// been connected to the bridge directly for 30 s, for they miss what goes by stream.
+// Who is connected to the bridge directly: in come the guard's readings, out goes a gauge (at any percent, so that one sees the
+// old connections go before anything is raised), and an alert when it has lasted 30 s while rooms are on the stream lane.
 
 import type { Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -9,6 +9,8 @@ import type { Cutover } from './cutover.ts';
 import type { Guard } from './guard.ts';
 
 const everyMs = 5_000;
+/** While nobody can miss anything every second look is enough. */
+const calmEvery = 2;
 const alertMs = 30_000;
 
 /** @returns ends it */
@@ -22,11 +24,17 @@ export function watchSurplus(parts: {
 }): () => void {
   const { cutover, guard, log, clock, logger, metrics } = parts;
   let since: number | undefined;
+  let looks = 0;
+  metrics.guardSurplus.remove();
 
   async function look(): Promise<void> {
-    const surplus = cutover.usesStream && log.reachable ? ((await guard.read()).surplus ?? 0) : 0;
-    metrics.guardSurplus.set(Math.max(0, surplus));
-    if (surplus <= 0) {
+    const { usesStream } = cutover;
+    if (!usesStream && looks++ % calmEvery !== 0) return;
+    const surplus = log.reachable ? (await guard.read()).surplus : undefined;
+    // What cannot be counted now is not said: the last value would look like good health.
+    if (surplus === undefined) metrics.guardSurplus.remove();
+    else metrics.guardSurplus.set(Math.max(0, surplus));
+    if (surplus === undefined || surplus <= 0 || !usesStream) {
       since = undefined;
       return;
     }
@@ -37,5 +45,5 @@ export function watchSurplus(parts: {
     since = now;
   }
 
-  return clock.every(everyMs, () => void look());
+  return clock.every(everyMs, look);
 }

@@ -123,7 +123,7 @@ export class Lanes {
         onMerged: (event) => metrics.coalesced.inc({ event_type: event.eventType }),
       });
     }
-    if (options.bridge !== undefined) this.#mirror = new Mirror({ log, logger, metrics });
+    if (options.bridge !== undefined) this.#mirror = new Mirror({ log, clock: options.clock, logger, metrics });
     metrics.coalescingWindows.set(0);
   }
 
@@ -161,6 +161,12 @@ export class Lanes {
   /** The rooms of whose windows something is still on its way. */
   get emittingRooms(): string[] {
     return [...this.#emissions.keys()];
+  }
+
+  /** Whether bridge-lane events are mirrored now and their last one has reached the log. */
+  get isMirroring(): boolean {
+    const { cutover, log } = this.#options;
+    return cutover.mirror && log.reachable && this.#mirror?.isFailing === false;
   }
 
   /** Open windows now, for /metrics. */
@@ -387,6 +393,12 @@ export class Lanes {
       const outcome = await run();
       status = statusOf(outcome);
       if (status === 'success' && !hasAudience()) metrics.withoutAudience.inc();
+      // The bridge has broadcast before it answers.
+      if (status === 'success' && outcome.kind === 'bridge')
+        metrics.deliveryDuration.observe(
+          { event_type: event.eventType, transport: 'http' },
+          (clock.monotonic() - startedAt) / 1000,
+        );
       return outcome;
     } finally {
       metrics.publishDuration.observe(labels, (clock.monotonic() - startedAt) / 1000);

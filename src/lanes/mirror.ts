@@ -2,34 +2,52 @@
 // Promises: never in the call's way, never on one of the four streams, bounded; what is dropped is counted.
 
 import type { Log, NewEntry } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { Seldom } from '../telemetry/seldom.ts';
 
 const maxPending = 1_000;
+const sayEveryMs = 10_000;
 
 export class Mirror {
   readonly #log: Log;
   readonly #logger: Logger;
   readonly #metrics: Metrics;
   readonly #pending = new Set<Promise<void>>();
+  readonly #clock: Clock;
+  readonly #saysFailed: Seldom;
+  #isFailing = false;
 
-  constructor(options: { log: Log; logger: Logger; metrics: Metrics }) {
+  constructor(options: { log: Log; clock: Clock; logger: Logger; metrics: Metrics }) {
     this.#log = options.log;
+    this.#clock = options.clock;
+    this.#saysFailed = new Seldom(options.clock, sayEveryMs);
     this.#logger = options.logger;
     this.#metrics = options.metrics;
+  }
+
+  /** Whether the last event did not reach the log. */
+  get isFailing(): boolean {
+    return this.#isFailing;
   }
 
   /** Writes the event's shadow; its id stays the bridge lane's to remember. */
   shadow(entry: NewEntry): void {
     this.#metrics.dualWriteSuccess.inc({ transport: 'http' });
     if (this.#pending.size >= maxPending) return this.#failed('too many shadows are pending');
+    const startedAt = this.#clock.monotonic();
     const writing = this.#log
       .append({ ...entry, stream: shadowStream(entry.stream), idsSettled: true })
       .then(
         () => this.#succeeded(),
         (error: Error) => this.#failed(error.message),
       )
-      .finally(() => this.#pending.delete(writing));
+      .finally(() => {
+        const labels = { transport: 'redis_streams', event_type: entry.eventType };
+        this.#metrics.publishDuration.observe(labels, (this.#clock.monotonic() - startedAt) / 1000);
+        this.#pending.delete(writing);
+      });
     this.#pending.add(writing);
   }
 
@@ -39,13 +57,13 @@ export class Mirror {
 
   #succeeded(): void {
     this.#metrics.dualWriteSuccess.inc({ transport: 'redis_streams' });
-    this.#metrics.dualWriteStatus.set(1);
+    this.#isFailing = false;
   }
 
   #failed(reason: string): void {
     this.#metrics.dualWriteFailure.inc({ transport: 'redis_streams' });
-    this.#metrics.dualWriteStatus.set(0);
-    this.#logger.debug({ reason }, 'an event was not mirrored');
+    this.#isFailing = true;
+    if (this.#saysFailed.isDue()) this.#logger.warn({ reason }, 'events are not mirrored');
   }
 }
 

@@ -2,7 +2,7 @@
 // labels), and crossfade's own. In come observations from all stages, out comes the text of /metrics.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { FailureReason } from '../errors.ts';
+import { type FailureReason, failureReasons } from '../errors.ts';
 import { faultPlaces } from './faults.ts';
 
 /** 0.5 ms to 5 s. */
@@ -31,6 +31,8 @@ export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
+  // Gauges under the name of a counter; each stands beside one by kind that has a right name.
+  for (const kind of ['handles', 'requests', 'resources']) registry.removeSingleMetric(`nodejs_active_${kind}_total`);
   const metrics = {
     registry,
     faults: new Counter<'where'>({
@@ -54,7 +56,7 @@ export function createMetrics() {
     }),
     deliveryDuration: new Histogram({
       name: 'event_delivery_duration_seconds',
-      help: 'From publish to broadcast',
+      help: 'From publish to broadcast; by the bridge lane (http) from the call in hand to the 200 of the bridge, which comes after its broadcast',
       labelNames: ['event_type', 'transport'],
       buckets: secondsBuckets,
       registers,
@@ -63,6 +65,25 @@ export function createMetrics() {
       name: 'event_queue_depth',
       help: 'Entries in a stream',
       labelNames: ['stream'],
+      registers,
+    }),
+    controlDepth: new Gauge({
+      name: 'crossfade_control_depth',
+      help: "Entries in a stream of the replicas' notes to each other",
+      labelNames: ['stream'],
+      registers,
+    }),
+    controlLag: new Gauge({
+      name: 'crossfade_control_lag',
+      help: 'Notes of other replicas that this one has not acknowledged yet',
+      labelNames: ['stream'],
+      registers,
+    }),
+    logReachable: new Gauge({ name: 'crossfade_log_reachable', help: '1 while the log answers, else 0', registers }),
+    buildInfo: new Gauge({
+      name: 'crossfade_build_info',
+      help: 'Always 1; what runs here stands in the labels',
+      labelNames: ['version', 'node', 'contract'],
       registers,
     }),
     published: new Counter({
@@ -222,6 +243,36 @@ export function createMetrics() {
   for (const where of faultPlaces) metrics.faults.inc({ where }, 0);
   for (const budget of budgets) metrics.overBudget.inc({ budget }, 0);
   return metrics;
+}
+
+/**
+ * Sets to 0 every counter whose labels are known beforehand: one that appears with its first event hides it from increase().
+ * @param known.transports the lanes that there are
+ */
+export function presetLabels(
+  metrics: Metrics,
+  known: { transports: Transport[]; eventTypes: string[]; coalescedTypes: string[]; streams: string[] },
+): void {
+  for (const reason of failureReasons) metrics.fallback.inc({ reason }, 0);
+  for (const reason of ['unread', 'other_replica']) metrics.unfenced.inc({ reason }, 0);
+  for (const reason of ['repeat', 'history', 'typing']) metrics.withheld.inc({ reason }, 0);
+  for (const lane of ['bridge', 'stream']) metrics.twinsWithheld.inc({ lane }, 0);
+  for (const event_type of known.coalescedTypes) {
+    metrics.coalesced.inc({ event_type }, 0);
+    metrics.coalescedLost.inc({ event_type }, 0);
+  }
+  for (const transport of known.transports) {
+    metrics.dualWriteSuccess.inc({ transport }, 0);
+    metrics.dualWriteFailure.inc({ transport }, 0);
+    for (const event_type of known.eventTypes) {
+      for (const status of ['success', 'duplicate', 'failure'])
+        metrics.published.inc({ transport, event_type, status }, 0);
+    }
+  }
+  for (const stream of known.streams) {
+    metrics.delivered.inc({ stream }, 0);
+    metrics.malformed.inc({ stream }, 0);
+  }
 }
 
 /** Counts one fallback under its reason. */

@@ -1,0 +1,72 @@
+// Clients that are connected past crossfade: seen in the metrics at any percent, told of when they miss something.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { watchSurplus } from '../../src/cutover/alarm.ts';
+import type { Cutover } from '../../src/cutover/cutover.ts';
+import type { Guard } from '../../src/cutover/guard.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { TestClock } from '../support/clock.ts';
+import { logLines } from '../support/log-lines.ts';
+
+function setUp() {
+  const clock = new TestClock();
+  const metrics = createMetrics();
+  const { logger, lines } = logLines();
+  const cutover = { usesStream: false };
+  const log = { reachable: true };
+  const bridge: { surplus: number | undefined; reads: number } = { surplus: 1, reads: 0 };
+  const guard = {
+    async read() {
+      bridge.reads++;
+      return { ok: false, reasons: [], ...(bridge.surplus !== undefined && { surplus: bridge.surplus }) };
+    },
+  } as unknown as Guard;
+  const stop = watchSurplus({ cutover: cutover as Cutover, guard, log, clock, logger, metrics });
+  const pass = async (ms: number) => {
+    clock.advance(ms);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  /** undefined: the metric says nothing. */
+  const gauge = async () => (await metrics.guardSurplus.get()).values[0]?.value;
+  return { cutover, log, bridge, pass, gauge, lines, stop };
+}
+
+test('the surplus is seen at percent 0 too, at which it harms nobody and is no alert', async () => {
+  const { bridge, pass, gauge, lines, stop } = setUp();
+  assert.equal(await gauge(), undefined, 'nothing is known yet');
+  for (let seconds = 0; seconds < 60; seconds += 5) await pass(5_000);
+  assert.equal(await gauge(), 1);
+  assert.equal(bridge.reads, 6, 'each 10 s');
+  assert.deepEqual(lines, []);
+  stop();
+});
+
+test('while rooms are on the stream lane it is an alert when it has lasted 30 s', async () => {
+  const { cutover, pass, lines, stop } = setUp();
+  cutover.usesStream = true;
+  for (let seconds = 0; seconds < 30; seconds += 5) await pass(5_000);
+  assert.equal(lines.length, 0);
+  await pass(5_000);
+  assert.deepEqual(
+    lines.map(({ level, surplus }) => [level, surplus]),
+    [['error', 1]],
+  );
+  stop();
+});
+
+test('what cannot be counted is not shown with its last value', async () => {
+  const { log, bridge, pass, gauge, stop } = setUp();
+  await pass(5_000);
+  assert.equal(await gauge(), 1);
+  bridge.surplus = undefined;
+  await pass(10_000);
+  assert.equal(await gauge(), undefined, 'the bridge does not say');
+  bridge.surplus = 0;
+  await pass(10_000);
+  assert.equal(await gauge(), 0);
+  log.reachable = false;
+  await pass(10_000);
+  assert.equal(await gauge(), undefined, 'the log does not say');
+  stop();
+});
