@@ -1,0 +1,19 @@
+// What a fuzzer is: where its inputs come from, and how one is played against a world.
+
+import type fc from 'fast-check';
+import type { World } from './world.ts';
+
+export interface Target {
+  name: string;
+  inputs: fc.Arbitrary<unknown>;
+  /** Rejects only where the input itself shows a fault; what it does to the world is judged by run.ts. */
+  play(input: unknown, world: World): Promise<void>;
+}
+
+export function target<Input>(
+  name: string,
+  inputs: fc.Arbitrary<Input>,
+  play: (input: Input, world: World) => Promise<void>,
+): Target {
+  return { name, inputs, play: (input, world) => play(input as Input, world) };
+}

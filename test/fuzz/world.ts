@@ -1,0 +1,202 @@
+// The world that inputs are played in: a real Redis, a real `crossfade serve`, a bridge that has moods, and a bystander, a
+// client that wants nothing but its messages. Promises to say what crossfade has suffered, and to bring it back when it has
+// died, so that the fuzzer can go on looking for a smaller input.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect as connectSocket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join as joinPath } from 'node:path';
+import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { command, metricOf, say, shownOf } from '../e2e/operating.ts';
+import { join, startSidecar } from '../e2e/sidecar.ts';
+import { startBridge, type ToyBridge } from '../support/bridge.ts';
+import type { Crossfade } from '../support/process.ts';
+import { type Redis, startRedis } from '../support/redis.ts';
+import type { HubClient } from '../support/signalr.ts';
+import { startProxy, type TcpProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/wait.ts';
+import type { Vitals } from './watch.ts';
+
+export type WorldKind = 'proxied' | 'native';
+/** What the bridge does: `down` refuses connections and cuts those there are, `fail` answers 500. */
+export type Mood = 'up' | 'down' | 'hang' | 'reset' | 'fail' | 'slow';
+
+const watch = new URL('watch.ts', import.meta.url).href;
+const rooms = { stream: 'the bystander’s room by stream', bridge: 'the bystander’s room by bridge' };
+const answerMs = 15_000;
+
+export class World {
+  readonly kind: WorldKind;
+  readonly redis: Redis;
+  #crossfade: Crossfade | undefined;
+  #bystander: HubClient | undefined;
+  readonly #bridge: ToyBridge | undefined;
+  readonly #proxy: TcpProxy | undefined;
+  readonly #place: string;
+  /** Undoes what belongs to the crossfade that runs now, and what belongs to the world. */
+  readonly #ends = { crossfade: new Cleanups(), world: new Cleanups() };
+  #messages = 0;
+  /** How often the bystander was cut off. */
+  #cuts = 0;
+
+  private constructor(
+    kind: WorldKind,
+    parts: { redis: Redis; bridge: ToyBridge | undefined; proxy: TcpProxy | undefined; ends: Cleanups },
+  ) {
+    this.kind = kind;
+    this.redis = parts.redis;
+    this.#bridge = parts.bridge;
+    this.#proxy = parts.proxy;
+    this.#ends.world = parts.ends;
+    this.#place = mkdtempSync(joinPath(tmpdir(), 'crossfade-fuzz-'));
+  }
+
+  static async start(kind: WorldKind): Promise<World> {
+    const ends = new Cleanups();
+    const redis = await startRedis(ends.context);
+    const bridge = kind === 'proxied' ? await startBridge(ends.context) : undefined;
+    const proxy = bridge && (await startProxy(ends.context, Number(new URL(bridge.url).port)));
+    const world = new World(kind, { redis, bridge, proxy, ends });
+    await world.revive();
+    return world;
+  }
+
+  get ports(): { listen: number; edge: number; admin: number } {
+    const { listen, edge, admin } = this.#running;
+    return { listen: portOf(listen), edge: portOf(edge), admin: portOf(admin) };
+  }
+
+  get isAlive(): boolean {
+    return this.#crossfade !== undefined && this.#crossfade.process.exit === undefined;
+  }
+
+  /** How crossfade has ended, in its own words. */
+  get lastWords(): string {
+    const { exit, stderr, stdout } = this.#running.process;
+    const end = `crossfade has ended: ${JSON.stringify(exit)}`;
+    return `${end}\n${(stderr || stdout.split('\n').slice(-4).join('\n')).slice(-2_000)}`;
+  }
+
+  get bystanderCuts(): number {
+    return this.#cuts;
+  }
+
+  /** Starts crossfade if it does not run, with a bystander in its rooms. */
+  async revive(): Promise<void> {
+    if (this.isAlive) return;
+    await this.#ends.crossfade.run();
+    const { context } = this.#ends.crossfade;
+    const bridge = this.#proxy === undefined ? [] : ['--bridge', `http://127.0.0.1:${this.#proxy.port}`];
+    const env = { NODE_OPTIONS: `--expose-gc --import ${watch}`, FUZZ_WATCH: this.#watchPlace };
+    this.#crossfade = await startSidecar(context, ['--redis', this.redis.url, ...bridge], { env });
+    if (this.kind === 'proxied') await this.#mixLanes();
+    this.#bystander = await this.#standBy(context);
+  }
+
+  /** Half of the rooms by stream, and one of the bystander's rooms on each lane. */
+  async #mixLanes(): Promise<void> {
+    const pins = { [rooms.stream]: 'stream', [rooms.bridge]: 'bridge' };
+    const set = async () => (await command(this.#running, { percent: 50, pins, force: true })).status === 200;
+    await until(set, { timeoutMs: answerMs, what: 'the cutover to be set' });
+  }
+
+  async #standBy(context: TestContext): Promise<HubClient> {
+    const client = await join(context, this.#running.edge, 'chat', 'bystander', { reconnectMs: Array(600).fill(100) });
+    const enter = async () => {
+      await client.connection.invoke('JoinRoom', rooms.stream);
+      await client.connection.invoke('JoinRoom', rooms.bridge);
+    };
+    client.connection.onreconnecting(() => {
+      this.#cuts++;
+    });
+    client.connection.onreconnected(() => enter().catch(() => {}));
+    await enter();
+    return client;
+  }
+
+  async inMood(mood: Mood, run: () => Promise<unknown>): Promise<void> {
+    if (this.#bridge !== undefined && this.#proxy !== undefined) {
+      const fault = { hang: 'hang', reset: 'reset', fail: { status: 500 } }[mood as string];
+      this.#bridge.onCall = fault === undefined ? undefined : () => fault as 'hang';
+      this.#bridge.delayMs = mood === 'slow' ? 300 : 0;
+      if (mood === 'down') this.#proxy.refuse();
+    }
+    await run();
+    if (this.#bridge !== undefined) Object.assign(this.#bridge, { onCall: undefined, delayMs: 0 });
+    this.#proxy?.pass();
+  }
+
+  /** Undefined where crossfade does not answer. @param collect after a garbage collection */
+  async vitals({ collect = false } = {}): Promise<Vitals | undefined> {
+    const socket = connectSocket(this.#watchPlace);
+    const answer = new Promise<Vitals | undefined>((resolve) => {
+      socket.once('data', (text) => resolve(JSON.parse(text.toString())));
+      socket.once('error', () => resolve(undefined)).once('close', () => resolve(undefined));
+    });
+    socket.write(collect ? 'collect' : 'now');
+    const vitals = await Promise.race([answer, sleep(answerMs, undefined, { ref: false })]);
+    socket.destroy();
+    // Its logs are read at its death only.
+    const { process } = this.#running;
+    process.stdout = process.stdout.slice(-100_000);
+    return vitals;
+  }
+
+  /** Publishes as the backend does, to the bystander's rooms. @returns what was not as it should be */
+  async askBystander(): Promise<string | undefined> {
+    const health = await fetch(`${this.#running.admin}/healthz`).catch(() => undefined);
+    if (health?.status !== 200) return `/healthz answers ${health?.status}`;
+    for (const room of this.kind === 'proxied' ? Object.values(rooms) : [rooms.stream]) {
+      const isShown = async () => {
+        const content = `message ${++this.#messages}`;
+        await say(this.#running, room, content).catch(() => {});
+        const seen = () => shownOf(this.#bystander!, room).includes(content);
+        return until(seen, { timeoutMs: 2_000 }).catch(() => false);
+      };
+      const shown = await until(isShown, { timeoutMs: 2 * answerMs }).catch(() => false);
+      if (!shown) return `the bystander is not shown a message of ${room}`;
+    }
+    this.#bystander!.received.length = 0;
+    return undefined;
+  }
+
+  /** Faults that were caught at a boundary: no crash, but something that nobody had thought of. */
+  async faults(): Promise<string[]> {
+    const text = await (await fetch(`${this.#running.admin}/metrics`)).text();
+    return text.split('\n').filter((line) => /^crossfade_faults_total\{.*\} [1-9]/.test(line));
+  }
+
+  metric(name: string): Promise<number> {
+    return metricOf(this.#running, name);
+  }
+
+  async close(): Promise<void> {
+    await this.#ends.crossfade.run();
+    await this.#ends.world.run();
+    rmSync(this.#place, { recursive: true, force: true });
+  }
+
+  get #running(): Crossfade {
+    if (this.#crossfade === undefined) throw new Error('crossfade has not been started');
+    return this.#crossfade;
+  }
+
+  get #watchPlace(): string {
+    return joinPath(this.#place, 'watch');
+  }
+}
+
+/** What a test context does for the helpers of test/support, beyond tests. */
+class Cleanups {
+  readonly #runs: (() => unknown)[] = [];
+  readonly context = { after: (run: () => unknown) => this.#runs.unshift(run) } as unknown as TestContext;
+
+  async run(): Promise<void> {
+    for (const run of this.#runs.splice(0)) await run();
+  }
+}
+
+function portOf(url: string): number {
+  return Number(new URL(url).port);
+}
