@@ -110,27 +110,34 @@ export function requestText({ method, target, headers, body }: RequestParts): fc
     });
 }
 
-/** Whatever texts there are on one connection, in pieces split anywhere, maybe not to the end. */
-export function exchangeOf(texts: fc.Arbitrary<string>[], maxTexts: number): fc.Arbitrary<Exchange> {
+/** Texts on one connection, in these pieces or in one, or split anywhere else, maybe not to the end. */
+export function exchangeOf(texts: fc.Arbitrary<string[]>): fc.Arbitrary<Exchange> {
   const share = fc.double({ min: 0, max: 1, noNaN: true });
-  const sent = fc.oneof({ weight: 6, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: share });
   return fc
     .record({
-      texts: fc.array(fc.oneof(...texts), { minLength: 1, maxLength: maxTexts }),
-      splits: fc.array(share, { maxLength: 4 }),
-      sent,
-      pauseMs: fc.constantFrom(0, 0, 1, 5),
+      texts,
+      splits: fc.array(share, { maxLength: 3 }),
+      sent: fc.oneof({ weight: 6, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: share }),
+      joined: fc.boolean(),
+      pauseMs: fc.constantFrom(0, 0, 1, 5, 20),
       leave: fc.oneof(
         { weight: 1_000, arbitrary: fc.constant('wait' as const) },
         { weight: 300, arbitrary: fc.constantFrom('fin' as const, 'deaf' as const, 'reset' as const) },
         { weight: 1, arbitrary: fc.constant('patient' as const) },
       ),
     })
-    .map(({ texts: all, splits, sent: part, pauseMs, leave }) => {
+    .map(({ texts: all, splits, sent, joined, pauseMs, leave }) => {
       const whole = all.join('');
-      const end = Math.ceil(part * whole.length);
-      const cuts = [...new Set([0, ...splits.map((split) => Math.floor(split * end)), end])].sort((a, b) => a - b);
-      const pieces = cuts.slice(0, -1).map((from, index) => whole.slice(from, cuts[index + 1]));
+      const end = Math.ceil(sent * whole.length);
+      let at = 0;
+      const natural = all.map((text) => {
+        at += text.length;
+        return at;
+      });
+      const odd = splits.map((split) => Math.floor(split * end));
+      const ends = [...new Set([...(joined ? [] : natural), ...odd, end])].filter((each) => each <= end);
+      const sorted = ends.sort((a, b) => a - b);
+      const pieces = sorted.map((to, index) => whole.slice(sorted[index - 1] ?? 0, to)).filter(Boolean);
       return { pieces, pauseMs, leave };
     });
 }

@@ -1,5 +1,6 @@
 // Every fuzzer in every world that it is for.
 
+import { edge, edgeAtMoods } from './edge.ts';
 import { ingress, ingressAtMoods } from './ingress.ts';
 import type { Slice } from './run.ts';
 
@@ -7,4 +8,7 @@ export const slices: Slice[] = [
   { name: 'ingress native', target: ingress, kind: 'native', steady: true },
   { name: 'ingress proxied', target: ingress, kind: 'proxied', steady: true },
   { name: 'ingress at moods', target: ingressAtMoods, kind: 'proxied', steady: false },
+  { name: 'edge native', target: edge, kind: 'native', steady: true },
+  { name: 'edge proxied', target: edge, kind: 'proxied', steady: true },
+  { name: 'edge at moods', target: edgeAtMoods, kind: 'proxied', steady: false },
 ];

@@ -92,6 +92,8 @@ export class World {
     this.#crossfade = await startSidecar(context, ['--redis', this.redis.url, ...bridge], { env });
     if (this.kind === 'proxied') await this.#mixLanes();
     this.#bystander = await this.#standBy(context);
+    // The start is not what is measured.
+    await this.vitals();
   }
 
   /** Half of the rooms by stream, and one of the bystander's rooms on each lane. */
@@ -137,6 +139,9 @@ export class World {
     socket.write(collect ? 'collect' : 'now');
     const vitals = await Promise.race([answer, sleep(answerMs, undefined, { ref: false })]);
     socket.destroy();
+    // It may just be dying.
+    if (vitals === undefined)
+      await Promise.race([this.#running.process.exited, sleep(2_000, undefined, { ref: false })]);
     // Its logs are read at its death only.
     const { process } = this.#running;
     process.stdout = process.stdout.slice(-100_000);
