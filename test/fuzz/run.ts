@@ -10,7 +10,8 @@ import { World, type WorldKind } from './world.ts';
 export interface Slice {
   name: string;
   target: Target;
-  kind: WorldKind;
+  /** None where the input alone is played. */
+  kind: WorldKind | undefined;
   /** The bystander's connection outlives it: nothing in it ends a bridge. */
   steady: boolean;
 }
@@ -57,13 +58,7 @@ export function createRunner({ maxStallMs }: { maxStallMs: number }): Runner {
     return world;
   };
 
-  async function run(slice: Slice, limits: { seconds: number; seed: number; path?: string }): Promise<Report> {
-    const world = await worldOf(slice.kind);
-    await world.askBystander();
-    await world.vitals();
-    const before = await world.vitals({ collect: true });
-    const cuts = world.bystanderCuts;
-    const begun = performance.now();
+  async function run(slice: Slice, limits: Limits): Promise<Report> {
     const report: Report = {
       inputs: 0,
       seconds: 0,
@@ -72,36 +67,30 @@ export function createRunner({ maxStallMs }: { maxStallMs: number }): Runner {
       settledMs: 0,
       faults: [],
     };
-    const judged = new Judged(slice.target, world, maxStallMs, report);
-    for (let seed = limits.seed; performance.now() - begun < limits.seconds * 1000; seed++) {
-      const details = await fc.check(
-        fc.asyncProperty(slice.target.inputs, (input) => judged.play(input)),
-        {
-          seed,
-          numRuns: runsPerCheck,
-          ...(limits.path !== undefined && { path: limits.path }),
-        },
-      );
-      if (details.failed) {
-        report.find = {
-          slice: slice.name,
-          what: String((details.errorInstance as Error | null)?.message ?? 'nothing is known'),
-          seed,
-          path: details.counterexamplePath ?? '',
-          input: JSON.stringify(details.counterexample?.[0]),
-        };
-      }
-      if (details.failed || limits.path !== undefined) break;
+    const begun = performance.now();
+    if (slice.kind === undefined) {
+      report.find = await search(slice, limits, (input) => {
+        report.inputs++;
+        return slice.target.play(input, undefined);
+      });
+    } else {
+      await runIn(await worldOf(slice.kind), slice, limits, report);
     }
     report.seconds = (performance.now() - begun) / 1000;
+    return report;
+  }
+
+  async function runIn(world: World, slice: Slice, limits: Limits, report: Report): Promise<void> {
+    await world.askBystander();
+    const before = await world.vitals({ collect: true });
+    world.takeCuts();
+    const judged = new Judged(slice, world, maxStallMs, report);
+    report.find = await search(slice, limits, (input) => judged.play(input));
     if (report.find === undefined) {
-      const what =
-        (await settle(world, before!, report)) ??
-        (slice.steady && world.bystanderCuts > cuts ? 'the bystander was cut off' : undefined);
+      const what = await settle(world, before!, report);
       if (what !== undefined) report.find = { slice: slice.name, what };
     }
     if (world.isAlive) report.faults = await world.faults();
-    return report;
   }
 
   return {
@@ -113,16 +102,48 @@ export function createRunner({ maxStallMs }: { maxStallMs: number }): Runner {
   };
 }
 
+interface Limits {
+  seconds: number;
+  seed: number;
+  /** Of the one input to play. */
+  path?: string;
+}
+
+/** Plays inputs until one fails or the time is up. */
+async function search(
+  { name, target }: Slice,
+  { seconds, seed: firstSeed, path }: Limits,
+  play: (input: unknown) => Promise<void>,
+): Promise<Find | undefined> {
+  const endsAt = performance.now() + seconds * 1000;
+  for (let seed = firstSeed; performance.now() < endsAt; seed++) {
+    const replay = path === undefined ? {} : { path };
+    const details = await fc.check(fc.asyncProperty(target.inputs, play), { seed, numRuns: runsPerCheck, ...replay });
+    if (details.failed) {
+      const error = details.errorInstance;
+      return {
+        slice: name,
+        what: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        seed,
+        path: details.counterexamplePath ?? '',
+        input: JSON.stringify(details.counterexample?.[0]),
+      };
+    }
+    if (path !== undefined) return undefined;
+  }
+  return undefined;
+}
+
 /** Plays inputs and says of each what it did to crossfade. */
 class Judged {
-  readonly #target: Target;
+  readonly #slice: Slice;
   readonly #world: World;
   readonly #maxStallMs: number;
   readonly #report: Report;
   #shrinksUntil: number | undefined;
 
-  constructor(target: Target, world: World, maxStallMs: number, report: Report) {
-    this.#target = target;
+  constructor(slice: Slice, world: World, maxStallMs: number, report: Report) {
+    this.#slice = slice;
     this.#world = world;
     this.#maxStallMs = maxStallMs;
     this.#report = report;
@@ -149,10 +170,12 @@ class Judged {
 
   /** @returns the longest stall, in ms */
   async #playOnce(input: unknown): Promise<number> {
-    await this.#target.play(input, this.#world);
+    await this.#slice.target.play(input, this.#world);
     const vitals = await this.#world.vitals();
     if (!this.#world.isAlive) throw new Error(this.#world.lastWords);
     if (vitals === undefined) throw new Error('crossfade lives and does not answer');
+    const [cut] = this.#world.takeCuts();
+    if (this.#slice.steady && cut !== undefined) throw new Error(`the bystander was cut off: ${cut}`);
     this.#report.longestStallMs = Math.max(this.#report.longestStallMs, vitals.stallMs);
     this.#report.longestWallStallMs = Math.max(this.#report.longestWallStallMs, vitals.wallStallMs);
     return vitals.stallMs;

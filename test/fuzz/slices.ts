@@ -1,6 +1,8 @@
 // Every fuzzer in every world that it is for.
 
+import { contract } from './contract.ts';
 import { edge, edgeAtMoods } from './edge.ts';
+import { entries, notes } from './entries.ts';
 import { ingress, ingressAtMoods } from './ingress.ts';
 import type { Slice } from './run.ts';
 
@@ -11,4 +13,8 @@ export const slices: Slice[] = [
   { name: 'edge native', target: edge, kind: 'native', steady: true },
   { name: 'edge proxied', target: edge, kind: 'proxied', steady: true },
   { name: 'edge at moods', target: edgeAtMoods, kind: 'proxied', steady: false },
+  { name: 'entries native', target: entries, kind: 'native', steady: true },
+  { name: 'entries proxied', target: entries, kind: 'proxied', steady: true },
+  { name: 'notes proxied', target: notes, kind: 'proxied', steady: true },
+  { name: 'contract', target: contract, kind: undefined, steady: true },
 ];

@@ -28,7 +28,9 @@ const answerMs = 15_000;
 
 export class World {
   readonly kind: WorldKind;
-  readonly redis: Redis;
+  /** Of somebody who may write to crossfade's Redis. */
+  readonly redisClient: ReturnType<Redis['client']>;
+  readonly #redis: Redis;
   #crossfade: Crossfade | undefined;
   #bystander: HubClient | undefined;
   readonly #bridge: ToyBridge | undefined;
@@ -37,15 +39,15 @@ export class World {
   /** Undoes what belongs to the crossfade that runs now, and what belongs to the world. */
   readonly #ends = { crossfade: new Cleanups(), world: new Cleanups() };
   #messages = 0;
-  /** How often the bystander was cut off. */
-  #cuts = 0;
+  readonly #cuts: string[] = [];
 
   private constructor(
     kind: WorldKind,
     parts: { redis: Redis; bridge: ToyBridge | undefined; proxy: TcpProxy | undefined; ends: Cleanups },
   ) {
     this.kind = kind;
-    this.redis = parts.redis;
+    this.#redis = parts.redis;
+    this.redisClient = parts.redis.client();
     this.#bridge = parts.bridge;
     this.#proxy = parts.proxy;
     this.#ends.world = parts.ends;
@@ -78,8 +80,9 @@ export class World {
     return `${end}\n${(stderr || stdout.split('\n').slice(-4).join('\n')).slice(-2_000)}`;
   }
 
-  get bystanderCuts(): number {
-    return this.#cuts;
+  /** Why the bystander was cut off, each time since the last question. */
+  takeCuts(): string[] {
+    return this.#cuts.splice(0);
   }
 
   /** Starts crossfade if it does not run, with a bystander in its rooms. */
@@ -89,11 +92,12 @@ export class World {
     const { context } = this.#ends.crossfade;
     const bridge = this.#proxy === undefined ? [] : ['--bridge', `http://127.0.0.1:${this.#proxy.port}`];
     const env = { NODE_OPTIONS: `--expose-gc --import ${watch}`, FUZZ_WATCH: this.#watchPlace };
-    this.#crossfade = await startSidecar(context, ['--redis', this.redis.url, ...bridge], { env });
+    this.#crossfade = await startSidecar(context, ['--redis', this.#redis.url, ...bridge], { env });
     if (this.kind === 'proxied') await this.#mixLanes();
     this.#bystander = await this.#standBy(context);
     // The start is not what is measured.
     await this.vitals();
+    this.takeCuts();
   }
 
   /** Half of the rooms by stream, and one of the bystander's rooms on each lane. */
@@ -109,9 +113,7 @@ export class World {
       await client.connection.invoke('JoinRoom', rooms.stream);
       await client.connection.invoke('JoinRoom', rooms.bridge);
     };
-    client.connection.onreconnecting(() => {
-      this.#cuts++;
-    });
+    client.connection.onreconnecting((error) => this.#cuts.push(error?.message ?? 'without a reason'));
     client.connection.onreconnected(() => enter().catch(() => {}));
     await enter();
     return client;
