@@ -327,15 +327,17 @@ function compileEventType(
   return (values) => cases.get(textOf(values, document.by)) ?? document.else;
 }
 
-/** @returns undefined where the list is too long to be held in a window; such an event goes by itself */
+/** @returns undefined where the event goes by itself: nobody is to get it, or its list is too long for a window */
 function compileCoalescing(
   document: CoalesceDocument,
   values: Values,
   event: Event,
   argument: (values: Values) => string,
 ): Coalescing | undefined {
+  const [first] = event.deliveries;
+  if (first === undefined) return undefined;
   const user = textOf(values, document.user);
-  const key = `${event.deliveries[0]!.method} ${user}`;
+  const key = `${first.method} ${user}`;
   const list = document.union;
   if (list === undefined) return { key, typingOf: user };
   const raw = values.get(list)!;

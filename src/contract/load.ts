@@ -35,7 +35,7 @@ export class ContractError extends CrossfadeError {
  */
 export function loadContract(text: string, source: string, maxLength?: number): Contract {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
+  const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
   const lineOf = (path: Path) => lines.linePos(offsetOf(document, path)).line;
   const refuse = (faults: { path: Path; message: string }[]): never => {
     const placed = faults.map(({ path, message }) => ({
@@ -59,7 +59,7 @@ export function loadContract(text: string, source: string, maxLength?: number): 
       })),
     );
   }
-  const parsed = contractSchema.safeParse(document.toJS());
+  const parsed = contractSchema.safeParse(treeOf(document, (message) => refuse([{ path: [], message }])));
   if (!parsed.success) {
     return refuse(parsed.error.issues.map(({ path, message }) => ({ path: path as Path, message })));
   }
@@ -113,6 +113,15 @@ function typesOf(documents: Publishing[]): string[] {
     typeof event === 'string' ? [event] : [...Object.values(event.cases), event.else],
   );
   return [...new Set(types)];
+}
+
+/** What only shows when aliases are followed: one that names nothing, or so many that they would fill the memory. */
+function treeOf(document: ReturnType<typeof parseDocument>, refuse: (message: string) => never): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    return refuse((error as Error).message);
+  }
 }
 
 /** Where a path stands in the text; of the nearest parent where it does not exist (a missing key, say). */

@@ -12,7 +12,12 @@ const eventType = z.union([
 const coalesce = z.strictObject({ user: z.string(), union: z.string().optional() });
 const deliveries = z
   .array(
-    z.strictObject({ hub: z.string(), group: z.string(), method: z.string(), unless_empty: z.string().optional() }),
+    z.strictObject({
+      hub: z.string(),
+      group: z.string(),
+      method: z.string().min(1),
+      unless_empty: z.string().optional(),
+    }),
   )
   .min(1);
 
@@ -31,7 +36,7 @@ const foreign = z.strictObject({ payload: z.union([z.literal('any'), shape]), ar
 
 /** What a message to others in a group needs besides the group. */
 const others = {
-  method: z.string(),
+  method: z.string().min(1),
   argument,
   event: eventType,
   stream: z.string(),
@@ -45,7 +50,7 @@ const joinEffect = z.strictObject({
   on_disconnect: z.strictObject(others).optional(),
 });
 const leaveEffect = z.strictObject({ leave: z.string() });
-const callerEffect = z.strictObject({ caller: z.string(), argument: argument.optional() });
+const callerEffect = z.strictObject({ caller: z.string().min(1), argument: argument.optional() });
 const othersEffect = z.strictObject({ others: z.string(), ...others });
 const effect = z.union([joinEffect, leaveEffect, callerEffect, othersEffect]);
 

@@ -524,6 +524,15 @@ describe('a contract file that cannot be used', () => {
     assert.ok(fault!.line >= 2);
   });
 
+  test('aliases that name nothing, or would fill the memory, are faults and no crash', () => {
+    assert.match(messagesOf('contract: *nowhere'), /alias/i);
+    const bomb = Array.from(
+      { length: 12 },
+      (_, i) => `b${i}: &b${i} [${`*${i === 0 ? 'a' : `b${i - 1}`},`.repeat(9)}]`,
+    );
+    assert.match(messagesOf(['a: &a [x,x,x,x,x,x,x,x,x]', ...bomb].join('\n')), /alias/i);
+  });
+
   test('a call without an event_id, a type that holds itself and a name that JavaScript knows are faults', () => {
     const withoutId = source.replace(
       'body: { event_id: string, request_id: string, message',
@@ -536,6 +545,17 @@ describe('a contract file that cannot be used', () => {
       const inherited = source.replace(place, place.replace(/\w+(?=\W*$)/, 'constructor'));
       assert.match(messagesOf(inherited), /'constructor\??' is not a type/);
     }
+  });
+
+  test('a coalesced call that nobody is to get is a call all the same', () => {
+    const text = source.replace(
+      '- { hub: chat, group: "request:{request_id}", method: TypingIndicator }',
+      '- { hub: chat, group: "request:{request_id}", method: TypingIndicator, unless_empty: user_id }',
+    );
+    assert.notEqual(text, source);
+    const typing = loadContract(text, 'x').call('chat/typing')!;
+    const event = typing.toEvent(typing.read('{"event_id":"","request_id":"r","user_id":"","is_typing":true}'));
+    assert.deepEqual([event.deliveries, event.coalescing], [[], undefined]);
   });
 
   test('the fingerprint follows the text', () => {
