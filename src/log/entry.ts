@@ -156,6 +156,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** A method without a name would be refused by every client with the end of its connection. */
 function isDelivery(value: unknown): value is Delivery {
   if (!isObject(value)) return false;
   const { hub, group, method, except } = value;
@@ -163,6 +164,7 @@ function isDelivery(value: unknown): value is Delivery {
     typeof hub === 'string' &&
     typeof group === 'string' &&
     typeof method === 'string' &&
+    method !== '' &&
     (except === undefined || typeof except === 'string')
   );
 }

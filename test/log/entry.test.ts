@@ -94,6 +94,10 @@ const broken: [why: string, fields: Record<string, string>][] = [
   ['metadata that is no object', { ...foreign, metadata: '[1]' }],
   ['deliveries that are no list', { ...foreign, metadata: JSON.stringify({ deliveries: delivery }) }],
   ['a delivery without a hub', { ...foreign, metadata: JSON.stringify({ deliveries: [{ ...delivery, hub: 1 }] }) }],
+  [
+    'a delivery of a method without a name',
+    { ...foreign, metadata: JSON.stringify({ deliveries: [{ ...delivery, method: '' }] }) },
+  ],
   ['a delivery that is null', { ...foreign, metadata: '{"deliveries":[null]}' }],
   ['typing without a position', { ...foreign, metadata: '{"typing":{"user":"u","opened_at":"x"}}' }],
   ['an epoch that is no whole number', { ...foreign, metadata: '{"epoch":1.5}' }],
