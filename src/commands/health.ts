@@ -49,14 +49,18 @@ export function readiness(parts: {
   const { config, log, bridge, edge, hasAudience, draining } = parts;
   const canFallBack = bridge !== undefined && config.fallback;
   return {
-    log: {
-      ok: log.reachable || canFallBack,
-      detail: log.reachable ? 'reachable' : canFallBack ? 'not reachable: calls go to the bridge' : 'not reachable',
-    },
+    log: logCheck(log, canFallBack),
     edge: edge?.listening ? { ok: true, detail: 'listening' } : { ok: false, detail: 'not open' },
     audience: hasAudience
       ? { ok: true, detail: 'reachable' }
       : { ok: false, detail: 'no bridge can be reached, so no client behind one' },
     draining: { ok: !draining, detail: draining ? 'yes: no new calls' : 'no' },
   };
+}
+
+/** A log that answers and takes nothing keeps no event either. */
+function logCheck({ reachable, refusal }: Log, canFallBack: boolean): Check {
+  if (reachable && refusal === undefined) return { ok: true, detail: 'reachable' };
+  const fault = reachable ? `refuses every event (${refusal})` : 'not reachable';
+  return { ok: canFallBack, detail: canFallBack ? `${fault}: calls go to the bridge` : fault };
 }

@@ -4,6 +4,7 @@
 import { CrossfadeError, type ErrorCode, hasCode } from '../errors.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { Seldom } from '../telemetry/seldom.ts';
 import type {
   AcceptedId,
   AppendResult,
@@ -21,10 +22,13 @@ import type {
 
 /** Between attempts, beside the time that an attempt itself waits. */
 const retryMs = 1_000;
+const sayEveryMs = 10_000;
 
 export class LateLog implements Log {
   readonly #roster = new LateRoster();
   readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #says: Seldom;
   readonly #opened: Promise<Log | undefined>;
   #log: Log | undefined;
   #endWaiting = () => {};
@@ -32,7 +36,9 @@ export class LateLog implements Log {
 
   constructor(open: () => Promise<Log>, clock: Clock, logger: Logger) {
     this.#clock = clock;
-    this.#opened = this.#openUntilItIs(open, logger);
+    this.#logger = logger;
+    this.#says = new Seldom(clock, sayEveryMs);
+    this.#opened = this.#openUntilItIs(open);
     // Whoever opens the reader gets the error; until then it is nobody's.
     this.#opened.catch(() => {});
   }
@@ -43,6 +49,10 @@ export class LateLog implements Log {
 
   get reachable(): boolean {
     return this.#log?.reachable ?? false;
+  }
+
+  get refusal(): string | undefined {
+    return this.#log?.refusal;
   }
 
   async append(entry: NewEntry): Promise<AppendResult> {
@@ -92,6 +102,7 @@ export class LateLog implements Log {
       } catch (error) {
         // It may have gone away again just now.
         if (!hasCode(error, 'LOG_UNAVAILABLE')) throw error;
+        this.#say(error);
       }
       await this.#pause();
     }
@@ -108,7 +119,7 @@ export class LateLog implements Log {
     await this.#log?.close();
   }
 
-  async #openUntilItIs(open: () => Promise<Log>, logger: Logger): Promise<Log | undefined> {
+  async #openUntilItIs(open: () => Promise<Log>): Promise<Log | undefined> {
     while (!this.#closed) {
       try {
         const log = await open();
@@ -116,12 +127,17 @@ export class LateLog implements Log {
         else this.#use(log);
       } catch (error) {
         if (!hasCode(error, 'LOG_UNAVAILABLE')) throw error;
-        logger.warn({ code: error.code }, `${error.message}; every call goes to the bridge until it does`);
+        this.#say(error);
       }
       if (this.#log !== undefined || this.#closed) return this.#log;
       await this.#pause();
     }
     return undefined;
+  }
+
+  #say(error: CrossfadeError): void {
+    if (!this.#says.isDue()) return;
+    this.#logger.warn({ code: error.code }, `${error.message}; every call goes to the bridge until it does`);
   }
 
   #pause(): Promise<void> {

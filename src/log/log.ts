@@ -213,6 +213,8 @@ export interface Log {
   readonly roster: Roster;
   /** Whether the log answers at this moment. */
   readonly reachable: boolean;
+  /** Why the log has itself refused what it was last asked to write, though it answers; undefined: it has not. */
+  readonly refusal: string | undefined;
   /** Error: LOG_UNAVAILABLE. */
   streamStates(): Promise<StreamState[]>;
   /** Finishes what is under way (bounded), gives the instance name back, closes. */

@@ -50,6 +50,8 @@ interface Change {
 
 class EmbeddedLog implements Log {
   readonly roster: Roster;
+  /** A file that cannot be written counts as not reachable. */
+  readonly refusal = undefined;
   readonly #options: EmbeddedLogOptions;
   readonly #store: Store;
   readonly #shared: EmbeddedShared;

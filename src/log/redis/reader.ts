@@ -3,6 +3,7 @@
 
 import type { Redis } from 'ioredis';
 import { pause } from '../../telemetry/clock.ts';
+import { Seldom } from '../../telemetry/seldom.ts';
 import {
   type Batch,
   comparePositions,
@@ -30,6 +31,7 @@ const stallMs = 250;
 const longStallMs = 5_000;
 /** A pause after an error of Redis. */
 const pauseMs = 100;
+const sayEveryMs = 5_000;
 /** A publisher's clock may be this far behind ours: what it published within is not history. */
 const historySlackMs = 10_000;
 
@@ -81,6 +83,7 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
   let handedOutAt = Number.NEGATIVE_INFINITY;
   let deliveredAt = Number.NEGATIVE_INFINITY;
 
+  const saysFailure = new Seldom(clock, sayEveryMs);
   const onClose = () => {
     mustRecover = true;
   };
@@ -273,7 +276,8 @@ function createReader({ blocking, commands, options, token, ownsName }: ReaderPa
   async function afterFailure(error: unknown): Promise<void> {
     mustRecover = true;
     if (isReady(blocking)) {
-      logger.warn({ reason: withoutArguments(error).message }, 'reading from Redis failed; trying again');
+      const reason = withoutArguments(error).message;
+      if (saysFailure.isDue()) logger.warn({ reason }, 'reading from Redis failed; trying again');
       await pause(clock, pauseMs);
     }
     await untilReady(blocking, clock, () => !closed);

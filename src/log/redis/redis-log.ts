@@ -2,7 +2,9 @@
 // a Log once Redis answers and the instance name is ours. The parts lie beside this file; here they are only put together.
 
 import type { Redis } from 'ioredis';
+import { hasCode } from '../../errors.ts';
 import { parseRedisUrl, type RedisAddress } from '../../redis-url.ts';
+import { Seldom } from '../../telemetry/seldom.ts';
 import type { Log, LogOptions } from '../log.ts';
 import { createAppend } from './append.ts';
 import { createClaims } from './claims.ts';
@@ -29,6 +31,9 @@ import { createShared } from './shared.ts';
 
 const openTimeoutMs = 5_000;
 const answerMs = 2_000;
+/** A refusal of an event counts for so long where no other is asked of Redis, and the lease can be written. */
+const refusalMs = 5_000;
+const sayEveryMs = 30_000;
 
 /**
  * Waits for Redis for 5 s. The instance name is taken by openReader(), which may have to wait for the lease of a process that
@@ -46,7 +51,7 @@ export async function openRedisLog(options: LogOptions & { url: string }): Promi
   const serverClock = watchServerClock(commands, clock, Math.max(options.publishTimeoutMs / 2, 5));
   try {
     await waitUntilAnswers(commands, address, options);
-    await serverClock.measure();
+    await ask(clock, answerMs, `Redis at ${address.host}:${address.port} refuses`, () => serverClock.measure());
     warnOfEviction(commands, logger);
     return createLog({ address, commands, lookUps, serverClock, token, options });
   } catch (error) {
@@ -96,6 +101,8 @@ function createLog({ address, commands, lookUps, serverClock, token, options }: 
   let lease: Lease | undefined;
 
   let isLost = false;
+  let refusal: { why: string; at: number } | undefined;
+  const saysRenewal = new Seldom(clock, sayEveryMs);
 
   /** What the name stands for belongs to its new holder from then on: neither read nor written nor removed any more. */
   async function ownsName(): Promise<boolean> {
@@ -109,14 +116,19 @@ function createLog({ address, commands, lookUps, serverClock, token, options }: 
     return false;
   }
 
+  /** A replica whose events are refused is soon asked for none: by its renewals it sees when that is over. */
   async function renewAll(): Promise<void> {
-    if (isReady(commands) && (await ownsName())) await roster.renew();
+    if (!isReady(commands) || !(await ownsName())) return;
+    await roster.renew();
+    if (refusal !== undefined && clock.monotonic() - refusal.at >= refusalMs) refusal = undefined;
   }
 
   const renew = () => {
-    renewAll().catch((error) =>
-      logger.warn({ reason: withoutArguments(error).message }, 'lease and roster could not be renewed'),
-    );
+    renewAll().catch((error) => {
+      const reason = withoutArguments(error).message;
+      if (isServerError(error)) refusal = { why: reason, at: clock.monotonic() };
+      if (saysRenewal.isDue()) logger.warn({ reason }, 'lease and roster could not be renewed');
+    });
   };
   commands.on('ready', renew);
   const stopRenewing = clock.every(renewEveryMs, renew);
@@ -131,8 +143,16 @@ function createLog({ address, commands, lookUps, serverClock, token, options }: 
   /** close() waits for it. */
   function tracked<T>(outcome: Promise<T>): Promise<T> {
     underWay.add(outcome);
-    outcome.finally(() => underWay.delete(outcome)).catch(() => {});
+    const taken = () => {
+      refusal = undefined;
+    };
+    outcome.then(taken, noteRefusal).finally(() => underWay.delete(outcome));
     return outcome;
+  }
+
+  function noteRefusal(error: unknown): void {
+    if (!hasCode(error, 'LOG_APPEND_REFUSED') || error.reason !== 'redis_error') return;
+    refusal = { why: error.cause instanceof Error ? error.cause.message : error.message, at: clock.monotonic() };
   }
 
   async function close(): Promise<void> {
@@ -167,6 +187,9 @@ function createLog({ address, commands, lookUps, serverClock, token, options }: 
     close,
     get reachable() {
       return serverClock.answers;
+    },
+    get refusal() {
+      return refusal?.why;
     },
     async openReader(streams) {
       await takeName();

@@ -4,6 +4,7 @@
 // understood.
 
 import type { Redis } from 'ioredis';
+import { Seldom } from '../../telemetry/seldom.ts';
 import { type LogOptions, presenceTtlMs, type Replica, type Roster } from '../log.ts';
 import { ask, isReady, isServerError, runAll, unavailable, withoutArguments } from './connections.ts';
 import { keys, run } from './scripts.ts';
@@ -12,6 +13,7 @@ const rosterTtlMs = 30_000;
 const presenceRenewMs = presenceTtlMs / 3;
 const writeBehindMs = 10;
 const answerMs = 2_000;
+const sayEveryMs = 5_000;
 const unreadable = 'the roster could not be read';
 /** Fields of one command: a few hundred thousand arguments are more than a call of JavaScript takes. */
 const chunkSize = 1_000;
@@ -169,7 +171,10 @@ export function createRoster(redis: Redis, options: LogOptions): RedisRoster {
     return isLive ? all : undefined;
   }
 
-  const failed = (what: string) => (error: unknown) => logger.warn({ reason: withoutArguments(error).message }, what);
+  const saysFailure = new Seldom(clock, sayEveryMs);
+  const failed = (what: string) => (error: unknown) => {
+    if (saysFailure.isDue()) logger.warn({ reason: withoutArguments(error).message }, what);
+  };
   const stopPresence = clock.every(presenceRenewMs, () => {
     writeAllPresence().catch(failed('presence could not be renewed'));
   });
