@@ -178,7 +178,8 @@ export interface Log {
    */
   append(entry: NewEntry): Promise<AppendResult>;
   /**
-   * Remembers an id whose event goes by the bridge lane; open for 15 s until settled. Error: LOG_UNAVAILABLE.
+   * Remembers an id whose event goes by the bridge lane; open until settled, for 15 s at most, and not much longer than its
+   * process lives. Error: LOG_UNAVAILABLE.
    * @param epoch as {@link NewEntry.epoch}; a stale claim is not opened
    */
   claim(eventId: string, epoch?: number): Promise<ClaimResult>;

@@ -108,6 +108,8 @@ export class Store {
     this.#expireIds = prepare('DELETE FROM ids WHERE expires <= ?');
     this.#state = prepare('SELECT epoch, value FROM cutover');
     this.#setState = prepare('INSERT OR REPLACE INTO cutover (one, epoch, value) VALUES (1, ?, ?)');
+    // Whoever had opened a claim is gone: the file has one owner at a time.
+    database.exec('DELETE FROM ids WHERE kept = 0');
     this.#recall();
   }
 

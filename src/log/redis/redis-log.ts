@@ -90,7 +90,7 @@ interface Parts {
 
 function createLog({ address, commands, lookUps, serverClock, token, options }: Parts): Log {
   const { clock, logger, publishTimeoutMs } = options;
-  const { claim, settle, rememberIds } = createClaims(commands, options);
+  const { claim, settle, rememberIds, stop: stopClaims } = createClaims(commands, options);
   const writeParts = { commands, lookUps, serverClock, options };
   const append = createAppend(writeParts);
   const { readState, commitState } = createCutoverState(writeParts);
@@ -160,6 +160,7 @@ function createLog({ address, commands, lookUps, serverClock, token, options }: 
     await within(clock, 2 * publishTimeoutMs + answerMs, Promise.allSettled(underWay));
     stopRenewing();
     stopSweeping();
+    stopClaims();
     roster.stop();
     commands.off('ready', renew);
     const goodbye = Promise.allSettled([

@@ -162,6 +162,12 @@ end
 if string.sub(mark, 1, 4) == 'kept' then return 'duplicate' end
 return 'undecided'`;
 
+/** Renews claims that are still open. KEYS the ids' keys; ARGV 1 `open:<instance>`, 2 TTL in ms. */
+const renewClaims = `
+for _, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[1] then redis.call('PEXPIRE', key, ARGV[2]) end
+end`;
+
 /**
  * Remembers ids as kept, none for less long than before. A kept one keeps its value, by which its append is looked up.
  * KEYS the ids' keys
@@ -320,6 +326,7 @@ const scripts = {
   commit,
   lookUpState,
   claim,
+  renewClaims,
   remember,
   deleteIfOwn,
   renewLease,
