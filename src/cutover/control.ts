@@ -31,11 +31,15 @@ export type Note =
   | { kind: 'fence'; id: string; rooms: string[] | 'all' }
   /** This user types in this room, through the bridge's hub: a note may be on its way to readers. */
   | { kind: 'hub typing'; room: string; user: string }
+  /** This user types in more rooms than people do. */
+  | { kind: 'hub typing anywhere'; user: string }
   /** This replica's recent ids are in the log. */
   | { kind: 'remembered'; epoch: number; instance: string }
   /** A state that the log had lost, written back. */
   | { kind: 'restored'; to: CutoverState };
 
+/** Clients cause them. */
+const ofClients = new Set<Note['kind']>(['hub typing', 'hub typing anywhere']);
 /** Of either stream. */
 const maxNotes = 1_000;
 
@@ -43,7 +47,7 @@ export function toEntry(note: Note): NewEntry {
   return {
     eventIds: [],
     eventType: 'control',
-    stream: note.kind === 'hub typing' ? typingStream : controlStream,
+    stream: ofClients.has(note.kind) ? typingStream : controlStream,
     maxLength: maxNotes,
     room: '',
     payload: JSON.stringify(note),
@@ -71,6 +75,7 @@ const shapes: { [Kind in Note['kind']]: z.ZodType<Extract<Note, { kind: Kind }>>
   abandon: z.object({ kind: z.literal('abandon'), id }),
   fence: z.object({ kind: z.literal('fence'), id, rooms: z.union([names, z.literal('all')]) }),
   'hub typing': z.object({ kind: z.literal('hub typing'), room: z.string(), user: z.string() }),
+  'hub typing anywhere': z.object({ kind: z.literal('hub typing anywhere'), user: z.string() }),
   remembered: z.object({ kind: z.literal('remembered'), epoch: z.int(), instance }),
   restored: z.object({ kind: z.literal('restored'), to: stateShape }),
 };

@@ -259,10 +259,12 @@ export class CutoverStage {
   }
 
   /** A client types through its bridge hub, in a room whose messages go by stream: all replicas know before its next message. */
-  onHubTyping(room: string, user: string): void {
-    if (this.lanes.decide(room).lane === 'bridge' || !this.#typings.passes(room, user)) return;
-    // Without the log its messages go by the bridge, too.
-    this.#handover.tell({ kind: 'hub typing', room, user }).catch(() => {});
+  onHubTyping(room: string | undefined, user: string): void {
+    if (room === undefined ? !this.lanes.usesStream : this.lanes.decide(room).lane === 'bridge') return;
+    const telling = this.#typings.typed(room, user);
+    if (telling === 'unheard') this.#options.metrics.overBudget.inc({ budget: 'typing_notes' });
+    if (room !== undefined && telling === 'room') this.#tellTyping({ kind: 'hub typing', room, user });
+    if (telling === 'user') this.#tellTyping({ kind: 'hub typing anywhere', user });
   }
 
   /** An event goes to the bridge while it is not known whether others append to its room. */
@@ -281,9 +283,15 @@ export class CutoverStage {
   #take(note: Note): void {
     if (note.kind === 'fence') this.detour.onFence(note.id, note.rooms);
     this.#handover.onNote(note);
-    if (note.kind === 'hub typing') this.#typings.note(note.room, note.user);
+    if (note.kind === 'hub typing') this.#typings.note(note.user, note.room);
+    if (note.kind === 'hub typing anywhere') this.#typings.note(note.user);
     if (note.kind === 'remembered') this.#moves.onRemembered(note.epoch, note.instance);
     if (note.kind === 'restored') this.#shared.onRestored(note.to);
+  }
+
+  #tellTyping(note: Note): void {
+    // Without the log its messages go by the bridge, too.
+    this.#handover.tell(note).catch(() => {});
   }
 
   /** A message waits for its sender's typing where that may still be on its way from the bridge. */

@@ -11,7 +11,10 @@ export interface ClientLimits {
   bytes: Rate;
   /** Records received, pings too. A client that comes back joins its rooms again at once, all 5,000 of them. */
   records: Rate;
-  /** Records in one message: a client of .NET gathers what it has to say meanwhile, some hundreds after a reconnect. */
+  /**
+   * Records in one message: a client of .NET gathers what it has to say meanwhile, some hundreds after a reconnect. Those of
+   * a proxied client are looked at before it goes on, 15 ms for so many.
+   */
   recordsPerMessage: number;
   /** Messages to others, of which each takes a place in the log: a stream of 1,000 entries must outlive such a burst. */
   publishes: Rate;
@@ -21,8 +24,13 @@ export interface ClientLimits {
   farewells: number;
   /** Characters of a room, a session, or whatever else becomes a name. Ids are UUIDs. */
   nameChars: number;
-  /** Bytes of a proxied client's records that are searched for joins and typing; of these a nested one takes 30 ms a MiB. */
+  /**
+   * Bytes of a proxied client's records that are searched for joins and typing: 5,000 joins take so much, and the worst
+   * nested ones 30 ms.
+   */
   searched: Rate;
+  /** Typing of a proxied client that is read for its room; nobody types faster. What is beyond counts for all rooms. */
+  typings: Rate;
 }
 
 const mebibyte = 1024 * 1024;
@@ -33,6 +41,9 @@ const mebibyte = 1024 * 1024;
  */
 export const maxMessageBytes = 2 * mebibyte;
 
+/** ms between two log lines about clients over their budget. */
+export const sayOverBudgetMs = 5_000;
+
 export const standardLimits: ClientLimits = {
   bytes: { burst: 4 * mebibyte, perSecond: mebibyte },
   records: { burst: 6_000, perSecond: 500 },
@@ -41,7 +52,8 @@ export const standardLimits: ClientLimits = {
   rooms: 5_000,
   farewells: 100,
   nameChars: 256,
-  searched: { burst: mebibyte, perSecond: mebibyte },
+  searched: { burst: mebibyte / 2, perSecond: mebibyte / 2 },
+  typings: { burst: 64, perSecond: 20 },
 };
 
 /** The client did more than it may. `message` is for the client. */
@@ -61,7 +73,7 @@ export interface ClientBudgetOptions {
   limits?: Partial<ClientLimits>;
 }
 
-/** The budget of one connection. Every method throws OverBudget. */
+/** The budget of one connection. Its methods throw OverBudget. */
 export class ClientBudget {
   readonly limits: ClientLimits;
   readonly #metrics: Pick<Metrics, 'overBudget'>;
@@ -69,6 +81,7 @@ export class ClientBudget {
   readonly #records: TokenBucket;
   readonly #publishes: TokenBucket;
   readonly #searched: TokenBucket;
+  readonly #typings: TokenBucket;
 
   constructor({ now, metrics, limits }: ClientBudgetOptions) {
     this.limits = { ...standardLimits, ...limits };
@@ -77,18 +90,15 @@ export class ClientBudget {
     this.#records = new TokenBucket(this.limits.records, now);
     this.#publishes = new TokenBucket(this.limits.publishes, now);
     this.#searched = new TokenBucket(this.limits.searched, now);
+    this.#typings = new TokenBucket(this.limits.typings, now);
   }
 
-  /** @param records that end in it; one that ends none costs as much to receive */
+  /** @param records that end in it */
   takeMessage(bytes: number, records: number): void {
-    const { bytes: bytesRate, records: recordsRate } = this.limits;
     if (!this.#bytes.take(bytes)) {
-      this.#exceed('client_bytes', `The client sends more than ${bytesRate.perSecond} bytes per second.`);
+      this.#exceed('client_bytes', `The client sends more than ${this.limits.bytes.perSecond} bytes per second.`);
     }
     this.takeRecords(records);
-    if (!this.#records.take(Math.max(1, records))) {
-      this.#exceed('client_invocations', `The client sends more than ${recordsRate.perSecond} records per second.`);
-    }
   }
 
   /** A message over {@link maxMessageBytes}, which nobody has taken in. */
@@ -96,10 +106,14 @@ export class ClientBudget {
     this.#metrics.overBudget.inc({ budget: 'client_bytes' });
   }
 
-  takeRecords(inOneMessage: number): void {
-    const { recordsPerMessage } = this.limits;
-    if (inOneMessage <= recordsPerMessage) return;
-    this.#exceed('client_records', `A message holds more than ${recordsPerMessage} records.`);
+  /** Those of one message; one that ends none costs as much to receive. */
+  takeRecords(count: number): void {
+    const { records, recordsPerMessage } = this.limits;
+    if (count > recordsPerMessage) {
+      this.#exceed('client_records', `A message holds more than ${recordsPerMessage} records.`);
+    }
+    if (this.#records.take(Math.max(1, count))) return;
+    this.#exceed('client_invocations', `The client sends more than ${records.perSecond} records per second.`);
   }
 
   takePublishes(count: number): void {
@@ -110,6 +124,13 @@ export class ClientBudget {
 
   takeSearched(bytes: number): void {
     if (!this.#searched.take(bytes)) this.#exceed('client_bytes', 'The client sends too much at once.');
+  }
+
+  /** @returns whether one more typing record is to be read */
+  readsTyping(): boolean {
+    const reads = this.#typings.take(1);
+    if (!reads) this.#metrics.overBudget.inc({ budget: 'typing_notes' });
+    return reads;
   }
 
   /** @param rooms that it would be in @param farewells of them, those whose others are told of its end */

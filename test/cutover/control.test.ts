@@ -25,6 +25,7 @@ const notes: Note[] = [
   { kind: 'fence', id: 'i', rooms: ['r'] },
   { kind: 'fence', id: 'i', rooms: 'all' },
   { kind: 'hub typing', room: 'r', user: 'u' },
+  { kind: 'hub typing anywhere', user: 'u' },
   { kind: 'remembered', epoch: 3, instance: 'a' },
   { kind: 'restored', to: state },
 ];

@@ -11,7 +11,7 @@ import type { Clock } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
-import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget } from '../budget.ts';
+import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import { queryValue, readHubPath } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
@@ -46,8 +46,6 @@ const standardLimits: ConnectionLimits = {
   clientTimeoutMs: 30_000,
   closeTimeoutMs: 5_000,
 };
-/** ms between two log lines of clients over their budget. */
-const sayOverBudgetMs = 5_000;
 const unusedTokenMs = 15_000;
 /** How long clients have to answer a Close before they are cut off. */
 const closeLimitMs = 2_000;

@@ -1,21 +1,25 @@
 // What a client sends, cut into records wherever its chunks were cut: a socket carries whole records, but the body of a
-// request comes in pieces. A record over 64 KiB that comes in pieces is passed over: no join is as large.
+// request comes in pieces. Promises: a record over 8 KiB is passed over, as no join and no typing is as large, but what a client
+// nests into one may take seconds to read.
 
 import { ProtocolFault } from '../protocol.ts';
 import type { Codec } from './codec.ts';
 
-const maxPendingBytes = 64 * 1024;
+const maxBytes = 8 * 1024;
 const nothing: Buffer = Buffer.alloc(0);
 
 export class ClientRecords {
   readonly #codec: Codec;
+  readonly #maxRecords: number;
   #pending = nothing;
   /** Bytes of a large record that are still to come; Infinity where only its end will tell. */
   #toPass = 0;
   #lost = false;
 
-  constructor(codec: Codec) {
+  /** @param maxRecords of one chunk; what is behind one more is not cut */
+  constructor(codec: Codec, maxRecords: number) {
     this.#codec = codec;
+    this.#maxRecords = maxRecords;
   }
 
   /** @returns the records that this chunk completes, with their framing */
@@ -37,7 +41,8 @@ export class ClientRecords {
     let at = 0;
     let length = this.#codec.recordLength(bytes, at);
     while (length !== undefined && at + length <= bytes.length) {
-      records.push(bytes.subarray(at, at + length));
+      if (length <= maxBytes) records.push(bytes.subarray(at, at + length));
+      if (records.length > this.#maxRecords) return records;
       at += length;
       length = this.#codec.recordLength(bytes, at);
     }
@@ -46,7 +51,7 @@ export class ClientRecords {
   }
 
   #keep(rest: Buffer, length: number | undefined): void {
-    const isLarge = rest.length > maxPendingBytes;
+    const isLarge = rest.length > maxBytes;
     // A copy: what waits must not keep the whole chunk in memory.
     this.#pending = rest.length === 0 || isLarge ? nothing : Buffer.from(rest);
     if (isLarge) this.#toPass = (length ?? Number.POSITIVE_INFINITY) - rest.length;

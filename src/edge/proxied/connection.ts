@@ -7,6 +7,7 @@ import type { Hub } from '../../contract/contract.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import type { Member } from '../audience.ts';
+import { ClientBudget, OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { Prepared } from '../prepared.ts';
 import { ClientRecords } from './client-records.ts';
@@ -56,6 +57,8 @@ export interface ConnectionOwner {
   onHeld(connection: ProxiedConnection, prepared: Prepared): void;
   /** It has gone on, or is dropped. */
   onReleased(connection: ProxiedConnection, prepared: Prepared): void;
+  /** Its client does more than its budget allows, and is cut off for it. */
+  onOverBudget(connection: ProxiedConnection, error: OverBudget): void;
   onOpen(connection: ProxiedConnection): void;
   onEnd(connection: ProxiedConnection): void;
 }
@@ -74,6 +77,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   readonly #owner: ConnectionOwner;
   readonly #leg: Leg;
   readonly #user: string | undefined;
+  readonly #budget: ClientBudget;
   /** `untapped`: refused by the bridge, begun elsewhere, or of a protocol not spoken here; nothing is looked at. */
   #state: 'greeting' | 'open' | 'untapped' | 'ended' = 'greeting';
   readonly #handshake = new Handshake();
@@ -94,6 +98,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     this.id = token;
     this.hub = hub;
     this.#user = user;
+    this.#budget = new ClientBudget({ now: () => owner.now(), metrics: owner.metrics });
     this.#caughtUpAt = owner.now();
     for (const hold of owner.holds) this.#holds.add(hold);
   }
@@ -107,7 +112,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     return this.#leg.readsBridge || !this.#holds.isFenced(room);
   }
 
-  /** Why it has ended, for the metric: slow, missed, gap, shutdown, or ended by one of its sides. */
+  /** Why it has ended, for the metric: slow, budget, missed, gap, shutdown, or ended by one of its sides. */
   get endReason(): string {
     return this.#cutReason ?? 'ended';
   }
@@ -122,10 +127,16 @@ export class ProxiedConnection implements Member, Tap, Place {
     if (this.#state === 'untapped' || this.#state === 'ended') return;
     const behindHandshake = this.#spoken === undefined ? this.#greet(data) : data;
     if (this.#spoken === undefined || behindHandshake === undefined) return;
-    for (const record of this.#spoken.records.push(behindHandshake)) {
-      this.#spoken.membership.fromClient(record);
-      if (this.#owner.provesConnects) this.#tellTyping(record, this.#spoken.codec);
-    }
+    const { records, membership, codec } = this.#spoken;
+    this.#withinBudget(() => {
+      const searched = records.push(behindHandshake);
+      this.#budget.takeRecords(searched.length);
+      for (const record of searched) {
+        this.#budget.takeSearched(record.length);
+        membership.fromClient(record);
+        if (this.#owner.provesConnects) this.#tellTyping(record, codec);
+      }
+    });
   }
 
   fromBridge(data: Buffer): Buffer | undefined {
@@ -216,16 +227,24 @@ export class ProxiedConnection implements Member, Tap, Place {
     const { protocol } = this.#handshake;
     if (protocol === undefined) return undefined;
     const { groups, twins } = this.#owner;
-    const deliveredCount = () => twins.deliveredCount;
     const codec = codecs[protocol];
-    const membership = new Membership({ hub: this.hub, user: this.#user, member: this, groups, codec, deliveredCount });
-    this.#spoken = { protocol, codec, membership, records: new ClientRecords(codec) };
+    const membership = new Membership({
+      hub: this.hub,
+      user: this.#user,
+      member: this,
+      groups,
+      codec,
+      budget: this.#budget,
+      deliveredCount: () => twins.deliveredCount,
+    });
+    const records = new ClientRecords(codec, this.#budget.limits.recordsPerMessage);
+    this.#spoken = { protocol, codec, membership, records };
     return behind;
   }
 
   /** Only while the stream lane is in use: before that nothing can overtake it. */
   #tellTyping(record: Buffer, codec: Codec): void {
-    const typing = typingIn(this.hub, record, codec, this.#user);
+    const typing = typingIn(this.hub, record, codec, this.#user, this.#budget);
     if (typing !== undefined) this.#owner.onHubTyping(typing);
   }
 
@@ -284,7 +303,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     if (read === undefined) return true;
     const wasProven = membership.connectProven;
     const fence = read.type === 3 ? this.#fences.take(read.invocationId) : undefined;
-    if (fence === undefined) membership.fromBridge(read);
+    if (fence === undefined) this.#withinBudget(() => membership.fromBridge(read));
     else membership.proveConnect();
     if (!wasProven && membership.connectProven) behindThisMessage(() => this.#release(this.#untilProven));
     if (fence !== undefined) {
@@ -346,6 +365,17 @@ export class ProxiedConnection implements Member, Tap, Place {
       (group) => membership.joinOf(group) !== undefined,
     );
     return this.#twins;
+  }
+
+  /** What is not looked at any more would leave it in no group, or in one too many: it is ended, and may come back. */
+  #withinBudget(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      if (!(error instanceof OverBudget)) throw error;
+      this.#owner.onOverBudget(this, error);
+      this.cut('budget');
+    }
   }
 
   // Slow clients.

@@ -4,6 +4,7 @@
 
 import type { CallerEffect, Effect, Hub, HubMethod, JoinEffect, LeaveEffect, Values } from '../../contract/contract.ts';
 import type { Member } from '../audience.ts';
+import type { ClientBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { TappedRecord } from '../protocol.ts';
 import type { Codec } from './codec.ts';
@@ -12,8 +13,6 @@ import { MethodNames } from './method-names.ts';
 
 /** Enough for a client that joins all its rooms again after a reconnect; more only gathers where all is refused in silence. */
 const maxPending = 5_000;
-/** An invocation that joins or leaves is never larger. */
-const maxInvocationBytes = 64 * 1024;
 
 /** An invocation that is not over yet. */
 interface Pending {
@@ -42,6 +41,7 @@ export interface MembershipOptions {
   member: Member;
   groups: Groups;
   codec: Codec;
+  budget: ClientBudget;
   /** How many messages of the log have gone to the groups of this replica. */
   deliveredCount(): number;
 }
@@ -75,9 +75,8 @@ export class Membership {
     return this.#joined.get(group);
   }
 
-  /** A record of the client, before it goes on. */
+  /** A record of the client, before it goes on. Error: OverBudget. */
   fromClient(record: Buffer): void {
-    if (record.length > maxInvocationBytes) return;
     if (this.#pending.length === 0 && !changingMethods.mayBeIn(this.#options.hub, record)) return;
     const read = this.#options.codec.readRecord(record);
     if (read?.target === undefined) return;
@@ -96,7 +95,7 @@ export class Membership {
     return confirmingMethods(this.#options.hub).some((method) => message.includes(method));
   }
 
-  /** A record of the bridge, before it goes on. */
+  /** A record of the bridge, before it goes on. Error: OverBudget. */
   fromBridge(record: TappedRecord): void {
     if (record.type === 3) this.#completed(record.invocationId, record.failed === true);
     else if (record.type === 1 && record.target !== undefined) this.#told(record.target, comparable(record.args));
@@ -150,6 +149,7 @@ export class Membership {
       return { invocationId, changes: [], values: new Map(), confirmation: undefined };
     }
     const changes = method.effects.filter((effect) => effect.kind === 'join' || effect.kind === 'leave');
+    if (changes.length > 0) this.#options.budget.allowName(method.longestName(values));
     return { invocationId, changes, values, confirmation: confirmationOf(method.effects, values) };
   }
 
@@ -159,12 +159,15 @@ export class Membership {
   }
 
   #apply(changes: (JoinEffect | LeaveEffect)[], values: Values): void {
-    const { hub, groups, member, deliveredCount } = this.#options;
+    const { hub, groups, member, budget, deliveredCount } = this.#options;
     for (const change of changes) {
       if (!this.#isKnown(change, values)) continue;
       const group = change.group(values);
       if (change.kind === 'join') {
-        if (!this.#joined.has(group)) this.#joined.set(group, { deliveredBefore: deliveredCount() });
+        if (!this.#joined.has(group)) {
+          budget.allowRooms(this.#joined.size + 1);
+          this.#joined.set(group, { deliveredBefore: deliveredCount() });
+        }
         groups.join(hub.name, group, member);
       } else {
         this.#joined.delete(group);

@@ -6,7 +6,9 @@ import type { Roster } from '../../log/log.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import { Seldom } from '../../telemetry/seldom.ts';
 import type { Member, OutgoingMessage } from '../audience.ts';
+import { type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { Prepared } from '../prepared.ts';
 import { type ConnectionFacts, type ConnectionOwner, ProxiedConnection, type ProxiedLimits } from './connection.ts';
@@ -55,6 +57,7 @@ export class ProxiedConnections implements ConnectionOwner {
   readonly #unshown = new Unshown();
   readonly #logIsRead: () => boolean;
   readonly #isWaiting: (eventId: string, connection: Member) => boolean;
+  readonly #saysOverBudget: Seldom;
   #openCount = 0;
 
   constructor({
@@ -79,6 +82,7 @@ export class ProxiedConnections implements ConnectionOwner {
     this.logger = logger;
     this.metrics = metrics;
     this.limits = { ...standardLimits, ...limits };
+    this.#saysOverBudget = new Seldom(clock, sayOverBudgetMs);
   }
 
   /** Connections that have shaken hands; the roster counts them as `proxied`. */
@@ -191,6 +195,11 @@ export class ProxiedConnections implements ConnectionOwner {
   onReleased(connection: ProxiedConnection, { room, records }: Prepared): void {
     this.metrics.heldMessages.dec();
     for (const { eventId } of records) this.#unshown.remove(room, eventId, connection);
+  }
+
+  onOverBudget({ hub }: ProxiedConnection, { code, budget }: OverBudget): void {
+    if (!this.#saysOverBudget.isDue()) return;
+    this.logger.warn({ code, hub: hub.name, budget }, 'a client exceeds its budget and was cut off');
   }
 
   onOpen({ hub }: ProxiedConnection): void {

@@ -12,6 +12,7 @@ import type { Prepared } from '../../../src/edge/prepared.ts';
 import type { TappedRecord } from '../../../src/edge/protocol.ts';
 import { codecs, cutRecords } from '../../../src/edge/proxied/codec.ts';
 import type { ProxiedLimits } from '../../../src/edge/proxied/connection.ts';
+import type { HubTyping } from '../../../src/edge/proxied/hub-typing.ts';
 import type { HubProtocolName, Leg, Tap } from '../../../src/edge/proxied/leg.ts';
 import { ProxiedConnections } from '../../../src/edge/proxied/proxied-connections.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
@@ -112,7 +113,7 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
   const metrics = createMetrics();
   const counters = new Map<string, number>();
   /** Who typed through the bridge's hub, as the connections told. */
-  const typings: { room: string; user: string }[] = [];
+  const typings: HubTyping[] = [];
   const log = { isRead: true };
   const toMembers = new Fanout(groups, metrics);
   const proxied = new ProxiedConnections({
