@@ -1,32 +1,57 @@
-// Keeps a typing note from being shown after its sender's later message, also when the two came through different
-// replicas: the note carries where its replica's reader stood when its window opened, and a message of the same sender
-// in the same room behind that place makes it stale.
+// Keeps a typing note from being shown after its sender's later message, and after its sender's later typing, also when the two
+// came through different replicas. The note carries where its replica's reader stood when its window opened: a message of the
+// same sender in the same room behind that place makes it stale. It carries when its last state was accepted, too, in the log's
+// own time: each replica ends its windows by itself, so that of two states the older one may come later.
 
 import { keepNewest } from '../keep-newest.ts';
 import { comparePositions, type Entry, type Position, type Typing } from '../log/log.ts';
+import { shortKey } from '../short-key.ts';
 
 /** Rooms and senders remembered; a note waits one window, so the latest thousands are plenty. */
 const maxRemembered = 10_000;
+/** ms of the log for which a state outdates older ones: the log's own time may go back, when another machine goes on with it. */
+const outdatesMs = 30_000;
+
+interface Shown {
+  statedAt: number;
+  position: Position;
+}
 
 export class TypingGuard {
   readonly #lastMessage = new Map<string, Position>();
+  readonly #lastState = new Map<string, Shown>();
 
-  /** Notes messages as they pass; false for a typing note that must not be shown any more. */
-  allows(entry: Entry): boolean {
-    if (entry.endsTypingOf !== undefined)
-      this.#remember(JSON.stringify([entry.room, entry.endsTypingOf]), entry.position);
-    return entry.typing === undefined || !this.isOver(entry.room, entry.typing);
+  /** Notes messages and typing as they pass; false for a typing note that must not be shown any more. */
+  allows({ room, position, typing, endsTypingOf }: Entry): boolean {
+    if (endsTypingOf !== undefined) remember(this.#lastMessage, shortKey(room, endsTypingOf), position);
+    if (typing === undefined) return true;
+    if (this.#isOver(room, typing, position)) return false;
+    const { user, statedAt } = typing;
+    if (statedAt !== undefined) remember(this.#lastState, shortKey(room, user), { statedAt, position });
+    return true;
   }
 
-  /** Whether a message of this sender was read behind the place where the typing note's window opened. */
-  isOver(room: string, { user, openedAt }: Typing): boolean {
-    const message = this.#lastMessage.get(JSON.stringify([room, user]));
-    return message !== undefined && comparePositions(message, openedAt) > 0;
+  /** Whether its sender's message was read behind the place where the note's window opened, or a later state of its typing. */
+  isOver(room: string, typing: Typing): boolean {
+    return this.#isOver(room, typing, undefined);
   }
 
-  #remember(key: string, position: Position): void {
-    this.#lastMessage.delete(key);
-    this.#lastMessage.set(key, position);
-    keepNewest(this.#lastMessage, maxRemembered);
+  #isOver(room: string, { user, openedAt, statedAt }: Typing, position: Position | undefined): boolean {
+    const key = shortKey(room, user);
+    const message = this.#lastMessage.get(key);
+    if (message !== undefined && comparePositions(message, openedAt) > 0) return true;
+    const state = this.#lastState.get(key);
+    if (state === undefined || statedAt === undefined || state.statedAt <= statedAt) return false;
+    return position === undefined || msOf(position) - msOf(state.position) < outdatesMs;
   }
+}
+
+function remember<Value>(values: Map<string, Value>, key: string, value: Value): void {
+  values.delete(key);
+  values.set(key, value);
+  keepNewest(values, maxRemembered);
+}
+
+function msOf(position: Position): number {
+  return Number(position.split('-', 1)[0]);
 }

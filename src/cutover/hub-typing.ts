@@ -1,10 +1,10 @@
 // Typing through a proxied hub, told to all replicas: in come typing notes as they pass here, out goes what to tell, and whether
 // a message that is read has to be fenced, because a note of its sender may still be on its way from the bridge to a reader.
 // Promises: a user that types in many rooms at once is told of once for all of them, and all users of a replica together are told
-// of within a rate; what is known takes 2 MB at most.
+// of within a rate; what is known takes a few MB at most.
 
-import { hash } from 'node:crypto';
 import { keepNewest } from '../keep-newest.ts';
+import { shortKey } from '../short-key.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { type Rate, TokenBucket } from '../token-bucket.ts';
 
@@ -90,7 +90,6 @@ function put(until: Map<string, number>, key: string, now: number, forMs: number
   keepNewest(until, maxKnown);
 }
 
-/** As long for every name: clients choose them. */
 function keyOf(user: string, room?: string): string {
-  return hash('sha1', JSON.stringify([user, room]), 'base64url');
+  return room === undefined ? shortKey(user) : shortKey(user, room);
 }

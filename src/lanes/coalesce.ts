@@ -34,6 +34,8 @@ interface Window<Origin> {
   united: Set<string>;
   unitedChars: number;
   openedAt: Position;
+  /** When the latest was accepted, in the log's time. */
+  statedAt: number | undefined;
   /** ms, monotonic */
   endsAtMs: number;
   cancel(): void;
@@ -52,14 +54,17 @@ export class Coalescer<Origin> {
     return this.#openWindows;
   }
 
-  /** @returns false where no window is free; nothing was kept then */
-  add(event: Event, origin: Origin): boolean {
+  /**
+   * @param statedAt of typing: when it was accepted, in the log's time, where that is known
+   * @returns false where no window is free; nothing was kept then
+   */
+  add(event: Event, origin: Origin, statedAt?: number): boolean {
     const { key } = event.coalescing!;
     const open = this.#rooms.get(event.room)?.get(key);
     if (open !== undefined) this.#options.onMerged?.(event);
     else if (this.#openWindows >= (this.#options.maxWindows ?? 50_000)) return false;
     const window = open ?? this.#open(event, key);
-    gather(window, event, origin);
+    gather(window, event, origin, statedAt);
     if (window.origins.length >= maxEvents || window.unitedChars >= maxUnitedChars) this.#end(event.room, key);
     return true;
   }
@@ -86,6 +91,7 @@ export class Coalescer<Origin> {
       united: new Set(),
       unitedChars: 0,
       openedAt: this.#options.position(),
+      statedAt: undefined,
       endsAtMs: clock.monotonic() + windowMs,
       cancel: clock.after(windowMs, () => this.#end(room, key)),
     };
@@ -106,8 +112,12 @@ export class Coalescer<Origin> {
   }
 }
 
-function gather<Origin>(window: Window<Origin>, event: Event, origin: Origin): void {
-  window.latest = event;
+function gather<Origin>(window: Window<Origin>, event: Event, origin: Origin, statedAt: number | undefined): void {
+  // What was accepted first may come last.
+  if (statedAt === undefined || window.statedAt === undefined || statedAt >= window.statedAt) {
+    window.latest = event;
+    window.statedAt = statedAt;
+  }
   window.eventIds.push(...event.eventIds);
   window.origins.push(origin);
   for (const item of event.coalescing!.union?.items ?? []) {
@@ -118,14 +128,15 @@ function gather<Origin>(window: Window<Origin>, event: Event, origin: Origin): v
 }
 
 /** The one event that stands for all of a window's. */
-function entryOf<Origin>({ latest, eventIds, origins, united, openedAt }: Window<Origin>): NewEntry {
+function entryOf<Origin>({ latest, eventIds, origins, united, openedAt, statedAt }: Window<Origin>): NewEntry {
   const { typingOf: user, union } = latest.coalescing!;
+  const typing = user !== undefined && { user, openedAt, ...(statedAt !== undefined && { statedAt }) };
   return {
     ...latest,
     eventIds,
     ...(union !== undefined && { payload: union.payloadOf(united) }),
     ...(origins.length > 1 && { coalescedCount: origins.length }),
-    ...(user !== undefined && { typing: { user, openedAt } }),
+    ...(typing !== false && { typing }),
     idsSettled: true,
   };
 }

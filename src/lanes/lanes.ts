@@ -141,7 +141,9 @@ export class Lanes {
 
   /** A message that a client sends to others by a native hub. Errors: LOG_APPEND_*, LOG_UNAVAILABLE. */
   async publish(event: Event): Promise<void> {
-    if (event.coalescing !== undefined && this.#coalescer?.add(event, undefined)) return;
+    if (event.coalescing !== undefined && this.#coalescer !== undefined) {
+      if (this.#coalescer.add(event, undefined, await this.#statedAt(event))) return;
+    }
     this.#coalescer?.flushRoom(event.room);
     await this.#append(event);
   }
@@ -197,12 +199,22 @@ export class Lanes {
   /** The id is remembered when the call enters its window, so that a repeat is known on every replica. */
   async #byWindow(call: IncomingCall, epoch: number | undefined): Promise<Outcome> {
     const [eventId] = call.event.eventIds;
+    const statedAt = this.#statedAt(call.event);
     if (eventId !== undefined) {
       if ((await this.#claim(eventId, epoch)) === 'duplicate') return duplicate;
       void this.#options.log.settle(eventId, true);
     }
-    if (!this.#coalescer!.add(call.event, call)) this.#countLost(call.event);
+    if (!this.#coalescer!.add(call.event, call, await statedAt)) this.#countLost(call.event);
     return broadcast;
+  }
+
+  /**
+   * When a state of typing is accepted, in an order that holds over all replicas: each ends its windows by itself, and their
+   * clocks differ. Without an answer of the log it is shown in the order in which the windows end. Never rejects.
+   */
+  async #statedAt(event: Event): Promise<number | undefined> {
+    if (event.coalescing?.typingOf === undefined) return undefined;
+    return this.#options.log.time().catch(() => undefined);
   }
 
   async #byBridge(call: IncomingCall, { epoch, detour, isBlind }: Decision): Promise<Outcome> {

@@ -13,7 +13,7 @@ interface Metadata {
   coalesced_count?: number;
   deliveries?: Delivery[];
   version?: string;
-  typing?: { user: string; opened_at: Position };
+  typing?: { user: string; opened_at: Position; stated_at?: number };
   ends_typing_of?: string;
   epoch?: number;
 }
@@ -48,7 +48,11 @@ export function encodeEntry(entry: NewEntry, origin: Origin): string[] {
     coalesced_count: entry.coalescedCount,
     deliveries: entry.deliveries,
     version: origin.version,
-    typing: entry.typing && { user: entry.typing.user, opened_at: entry.typing.openedAt },
+    typing: entry.typing && {
+      user: entry.typing.user,
+      opened_at: entry.typing.openedAt,
+      stated_at: entry.typing.statedAt,
+    },
     ends_typing_of: entry.endsTypingOf,
     epoch: entry.epoch,
   };
@@ -120,10 +124,9 @@ function readMetadata(text: string | undefined): FromMetadata | string {
     if (typeof instance === 'string') read.instance = instance;
   }
   if (typing !== undefined) {
-    if (!isObject(typing) || typeof typing.user !== 'string' || !isPosition(typing.opened_at)) {
-      return 'metadata.typing has a wrong shape';
-    }
-    read.typing = { user: typing.user, openedAt: typing.opened_at };
+    if (!isTyping(typing)) return 'metadata.typing has a wrong shape';
+    const { user, opened_at: openedAt, stated_at: statedAt } = typing;
+    read.typing = { user, openedAt, ...(statedAt !== undefined && { statedAt }) };
   }
   if (endsTypingOf !== undefined) {
     if (typeof endsTypingOf !== 'string') return 'metadata.ends_typing_of has a wrong shape';
@@ -167,6 +170,11 @@ function isDelivery(value: unknown): value is Delivery {
     method !== '' &&
     (except === undefined || typeof except === 'string')
   );
+}
+
+function isTyping(value: unknown): value is NonNullable<Metadata['typing']> {
+  if (!isObject(value) || typeof value.user !== 'string' || !isPosition(value.opened_at)) return false;
+  return value.stated_at === undefined || typeof value.stated_at === 'number';
 }
 
 function isEpoch(value: unknown): value is number {

@@ -72,6 +72,10 @@ export class LateLog implements Log {
     return this.#ask((log) => log.rememberIds(ids));
   }
 
+  time(): Promise<number> {
+    return this.#ask((log) => log.time());
+  }
+
   readState(): Promise<SharedState | undefined> {
     return this.#ask((log) => log.readState());
   }

@@ -6,11 +6,13 @@ import type { Delivery, Event } from '../contract/event.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
-/** What one typing note carries so that it is never shown after its sender's later message. */
+/** What one typing note carries so that it is never shown after its sender's later message, or later typing. */
 export interface Typing {
   user: string;
   /** The position of the replica's own reader when the coalescing window opened. */
   openedAt: Position;
+  /** When its last state was accepted, see {@link Log.time}; absent in a note of an older release. */
+  statedAt?: number;
 }
 
 /** An event with what its lane adds before it is kept. */
@@ -190,6 +192,11 @@ export interface Log {
    * before, and an open claim on one is settled by it: whoever claimed it was sent a repeat. Error: LOG_UNAVAILABLE.
    */
   rememberIds(ids: AcceptedId[]): Promise<void>;
+  /**
+   * The log's own time in ms, with a fraction, at a moment of this question: who asks after another, at whatever replica, has
+   * got its answer is told a later one. Error: LOG_UNAVAILABLE.
+   */
+  time(): Promise<number>;
   /** undefined where there is none. Error: LOG_UNAVAILABLE. */
   readState(): Promise<SharedState | undefined>;
   /**

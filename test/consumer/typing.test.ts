@@ -53,8 +53,39 @@ test('the latest message counts', () => {
   assert.equal(guard.allows(note('21-0', 'u1', '15-0')), false);
 });
 
+const state = (position: Position, statedAt: number, { user = 'u1', room = 'r1' } = {}) =>
+  entry(position, { typing: { user, openedAt: '1-0', statedAt }, room });
+
+test('of two states of one sender’s typing the one that was accepted first is not shown behind the other', () => {
+  const guard = new TypingGuard();
+  assert.equal(guard.allows(state('20-0', 10.002)), true);
+  assert.equal(guard.isOver('r1', { user: 'u1', openedAt: '1-0', statedAt: 10.001 }), true);
+  assert.equal(guard.allows(state('21-0', 10.001)), false);
+  assert.equal(guard.allows(state('21-1', 10.001, { user: 'u2' })), true);
+  assert.equal(guard.allows(state('21-2', 10.001, { room: 'r2' })), true);
+  assert.equal(guard.allows(state('22-0', 10.002)), true, 'in doubt it is shown');
+  assert.equal(guard.allows(state('23-0', 10.003)), true);
+  assert.equal(guard.allows(note('24-0', 'u1', '1-0')), true, 'an older release says nothing');
+});
+
+test('a state does not outdate others for long: the log’s time may go back', () => {
+  const guard = new TypingGuard();
+  guard.allows(state('1000-0', 5_000_000));
+  assert.equal(guard.allows(state('30999-0', 7)), false);
+  assert.equal(guard.allows(state('31000-0', 7)), true);
+});
+
 test('any other entry is shown', () => {
   assert.equal(new TypingGuard().allows(entry('1-0', {})), true);
+});
+
+test('names of any length take as much of its memory as short ones', () => {
+  const guard = new TypingGuard();
+  const long = 'x'.repeat(1_000_000);
+  const before = process.memoryUsage().heapUsed;
+  for (let i = 0; i < 100; i++) guard.allows(message(`${i}-5`, `${long}${i}`));
+  assert.equal(guard.allows(note('101-0', `${long}99`, '0-0')), false);
+  assert.ok(process.memoryUsage().heapUsed - before < 50_000_000);
 });
 
 test('its memory is bounded: the senders of the latest messages are remembered', () => {

@@ -168,6 +168,16 @@ test('a window ends early with its 256th event, or with 64 KiB of list', () => {
   assert.equal(clock.timers, 0);
 });
 
+test('a typing note carries when its last state was accepted; what was accepted before it does not replace it', () => {
+  const { clock, coalescer, emitted } = setUp();
+  coalescer.add(typing('a'), '', 10);
+  coalescer.add(typing('c'), '', 30);
+  coalescer.add(typing('b'), '', 20);
+  clock.advance(windowMs);
+  const [{ entry }] = emitted as [(typeof emitted)[0]];
+  assert.deepEqual([entry.payload, entry.typing?.statedAt, entry.eventIds], ['c', 30, ['a', 'c', 'b']]);
+});
+
 test('its ids were remembered when the calls came in', () => {
   const { clock, coalescer, emitted } = setUp();
   coalescer.add(typing('a'), '');

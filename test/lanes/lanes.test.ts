@@ -18,6 +18,7 @@ const ok: BridgeAnswer = { status: 200, rawHeaders: [], body: Buffer.from('{"bro
 class Scene {
   append: (entry: NewEntry) => Promise<AppendResult> = async () => 'appended';
   claim: (eventId: string) => Promise<ClaimResult> = async () => 'claimed';
+  time: () => Promise<number> = async () => performance.now();
   send: (request: RawRequest) => Promise<BridgeAnswer> = async () => ok;
   decision: Decision = { lane: 'stream', epoch: 1 };
   /** When a room whose log has failed may go to the bridge. */
@@ -38,6 +39,7 @@ class Scene {
         return this.append(entry);
       },
       claim: (eventId: string) => this.claim(eventId),
+      time: () => this.time(),
       settle: async (eventId: string, kept: boolean) => void this.settled.push([eventId, kept]),
     } as unknown as Log;
     const bridge = {

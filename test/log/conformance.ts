@@ -182,6 +182,13 @@ export function conformance(name: string, open: OpenLog): void {
       assert.equal(await log.append(newEntry({ eventIds: ['x'] })), 'appended', 'an undecided entry keeps no id');
     });
 
+    test('its time is later for whoever asks after another’s answer', async (t) => {
+      const log = await open(t);
+      const times = [await log.time(), await log.time(), await log.time()];
+      assert.ok(times[0]! <= times[1]! && times[1]! <= times[2]!, times.join());
+      assert.ok(times[0]! < times[2]!, times.join());
+    });
+
     test('a claim that was kept is a duplicate', async (t) => {
       const log = await open(t);
       await log.claim('a');

@@ -14,7 +14,7 @@ const entry: NewEntry = {
   deliveries: [{ hub: 'chat', group: 'request:r-1', method: 'TypingIndicator', except: 'c-1' }],
   coalescedCount: 3,
   traceId: 't-1',
-  typing: { user: 'u-1', openedAt: '5-1' },
+  typing: { user: 'u-1', openedAt: '5-1', statedAt: 1750000000000.123 },
   epoch: 7,
 };
 
@@ -50,7 +50,7 @@ test('the wire has exactly the six fields, and metadata the names that other pro
     coalesced_count: 3,
     deliveries: entry.deliveries,
     version: '1.2.3',
-    typing: { user: 'u-1', opened_at: '5-1' },
+    typing: { user: 'u-1', opened_at: '5-1', stated_at: 1750000000000.123 },
     ends_typing_of: 'u-2',
     epoch: 7,
   });
@@ -99,6 +99,7 @@ const broken: [why: string, fields: Record<string, string>][] = [
     { ...foreign, metadata: JSON.stringify({ deliveries: [{ ...delivery, method: '' }] }) },
   ],
   ['a delivery that is null', { ...foreign, metadata: '{"deliveries":[null]}' }],
+  ['typing without a time', { ...foreign, metadata: '{"typing":{"user":"u","opened_at":"5-1","stated_at":"x"}}' }],
   ['typing without a position', { ...foreign, metadata: '{"typing":{"user":"u","opened_at":"x"}}' }],
   ['an epoch that is no whole number', { ...foreign, metadata: '{"epoch":1.5}' }],
   ['ends_typing_of that is no text', { ...foreign, metadata: '{"ends_typing_of":1}' }],

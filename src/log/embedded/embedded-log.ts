@@ -87,6 +87,11 @@ class EmbeddedLog implements Log {
     });
   }
 
+  /** Of its one replica; the place of an entry does not count by it. */
+  async time(): Promise<number> {
+    return this.#options.clock.monotonic();
+  }
+
   async settle(eventId: string, kept: boolean): Promise<void> {
     try {
       await this.#change('LOG_UNAVAILABLE', (nowMs) => {

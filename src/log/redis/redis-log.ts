@@ -26,7 +26,7 @@ import { sweepGroups } from './groups.ts';
 import { connectionOf, type Lease, newToken, renewEveryMs, takeLease } from './lease.ts';
 import { openReader, type RedisReader } from './reader.ts';
 import { createRoster } from './roster.ts';
-import { watchServerClock } from './server-clock.ts';
+import { askTime, watchServerClock } from './server-clock.ts';
 import { createShared } from './shared.ts';
 
 const openTimeoutMs = 5_000;
@@ -179,6 +179,7 @@ function createLog({ address, commands, lookUps, serverClock, token, options }: 
     claim,
     settle,
     rememberIds,
+    time: () => askTime(commands, options),
     readState,
     commitState: (next, commit) => tracked(commitState(next, commit)),
     foreignReaders: (streams, withinMs) => foreignReaders(commands, streams, withinMs, options),

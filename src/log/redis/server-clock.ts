@@ -3,7 +3,8 @@
 
 import type { Redis } from 'ioredis';
 import type { Clock } from '../../telemetry/clock.ts';
-import { isReady } from './connections.ts';
+import type { LogOptions } from '../log.ts';
+import { ask, isReady } from './connections.ts';
 
 const probeMs = 1_000;
 /** Clocks drift apart: a measurement is trusted this long before a slower one may replace it. */
@@ -30,6 +31,12 @@ interface Measurement {
   offsetMs: number;
   roundTripMs: number;
   takenAt: number;
+}
+
+/** Redis' time in ms, asked now. Error: LOG_UNAVAILABLE. */
+export async function askTime(redis: Redis, { clock, publishTimeoutMs }: LogOptions): Promise<number> {
+  const [seconds, micros] = await ask(clock, publishTimeoutMs, 'its time could not be read', () => redis.time());
+  return Number(seconds) * 1000 + Number(micros) / 1000;
 }
 
 /** @param maxRoundTripMs a slower measurement says little; it is used only where there is no other */
