@@ -2,6 +2,7 @@
 // within a bound, whatever the other side does. A peer that reads nothing, or left bytes behind that nobody reads, would
 // otherwise keep its descriptor for ever: `end` alone waits for the peer's own end, which is only seen by reading up to it.
 
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from './telemetry/clock.ts';
 
@@ -16,4 +17,28 @@ export function endWithinBound(socket: Duplex, clock: Clock): void {
   socket.on('error', () => socket.destroy());
   socket.end();
   socket.resume();
+}
+
+/** Calls `then` once the rest of the request's body has come, all of it dropped, or after 5 s. */
+export function whenRestIsDropped(request: IncomingMessage, clock: Clock, then: () => void): void {
+  if (request.closed) return then();
+  const end = () => {
+    cancel();
+    request.off('close', end);
+    then();
+  };
+  const cancel = clock.after(lingerMs, end);
+  request.once('close', end);
+  request.resume();
+}
+
+/**
+ * For a request that has its answer before its body has come: drops the rest, so that the client gets to read the answer and
+ * may go on with its connection, which is destroyed if the rest takes longer than 5 s.
+ */
+export function dropRestWithinBound(request: IncomingMessage, clock: Clock): void {
+  if (request.complete) return;
+  whenRestIsDropped(request, clock, () => {
+    if (!request.complete) request.socket.destroy();
+  });
 }

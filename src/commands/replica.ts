@@ -129,6 +129,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     clock,
     logger,
     metrics,
+    faults,
   });
   let draining = false;
   const admin = await Admin.listen({

@@ -77,7 +77,7 @@ export function loadContract(text: string, source: string, maxLength?: number): 
   const hubs = Object.entries(parsed.data.hubs).map(([name, hub]) => compileHub(name, hub, scope));
   if (faults.list.length > 0) return refuse(faults.list);
 
-  const callsByPath = new Map(calls.map((call) => [call.path.toLowerCase(), call]));
+  const callsByPath = new Map(calls.map((call) => [lowerCase(call.path), call]));
   const hubsByName = new Map(hubs.map((hub) => [hub.name.toLowerCase(), hub]));
   const foreignByType = new Map(foreign);
   return {
@@ -87,7 +87,7 @@ export function loadContract(text: string, source: string, maxLength?: number): 
     eventTypes: typesOf(Object.values(parsed.data.calls)),
     coalescedTypes: typesOf(publishing(parsed.data).filter(({ coalesce }) => coalesce !== undefined)),
     calls,
-    call: (path) => callsByPath.get(path.toLowerCase().replace(/\/$/, '')),
+    call: (path) => callsByPath.get(lowerCase(path).replace(/\/$/, '')),
     hubs,
     hub: (name) => hubsByName.get(name.toLowerCase()),
     foreign: (eventType) => foreignByType.get(eventType),
@@ -131,4 +131,9 @@ function offsetOf(document: ReturnType<typeof parseDocument>, path: Path): numbe
     if (node?.range) return node.range[0];
   }
   return 0;
+}
+
+/** ASP.NET's routes ignore the case of ASCII alone: for them a Kelvin sign is no k. */
+function lowerCase(path: string): string {
+  return path.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }

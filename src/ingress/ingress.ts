@@ -1,6 +1,7 @@
 // The ingress: the backend's HTTP calls come in, the answers that the bridge would give go out.
 // The order of the checks is the bridge's: key, route, content type, body, repeat. What the contract does not know is
 // forwarded to the bridge byte for byte; without a bridge it is answered here, in the bridge's shape.
+// Promises: whatever a call is or meets, it ends alone and within a bound.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type HostPort, nameOf } from '../config.ts';
@@ -11,7 +12,9 @@ import type { BridgeLane, RawRequest } from '../lanes/bridge.ts';
 import type { IncomingCall, Lanes, Outcome } from '../lanes/lanes.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { AcceptedId, Log } from '../log/log.ts';
+import { dropRestWithinBound, whenRestIsDropped } from '../refusal.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { answer, answerError, answerJson, answerProblem, answerValidation } from './answers.ts';
@@ -19,6 +22,7 @@ import { decodeBody, isJson, readBody, TooLarge } from './body.ts';
 import { Idempotency } from './idempotency.ts';
 import { KeyCheck } from './key.ts';
 import { answerRead } from './reads.ts';
+import { pathBelowInternal, type RequestPath, readRequestPath } from './request-path.ts';
 import { traceIdOf } from './trace.ts';
 
 export interface IngressOptions {
@@ -34,16 +38,17 @@ export interface IngressOptions {
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
+  faults: Faults;
   /** Calls without an answer; more are 503 with Retry-After. */
   maxInFlight?: number;
 }
 
 /** Bytes of bodies held at once; more are 503. Room for a few calls of the largest size. */
 const maxBytesInFlight = 256 * 1024 * 1024;
-/** ms for which the rest of a body that is too large is read and dropped. */
-const dropLimitMs = 5_000;
 /** What one call without a declared length may take before the sum is known. */
 const unknownBodyBytes = 64 * 1024;
+/** ms without a byte in either direction; longer than any call takes, and than the backend's pool keeps a connection. */
+const idleLimitMs = 120_000;
 
 export class Ingress {
   readonly #options: IngressOptions;
@@ -60,8 +65,15 @@ export class Ingress {
     this.#server = createServer(
       // The backend's pool keeps connections for a while: closing them first would cost it a failed call.
       { keepAliveTimeout: 75_000, headersTimeout: 10_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 },
-      (request, response) => void this.#handle(request, response),
+      (request, response) =>
+        options.faults.guard(
+          'ingress',
+          () => this.#handle(request, response),
+          () => response.destroy(),
+        ),
     );
+    // For answers that nobody reads; the other bounds end with the request.
+    this.#server.timeout = idleLimitMs;
   }
 
   static async listen(options: IngressOptions): Promise<Ingress> {
@@ -92,8 +104,9 @@ export class Ingress {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { metrics } = this.#options;
+    const { metrics, clock } = this.#options;
     metrics.callsInFlight.inc();
+    response.once('finish', () => dropRestWithinBound(request, clock));
     response.once('close', () => {
       metrics.callsInFlight.dec();
       metrics.answers.inc({ status: response.statusCode });
@@ -107,30 +120,35 @@ export class Ingress {
   }
 
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = request.url!.split('?', 1)[0]!.toLowerCase();
-    const internal = path === '/internal' || path.startsWith('/internal/');
-    if (internal) {
-      const refusal = this.#key.refuse(request);
-      if (refusal !== undefined) return answerJson(response, refusal.status, refusal.body);
-    }
-    const call = internal ? this.#options.contract.call(path.slice('/internal/'.length)) : undefined;
-    if (call === undefined) return this.#answerUnknown(request, response);
-    if (request.method !== 'POST') return this.#refuseMethod(request, response);
-    await this.#admit(request, response, (body) => this.#accept(call, request, response, body));
+    const target = readRequestPath(request.url!);
+    if (target === undefined) return this.#refuseAndClose(request, response, 400);
+    const below = pathBelowInternal(target.path);
+    if (below !== undefined && this.#refuseKey(request, response)) return;
+    const call = below === undefined ? undefined : this.#options.contract.call(below);
+    if (call === undefined) return this.#answerUnknown(request, response, target);
+    if (request.method !== 'POST') return this.#refuseMethod(request, response, target);
+    await this.#admit(request, response, (body) => this.#accept(call, request, response, { ...target, body }));
+  }
+
+  /** @returns whether the request has got its refusal */
+  #refuseKey(request: IncomingMessage, response: ServerResponse): boolean {
+    const refusal = this.#key.refuse(request);
+    if (refusal === undefined) return false;
+    answerJson(response, refusal.status, refusal.body);
+    return true;
   }
 
   /** Reads and whatever else the contract does not know: the bridge's business where there is one. */
-  async #answerUnknown(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (this.#options.bridge !== undefined) return this.#options.bridge.forward(request, response);
-    await answerRead(request, response, {
-      roster: this.#options.log.roster,
-      clock: this.#options.clock,
-      idempotency: this.#idempotency,
-    });
+  async #answerUnknown(request: IncomingMessage, response: ServerResponse, target: RequestPath): Promise<void> {
+    const { bridge, log, clock } = this.#options;
+    // `OPTIONS *` asks this server, not one behind it; Kestrel knows nothing there.
+    if (target.path === '') return answer(response, 404);
+    if (bridge !== undefined) return bridge.forward(request, response, target.url);
+    await answerRead(request, response, target.path, { roster: log.roster, clock, idempotency: this.#idempotency });
   }
 
-  async #refuseMethod(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (this.#options.bridge !== undefined) return this.#options.bridge.forward(request, response);
+  async #refuseMethod(request: IncomingMessage, response: ServerResponse, { url }: RequestPath): Promise<void> {
+    if (this.#options.bridge !== undefined) return this.#options.bridge.forward(request, response, url);
     answer(response, 405, ['Allow', 'POST']);
   }
 
@@ -141,7 +159,7 @@ export class Ingress {
     accept: (body: Buffer) => Promise<void>,
   ): Promise<void> {
     const bytes = Number(request.headers['content-length'] ?? unknownBodyBytes);
-    if (bytes > this.#options.maxBodyBytes) return this.#refuseSize(request, response);
+    if (bytes > this.#options.maxBodyBytes) return this.#refuseAndClose(request, response, 413);
     const calls = this.#inFlight;
     if (calls >= (this.#options.maxInFlight ?? 10_000) || this.#bytesInFlight + bytes > maxBytesInFlight) {
       throw new CrossfadeError('INGRESS_OVERLOADED', `${calls} calls with ${this.#bytesInFlight} bytes are under way`);
@@ -152,26 +170,35 @@ export class Ingress {
       await accept(await readBody(request, this.#options.maxBodyBytes));
     } catch (error) {
       if (!(error instanceof TooLarge)) throw error;
-      this.#refuseSize(request, response);
+      this.#refuseAndClose(request, response, 413);
     } finally {
       this.#inFlight--;
       this.#bytesInFlight -= bytes;
     }
   }
 
-  async #accept(call: Call, request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void> {
-    if (!isJson(request.headers['content-type'])) {
-      return this.#refuse(request, response, body, () => answerProblem(response, 415));
-    }
+  async #accept(
+    call: Call,
+    request: IncomingMessage,
+    response: ServerResponse,
+    { url, body }: Pick<RawRequest, 'url' | 'body'>,
+  ): Promise<void> {
+    // A bad call is the bridge's to refuse where there is one: it says exactly what it would have said.
+    const refuse = async (refuseHere: () => void) => {
+      if (this.#options.bridge !== undefined) return this.#options.bridge.forward(request, response, url, body);
+      refuseHere();
+    };
+    if (!isJson(request.headers['content-type'])) return refuse(() => answerProblem(response, 415));
     let values: ReturnType<Call['read']>;
     try {
       values = call.read(decodeBody(body));
     } catch (error) {
       if (!(error instanceof BodyFault)) throw error;
-      return this.#refuse(request, response, body, () => answerValidation(response, error));
+      return refuse(() => answerValidation(response, error));
     }
-    const outcome = await this.#carry(call.toEvent(values), toRawRequest(request, body), traceIdOf(request));
-    writeOutcome(response, outcome);
+    const { method, rawHeaders } = request;
+    const raw = { method: method!, url, rawHeaders, body };
+    writeOutcome(response, await this.#carry(call.toEvent(values), raw, traceIdOf(request)));
   }
 
   /** One call to its lane; a repeat waits here for the call of its id that is under way on this replica. */
@@ -184,37 +211,21 @@ export class Ingress {
     return cutover.remembersIds ? this.#idempotency.once(eventId, carry) : this.#idempotency.note(eventId, carry);
   }
 
-  /** A bad call is the bridge's to refuse where there is one: it says exactly what it would have said. */
-  async #refuse(request: IncomingMessage, response: ServerResponse, body: Buffer, refuse: () => void): Promise<void> {
-    if (this.#options.bridge !== undefined) return this.#options.bridge.forward(request, response, body);
-    refuse();
-  }
-
   /** Answering at once would close the connection under a client that is still sending, which would then see a reset. */
-  #refuseSize(request: IncomingMessage, response: ServerResponse): void {
-    const refuse = () => {
-      cancel();
-      if (!response.headersSent) answer(response, 413, ['Connection', 'close']);
-    };
-    const cancel = this.#options.clock.after(dropLimitMs, refuse);
-    if (request.readableEnded) refuse();
-    else request.resume().once('end', refuse).once('close', cancel);
+  #refuseAndClose(request: IncomingMessage, response: ServerResponse, status: 400 | 413): void {
+    whenRestIsDropped(request, this.#options.clock, () => answer(response, status, ['Connection', 'close']));
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     // The backend has hung up: there is nobody to answer.
-    if (request.socket.destroyed) return;
+    if (response.destroyed) return;
     const path = request.url?.split('?', 1)[0];
     if (error instanceof CrossfadeError)
       this.#options.logger.warn({ code: error.code, reason: error.reason, path }, error.message);
-    else this.#options.logger.error({ path, err: error }, 'a call failed unexpectedly');
+    else this.#options.faults.report('ingress', error);
     if (response.headersSent) response.destroy();
     else answerError(response, error);
   }
-}
-
-function toRawRequest(request: IncomingMessage, body: Buffer): RawRequest {
-  return { method: request.method!, url: request.url!, rawHeaders: request.rawHeaders, body };
 }
 
 function writeOutcome(response: ServerResponse, outcome: Outcome): void {

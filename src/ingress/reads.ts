@@ -12,10 +12,14 @@ interface Sources {
   idempotency: Idempotency;
 }
 
-/** Answers 404 to what it does not know. Error: LOG_UNAVAILABLE. */
-export async function answerRead(request: IncomingMessage, response: ServerResponse, sources: Sources): Promise<void> {
-  const path = request.url!.split('?', 1)[0]!.replace(/\/$/, '');
-  const read = findRead(path);
+/** Answers 404 to what it does not know. @param path as the bridge reads it. Error: LOG_UNAVAILABLE. */
+export async function answerRead(
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+  sources: Sources,
+): Promise<void> {
+  const read = findRead(path.replace(/\/$/, ''));
   if (read === undefined) return answer(response, 404);
   if (request.method !== 'GET') return answer(response, 405, ['Allow', 'GET']);
   answerJson(response, 200, await read(sources));
@@ -25,7 +29,7 @@ function findRead(path: string): ((sources: Sources) => object | Promise<object>
   if (/^\/health$/i.test(path)) return health;
   if (/^\/internal\/stats$/i.test(path)) return stats;
   const user = /^\/internal\/users\/([^/]+)\/online$/i.exec(path)?.[1];
-  return user === undefined ? undefined : (sources) => online(sources, decode(user));
+  return user === undefined ? undefined : (sources) => online(sources, user);
 }
 
 function health({ clock }: Sources): object {
@@ -54,12 +58,4 @@ async function online({ roster }: Sources, userId: string): Promise<object> {
 
 function sum(replicas: Map<string, number>[], counter: string): number {
   return replicas.reduce((total, counters) => total + (counters.get(counter) ?? 0), 0);
-}
-
-function decode(segment: string): string {
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    return segment;
-  }
 }

@@ -1,8 +1,9 @@
 // The bridge lane: requests go to a bridge as they came, byte for byte, and its answers come back the same way.
 // Promises: bounded pools; bridges take turns, or all of them get a call where they share no backplane; a failure says
-// whether the bridge was unreachable, too slow or its queue full.
+// whether the bridge was unreachable, too slow or its queue full; what breaks off before 64 KiB of it came is no answer.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Dispatcher, errors, Pool } from 'undici';
 import type { BridgeAddress, BridgeAddresses } from '../bridge-addresses.ts';
@@ -37,6 +38,11 @@ export interface BridgeLaneOptions {
   /** ms until the answer's headers, and between parts of its body; the backend itself gives up after 10 s. */
   timeoutMs?: number;
 }
+
+/** Bytes of a call's answer; the bridge's longest are lists of validation errors. */
+const maxAnswerBytes = 1024 * 1024;
+/** Bytes of a forwarded answer that are gathered before it begins: until then its failure can be told as a 502 or 504. */
+const heldBytes = 64 * 1024;
 
 export class BridgeLane {
   readonly #options: BridgeLaneOptions;
@@ -86,24 +92,27 @@ export class BridgeLane {
   }
 
   /**
-   * Streams a request through to a bridge and its answer back. Once the answer has begun, a failure cuts it off.
+   * Streams a request through to a bridge and its answer back. Once the answer has begun, a failure cuts it off; where the
+   * backend leaves, the bridge need not go on.
+   * @param url path and query for the bridge
    * @param body what was already read of the request, instead of its stream
    * Errors, before the answer has begun: BRIDGE_UNREACHABLE, BRIDGE_TIMEOUT, BRIDGE_OVERLOADED.
    */
-  forward(request: IncomingMessage, response: ServerResponse, body?: Buffer): Promise<void> {
+  forward(request: IncomingMessage, response: ServerResponse, url: string, body?: Buffer): Promise<void> {
     return this.#bounded(async () => {
-      const hasBody =
-        request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined;
-      const answer = await this.#request(
-        this.#options.addresses.next(),
-        request.method!,
-        request.url!,
-        request.rawHeaders,
-        body ?? (hasBody ? request : null),
-      );
-      response.sendDate = false;
-      response.writeHead(answer.statusCode, endToEnd(answer.headers as unknown as string[]));
-      await pipeline(answer.body, response);
+      const { method, rawHeaders } = request;
+      const address = this.#options.addresses.next();
+      const left = new AbortController();
+      response.once('close', () => {
+        if (!response.writableFinished) left.abort();
+      });
+      const answer = await this.#request(address, method!, url, rawHeaders, body ?? bodyOf(request), left.signal);
+      try {
+        await passOn(answer, response);
+      } finally {
+        // Where it could not be passed on, the bridge may still be sending it.
+        answer.body.destroy();
+      }
     });
   }
 
@@ -128,8 +137,12 @@ export class BridgeLane {
 
   async #sendTo(address: BridgeAddress, { method, url, rawHeaders, body }: RawRequest): Promise<BridgeAnswer> {
     const answer = await this.#request(address, method, url, rawHeaders, method === 'GET' ? null : body);
-    const answerBody = Buffer.from(await answer.body.arrayBuffer());
-    return { status: answer.statusCode, rawHeaders: endToEnd(answer.headers as unknown as string[]), body: answerBody };
+    const { bytes, isAll } = await gather(answer.body[Symbol.asyncIterator](), maxAnswerBytes);
+    if (!isAll) {
+      answer.body.destroy();
+      throw new Error(`its answer has more than ${maxAnswerBytes} bytes`);
+    }
+    return { status: answer.statusCode, rawHeaders: rawHeadersOf(answer), body: bytes };
   }
 
   async #bounded<Result>(run: () => Promise<Result>): Promise<Result> {
@@ -151,7 +164,8 @@ export class BridgeLane {
     method: string,
     url: string,
     rawHeaders: string[],
-    body: Buffer | IncomingMessage | null,
+    body: Buffer | Readable | null,
+    signal?: AbortSignal,
   ): Promise<Dispatcher.ResponseData> {
     try {
       const answer = await this.#poolOf(address).request({
@@ -159,9 +173,12 @@ export class BridgeLane {
         path: address.basePath + url,
         headers: ['Host', address.host, ...endToEnd(rawHeaders)],
         body,
+        ...(signal !== undefined && { signal }),
         responseHeaders: 'raw',
       });
       this.#options.addresses.answered(address);
+      // Its reader is told of a failure; without this the process would be, too.
+      answer.body.on('error', () => {});
       return answer;
     } catch (error) {
       if (wasNotTaken(error)) this.#options.addresses.refused(address);
@@ -187,6 +204,59 @@ export class BridgeLane {
     this.#pools.set(address.key, pool);
     return pool;
   }
+}
+
+/**
+ * The body of a request, to be sent on; null for one without. Not the request itself: undici destroys what it could not
+ * send, and a request that is destroyed can no longer be answered.
+ */
+function bodyOf(request: IncomingMessage): Readable | null {
+  const { headers } = request;
+  if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) return null;
+  const body = new PassThrough();
+  body.on('error', () => {});
+  request.once('close', () => {
+    if (!request.readableEnded) body.destroy(new Error('the backend broke the connection off'));
+  });
+  return request.pipe(body);
+}
+
+function rawHeadersOf({ headers }: Dispatcher.ResponseData): string[] {
+  return endToEnd(headers as unknown as string[]);
+}
+
+async function passOn(answer: Dispatcher.ResponseData, response: ServerResponse): Promise<void> {
+  const chunks: AsyncIterator<Buffer> = answer.body[Symbol.asyncIterator]();
+  const begun = await gather(chunks, isEventStream(answer) ? 0 : heldBytes);
+  response.sendDate = false;
+  response.writeHead(answer.statusCode, rawHeadersOf(answer));
+  if (begun.isAll) response.end(begun.bytes);
+  else await pipeline(withRest(begun.bytes, chunks), response);
+}
+
+/** What is to be passed on as it comes, however little it is. */
+function isEventStream({ headers }: Dispatcher.ResponseData): boolean {
+  const raw = headers as unknown as string[];
+  const at = raw.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-type');
+  return at !== -1 && raw[at + 1]!.toLowerCase().startsWith('text/event-stream');
+}
+
+/** Reads until there are more than `limit` bytes, or to the end. */
+async function gather(chunks: AsyncIterator<Buffer>, limit: number): Promise<{ bytes: Buffer; isAll: boolean }> {
+  const gathered: Buffer[] = [];
+  let length = 0;
+  while (length <= limit) {
+    const next = await chunks.next();
+    if (next.done) return { bytes: Buffer.concat(gathered), isAll: true };
+    gathered.push(next.value);
+    length += next.value.length;
+  }
+  return { bytes: Buffer.concat(gathered), isAll: false };
+}
+
+async function* withRest(begun: Buffer, chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  yield begun;
+  for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
 }
 
 /** No connection came about, so the bridge has certainly not seen the request. */

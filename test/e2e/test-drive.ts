@@ -165,6 +165,9 @@ async function connectAll(t: TestContext, edge: string): Promise<Record<string, 
   return clients;
 }
 
+/** A good body for each call of the contract, but for its `event_id`. */
+export const callBodies = new Map(calls.map(([path, body]) => [path, body]));
+
 function record(method: string, argument: string): string {
   return `{"type":1,"target":"${method}","arguments":[${argument}]}`;
 }

@@ -2,13 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { connect as connectTcp } from 'node:net';
+import { text as readText } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { loadContract } from '../../src/contract/load.ts';
 import { CrossfadeError } from '../../src/errors.ts';
 import { Ingress, type IngressOptions } from '../../src/ingress/ingress.ts';
 import type { IncomingCall, Lanes, Outcome } from '../../src/lanes/lanes.ts';
 import type { Log } from '../../src/log/log.ts';
+import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { apiKey, call } from '../support/bridge.ts';
@@ -22,6 +25,7 @@ async function startIngress(t: TestContext, options: Partial<IngressOptions> = {
   const carried: IncomingCall[] = [];
   const lanes = { carry: async (): Promise<Outcome> => ({ kind: 'broadcast' }) };
   const clock = new TestClock();
+  const metrics = createMetrics();
   const ingress = await Ingress.listen({
     listen: { host: '127.0.0.1', port: 0 },
     apiKey,
@@ -38,7 +42,8 @@ async function startIngress(t: TestContext, options: Partial<IngressOptions> = {
     log: { roster: { set: () => {} } } as unknown as Log,
     clock,
     logger: silentLogger,
-    metrics: createMetrics(),
+    metrics,
+    faults: new Faults(silentLogger, metrics),
     ...options,
   });
   t.after(async () => {
@@ -46,19 +51,53 @@ async function startIngress(t: TestContext, options: Partial<IngressOptions> = {
     clock.advance(2_000);
     await drained;
   });
-  return { ingress, url: `http://127.0.0.1:${ingress.address.port}`, carried, lanes, clock };
+  return { ingress, url: `http://127.0.0.1:${ingress.address.port}`, carried, lanes, clock, metrics };
 }
 
-/** Writes raw HTTP and gathers what comes back until the connection ends or the text matches. */
-function talk(url: string, text: string): { answer(): string; hangUp(): void; write(more: string): void } {
+/** Ways to write `/internal/chat/typing` that a bridge reads as just that. */
+const spelled = [
+  '/%69nternal/chat/typing',
+  '/./internal/chat/typing',
+  '/x/../internal/chat/typing',
+  '/x/%2e%2E/internal/./chat/%74yping/',
+  '/../internal/chat/TYPING?x=/../',
+  'http://elsewhere:1/internal/chat/typing',
+  'HTTP://u:p@elsewhere/internal/chat/x/..//../typing?q',
+];
+
+/** A POST with the path just as it is written. */
+function ask(
+  url: string,
+  path: string,
+  headers: Record<string, string> = {},
+  body?: object,
+): Promise<{ status: number; body: string }> {
+  const { hostname, port } = new URL(url);
+  const method = body === undefined ? 'GET' : 'POST';
+  return new Promise((resolve, reject) => {
+    const all = { 'content-type': 'application/json', ...headers };
+    const outgoing = request({ hostname, port, method, path, headers: all, agent: false }, async (answer) => {
+      resolve({ status: answer.statusCode!, body: await readText(answer) });
+    });
+    outgoing.on('error', reject).end(body && JSON.stringify(body));
+  });
+}
+
+/** Writes raw HTTP, each character a byte, and gathers what comes back. */
+function talk(url: string, text: string) {
   const socket = connectTcp(Number(new URL(url).port), '127.0.0.1');
   let answer = '';
   socket.on('data', (data) => {
     answer += data;
   });
   socket.on('error', () => {});
-  socket.write(text);
-  return { answer: () => answer, hangUp: () => socket.destroy(), write: (more) => socket.write(more) };
+  socket.write(text, 'latin1');
+  return {
+    answer: () => answer,
+    isClosed: () => socket.closed,
+    hangUp: () => socket.destroy(),
+    write: (more: string) => socket.write(more),
+  };
 }
 
 const head = (...headers: string[]) =>
@@ -144,13 +183,39 @@ test('an id is remembered for 5 minutes', async (t) => {
 
 test('the key is checked before the route, in any spelling of the path', async (t) => {
   const { url } = await startIngress(t);
-  for (const path of ['/internal', '/INTERNAL/chat/typing', '/internal/nope', '/internal/stats']) {
-    assert.equal((await fetch(url + path, { method: 'POST' })).status, 401, path);
-    assert.equal((await fetch(url + path, { headers: { 'x-internal-api-key': '' } })).status, 403, path);
+  for (const path of ['/internal', '/INTERNAL/chat/typing', '/internal/nope', '/internal/stats', ...spelled]) {
+    assert.equal((await ask(url, path)).status, 401, path);
+    assert.equal((await ask(url, path, { 'x-internal-api-key': '' })).status, 403, path);
   }
-  for (const path of ['/%69nternal/chat/typing', '//internal/chat/typing', '/internalx/chat/typing']) {
-    assert.equal((await fetch(url + path, { method: 'POST' })).status, 404, path);
+  for (const path of ['//internal/chat/typing', '/internalx/chat/typing', '/internal%2Fchat/typing']) {
+    assert.equal((await ask(url, path)).status, 404, path);
   }
+});
+
+test('a known call is that call in any spelling of its path, here and by the bridge', async (t) => {
+  const { url, carried } = await startIngress(t);
+  for (const path of spelled) {
+    const answer = await ask(url, path, { 'x-internal-api-key': apiKey }, { ...typing, event_id: '' });
+    assert.deepEqual(answer, { status: 200, body: '{"broadcast":true}' }, path);
+  }
+  assert.deepEqual(
+    carried.map(({ request }) => request.url),
+    spelled.map((path) => path.replace(/^http:\/\/[^/]+/i, '')),
+    'to the bridge go the bytes that came, without the authority of a proxy',
+  );
+});
+
+test('what Kestrel refuses as a request line is refused, and the connection ends', async (t) => {
+  const { url } = await startIngress(t);
+  for (const target of ['/internal%00/chat/typing', '/\xff', '/x?\xff', 'ftp://x/internal/stats']) {
+    const refused = talk(url, `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    await until(() => refused.isClosed(), { what: `the end of ${target}` });
+    assert.match(refused.answer(), /^HTTP\/1.1 400 /);
+  }
+  const long = talk(url, `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  await until(() => long.isClosed());
+  assert.match(long.answer(), /^HTTP\/1.1 (414|431) /);
+  assert.equal((await ask(url, '/health')).status, 200);
 });
 
 test('names of JavaScript’s own are names like any other', async (t) => {
@@ -166,4 +231,50 @@ test('names of JavaScript’s own are names like any other', async (t) => {
   assert.deepEqual((await call(url, 'chat/typing', body)).body, { duplicate: true });
   assert.equal(carried[0]!.event.room, 'constructor');
   assert.equal((await call(url, 'constructor', body)).status, 404);
+});
+
+test('a refused call whose body does not end loses its connection after 5 s; one whose body ends keeps it', async (t) => {
+  const { url, clock } = await startIngress(t);
+  const line = 'POST /internal/chat/typing HTTP/1.1\r\nHost: x\r\n';
+  const drips = talk(url, `${line}Content-Length: 100\r\n\r\nx`);
+  const ends = talk(url, `${line}Content-Length: 3\r\n\r\nx`);
+  const unknown = talk(url, 'POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n');
+  for (const { answer } of [drips, ends, unknown]) await until(() => answer().includes('\r\n\r\n'));
+  assert.match(drips.answer(), /^HTTP\/1.1 401 /);
+  assert.match(unknown.answer(), /^HTTP\/1.1 404 /);
+  ends.write('yz');
+  ends.write(`${line}Content-Length: 0\r\n\r\n`);
+  await until(() => ends.answer().split('HTTP/1.1 401 ').length === 3, { what: 'the second answer' });
+  clock.advance(5_000);
+  await until(() => drips.isClosed() && unknown.isClosed(), { what: 'the slow ones to be cut off' });
+  assert.equal(ends.isClosed(), false);
+  ends.hangUp();
+});
+
+test('what asks for an upgrade is an ordinary request here, with its body; a tunnel is closed', async (t) => {
+  const { url } = await startIngress(t);
+  const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13';
+  const hub = talk(url, `GET /hubs/chat HTTP/1.1\r\nHost: x\r\n${upgrade}\r\n\r\n`);
+  await until(() => hub.answer().startsWith('HTTP/1.1 404 '));
+  const body = JSON.stringify(typing);
+  hub.write(`${head(upgrade, `Content-Length: ${body.length}`)}\r\n\r\n${body}`);
+  await until(() => hub.answer().includes('HTTP/1.1 200 '), { what: 'the call to be carried' });
+  hub.hangUp();
+  const tunnel = talk(url, 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n');
+  await until(() => tunnel.isClosed());
+});
+
+test('a read whose log fails is a 503, and what fails unexpectedly a 500 that is counted; neither ends more', async (t) => {
+  let failure: Error = new CrossfadeError('LOG_UNAVAILABLE', 'away');
+  const fail = () => Promise.reject(failure);
+  const roster = { set: () => {}, read: fail, replicas: fail };
+  const { url, metrics } = await startIngress(t, { log: { roster } as unknown as Log });
+  const key = { 'x-internal-api-key': apiKey };
+  for (const path of ['/internal/stats', '/internal/users/u/online']) {
+    assert.deepEqual(await ask(url, path, key), { status: 503, body: '{"error":"LOG_UNAVAILABLE"}' });
+  }
+  failure = new TypeError('nobody expected it');
+  assert.deepEqual(await ask(url, '/internal/stats', key), { status: 500, body: '{"error":"INTERNAL"}' });
+  assert.match(await metrics.registry.metrics(), /crossfade_faults_total\{where="ingress"\} 1/);
+  assert.equal((await ask(url, '/health')).status, 200);
 });
