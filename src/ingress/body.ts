@@ -9,18 +9,24 @@ export class TooLarge extends Error {}
 
 /**
  * @param limit bytes
+ * @param take told of each part's bytes as it comes; what it throws ends the reading
  * @throws TooLarge as soon as the limit is passed; what follows is left unread
  */
-export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+export function readBody(request: IncomingMessage, limit: number, take: (bytes: number) => void): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
     const onData = (chunk: Buffer) => {
       length += chunk.length;
       chunks.push(chunk);
-      if (length <= limit) return;
-      request.off('data', onData);
-      reject(new TooLarge());
+      try {
+        if (length > limit) throw new TooLarge();
+        take(chunk.length);
+      } catch (error) {
+        request.off('data', onData);
+        chunks.length = 0;
+        reject(error);
+      }
     };
     request.on('data', onData);
     request.once('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));

@@ -1,7 +1,7 @@
 // The ingress: the backend's HTTP calls come in, the answers that the bridge would give go out.
 // The order of the checks is the bridge's: key, route, content type, body, repeat. What the contract does not know is
 // forwarded to the bridge byte for byte; without a bridge it is answered here, in the bridge's shape.
-// Promises: whatever a call is or meets, it ends alone and within a bound.
+// Promises: whatever a call is or meets, it ends alone and within a bound; the bytes that calls hold are bounded.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type HostPort, nameOf } from '../config.ts';
@@ -41,12 +41,10 @@ export interface IngressOptions {
   faults: Faults;
   /** Calls without an answer; more are 503 with Retry-After. */
   maxInFlight?: number;
+  /** Bytes of bodies held at once; more are 503 with Retry-After. Room for a few calls of the largest size. */
+  maxBytesInFlight?: number;
 }
 
-/** Bytes of bodies held at once; more are 503. Room for a few calls of the largest size. */
-const maxBytesInFlight = 256 * 1024 * 1024;
-/** What one call without a declared length may take before the sum is known. */
-const unknownBodyBytes = 64 * 1024;
 /** ms without a byte in either direction; longer than any call takes, and than the backend's pool keeps a connection. */
 const idleLimitMs = 120_000;
 
@@ -158,16 +156,23 @@ export class Ingress {
     response: ServerResponse,
     accept: (body: Buffer) => Promise<void>,
   ): Promise<void> {
-    const bytes = Number(request.headers['content-length'] ?? unknownBodyBytes);
-    if (bytes > this.#options.maxBodyBytes) return this.#refuseAndClose(request, response, 413);
-    const calls = this.#inFlight;
-    if (calls >= (this.#options.maxInFlight ?? 10_000) || this.#bytesInFlight + bytes > maxBytesInFlight) {
-      throw new CrossfadeError('INGRESS_OVERLOADED', `${calls} calls with ${this.#bytesInFlight} bytes are under way`);
-    }
+    const { maxBodyBytes, maxInFlight = 10_000, maxBytesInFlight = 256 * 1024 * 1024 } = this.#options;
+    if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes)
+      return this.#refuseAndClose(request, response, 413);
+    if (this.#inFlight >= maxInFlight) throw this.#overloaded();
     this.#inFlight++;
-    this.#bytesInFlight += bytes;
+    let bytes = 0;
+    // As they come: a declared length is only a claim, and a chunked body declares none.
+    const take = (more: number) => {
+      if (this.#bytesInFlight + more > maxBytesInFlight) {
+        this.#options.metrics.overBudget.inc({ budget: 'call_bytes' });
+        throw this.#overloaded();
+      }
+      bytes += more;
+      this.#bytesInFlight += more;
+    };
     try {
-      await accept(await readBody(request, this.#options.maxBodyBytes));
+      await accept(await readBody(request, maxBodyBytes, take));
     } catch (error) {
       if (!(error instanceof TooLarge)) throw error;
       this.#refuseAndClose(request, response, 413);
@@ -175,6 +180,11 @@ export class Ingress {
       this.#inFlight--;
       this.#bytesInFlight -= bytes;
     }
+  }
+
+  #overloaded(): CrossfadeError {
+    const detail = `${this.#inFlight} calls with ${this.#bytesInFlight} bytes are under way`;
+    return new CrossfadeError('INGRESS_OVERLOADED', detail);
   }
 
   async #accept(

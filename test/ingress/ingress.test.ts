@@ -233,6 +233,28 @@ test('names of JavaScript’s own are names like any other', async (t) => {
   assert.equal((await call(url, 'constructor', body)).status, 404);
 });
 
+test('bodies are counted as they come, whatever is declared: over the bound a call is a 503, and counted', async (t) => {
+  const { url, lanes, metrics, carried } = await startIngress(t, { maxBytesInFlight: 1_500 });
+  const open = Promise.withResolvers<Outcome>();
+  const answering = lanes.carry;
+  lanes.carry = () => open.promise;
+  const body = JSON.stringify({ ...typing, filler: 'x'.repeat(800) });
+  const chunked = `${head('Transfer-Encoding: chunked')}\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+  const first = talk(url, chunked);
+  await until(() => carried.length === 1, { what: 'the first call to be carried' });
+  const declared = talk(url, `${head('Content-Length: 900')}\r\n\r\n`);
+  const second = talk(url, chunked);
+  await until(() => second.answer() !== '', { what: 'the second call to be refused' });
+  assert.match(second.answer(), /^HTTP\/1.1 503 .*Retry-After: 1\r\n.*INGRESS_OVERLOADED/s);
+  assert.match(await metrics.registry.metrics(), /crossfade_budget_exceeded_total\{budget="call_bytes"\} 1/);
+  open.resolve({ kind: 'broadcast' });
+  await until(() => first.answer().startsWith('HTTP/1.1 200'));
+  lanes.carry = answering;
+  const third = talk(url, chunked);
+  await until(() => third.answer().startsWith('HTTP/1.1 200'), { what: 'the bytes to be free again' });
+  for (const each of [first, declared, second, third]) each.hangUp();
+});
+
 test('a refused call whose body does not end loses its connection after 5 s; one whose body ends keeps it', async (t) => {
   const { url, clock } = await startIngress(t);
   const line = 'POST /internal/chat/typing HTTP/1.1\r\nHost: x\r\n';
