@@ -4,7 +4,8 @@
 
 import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
-import { isLoopback } from './config.ts';
+import { networkInterfaces } from 'node:os';
+import { type HostPort, isLoopback } from './config.ts';
 import type { Clock } from './telemetry/clock.ts';
 
 /** One bridge instance. The object stays the same for as long as its name resolves to it. */
@@ -65,7 +66,7 @@ export class BridgeAddresses {
     this.#resolve = resolve;
     this.#connects = connects;
     for (const url of this.#urls) this.#found.set(url, [addressAt(url)]);
-    this.#stopRefreshing = clock.every(refreshMs, () => void this.refresh());
+    this.#stopRefreshing = clock.every(refreshMs, () => this.refresh());
   }
 
   get all(): readonly BridgeAddress[] {
@@ -89,10 +90,7 @@ export class BridgeAddresses {
     const look = async () => {
       if (await this.#connects(address)) this.answered(address);
     };
-    this.#away.set(
-      address.key,
-      this.#clock.every(lookMs, () => void look()),
-    );
+    this.#away.set(address.key, this.#clock.every(lookMs, look));
   }
 
   /** Says that the address has answered. */
@@ -146,6 +144,21 @@ export class BridgeAddresses {
   }
 }
 
+/** Whether a server of ours that listens there is what stands at this bridge's address. */
+export function isAt({ origin }: BridgeAddress, { host, port }: HostPort): boolean {
+  const url = new URL(origin);
+  if (portOf(url) !== port) return false;
+  const hosts = bareHost(url) === 'localhost' ? ['127.0.0.1', '::1'] : [bareHost(url)];
+  if (host === '0.0.0.0' || host === '::') return hosts.some((each) => isLoopback(each) || ownIps().includes(each));
+  return hosts.includes(host) || (host === 'localhost' && hosts.some(isLoopback));
+}
+
+/** With the unspecified address, which as a destination means this machine. */
+function ownIps(): string[] {
+  const faces = Object.values(networkInterfaces()).flatMap((face) => face ?? []);
+  return [...faces.map(({ address }) => address), '0.0.0.0', '::'];
+}
+
 /**
  * An instance has up to two addresses, one a family: those of the family that has more of them count, IPv4 in doubt.
  * `localhost` is one instance, and stays a name: which of the two families it listens on cannot be known.
@@ -174,11 +187,14 @@ function bareHost(url: URL): string {
   return url.hostname.replace(/^\[(.*)\]$/, '$1');
 }
 
+function portOf({ port, protocol }: URL): number {
+  return Number(port) || (protocol === 'https:' ? 443 : 80);
+}
+
 function tcpConnects({ origin }: BridgeAddress): Promise<boolean> {
   const url = new URL(origin);
-  const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80);
   return new Promise((resolve) => {
-    const socket = connect({ host: bareHost(url), port, timeout: lookMs });
+    const socket = connect({ host: bareHost(url), port: portOf(url), timeout: lookMs });
     const end = (connects: boolean) => {
       socket.destroy();
       resolve(connects);

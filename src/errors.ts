@@ -34,6 +34,10 @@ export const catalogue = {
     meaning: 'The queue in front of the bridge is full; the backend got a 503 with Retry-After.',
     remedy: 'The bridge is slower than its calls; move rooms to the stream lane.',
   },
+  BRIDGE_LOOP: {
+    meaning: 'A request that this process had sent to the bridge came back to it; it got a 508.',
+    remedy: 'Behind --bridge stands crossfade itself, perhaps through a load balancer: name the bridge there.',
+  },
   LOG_UNAVAILABLE: {
     meaning: 'The log cannot be reached or does not answer.',
     remedy: 'Check that Redis runs at the address of --redis and that its password is right.',

@@ -1,8 +1,9 @@
 // The bridge's addresses with a resolver and a clock in the test's hand.
 
 import assert from 'node:assert/strict';
+import { networkInterfaces } from 'node:os';
 import { type TestContext, test } from 'node:test';
-import { BridgeAddresses } from '../src/bridge-addresses.ts';
+import { BridgeAddresses, isAt } from '../src/bridge-addresses.ts';
 import { TestClock } from './support/clock.ts';
 import { until } from './support/wait.ts';
 
@@ -112,4 +113,29 @@ test('a key of another replica is understood, also before this one has seen the 
   assert.equal(addresses.find('http://bridge/b 10.0.0.9')!.origin, 'http://10.0.0.9');
   assert.equal(addresses.find('http://evil/b 10.0.0.2'), undefined);
   assert.equal(addresses.find('http://bridge/b evil'), undefined);
+});
+
+test('a bridge that is our own server is known by whatever its address is written as', async (t) => {
+  const face = Object.values(networkInterfaces())
+    .flatMap((faces) => faces ?? [])
+    .find(({ internal, family }) => !internal && family === 'IPv4');
+  const cases: [bridge: string, host: string, isOurs: boolean][] = [
+    ['http://127.0.0.1:7400', '127.0.0.1', true],
+    ['http://127.1:7400/base', '127.0.0.1', true],
+    ['http://localhost:7400', '127.0.0.1', true],
+    ['http://[::1]:7400', '::1', true],
+    ['http://[::1]:7400', 'localhost', true],
+    ['http://127.0.0.1:7400', '0.0.0.0', true],
+    ['http://0.0.0.0:7400', '0.0.0.0', true],
+    ['http://sidecar:7400', '10.0.0.7', true],
+    ['http://127.0.0.1:7401', '127.0.0.1', false],
+    ['http://10.0.0.8:7400', '10.0.0.7', false],
+    ['http://203.0.113.1:7400', '0.0.0.0', false],
+    ['http://127.0.0.1', '127.0.0.1', false],
+    ...(face === undefined ? [] : [[`http://${face.address}:7400`, '::', true] satisfies (typeof cases)[number]]),
+  ];
+  for (const [url, host, isOurs] of cases) {
+    const { addresses } = await open(t, [url], { sidecar: ['10.0.0.7'], localhost: ['127.0.0.1', '::1'] });
+    assert.equal(isAt(addresses.all[0]!, { host, port: 7400 }), isOurs, `${url} at ${host}`);
+  }
 });

@@ -5,14 +5,15 @@
 import { networkInterfaces } from 'node:os';
 import { Admin } from '../admin/admin.ts';
 import { assetText } from '../assets.ts';
-import { BridgeAddresses } from '../bridge-addresses.ts';
-import type { Config, HostPort } from '../config.ts';
+import { BridgeAddresses, isAt } from '../bridge-addresses.ts';
+import { type Config, type HostPort, nameOf } from '../config.ts';
 import { Consumer } from '../consumer/consumer.ts';
 import type { Contract } from '../contract/contract.ts';
 import { loadContract } from '../contract/load.ts';
 import { unknownStateMs } from '../cutover/cutover.ts';
 import { CutoverStage } from '../cutover/stage.ts';
 import { Edge } from '../edge/edge.ts';
+import { CrossfadeError } from '../errors.ts';
 import { Ingress } from '../ingress/ingress.ts';
 import { BridgeLane } from '../lanes/bridge.ts';
 import { Lanes } from '../lanes/lanes.ts';
@@ -57,6 +58,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   const metrics = metricsOf(config, contract);
   const faults = new Faults(logger, metrics);
   const clock = faults.clock(systemClock);
+  const addresses = await addressesOf(config, clock);
   const log = await logOf(config, {
     clock,
     logger,
@@ -67,8 +69,6 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     faults.report('core', error);
     onLost('a fault at the core');
   };
-  const addresses =
-    config.bridges.length === 0 ? undefined : await BridgeAddresses.open([...config.bridges], { clock });
   const bridge = addresses && new BridgeLane({ addresses, calls: config.bridgeCalls });
   // Proxied connections end with their bridge; native ones do not.
   const hasAudience = () => config.hubs === 'native' || bridge === undefined || bridge.reachable;
@@ -237,6 +237,19 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
       admin.close();
     },
   };
+}
+
+/** Error: CONFIG_INVALID where a bridge is this replica itself, which would go on calling itself. */
+async function addressesOf(config: Config, clock: Clock): Promise<BridgeAddresses | undefined> {
+  if (config.bridges.length === 0) return undefined;
+  const addresses = await BridgeAddresses.open([...config.bridges], { clock });
+  for (const own of ['listen', 'edge', 'admin'] as const) {
+    const found = addresses.all.find((address) => isAt(address, config[own]));
+    if (found === undefined) continue;
+    const detail = `${nameOf('bridges')}: ${found.origin} is crossfade's own ${nameOf(own)}`;
+    throw new CrossfadeError('CONFIG_INVALID', detail);
+  }
+  return addresses;
 }
 
 /** With a bridge a replica does not wait for its log: calls go to the bridge until it is there. */

@@ -118,6 +118,9 @@ export class Ingress {
   }
 
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.#options.bridge?.isOwn(request)) {
+      throw new CrossfadeError('BRIDGE_LOOP', 'a request that was sent to the bridge came back: --bridge leads here');
+    }
     const target = readRequestPath(request.url!);
     if (target === undefined) return this.#refuseAndClose(request, response, 400);
     const below = pathBelowInternal(target.path);

@@ -2,6 +2,7 @@
 // Promises: bounded pools; bridges take turns, or all of them get a call where they share no backplane; a failure says
 // whether the bridge was unreachable, too slow or its queue full; what breaks off before 64 KiB of it came is no answer.
 
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -39,6 +40,8 @@ export interface BridgeLaneOptions {
   timeoutMs?: number;
 }
 
+/** Goes with every request, so that one that comes back to this process is known (`--bridge` may lead to `--listen`). */
+const hopHeader = 'X-Crossfade-Hop';
 /** Bytes of a call's answer; the bridge's longest are lists of validation errors. */
 const maxAnswerBytes = 1024 * 1024;
 /** Bytes of a forwarded answer that are gathered before it begins: until then its failure can be told as a 502 or 504. */
@@ -46,6 +49,7 @@ const heldBytes = 64 * 1024;
 
 export class BridgeLane {
   readonly #options: BridgeLaneOptions;
+  readonly #hop = randomUUID();
   readonly #pools = new Map<string, Pool>();
   readonly #maxInFlight: number;
   #inFlight = 0;
@@ -63,6 +67,11 @@ export class BridgeLane {
   /** Requests at the bridge or waiting for it. */
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  /** Whether this process has sent the request itself. */
+  isOwn({ headers }: IncomingMessage): boolean {
+    return String(headers[hopHeader.toLowerCase()] ?? '').includes(this.#hop);
   }
 
   /**
@@ -171,7 +180,7 @@ export class BridgeLane {
       const answer = await this.#poolOf(address).request({
         method: method as Dispatcher.HttpMethod,
         path: address.basePath + url,
-        headers: ['Host', address.host, ...endToEnd(rawHeaders)],
+        headers: ['Host', address.host, ...endToEnd(rawHeaders), hopHeader, this.#hop],
         body,
         ...(signal !== undefined && { signal }),
         responseHeaders: 'raw',

@@ -151,3 +151,17 @@ test('a length for the streams that the environment sets is kept to', async (t) 
   await Promise.all(said);
   assert.ok((await redis.client().xlen('events:chat')) < 400);
 });
+
+test('a bridge that is one of our own ports is refused, with the flags that say so', async (t) => {
+  for (const [flag, variable] of [
+    ['--listen', 'CROSSFADE_LISTEN'],
+    ['--edge', 'CROSSFADE_EDGE'],
+    ['--admin', 'CROSSFADE_ADMIN'],
+  ] as const) {
+    const flags = [flag, '127.0.0.1:65001', '--bridge', 'http://localhost:65001'];
+    const { code, stderr } = await run(t, ['serve', ...flags], secrets);
+    assert.equal(code, 2);
+    assert.match(stderr, /--bridge \(CROSSFADE_BRIDGE\): http:\/\/localhost:65001 is /);
+    assert.ok(stderr.includes(`${flag} (${variable})`), stderr);
+  }
+});

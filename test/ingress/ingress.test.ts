@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { connect as connectTcp } from 'node:net';
+import { type AddressInfo, connect as connectTcp, createServer } from 'node:net';
 import { text as readText } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
+import { BridgeAddresses } from '../../src/bridge-addresses.ts';
 import { loadContract } from '../../src/contract/load.ts';
 import { CrossfadeError } from '../../src/errors.ts';
 import { Ingress, type IngressOptions } from '../../src/ingress/ingress.ts';
+import { BridgeLane } from '../../src/lanes/bridge.ts';
 import type { IncomingCall, Lanes, Outcome } from '../../src/lanes/lanes.ts';
 import type { Log } from '../../src/log/log.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
@@ -299,4 +301,37 @@ test('a read whose log fails is a 503, and what fails unexpectedly a 500 that is
   assert.deepEqual(await ask(url, '/internal/stats', key), { status: 500, body: '{"error":"INTERNAL"}' });
   assert.match(await metrics.registry.metrics(), /crossfade_faults_total\{where="ingress"\} 1/);
   assert.equal((await ask(url, '/health')).status, 200);
+});
+
+test('a request that comes back from the bridge, by whatever way, is a 508 instead of a loop', async (t) => {
+  let port = 0;
+  let connections = 0;
+  // A load balancer, say, behind which crossfade stands instead of the bridge.
+  const balancer = createServer((socket) => {
+    connections++;
+    const further = connectTcp(port, '127.0.0.1');
+    socket.on('error', () => further.destroy()).on('close', () => further.destroy());
+    further.on('error', () => socket.destroy()).on('close', () => socket.destroy());
+    socket.pipe(further).pipe(socket);
+  });
+  await new Promise<void>((resolve) => balancer.listen(0, '127.0.0.1', resolve));
+  t.after(() => balancer.close());
+  const addresses = await BridgeAddresses.open([`http://127.0.0.1:${(balancer.address() as AddressInfo).port}`], {
+    clock: new TestClock(),
+  });
+  const bridge = new BridgeLane({ addresses, calls: 'one' });
+  t.after(() => bridge.close());
+  const lanes = {
+    carry: async ({ request }: IncomingCall) => ({ kind: 'bridge', answer: await bridge.send(request) }),
+  };
+  const { url, ingress } = await startIngress(t, { bridge, lanes: lanes as unknown as Lanes });
+  port = ingress.address.port;
+  const loop = { status: 508, body: '{"error":"BRIDGE_LOOP"}' };
+  const key = { 'x-internal-api-key': apiKey };
+  assert.deepEqual(await ask(url, '/health'), loop);
+  assert.deepEqual(await ask(url, '/internal/remote-access/control-changed', key, { event_id: '' }), loop);
+  assert.deepEqual(await ask(url, '/internal/chat/typing', key, typing), loop);
+  assert.ok(connections <= 3, `${connections} connections`);
+  const foreign = await ask(url, '/health', { 'X-Crossfade-Hop': 'another-crossfade' });
+  assert.deepEqual(foreign, loop, 'it went on, and came back');
 });
