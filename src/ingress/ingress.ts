@@ -6,10 +6,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type HostPort, nameOf } from '../config.ts';
 import { BodyFault, type Call, type Contract } from '../contract/contract.ts';
+import type { Event } from '../contract/event.ts';
 import type { Cutover } from '../cutover/cutover.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { BridgeLane, RawRequest } from '../lanes/bridge.ts';
-import type { IncomingCall, Lanes, Outcome } from '../lanes/lanes.ts';
+import type { IncomingCall, Lane, Lanes, Outcome } from '../lanes/lanes.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { AcceptedId, Log } from '../log/log.ts';
 import { dropRestWithinBound, whenRestIsDropped } from '../refusal.ts';
@@ -17,6 +18,7 @@ import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { Seldom } from '../telemetry/seldom.ts';
 import { answer, answerError, answerJson, answerProblem, answerValidation } from './answers.ts';
 import { decodeBody, isJson, readBody, TooLarge } from './body.ts';
 import { Idempotency } from './idempotency.ts';
@@ -47,12 +49,15 @@ export interface IngressOptions {
 
 /** ms without a byte in either direction; longer than any call takes, and than the backend's pool keeps a connection. */
 const idleLimitMs = 120_000;
+/** How often a refused key is logged. */
+const refusalsEveryMs = 10_000;
 
 export class Ingress {
   readonly #options: IngressOptions;
   readonly #server: Server;
   readonly #key: KeyCheck;
   readonly #idempotency: Idempotency;
+  readonly #refusals: Seldom;
   #inFlight = 0;
   #bytesInFlight = 0;
 
@@ -60,6 +65,7 @@ export class Ingress {
     this.#options = options;
     this.#key = new KeyCheck(options.apiKey);
     this.#idempotency = new Idempotency(options.clock, options.log.roster);
+    this.#refusals = new Seldom(options.clock, refusalsEveryMs);
     this.#server = createServer(
       // The backend's pool keeps connections for a while: closing them first would cost it a failed call.
       { keepAliveTimeout: 75_000, headersTimeout: 10_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 },
@@ -124,7 +130,7 @@ export class Ingress {
     const target = readRequestPath(request.url!);
     if (target === undefined) return this.#refuseAndClose(request, response, 400);
     const below = pathBelowInternal(target.path);
-    if (below !== undefined && this.#refuseKey(request, response)) return;
+    if (below !== undefined && this.#refuseKey(request, response, target.path)) return;
     const call = below === undefined ? undefined : this.#options.contract.call(below);
     if (call === undefined) return this.#answerUnknown(request, response, target);
     if (request.method !== 'POST') return this.#refuseMethod(request, response, target);
@@ -132,9 +138,14 @@ export class Ingress {
   }
 
   /** @returns whether the request has got its refusal */
-  #refuseKey(request: IncomingMessage, response: ServerResponse): boolean {
+  #refuseKey(request: IncomingMessage, response: ServerResponse, path: string): boolean {
     const refusal = this.#key.refuse(request);
     if (refusal === undefined) return false;
+    if (this.#refusals.isDue()) {
+      const from = request.socket.remoteAddress;
+      const line = { status: refusal.status, path: path.slice(0, 200), from };
+      this.#options.logger.warn(line, `${refusal.body.error}: the call was refused`);
+    }
     answerJson(response, refusal.status, refusal.body);
     return true;
   }
@@ -207,6 +218,8 @@ export class Ingress {
       values = call.read(decodeBody(body));
     } catch (error) {
       if (!(error instanceof BodyFault)) throw error;
+      // Which field it is stands in the answer alone: names in a body are payload.
+      this.#options.logger.debug({ code: 'INGRESS_BODY_INVALID', path: call.path }, 'the body of a call was refused');
       return refuse(() => answerValidation(response, error));
     }
     const { method, rawHeaders } = request;
@@ -215,13 +228,26 @@ export class Ingress {
   }
 
   /** One call to its lane; a repeat waits here for the call of its id that is under way on this replica. */
-  #carry(event: ReturnType<Call['toEvent']>, request: RawRequest, traceId: string | undefined): Promise<Outcome> {
+  async #carry(event: Event, request: RawRequest, traceId: string | undefined): Promise<Outcome> {
     const { cutover, lanes } = this.#options;
     const [eventId] = event.eventIds;
     const call: IncomingCall = { event, request, ...(traceId !== undefined && { traceId }) };
-    const carry = () => cutover.carry(event.room, (decision) => lanes.carry(call, decision));
-    if (eventId === undefined) return carry();
-    return cutover.remembersIds ? this.#idempotency.once(eventId, carry) : this.#idempotency.note(eventId, carry);
+    let lane: Lane | undefined;
+    const carry = () =>
+      cutover.carry(event.room, (decision) => {
+        lane = decision.lane;
+        return lanes.carry(call, decision);
+      });
+    const once = cutover.remembersIds ? this.#idempotency.once : this.#idempotency.note;
+    let outcome = 'failed';
+    try {
+      const result = await (eventId === undefined ? carry() : once.call(this.#idempotency, eventId, carry));
+      outcome = result.kind === 'bridge' ? `bridge ${result.answer.status}` : result.kind;
+      return result;
+    } finally {
+      const { room, eventType } = event;
+      this.#options.logger.debug({ eventId, eventType, room, lane, outcome, traceId }, 'a call was carried');
+    }
   }
 
   /** Answering at once would close the connection under a client that is still sending, which would then see a reset. */

@@ -6,6 +6,7 @@ import { request } from 'node:http';
 import { type AddressInfo, connect as connectTcp, createServer } from 'node:net';
 import { text as readText } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
+import { pino } from 'pino';
 import { BridgeAddresses } from '../../src/bridge-addresses.ts';
 import { loadContract } from '../../src/contract/load.ts';
 import { CrossfadeError } from '../../src/errors.ts';
@@ -14,7 +15,7 @@ import { BridgeLane } from '../../src/lanes/bridge.ts';
 import type { IncomingCall, Lanes, Outcome } from '../../src/lanes/lanes.ts';
 import type { Log } from '../../src/log/log.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
-import { silentLogger } from '../../src/telemetry/logger.ts';
+import { type Logger, silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { apiKey, call } from '../support/bridge.ts';
 import { TestClock } from '../support/clock.ts';
@@ -100,6 +101,13 @@ function talk(url: string, text: string) {
     hangUp: () => socket.destroy(),
     write: (more: string) => socket.write(more),
   };
+}
+
+/** A logger with its lines. */
+function gathering(level: string): { logger: Logger; lines(): Record<string, unknown>[] } {
+  const written: string[] = [];
+  const logger = pino({ level }, { write: (line: string) => void written.push(line) });
+  return { logger, lines: () => written.map((line) => JSON.parse(line)) };
 }
 
 const head = (...headers: string[]) =>
@@ -301,6 +309,37 @@ test('a read whose log fails is a 503, and what fails unexpectedly a 500 that is
   assert.deepEqual(await ask(url, '/internal/stats', key), { status: 500, body: '{"error":"INTERNAL"}' });
   assert.match(await metrics.registry.metrics(), /crossfade_faults_total\{where="ingress"\} 1/);
   assert.equal((await ask(url, '/health')).status, 200);
+});
+
+test('the log says that a key was refused, once in 10 s and without the key', async (t) => {
+  const { logger, lines } = gathering('info');
+  const { url, clock } = await startIngress(t, { logger });
+  for (let i = 0; i < 3; i++) await ask(url, '/internal/chat/typing', { 'x-internal-api-key': 'guessed-key' });
+  clock.advance(10_000);
+  await ask(url, '/internal/chat/typing');
+  assert.deepEqual(
+    lines().map(({ status, path }) => [status, path]),
+    [
+      [403, '/internal/chat/typing'],
+      [401, '/internal/chat/typing'],
+    ],
+  );
+  assert.doesNotMatch(JSON.stringify(lines()), /guessed-key/);
+});
+
+test('one call can be followed at debug: its event, room, lane and outcome, never its payload', async (t) => {
+  const { logger, lines } = gathering('debug');
+  const { url } = await startIngress(t, { logger });
+  await call(url, 'chat/typing', { ...typing, user_id: 'secret-user' });
+  await call(url, 'chat/typing', { ...typing, 'secret-field': 1, user_id: 7 });
+  const [carried, refused] = lines();
+  const { eventId, eventType, room, lane, outcome } = carried!;
+  assert.deepEqual(
+    { eventId, eventType, room, lane, outcome },
+    { eventId: 'e', eventType: 'typing_stop', room: 'r', lane: 'stream', outcome: 'broadcast' },
+  );
+  assert.deepEqual([refused!.code, refused!.path], ['INGRESS_BODY_INVALID', 'chat/typing']);
+  assert.doesNotMatch(JSON.stringify(lines()), /secret/);
 });
 
 test('a request that comes back from the bridge, by whatever way, is a 508 instead of a loop', async (t) => {
