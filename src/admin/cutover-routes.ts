@@ -1,6 +1,6 @@
 // The cutover by HTTP: `GET /cutover`, `PUT /cutover`, `POST /cutover/rollback` and `/cutover/reset` for operators,
-// `POST /cutover/adopt`, `/cutover/twin`, `/cutover/twin-landed` and `/cutover/detour` between replicas. In come JSON bodies,
-// out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature before its body is read.
+// `POST /cutover/adopt`, `/cutover/twin`, `/cutover/twin-landed`, `/cutover/detour` and `/cutover/reading` between replicas. In
+// come JSON bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature before its body is read.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
@@ -8,6 +8,7 @@ import type { Detour } from '../cutover/detour.ts';
 import type { Command, Operator } from '../cutover/operator.ts';
 import { type PeerSignature, signatureHeader, unsigned } from '../cutover/peer-signature.ts';
 import { addresseeHeader } from '../cutover/peers.ts';
+import { type ReaderWatch, readingPath } from '../cutover/reader-watch.ts';
 import { stateShape } from '../cutover/state.ts';
 import type { Twins } from '../cutover/twins.ts';
 import { CrossfadeError, type ErrorCode } from '../errors.ts';
@@ -21,6 +22,7 @@ export interface CutoverRoutesOptions {
   operator: Operator;
   twins: Pick<Twins, 'expect' | 'landed'>;
   detour: Pick<Detour, 'takenElsewhere'>;
+  readerWatch: Pick<ReaderWatch, 'reads'>;
   signature: PeerSignature;
   /** Whoever is not known as a replica is told seldom. */
   saysUnsigned: Seldom;
@@ -108,6 +110,10 @@ const words: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) =>
   '/cutover/adopt': async ({ operator }, read) => operator.adoptFromPeer(await read(stateShape)),
   '/cutover/twin': async ({ twins }, read) => twins.expect(await read(twinBody, maxTwinBytes)),
   '/cutover/twin-landed': async ({ twins }, read) => twins.landed((await read(twinLandedBody)).id),
+  [readingPath]: async ({ readerWatch }, read) => {
+    await read(z.object({}));
+    if (!readerWatch.reads) throw new CrossfadeError('LOG_UNAVAILABLE', 'the log is not read here');
+  },
   '/cutover/detour': async ({ detour }, read) => detour.takenElsewhere(await read(detourBody)),
 };
 

@@ -2,6 +2,7 @@
 // whatever keeps the percent from being what was asked for has a line of its own.
 
 import { styleText } from 'node:util';
+import type { BridgeState } from '../bridge-health.ts';
 import { isOverruled } from '../cutover/wishes.ts';
 
 /** The parts of the answer that are shown. */
@@ -15,7 +16,8 @@ export interface Status {
   /** What the flags of the replica that answers ask for. */
   wish: { percent: number; mirror: boolean };
   detour: number | 'all';
-  log: { reachable: boolean };
+  bridges: BridgeState[];
+  log: { reachable: boolean; isCutOff: boolean };
   guard: { ok: boolean; reasons: string[] } | null;
   replicas: { instance: string; epoch?: string }[];
   history: { who: string; when: string; what: string; from: number; to: number }[];
@@ -37,16 +39,19 @@ export function statusText(status: Status): string {
 
 /** Label -> its lines; what has none is not shown. */
 function partsOf(status: Status): Record<string, string[]> {
-  const { effective, percent, epoch, pins, mirror, wish, detour, log, guard, replicas, history } = status;
+  const { effective, percent, epoch, pins, mirror, wish, detour, bridges, log, guard, replicas, history } = status;
   const nameWidth = Math.max(...replicas.map(({ instance }) => instance.length));
   return {
     'set to': effective.percent === percent ? [] : [`${percent}%, but ${effective.why ?? 'held back'}`],
     held: effective.held === undefined ? [] : [effective.held],
     flags:
       isOverruled(status, wish) && wish.percent > 0 ? [`ask for ${wish.percent}%, but an operator's word stands`] : [],
-    log: [log.reachable ? 'reachable' : styleText('red', 'not reachable')],
+    bridge: bridges.map(({ bridge, reachable, detail }) =>
+      reachable ? `${bridge} ${detail}` : styleText('red', `${bridge} is not there: ${detail}`),
+    ),
+    log: [logText(log)],
     detour: detour === 0 ? [] : [`${detour} rooms go to the bridge, as the log failed`],
-    guard: guard === null ? [] : guard.ok ? ['no client is left out'] : guard.reasons,
+    guard: guardLines(guard, bridges),
     pins: Object.entries(pins).map(([room, lane]) => `${room} by ${lane}`),
     mirror: [mirror ? 'on' : 'off'],
     replicas: replicas.map(({ instance, epoch: at }) => `${instance.padEnd(nameWidth)}   ${epochText(at, epoch)}`),
@@ -56,6 +61,18 @@ function partsOf(status: Status): Record<string, string[]> {
       .map(({ when, from, to, what, who }) => `${timeOf(when)}   ${`${from}% → ${to}%`.padEnd(12)}${what}, by ${who}`),
     ...(replicas.length === 0 && { epoch: [String(epoch)] }),
   };
+}
+
+function logText({ reachable, isCutOff }: Status['log']): string {
+  if (isCutOff) return styleText('red', 'read by others, not by this replica: its clients miss the stream lane');
+  return reachable ? 'reachable' : styleText('red', 'not reachable');
+}
+
+function guardLines(guard: Status['guard'], bridges: BridgeState[]): string[] {
+  if (guard === null) return [];
+  // What it saw last holds no more when there is nobody to count.
+  if (!bridges.some(({ reachable }) => reachable)) return ['cannot look: no bridge answers'];
+  return guard.ok ? ['no client is left out'] : guard.reasons;
 }
 
 /** @param at what the replica says of itself */

@@ -2,6 +2,7 @@
 // of /readyz.
 
 import type { Check } from '../admin/admin.ts';
+import type { BridgeState } from '../bridge-health.ts';
 import type { Config } from '../config.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Edge } from '../edge/edge.ts';
@@ -16,12 +17,15 @@ export async function measure(parts: {
   log: Log;
   lanes: Lanes;
   bridge: BridgeLane | undefined;
+  bridgeStates: BridgeState[];
   metrics: Metrics;
 }): Promise<void> {
-  const { config, contract, log, lanes, bridge, metrics } = parts;
+  const { config, contract, log, lanes, bridge, bridgeStates, metrics } = parts;
   metrics.coalescingWindows.set(lanes.openWindows);
   metrics.bridgeQueue.set(bridge?.inFlight ?? 0);
   metrics.dualWriteStatus.set(lanes.isMirroring ? 1 : 0);
+  metrics.bridgeReachable.reset();
+  for (const each of bridgeStates) metrics.bridgeReachable.set({ bridge: each.bridge }, each.reachable ? 1 : 0);
   metrics.logReachable.set(log.reachable ? 1 : 0);
   const states = await log.streamStates().catch(() => []);
   // What the log does not say now is not said: the last value would look like good health.
@@ -41,21 +45,35 @@ export async function measure(parts: {
 export function readiness(parts: {
   config: Config;
   log: Log;
-  bridge: BridgeLane | undefined;
+  bridgeStates: BridgeState[];
   edge: Edge | undefined;
   hasAudience: boolean;
+  isCutOff: boolean;
   draining: boolean;
 }): Record<string, Check> {
-  const { config, log, bridge, edge, hasAudience, draining } = parts;
-  const canFallBack = bridge !== undefined && config.fallback;
+  const { config, log, bridgeStates, edge, hasAudience, isCutOff, draining } = parts;
+  const canFallBack = bridgeStates.length > 0 && config.fallback;
   return {
     log: logCheck(log, canFallBack),
+    reader: readerCheck(log, isCutOff),
     edge: edge?.listening ? { ok: true, detail: 'listening' } : { ok: false, detail: 'not open' },
     audience: hasAudience
       ? { ok: true, detail: 'reachable' }
-      : { ok: false, detail: 'no bridge can be reached, so no client behind one' },
+      : { ok: false, detail: 'no bridge answers, so there is no client behind one' },
+    // Proxied connections end with their bridge (see audience); native ones go on without it.
+    ...(bridgeStates.length > 0 && {
+      bridge: {
+        ok: hasAudience,
+        detail: bridgeStates.map(({ bridge, detail }) => `${bridge}: ${detail}`).join('; '),
+      },
+    }),
     draining: { ok: !draining, detail: draining ? 'yes: no new calls' : 'no' },
   };
+}
+
+function readerCheck({ reachable }: Log, isCutOff: boolean): Check {
+  if (isCutOff) return { ok: false, detail: 'others read the log, not this replica: its clients miss the stream lane' };
+  return { ok: true, detail: reachable ? 'reads the log' : 'the log is away for all that can be asked' };
 }
 
 /** A log that answers and takes nothing keeps no event either. */

@@ -6,6 +6,7 @@ import { networkInterfaces } from 'node:os';
 import { Admin } from '../admin/admin.ts';
 import { assetText } from '../assets.ts';
 import { BridgeAddresses, isAt } from '../bridge-addresses.ts';
+import { BridgeHealth } from '../bridge-health.ts';
 import { type Config, type HostPort, nameOf } from '../config.ts';
 import { Consumer } from '../consumer/consumer.ts';
 import type { Contract } from '../contract/contract.ts';
@@ -70,8 +71,10 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     onLost('a fault at the core');
   };
   const bridge = addresses && new BridgeLane({ addresses, calls: config.bridgeCalls });
+  const bridgeHealth = addresses && new BridgeHealth({ addresses, clock, logger });
+  const bridgeStates = () => bridgeHealth?.states ?? [];
   // Proxied connections end with their bridge; native ones do not.
-  const hasAudience = () => config.hubs === 'native' || bridge === undefined || bridge.reachable;
+  const hasAudience = () => config.hubs === 'native' || bridgeHealth === undefined || bridgeHealth.reachable;
   let edge: Edge | undefined;
   let reading: { reader: Reader; consumer: Consumer; consuming: Promise<void> } | undefined;
   const cutover = new CutoverStage({
@@ -79,6 +82,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     contract,
     log,
     bridge,
+    bridgeStates,
     severalBridges: () => config.bridgeCalls === 'one' && (addresses?.all.length ?? 0) > 1,
     // Before there is an edge nobody has been shown anything.
     edge: {
@@ -131,19 +135,31 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     metrics,
     faults,
   });
+  // Who asks at once whether this replica is ready gets an answer that holds.
+  await bridgeHealth?.begun;
   let draining = false;
   const admin = await Admin.listen({
     listen: config.admin,
     token: config.adminToken,
     insecure: config.insecure,
     metrics,
-    beforeScrape: () => measure({ config, contract, log, lanes, bridge, metrics }),
-    readiness: () => readiness({ config, log, bridge, edge, hasAudience: hasAudience(), draining }),
+    beforeScrape: () => measure({ config, contract, log, lanes, bridge, bridgeStates: bridgeStates(), metrics }),
+    readiness: () =>
+      readiness({
+        config,
+        log,
+        bridgeStates: bridgeStates(),
+        edge,
+        hasAudience: hasAudience(),
+        isCutOff: cutover.readerWatch.isCutOff,
+        draining,
+      }),
     cutover: {
       instance: config.instance,
       operator: cutover.operator,
       twins: cutover.twins,
       detour: cutover.detour,
+      readerWatch: cutover.readerWatch,
       signature: cutover.signature,
       saysUnsigned: new Seldom(clock, 5_000),
       logger,
@@ -233,6 +249,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
       cutover.close();
       await log.close();
       await bridge?.close();
+      bridgeHealth?.close();
       addresses?.close();
       admin.close();
     },

@@ -3,6 +3,7 @@
 // could not reach.
 
 import { isDeepStrictEqual } from 'node:util';
+import type { BridgeState } from '../bridge-health.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
@@ -13,6 +14,7 @@ import type { Guard } from './guard.ts';
 import type { Roll } from './handover.ts';
 import type { By, ChangeOf, Moves } from './moves.ts';
 import type { Peers, Told } from './peers.ts';
+import type { ReaderWatch } from './reader-watch.ts';
 import type { SharedState } from './shared-state.ts';
 import { type CutoverState, isRolledBack, type nextState, rolledBack } from './state.ts';
 import type { Wishes } from './wishes.ts';
@@ -35,6 +37,9 @@ export interface OperatorParts {
   detour: Detour;
   guard: Guard;
   peers: Peers;
+  readerWatch: Pick<ReaderWatch, 'isCutOff'>;
+  /** What each bridge last said. */
+  bridgeStates(): BridgeState[];
   log: Log;
   clock: Clock;
   logger: Logger;
@@ -94,7 +99,7 @@ export class Operator {
 
   /** For `GET /cutover`. */
   async status(): Promise<object> {
-    const { cutover, guard, detour, log, wish, wishes, peers, shared } = this.#parts;
+    const { cutover, guard, detour, log, wish, wishes, peers, shared, readerWatch, bridgeStates } = this.#parts;
     const { state } = cutover;
     const [self, ...others] = await peers.refresh();
     return {
@@ -112,7 +117,8 @@ export class Operator {
       killed: state.killed,
       detour: detour.roomCount,
       guard: guard.last ?? null,
-      log: { reachable: log.reachable, followed: shared.follows },
+      bridges: bridgeStates(),
+      log: { reachable: log.reachable, followed: shared.follows, isCutOff: readerWatch.isCutOff },
       replicas: [
         { ...self!.facts, instance: self!.instance, epoch: String(state.epoch) },
         ...others.map(({ instance, facts }) => ({ ...facts, instance })),

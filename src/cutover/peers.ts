@@ -65,19 +65,30 @@ export class Peers {
     return isRead === true ? this.#known : this.#known.map(withoutEpoch);
   }
 
-  /** POSTs to every other replica at once. @param ms how long one may take @param instances only these; all without it */
-  async tell(path: string, value: unknown, ms: number, instances = this.#others): Promise<Told> {
+  /**
+   * POSTs to every other replica at once.
+   * @param ms how long one may take
+   * @param instances only these; all without it
+   * @param says whether one that is not reached is worth a line in the log
+   */
+  async tell(path: string, value: unknown, ms: number, instances = this.#others, says = true): Promise<Told> {
     const body = JSON.stringify(value);
     const answers = await Promise.all(
       instances.map(async (instance) => {
         const admin = this.#known.find((each) => each.instance === instance)?.facts[adminFact];
         const url = admin !== undefined && urlOf(admin, path);
         const signal = AbortSignal.timeout(ms);
-        return { instance, ok: url instanceof URL && (await this.#post(instance, url, body, signal)) };
+        return { instance, ok: url instanceof URL && (await this.#post(instance, url, body, signal, says)) };
       }),
     );
     const named = (ok: boolean) => answers.filter((answer) => answer.ok === ok).map(({ instance }) => instance);
     return { reached: named(true), notReached: named(false) };
+  }
+
+  /** @returns the other replicas that say yes to what is asked at this path */
+  async ask(path: string, ms: number): Promise<string[]> {
+    // Neither a no nor silence is worth a line: it is asked again and again.
+    return (await this.tell(path, {}, ms, this.#others, false)).reached;
   }
 
   close(): void {
@@ -89,7 +100,14 @@ export class Peers {
   }
 
   /** What is said must do no harm if it arrives twice: a kept connection may be closed just when it is used. */
-  async #post(instance: string, url: URL, body: string, signal: AbortSignal, isAgain = false): Promise<boolean> {
+  async #post(
+    instance: string,
+    url: URL,
+    body: string,
+    signal: AbortSignal,
+    says: boolean,
+    isAgain = false,
+  ): Promise<boolean> {
     const { signature, logger } = this.#options;
     const signed = signature.sign(url.pathname, instance, body);
     try {
@@ -105,13 +123,14 @@ export class Peers {
         redirect: 'error',
       });
       await pass(answer);
-      if (!answer.ok && this.#says.isDue()) logger.warn({ instance, status: answer.status }, 'a replica did not hear');
+      if (!answer.ok && says && this.#says.isDue())
+        logger.warn({ instance, status: answer.status }, 'a replica did not hear');
       return answer.ok;
     } catch (error) {
-      if (!isAgain && !signal.aborted) return this.#post(instance, url, body, signal, true);
+      if (!isAgain && !signal.aborted) return this.#post(instance, url, body, signal, says, true);
       const { message, cause } = error as Error;
       const reason = cause instanceof Error ? `${message}: ${cause.message}` : message;
-      if (this.#says.isDue()) logger.warn({ instance, reason }, 'a replica could not be told');
+      if (says && this.#says.isDue()) logger.warn({ instance, reason }, 'a replica could not be told');
       return false;
     }
   }

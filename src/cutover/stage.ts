@@ -1,6 +1,7 @@
 // The cutover stage, put together: in come what it needs of the other stages, out go the lane choice for calls, the
 // operator's hand, and the ends that the consumer feeds (notes, and what was read).
 
+import type { BridgeState } from '../bridge-health.ts';
 import type { Config } from '../config.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
@@ -23,6 +24,7 @@ import { Moves } from './moves.ts';
 import { Operator } from './operator.ts';
 import { PeerSignature } from './peer-signature.ts';
 import { adminFact, epochFact, Peers } from './peers.ts';
+import { ReaderWatch } from './reader-watch.ts';
 import { SharedState } from './shared-state.ts';
 import { laneOf, mayHaveUsedStream } from './state.ts';
 import { type TwinEdge, Twins } from './twins.ts';
@@ -34,6 +36,8 @@ export interface CutoverStageOptions {
   contract: Contract;
   log: Log;
   bridge: BridgeLane | undefined;
+  /** What each bridge last said. */
+  bridgeStates(): BridgeState[];
   /** Whether several bridges share a backplane, so that a 200 of one says little of the others. */
   severalBridges(): boolean;
   edge: Fences & TwinEdge;
@@ -59,6 +63,7 @@ export class CutoverStage {
   readonly detour: Detour;
   readonly operator: Operator;
   readonly twins: Twins;
+  readonly readerWatch: ReaderWatch;
   readonly signature: PeerSignature;
   readonly #options: CutoverStageOptions;
   readonly #handover: Handover;
@@ -108,6 +113,14 @@ export class CutoverStage {
       adopt: (state) => this.lanes.adopt(state),
       timeoutMs,
       settleMs: settled,
+      clock,
+      logger,
+    });
+    this.readerWatch = new ReaderWatch({
+      usesStream: () => this.lanes.usesStream,
+      silentMs: options.silentMs,
+      logAnswers: () => log.reachable,
+      peers: this.#peers,
       clock,
       logger,
     });
@@ -183,6 +196,8 @@ export class CutoverStage {
       detour: this.detour,
       guard,
       peers: this.#peers,
+      readerWatch: this.readerWatch,
+      bridgeStates: options.bridgeStates,
       log,
       clock,
       logger,
@@ -274,6 +289,7 @@ export class CutoverStage {
 
   close(): void {
     this.#stopWatching();
+    this.readerWatch.close();
     this.#wishes.close();
     this.#shared.close();
     this.detour.close();

@@ -60,10 +60,6 @@ export class BridgeLane {
   }
 
   /** Whether any bridge takes connections, as far as is known. */
-  get reachable(): boolean {
-    return this.#options.addresses.reachable;
-  }
-
   /** Requests at the bridge or waiting for it. */
   get inFlight(): number {
     return this.#inFlight;

@@ -79,6 +79,12 @@ export function createMetrics() {
       labelNames: ['stream'],
       registers,
     }),
+    bridgeReachable: new Gauge({
+      name: 'crossfade_bridge_reachable',
+      help: '1 while this bridge answers, else 0',
+      labelNames: ['bridge'],
+      registers,
+    }),
     logReachable: new Gauge({ name: 'crossfade_log_reachable', help: '1 while the log answers, else 0', registers }),
     buildInfo: new Gauge({
       name: 'crossfade_build_info',
@@ -254,7 +260,7 @@ export function presetLabels(
   known: { transports: Transport[]; eventTypes: string[]; coalescedTypes: string[]; streams: string[] },
 ): void {
   for (const reason of failureReasons) metrics.fallback.inc({ reason }, 0);
-  for (const reason of ['unread', 'other_replica']) metrics.unfenced.inc({ reason }, 0);
+  for (const reason of ['unread', 'other_replica', 'state_unknown']) metrics.unfenced.inc({ reason }, 0);
   for (const reason of ['repeat', 'history', 'typing']) metrics.withheld.inc({ reason }, 0);
   for (const lane of ['bridge', 'stream']) metrics.twinsWithheld.inc({ lane }, 0);
   for (const event_type of known.coalescedTypes) {

@@ -35,6 +35,7 @@ async function startAdmin(t: TestContext, { token, insecure = false }: { token?:
       operator,
       twins: { expect() {}, landed() {} },
       detour: { async takenElsewhere() {} },
+      readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret: token, clock: systemClock }),
       saysUnsigned: new Seldom(systemClock, 1_000),
       logger: silentLogger,

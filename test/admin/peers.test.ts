@@ -41,6 +41,7 @@ async function startReplica(t: TestContext, secret: string | undefined) {
       operator: { adoptFromPeer: async () => hear('/cutover/adopt')() } as unknown as Operator,
       twins: { expect: hear('/cutover/twin'), landed: hear('/cutover/twin-landed') },
       detour: { takenElsewhere: async () => hear('/cutover/detour')() },
+      readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret, clock }),
       saysUnsigned: new Seldom(clock, 1_000),
       logger: silentLogger,

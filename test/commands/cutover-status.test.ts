@@ -14,7 +14,8 @@ const calm: Status = {
   operated: true,
   wish: { percent: 0, mirror: false },
   detour: 0,
-  log: { reachable: true },
+  bridges: [{ bridge: 'http://bridge:5000', reachable: true, detail: 'answers 200' }],
+  log: { reachable: true, isCutOff: false },
   guard: { ok: true, reasons: [] },
   replicas: [
     { instance: 'one', epoch: '5' },
@@ -31,6 +32,7 @@ test('a calm cutover is a slider and a few facts', () => {
   assert.deepEqual(linesOf(calm), [
     'bridge ━━━━━●─────────────── stream   25% by stream',
     '',
+    'bridge    http://bridge:5000 answers 200',
     'log       reachable',
     'guard     no client is left out',
     'mirror    off',
@@ -44,7 +46,7 @@ test('what stands in the way is named: kill switch, guard, log', () => {
   const lines = linesOf({
     ...calm,
     effective: { percent: 0, why: 'the kill switch of two', held: 'one reason; another' },
-    log: { reachable: false },
+    log: { reachable: false, isCutOff: false },
     detour: 'all',
     guard: { ok: false, reasons: ['one reason', 'another'] },
     pins: { r1: 'stream' },
@@ -56,6 +58,7 @@ test('what stands in the way is named: kill switch, guard, log', () => {
     '',
     'set to    25%, but the kill switch of two',
     'held      one reason; another',
+    'bridge    http://bridge:5000 answers 200',
     'log       not reachable',
     'detour    all rooms go to the bridge, as the log failed',
     'guard     one reason',
@@ -90,4 +93,15 @@ test('flags that ask for something else than what an operator has set have a lin
   const withWish = (percent: number) => linesOf({ ...calm, wish: { percent, mirror: false } });
   assert.ok(withWish(50).includes("flags     ask for 50%, but an operator's word stands"));
   for (const percent of [0, 25]) assert.ok(!withWish(percent).some((line) => line.startsWith('flags')));
+});
+
+test('where no bridge answers the guard’s last word counts no more', () => {
+  const lines = linesOf({ ...calm, bridges: [{ ...calm.bridges[0]!, reachable: false, detail: 'ECONNREFUSED' }] });
+  assert.ok(lines.includes('bridge    http://bridge:5000 is not there: ECONNREFUSED'), lines.join('\n'));
+  assert.ok(lines.includes('guard     cannot look: no bridge answers'));
+});
+
+test('a replica that others leave behind at the log says so', () => {
+  const lines = linesOf({ ...calm, log: { reachable: false, isCutOff: true } });
+  assert.ok(lines.includes('log       read by others, not by this replica: its clients miss the stream lane'));
 });

@@ -68,6 +68,8 @@ function setUp() {
     wishes: { drop() {} } as unknown as Wishes,
     detour,
     guard,
+    readerWatch: { isCutOff: false },
+    bridgeStates: () => [],
     peers: { tell: async () => ({ reached: [], notReached: [] }) } as unknown as Peers,
     log,
     clock,

@@ -100,7 +100,7 @@ test('a start with the variable at 50 is held at 0 while a client is connected d
     timeoutMs: 10_000,
   });
   for (const { process } of replicas) {
-    const repeats = process.lines.filter(({ code }) => code === 'CUTOVER_GUARD');
+    const repeats = process.lines.filter(({ msg }) => String(msg).startsWith('the percent is held'));
     assert.equal(repeats.length, 1, 'the same reason is said once');
   }
   const operated = await ofAll(replicas, ({ operated }) => operated);

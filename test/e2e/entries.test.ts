@@ -151,5 +151,5 @@ test('the metrics that dashboards query are there, with their labels and fine bu
   }
   assert.deepEqual(await (await fetch(`${admin}/healthz`)).json(), { status: 'alive' });
   const { status, checks } = (await (await fetch(`${admin}/readyz`)).json()) as { status: string; checks: object };
-  assert.deepEqual([status, Object.keys(checks)], ['ready', ['log', 'edge', 'audience', 'draining']]);
+  assert.deepEqual([status, Object.keys(checks)], ['ready', ['log', 'reader', 'edge', 'audience', 'draining']]);
 });

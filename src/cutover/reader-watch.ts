@@ -1,0 +1,81 @@
+// Whether this replica has lost the log that others still read: its clients then get nothing of the stream lane, and nobody
+// brings it to them by the bridge. In come what the reader knows and what the other replicas say, out goes a yes or no.
+
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Peers } from './peers.ts';
+
+export interface ReaderWatchParts {
+  /** Whether rooms may be on the stream lane, as far as is known. */
+  usesStream(): boolean;
+  /** ms since the reader last had everything. */
+  silentMs(): number;
+  /** Whether the log answers this replica. */
+  logAnswers(): boolean;
+  peers: Pick<Peers, 'ask'>;
+  clock: Clock;
+  logger: Logger;
+}
+
+/** POSTed to the other replicas; one that reads the log says yes. */
+export const readingPath = '/cutover/reading';
+const everyMs = 1_000;
+/** A live reader stays below this. */
+const liveMs = 1_000;
+/** ms without it after which clients should come to another replica. */
+const patienceMs = 5_000;
+const peerMs = 1_000;
+
+export class ReaderWatch {
+  readonly #parts: ReaderWatchParts;
+  readonly #stop: () => void;
+  /** ms, monotonic */
+  #readAt: number;
+  #othersRead = false;
+  #asking = false;
+  #wasCutOff = false;
+
+  constructor(parts: ReaderWatchParts) {
+    this.#parts = parts;
+    this.#readAt = parts.clock.monotonic();
+    this.#stop = parts.clock.every(everyMs, () => this.#look());
+  }
+
+  /** Whether this replica reads the log at this moment. */
+  get reads(): boolean {
+    return this.#parts.silentMs() < liveMs;
+  }
+
+  /** Where the log is away for all, all rooms are at the bridge, and no replica is better than this one. */
+  get isCutOff(): boolean {
+    const { usesStream, logAnswers, clock } = this.#parts;
+    if (!usesStream() || this.reads || clock.monotonic() - this.#readAt < patienceMs) return false;
+    return logAnswers() || this.#othersRead;
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  async #look(): Promise<void> {
+    const { usesStream, logAnswers, peers, clock } = this.#parts;
+    if (this.reads) this.#readAt = clock.monotonic();
+    const mustAsk = usesStream() && !this.reads && !logAnswers();
+    if (!mustAsk) this.#othersRead = false;
+    else if (!this.#asking) {
+      this.#asking = true;
+      this.#othersRead = (await peers.ask(readingPath, peerMs)).length > 0;
+      this.#asking = false;
+    }
+    this.#tell();
+  }
+
+  #tell(): void {
+    const { logger } = this.#parts;
+    const { isCutOff } = this;
+    if (isCutOff === this.#wasCutOff) return;
+    this.#wasCutOff = isCutOff;
+    if (isCutOff) logger.error({ code: 'LOG_UNAVAILABLE' }, 'the log is not read here: clients miss the stream lane');
+    else logger.info('the log is read again, or its rooms are at the bridge');
+  }
+}

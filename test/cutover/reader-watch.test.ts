@@ -1,0 +1,64 @@
+// A replica that alone has lost the log: told from a log that is away for all.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ReaderWatch } from '../../src/cutover/reader-watch.ts';
+import { TestClock } from '../support/clock.ts';
+import { logLines } from '../support/log-lines.ts';
+
+function setUp() {
+  const clock = new TestClock();
+  const { logger, lines } = logLines();
+  const scene = { usesStream: true, silentMs: 0, logAnswers: true, others: [] as string[] };
+  const watch = new ReaderWatch({
+    usesStream: () => scene.usesStream,
+    silentMs: () => scene.silentMs,
+    logAnswers: () => scene.logAnswers,
+    peers: { ask: async () => scene.others },
+    clock,
+    logger,
+  });
+  const pass = async (seconds: number) => {
+    for (let n = 0; n < seconds; n++) {
+      clock.advance(1_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  return { scene, watch, pass, lines };
+}
+
+test('a replica that others leave behind at the log is cut off after 5 s, and says so once', async () => {
+  const { scene, watch, pass, lines } = setUp();
+  await pass(3);
+  Object.assign(scene, { silentMs: Number.POSITIVE_INFINITY, logAnswers: false, others: ['b'] });
+  await pass(4);
+  assert.equal(watch.isCutOff, false, 'a short loss is nobody’s business');
+  await pass(3);
+  assert.equal(watch.isCutOff, true);
+  assert.deepEqual(
+    lines.map(({ level }) => level),
+    ['error'],
+  );
+  Object.assign(scene, { silentMs: 0, logAnswers: true });
+  assert.equal(watch.isCutOff, false);
+  watch.close();
+});
+
+test('a reader that is silent while the log answers is as bad', async () => {
+  const { scene, watch, pass } = setUp();
+  scene.silentMs = 60_000;
+  await pass(6);
+  assert.equal(watch.isCutOff, true);
+  watch.close();
+});
+
+test('where the log is away for all, or no room is on the stream lane, no replica is worse than another', async () => {
+  const { scene, watch, pass } = setUp();
+  Object.assign(scene, { silentMs: Number.POSITIVE_INFINITY, logAnswers: false });
+  await pass(10);
+  assert.equal(watch.isCutOff, false, 'nobody reads it');
+  Object.assign(scene, { others: ['b'], usesStream: false });
+  await pass(10);
+  assert.equal(watch.isCutOff, false, 'percent 0');
+  watch.close();
+});
