@@ -1,5 +1,6 @@
 // Makes dist/crossfade, one executable without a Node beside it: esbuild bundles the program, pkg puts bundle and assets
-// into a copy of the Node binary of node_modules (Node's single executable applications). Nothing is downloaded.
+// into a copy of the Node binary of node_modules (Node's single executable applications), if it is the one that is pinned.
+// Nothing is downloaded.
 // Instant where nothing has changed since the last build. `--arm64` makes dist/crossfade-arm64 instead.
 
 import { execFileSync } from 'node:child_process';
@@ -17,6 +18,7 @@ import {
 import { createRequire } from 'node:module';
 import { build } from 'esbuild';
 import { assets } from '../src/assets.ts';
+import { checkNode } from './pinned-node.ts';
 
 const root = new URL('..', import.meta.url).pathname;
 const dist = `${root}dist/`;
@@ -40,7 +42,12 @@ function stateOfSources() {
     .filter((entry) => entry.isFile())
     .map((entry) => `${entry.parentPath}/${entry.name}`);
   const hash = createHash('sha256');
-  for (const file of [...files.sort(), `${root}package-lock.json`, `${root}scripts/build.mjs`]) {
+  for (const file of [
+    ...files.sort(),
+    `${root}package-lock.json`,
+    `${root}scripts/build.mjs`,
+    `${root}scripts/pinned-node.ts`,
+  ]) {
     hash.update(file).update(readFileSync(file));
   }
   return hash.digest('hex');
@@ -82,6 +89,7 @@ async function makeExecutable() {
 function strippedNode() {
   const copy = `${dist}node-${arch}`;
   copyFileSync(arm64 ? arm64Node() : process.execPath, copy);
+  checkNode(copy, arch);
   const tool = arm64 ? 'llvm-strip' : 'strip';
   try {
     execFileSync(tool, ['--strip-unneeded', copy], { stdio: 'ignore' });

@@ -1,4 +1,5 @@
-// Set-up for `npm start` and `npm test`, on any Node from 20 on: installs what is missing and is instant otherwise.
+// Set-up for `npm start`, `npm test` and `npm run build`, on any Node from 20 on: installs what is missing, each package by the
+// hash that the lock file has of it, and is instant otherwise.
 // With --test it also installs what the tests run against (Redis, Chromium, promtool), where it is root on Debian.
 
 import { spawnSync } from 'node:child_process';
@@ -22,9 +23,20 @@ if (process.argv.includes('--test')) installDebianPackages();
 function installModules() {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
   console.log('crossfade: installing its npm packages …');
-  // Not `npm ci`: it refuses the lock file where a registry lacks the optional packages of other platforms.
-  run('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']);
+  const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
+  // Some registries lack the optional packages of other platforms, without which `npm ci` takes nothing.
+  const refusal = refusalOf('npm', ['ci', ...quiet]);
+  if (refusal !== undefined) {
+    console.log(`crossfade: \`npm ci\` is refused (${refusal}); \`npm install\` by the same lock file instead`);
+    run('npm', ['install', '--no-save', ...quiet]);
+  }
   writeFileSync(stamp, lock);
+}
+
+/** @returns the first line of what a command said as it failed; undefined where it did not */
+function refusalOf(command, args) {
+  const { status, error, stderr } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'pipe'] });
+  return status === 0 ? undefined : (error?.message ?? stderr.toString().trim().split('\n')[0]);
 }
 
 function installDebianPackages() {

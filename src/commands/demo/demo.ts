@@ -11,6 +11,7 @@ import { type Config, readConfig } from '../../config.ts';
 import { bucketOf } from '../../cutover/bucket.ts';
 import { CrossfadeError } from '../../errors.ts';
 import { createLogger } from '../../telemetry/logger.ts';
+import { ownCommand } from '../own-command.ts';
 import { startReplica } from '../replica.ts';
 import { endSignals } from '../serve.ts';
 import { Backend } from './backend.ts';
@@ -154,8 +155,8 @@ function sayWhatToTry(urls: { page: string; bridge: string; ingress: string; edg
 
   Move the slider on the page, or here; the page follows:
 
-    crossfade cutover set 60 --admin ${urls.admin}
-    crossfade cutover rollback --admin ${urls.admin}
+    ${ownCommand()} cutover set 60 --admin ${urls.admin}
+    ${ownCommand()} cutover rollback --admin ${urls.admin}
 
   Broadcast a message as the backend does; it shows on the page:
 
