@@ -7,6 +7,7 @@ import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { Seldom } from '../telemetry/seldom.ts';
 import { toEntry } from './control.ts';
 import type { Cutover } from './cutover.ts';
 import type { Detour } from './detour.ts';
@@ -30,6 +31,7 @@ export interface SharedStateParts {
 /** Between two tries to read the state for the first time, while calls wait for it. */
 const learnMs = 25;
 const keepMs = 1_000;
+const sayEveryMs = 10_000;
 const commitMs = 1_000;
 
 export class SharedState {
@@ -44,9 +46,11 @@ export class SharedState {
   #behindSince: number | undefined;
   /** A rollback was decided without the log, here or by another replica: what stands in the log does not count against it. */
   #owesRollback = false;
+  readonly #saysFailed: Seldom;
 
   constructor(parts: SharedStateParts) {
     this.#parts = parts;
+    this.#saysFailed = new Seldom(parts.clock, sayEveryMs);
   }
 
   /**
@@ -124,7 +128,7 @@ export class SharedState {
   }
 
   async #followIfLost(): Promise<void> {
-    const { log, logger, cutover, clock } = this.#parts;
+    const { log, cutover, clock } = this.#parts;
     if (!log.reachable) {
       this.#follows = false;
       this.#lostAt ??= clock.monotonic();
@@ -132,15 +136,13 @@ export class SharedState {
     }
     // What stands in the log is read first: the changes that were missed come with their fences then.
     if (this.#follows || !cutover.isFresh) return;
-    await this.follow().catch((error) =>
-      logger.warn({ reason: (error as Error).message }, 'the shared state could not be read'),
-    );
+    await this.follow().catch((error) => this.#sayFailed(error, 'the shared state could not be read'));
   }
 
   /** The log may have been emptied, or gone and come back empty, without being away for as long as it takes to notice. */
   async #keep(): Promise<void> {
     if (!this.#follows) return;
-    const { cutover, clock, logger } = this.#parts;
+    const { cutover, clock } = this.#parts;
     try {
       const stored = await this.#readStored();
       if (stored.epoch < cutover.state.epoch) await this.#writeBack(stored.epoch);
@@ -152,8 +154,13 @@ export class SharedState {
       this.#behindSince ??= clock.monotonic();
       if (cutover.isFresh && clock.monotonic() - this.#behindSince >= keepMs) this.#takeOver(stored);
     } catch (error) {
-      logger.warn({ reason: (error as Error).message }, 'the shared state could not be compared');
+      this.#sayFailed(error, 'the shared state could not be compared');
     }
+  }
+
+  /** A Redis that refuses to write (READONLY, OOM) does so for hours, each second. */
+  #sayFailed(error: unknown, what: string): void {
+    if (this.#saysFailed.isDue()) this.#parts.logger.warn({ reason: (error as Error).message }, what);
   }
 
   /** The log must know what the bridge has accepted while it was away, before a room comes to the stream lane. */

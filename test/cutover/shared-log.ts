@@ -10,6 +10,8 @@ export class SharedLog {
   readonly #readTo = new Map<string, number>();
   state: SharedState | undefined;
   reachable = true;
+  /** Why nothing can be written. */
+  refusal: Error | undefined;
 
   /** The log as one replica has it. */
   of(instance: string, facts: Record<string, string> = {}): Log {
@@ -26,6 +28,7 @@ export class SharedLog {
       },
       commitState: async (next: SharedState, { over, note, withinMs }: Parameters<Log['commitState']>[1]) => {
         this.#require();
+        if (this.refusal !== undefined) throw this.refusal;
         if (withinMs <= 0) return 'late';
         const stored = this.state?.epoch ?? 0;
         if (stored > over || next.epoch <= stored) return 'conflict';

@@ -193,3 +193,19 @@ test('a change that the guard refuses is told, with who wanted what', async () =
   ]);
   state.close();
 });
+
+test('a Redis that refuses to write for hours does not fill the log', async () => {
+  const { shared, clock, cutover, begin, state, lines } = setUp();
+  cutover.adopt(raised(50));
+  shared.state = stored(cutover.state);
+  await begin();
+  shared.lose();
+  shared.refusal = new Error('READONLY You can not write against a read only replica.');
+  for (let second = 0; second < 60; second++) {
+    clock.advance(1_000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const said = lines.filter(({ reason }) => String(reason).startsWith('READONLY'));
+  assert.equal(said.length, 6);
+  state.close();
+});
