@@ -6,7 +6,7 @@ import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { type HostPort, isLoopback } from './config.ts';
-import type { Clock } from './telemetry/clock.ts';
+import { type Clock, pause } from './telemetry/clock.ts';
 
 /** One bridge instance. The object stays the same for as long as its name resolves to it. */
 export interface BridgeAddress {
@@ -49,6 +49,9 @@ export class BridgeAddresses {
   readonly #away = new Map<string, () => void>();
   readonly #stopRefreshing: () => void;
   #turn = 0;
+  #refreshedAt = 0;
+  /** A lookup that somebody waits for. */
+  #refreshing: Promise<void> | undefined;
 
   /** Resolves when every name was looked up once; one that cannot be resolved (yet) stands for itself until it can. */
   static async open(urls: string[], options: BridgeAddressesOptions): Promise<BridgeAddresses> {
@@ -104,18 +107,21 @@ export class BridgeAddresses {
     return this.all.some(({ key }) => !this.#away.has(key));
   }
 
-  /** @returns undefined for a key of no URL of ours */
-  find(key: string): BridgeAddress | undefined {
-    const known = this.all.find((address) => address.key === key);
-    if (known !== undefined) return known;
-    // Another replica may have seen the name change before this one did.
-    const [href, ip] = key.split(' ');
-    const url = this.#urls.find((one) => one.href === href);
-    return url && ip !== undefined && isIP(ip) !== 0 ? addressAt(url, ip) : undefined;
+  /**
+   * @param key as another replica has told it: clients' tokens go there, so only an address that is known here is taken
+   * @returns undefined for any other
+   */
+  async find(key: string): Promise<BridgeAddress | undefined> {
+    const known = () => this.all.find((address) => address.key === key);
+    const isOurs = this.#urls.some(({ href }) => key.startsWith(`${href} `));
+    // The other replica may have seen the name change before this one did.
+    if (known() === undefined && isOurs) await this.#refreshSoon();
+    return known();
   }
 
   /** Looks every name up again; one that cannot be resolved keeps its addresses. */
   async refresh(): Promise<void> {
+    this.#refreshedAt = this.#clock.monotonic();
     await Promise.all(this.#urls.map((url) => this.#refreshOne(url)));
     const known = new Set(this.all.map(({ key }) => key));
     for (const key of this.#refusedUntil.keys()) if (!known.has(key)) this.#refusedUntil.delete(key);
@@ -129,6 +135,15 @@ export class BridgeAddresses {
   close(): void {
     this.#stopRefreshing();
     for (const stopLooking of this.#away.values()) stopLooking();
+  }
+
+  /** A name may be slow to look up: one lookup at a time, and a second between two. */
+  async #refreshSoon(): Promise<void> {
+    if (this.#refreshing === undefined && this.#clock.monotonic() - this.#refreshedAt < lookMs) return;
+    this.#refreshing ??= this.refresh().finally(() => {
+      this.#refreshing = undefined;
+    });
+    await Promise.race([this.#refreshing, pause(this.#clock, lookMs)]);
   }
 
   async #refreshOne(url: URL): Promise<void> {

@@ -107,12 +107,20 @@ test('a name that cannot be resolved stands for itself until it can', async (t) 
   assert.equal(addresses.next().origin, 'http://10.0.0.1:5000');
 });
 
-test('a key of another replica is understood, also before this one has seen the address, but only for URLs of ours', async (t) => {
-  const { addresses } = await open(t, ['http://bridge/b'], { bridge: ['10.0.0.1', '10.0.0.2'] });
-  assert.equal(addresses.find('http://bridge/b 10.0.0.2'), addresses.all[1]);
-  assert.equal(addresses.find('http://bridge/b 10.0.0.9')!.origin, 'http://10.0.0.9');
-  assert.equal(addresses.find('http://evil/b 10.0.0.2'), undefined);
-  assert.equal(addresses.find('http://bridge/b evil'), undefined);
+test('an address that another replica names is dialled only where this one’s resolver knows it, now or asked again', async (t) => {
+  const { addresses, names, clock, lookups } = await open(t, ['http://bridge/b'], {
+    bridge: ['10.0.0.1', '10.0.0.2'],
+  });
+  assert.equal(await addresses.find('http://bridge/b 10.0.0.2'), addresses.all[1]);
+  for (const foreign of ['http://bridge/b 10.0.0.9', 'http://evil/b 10.0.0.2', 'http://bridge/b evil']) {
+    assert.equal(await addresses.find(foreign), undefined);
+  }
+  names.bridge = ['10.0.0.2', '10.0.0.9'];
+  clock.advance(1_000);
+  assert.equal((await addresses.find('http://bridge/b 10.0.0.9'))!.origin, 'http://10.0.0.9');
+  const before = lookups();
+  for (let i = 0; i < 10; i++) assert.equal(await addresses.find('http://bridge/b 10.0.0.66'), undefined);
+  assert.equal(lookups(), before, 'a flood of names is no flood of lookups');
 });
 
 test('a bridge that is our own server is known by whatever its address is written as', async (t) => {

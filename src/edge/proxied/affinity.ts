@@ -44,7 +44,7 @@ export class Affinity {
     this.#keep(token, address);
     if (addresses.all.length === 1) return;
     const isLate = pause(clock, shareMs);
-    await Promise.race([share(keyOf(token), address.key, unusedMs), isLate]);
+    await Promise.race([share(keyOf(token), address.key, unusedMs).catch(() => {}), isLate]);
   }
 
   /** Where requests with this token go. */
@@ -56,7 +56,7 @@ export class Affinity {
     const { addresses } = this.#options;
     if (addresses.all.length === 1) return addresses.next();
     const key = await this.#options.shared(keyOf(token)).catch(() => undefined);
-    const address = key === undefined ? undefined : addresses.find(key);
+    const address = key === undefined ? undefined : await addresses.find(key);
     if (address !== undefined) return this.#keep(token, address);
     this.#warn();
     return addresses.next();
