@@ -2,8 +2,10 @@
 // within a bound, whatever the other side does. A peer that reads nothing, or left bytes behind that nobody reads, would
 // otherwise keep its descriptor for ever: `end` alone waits for the peer's own end, which is only seen by reading up to it.
 
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { hasBody } from './http-headers.ts';
 import type { Clock } from './telemetry/clock.ts';
 
 /** ms for which a refused peer may take to read its answer and leave. */
@@ -41,4 +43,28 @@ export function dropRestWithinBound(request: IncomingMessage, clock: Clock): voi
   whenRestIsDropped(request, clock, () => {
     if (!request.complete) request.socket.destroy();
   });
+}
+
+/** For a plain refusal, before its head is written: its connection takes no other request. */
+export function refuseFurther(response: ServerResponse): void {
+  // Who is still sending would be reset by Node's end, and might not get to read why.
+  if (response.req.complete || !hasBody(response.req)) response.shouldKeepAlive = false;
+}
+
+/** The refusal of an upgrade, to be answered like any other request and sent by {@link sendRefusal}. */
+export function refusalOf(request: IncomingMessage): ServerResponse {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  return response;
+}
+
+/** Sends a refusal, written or still to be written, as the last word on the socket of its upgrade. */
+export function sendRefusal(response: ServerResponse, socket: Socket, clock: Clock): void {
+  const cancel = clock.after(lingerMs, () => socket.destroy());
+  socket.once('close', cancel);
+  response.once('finish', () => {
+    cancel();
+    endWithinBound(socket, clock);
+  });
+  response.assignSocket(socket);
 }

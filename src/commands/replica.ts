@@ -169,7 +169,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
 
   const openEdge = async () => {
-    const ends = { listen: config.edge, contract, roster: log.roster, clock, logger, metrics };
+    const ends = { listen: config.edge, contract, roster: log.roster, clock, faults, logger, metrics };
     edge = await Edge.listen(
       config.hubs === 'native'
         ? {

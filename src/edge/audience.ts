@@ -29,4 +29,6 @@ export interface Member {
    * @param group the one that they are for, of the member's hub
    */
   write(prepared: Prepared, group: string): void;
+  /** Cuts it off without a word; the client comes back if it reconnects at all. @param reason for the metric */
+  terminate(reason: string): void;
 }

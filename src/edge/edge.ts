@@ -1,16 +1,15 @@
 // The edge: the clients' side. In come requests and WebSockets for /hubs/*, out go hub messages.
 // Promises: nothing but /hubs/* is served here; whether hubs are native or proxied, members get their messages in order.
 
-import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { Socket } from 'node:net';
 import { type HostPort, nameOf } from '../config.ts';
 import type { Delivery } from '../contract/event.ts';
 import { addressOf, listenOn } from '../listen.ts';
+import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Audience, Member, OutgoingMessage } from './audience.ts';
+import { Door } from './door.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
-import { readHubPath } from './hub-path.ts';
 import type { HubsSide } from './hubs-side.ts';
 import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
 import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
@@ -27,16 +26,12 @@ interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'>, Omit<ProxiedConne
   metrics: Metrics;
 }
 
-export type EdgeOptions = { listen: HostPort } & (NativeParts | ProxyParts);
+export type EdgeOptions = { listen: HostPort; faults: Faults } & (NativeParts | ProxyParts);
 
-/** Kestrel's: a proxy in front keeps idle connections for as long as it could with the bridge itself. */
-const keepAliveMs = 130_000;
-/** Of a request line and headers; tokens travel in both, and what is too long the bridge may refuse. */
-const maxHeaderBytes = 64 * 1024;
 const sweepMs = 1_000;
 
 export class Edge implements Audience {
-  readonly #server: Server;
+  readonly #door: Door;
   readonly #groups = new Groups();
   readonly #fanout: Fanout;
   readonly #hubs: HubsSide;
@@ -45,8 +40,8 @@ export class Edge implements Audience {
   readonly #stopSweeping: () => void;
 
   private constructor(options: EdgeOptions) {
-    const { clock, metrics } = options;
-    this.#fanout = new Fanout(this.#groups, metrics);
+    const { clock, faults, metrics } = options;
+    this.#fanout = new Fanout(this.#groups, metrics, faults);
     if (options.hubs === 'native') {
       this.#hubs = new NativeHubs({ ...options, groups: this.#groups });
     } else {
@@ -55,22 +50,25 @@ export class Edge implements Audience {
       this.#proxied = proxied;
       this.#hubs = new ProxiedHubs({ ...options, open: (facts, leg) => proxied.open(facts, leg) });
     }
-    this.#stopSweeping = clock.every(sweepMs, () => this.#proxied?.sweep(clock.monotonic()));
-    this.#server = serverOf(this.#hubs);
+    this.#door = new Door(this.#hubs, { clock, faults, metrics });
+    this.#stopSweeping = clock.every(sweepMs, () => {
+      this.#door.sweep();
+      this.#proxied?.sweep(clock.monotonic());
+    });
   }
 
   static async listen(options: EdgeOptions): Promise<Edge> {
     const edge = new Edge(options);
-    await listenOn(edge.#server, options.listen, nameOf('edge'));
+    await listenOn(edge.#door.server, options.listen, nameOf('edge'));
     return edge;
   }
 
   get address(): HostPort {
-    return addressOf(this.#server);
+    return addressOf(this.#door.server);
   }
 
   get listening(): boolean {
-    return this.#server.listening;
+    return this.#door.server.listening;
   }
 
   async deliver(messages: OutgoingMessage[]): Promise<void> {
@@ -133,39 +131,10 @@ export class Edge implements Audience {
 
   /** Takes no new clients, closes those there are, and waits for what their ends have published. */
   async close(): Promise<void> {
-    this.#server.close();
-    this.#server.closeIdleConnections();
+    this.#door.server.close();
+    this.#door.server.closeIdleConnections();
     await this.#hubs.close();
     this.#stopSweeping();
-    this.#server.closeAllConnections();
+    this.#door.server.closeAllConnections();
   }
-}
-
-/** The server that shows `/hubs/*` to these hubs and answers 404 to everything else. */
-export function serverOf(hubs: HubsSide): Server {
-  const options = {
-    keepAliveTimeout: keepAliveMs,
-    maxHeaderSize: maxHeaderBytes,
-    shouldUpgradeCallback: asksForWebSocket,
-  };
-  const server = createServer(options, (request, response) => {
-    if (readHubPath(request.url!) !== undefined) hubs.answer(request, response);
-    else response.writeHead(404, { 'Content-Length': 0 }).end();
-  });
-  server.on('upgrade', (request, socket, head) => {
-    socket.on('error', () => socket.destroy());
-    if (readHubPath(request.url!) !== undefined) hubs.upgrade(request, socket as Socket, head);
-    else socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
-  });
-  return server;
-}
-
-/** ASP.NET's own check; whatever else asks for an upgrade is an ordinary request there, and so it is here. */
-function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
-  return (
-    method === 'GET' &&
-    headers.upgrade?.toLowerCase() === 'websocket' &&
-    headers['sec-websocket-version'] === '13' &&
-    /^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? '')
-  );
 }

@@ -4,6 +4,7 @@
 // not hold the event loop; who left in between gets nothing, who joined later nothing older.
 
 import type { Delivery } from '../contract/event.ts';
+import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Audience, Member, OutgoingMessage } from './audience.ts';
 import type { Groups } from './groups.ts';
@@ -36,13 +37,15 @@ interface Job {
 export class Fanout implements Audience {
   readonly #groups: Groups;
   readonly #metrics: Metrics;
+  readonly #faults: Faults;
   readonly #queue: Job[] = [];
   #whenDrained: (() => void)[] = [];
   #scheduled = false;
 
-  constructor(groups: Groups, metrics: Metrics) {
+  constructor(groups: Groups, metrics: Metrics, faults: Faults) {
     this.#groups = groups;
     this.#metrics = metrics;
+    this.#faults = faults;
   }
 
   deliver(messages: OutgoingMessage[]): Promise<void> {
@@ -79,7 +82,7 @@ export class Fanout implements Audience {
       while (job.next < job.members.length && written < socketsPerTurn) {
         const member = job.members[job.next++]!;
         if (!job.present.has(member)) continue;
-        member.write(job.prepared, job.group);
+        this.#write(member, job);
         written++;
       }
       if (job.next < job.members.length) break;
@@ -91,6 +94,16 @@ export class Fanout implements Audience {
     const waiting = this.#whenDrained;
     this.#whenDrained = [];
     for (const resolve of waiting) resolve();
+  }
+
+  /** A member that cannot take its message ends alone. */
+  #write(member: Member, { prepared, group }: Job): void {
+    try {
+      member.write(prepared, group);
+    } catch (error) {
+      this.#faults.report('client', error);
+      member.terminate('fault');
+    }
   }
 
   #schedule(): void {

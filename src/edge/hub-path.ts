@@ -1,12 +1,24 @@
 // What a client's request line asks for. In comes path and query as on the wire, out goes which hub and connection they
 // mean, as ASP.NET reads them: names in any case, percent-encoded or not.
-// Promises: what leaves `/hubs/` again (by dot segments, which the bridge would resolve) is no hub path.
+// Promises: what leaves `/hubs/` again (by dot segments, which the bridge would resolve) is no hub path; what a line costs is
+// bounded, as it is read before anybody knows whose it is.
 
 export interface HubPath {
   /** Decoded; whether such a hub exists is the contract's or the bridge's to say. */
   hub: string;
   negotiates: boolean;
   query: URLSearchParams;
+}
+
+/** Twice what Kestrel takes of a request line; access tokens of a few KB travel in it. */
+const maxUrlChars = 16 * 1024;
+/** Clients of SignalR send up to five. */
+const maxPairs = 100;
+
+/** @returns the status with which a request line that takes too much to read is refused */
+export function tooLong(url: string): 400 | 414 | undefined {
+  if (url.length > maxUrlChars) return 414;
+  return url.split('&', maxPairs + 1).length > maxPairs ? 400 : undefined;
 }
 
 /** @returns undefined for everything that is not below `/hubs/` */
@@ -33,13 +45,13 @@ export function withoutQueryValue(url: string, name: string): string {
   const kept = url
     .slice(queryAt + 1)
     .split('&')
-    .filter((pair) => [...new URLSearchParams(pair).keys()][0]?.toLowerCase() !== name);
+    .filter((pair) => decode(pair.split('=', 1)[0]!)?.toLowerCase() !== name);
   return kept.length === 0 ? url.slice(0, queryAt) : `${url.slice(0, queryAt)}?${kept.join('&')}`;
 }
 
-function decode(path: string): string | undefined {
+function decode(text: string): string | undefined {
   try {
-    return decodeURIComponent(path);
+    return decodeURIComponent(text);
   } catch {
     return undefined;
   }

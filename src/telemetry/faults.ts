@@ -44,6 +44,15 @@ export class Faults {
     }
   }
 
+  /** The same listener, inside the boundary. @param end as in guard() */
+  guarded<Args extends unknown[]>(
+    where: FaultPlace,
+    listener: (...args: Args) => unknown,
+    end?: (error: unknown) => void,
+  ): (...args: Args) => void {
+    return (...args) => this.guard(where, () => listener(...args), end);
+  }
+
   /** Logs and counts a fault that was caught elsewhere. */
   report(where: FaultPlace, error: unknown): void {
     this.#metrics.faults.inc({ where });

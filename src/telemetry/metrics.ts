@@ -22,6 +22,7 @@ export const budgets = [
   'typing_notes',
   'log_bytes',
   'request_line',
+  'pipelined_requests',
 ] as const;
 export type Budget = (typeof budgets)[number];
 

@@ -6,6 +6,8 @@ import type { Member, OutgoingMessage } from '../../src/edge/audience.ts';
 import { Fanout } from '../../src/edge/fanout.ts';
 import { Groups } from '../../src/edge/groups.ts';
 import type { Prepared } from '../../src/edge/prepared.ts';
+import { Faults } from '../../src/telemetry/faults.ts';
+import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 
 class FakeMember implements Member {
@@ -20,6 +22,12 @@ class FakeMember implements Member {
     this.written.push(prepared);
   }
 
+  terminated = '';
+
+  terminate(reason: string): void {
+    this.terminated = reason;
+  }
+
   /** The arguments of the records, in order. */
   get shown(): string[] {
     return this.written.flatMap(({ records }) => records.map(({ payload }) => JSON.parse(payload)));
@@ -28,13 +36,14 @@ class FakeMember implements Member {
 
 function setUp() {
   const groups = new Groups();
-  const fanout = new Fanout(groups, createMetrics());
+  const metrics = createMetrics();
+  const fanout = new Fanout(groups, metrics, new Faults(silentLogger, metrics));
   const joined = (id: string, ...names: string[]) => {
     const member = new FakeMember(id);
     for (const name of names) groups.join('chat', name, member);
     return member;
   };
-  return { groups, fanout, joined };
+  return { groups, fanout, joined, metrics };
 }
 
 function message(room: string, text: string, group = room, except?: string): OutgoingMessage {
@@ -94,4 +103,17 @@ test('a large group is written in slices; order holds, who left gets nothing, wh
 test('a delivery to nobody is done at once', async () => {
   const { fanout } = setUp();
   await fanout.deliver([message('nobody', '1')]);
+});
+
+test('a member that cannot take its message is cut, and keeps it from nobody else', async () => {
+  const { fanout, joined, metrics } = setUp();
+  const members = ['a', 'b', 'c'].map((id) => joined(id, 'r'));
+  const [a, b, c] = members as [FakeMember, FakeMember, FakeMember];
+  b.write = () => {
+    throw new Error('fault');
+  };
+  await fanout.deliver([message('r', '1')]);
+  assert.deepEqual([a.shown, b.terminated, c.shown], [['1'], 'fault', ['1']]);
+  const { values } = await metrics.faults.get();
+  assert.equal(values.find(({ labels }) => labels.where === 'client')!.value, 1);
 });

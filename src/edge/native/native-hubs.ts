@@ -1,19 +1,20 @@
 // The native hubs: connections that end at crossfade. In come negotiations and WebSockets, out go hub messages.
 // Promises: no hub without a valid token; every answer carries CORS.
 
-import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocketServer } from 'ws';
 import type { Contract, Hub } from '../../contract/contract.ts';
 import type { Event } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
+import { refusalOf, refuseFurther, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
 import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
-import { queryValue, readHubPath } from '../hub-path.ts';
+import { type HubPath, queryValue } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
 import { Turns } from '../turns.ts';
 import { Auth, type AuthOptions } from './auth.ts';
@@ -81,12 +82,22 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
     this.#stopSweeping = options.clock.every(1_000, () => this.#sweep());
   }
 
-  answer(request: IncomingMessage, response: ServerResponse): void {
-    void this.#answer(request, response);
+  /** Everything that is not a WebSocket: preflights, negotiations, and what is told to other transports. */
+  async answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {
+    if (this.#cors.answerPreflight(request, response)) return;
+    this.#cors.apply(request, response);
+    if (this.#hubOf(path) === undefined) return answerEmpty(response, 404);
+    if ((await this.#identify(request, response, path)) === undefined) return;
+    if (path.negotiates) return this.#answerNegotiate(request, response, path);
+    this.#answerOtherTransport(request, response, path);
   }
 
-  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    void this.#upgrade(request, socket, head);
+  async upgrade(request: IncomingMessage, socket: Socket, head: Buffer, path: HubPath): Promise<void> {
+    const refusal = refusalOf(request);
+    this.#cors.apply(request, refusal);
+    const admitted = await this.#admit(request, refusal, path);
+    if (admitted === undefined) sendRefusal(refusal, socket, this.#options.clock);
+    else this.#open(request, socket, head, admitted);
   }
 
   /** Closes every client so that it reconnects (and fetches history); resolves when all are gone, cut off if need be. */
@@ -152,18 +163,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
     for (const connection of this.#connections) connection.sweep(now);
   }
 
-  /** Everything that is not a WebSocket: preflights, negotiations, and what is told to other transports. */
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (this.#cors.answerPreflight(request, response)) return;
-    this.#cors.apply(request, response);
-    const target = this.#targetOf(request);
-    if (target === undefined) return answerEmpty(response, 404);
-    if ((await this.#identify(request, response, target.query)) === undefined) return;
-    if (target.negotiates) return this.#answerNegotiate(request, response, target.query);
-    this.#answerOtherTransport(request, response, target.query);
-  }
-
-  #answerNegotiate(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
+  #answerNegotiate(request: IncomingMessage, response: ServerResponse, { query }: HubPath): void {
     if (request.method !== 'POST') return answerEmpty(response, 405, 'text/plain');
     const body = JSON.stringify(this.#negotiations.negotiate(query));
     response
@@ -172,7 +172,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
   }
 
   /** Server-sent events and long polling are not offered by native hubs; texts as ASP.NET's for such an endpoint. */
-  #answerOtherTransport(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
+  #answerOtherTransport(request: IncomingMessage, response: ServerResponse, { query }: HubPath): void {
     const id = queryValue(query, 'id');
     if (!['GET', 'POST', 'DELETE'].includes(request.method!)) return answerEmpty(response, 405);
     if (id === undefined) return answerText(response, 400, 'Connection ID required');
@@ -187,35 +187,24 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
     answerText(response, 404, `${transport} transport not supported by this end point type`);
   }
 
-  async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    const response = new ServerResponse(request);
-    response.assignSocket(socket);
-    response.shouldKeepAlive = false;
-    response.once('finish', () => socket.end());
-    this.#cors.apply(request, response);
-    const target = this.#targetOf(request);
-    if (target === undefined || target.negotiates) return answerEmpty(response, 404);
-    const identity = await this.#identify(request, response, target.query);
-    if (identity === undefined) return;
-    const negotiated = this.#negotiations.take(queryValue(target.query, 'id'));
+  /** @returns undefined where the refusal is filled */
+  async #admit(request: IncomingMessage, refusal: ServerResponse, path: HubPath): Promise<Admitted | undefined> {
+    const hub = this.#hubOf(path);
+    if (hub === undefined || path.negotiates) return answerEmpty(refusal, 404);
+    const identity = await this.#identify(request, refusal, path);
+    if (identity === undefined) return undefined;
+    const negotiated = this.#negotiations.take(queryValue(path.query, 'id'));
+    if (negotiated === 'taken') return answerEmpty(refusal, 409);
     if (negotiated === 'unknown') {
-      response.writeHead(404).end('No Connection with that ID');
-      return;
+      refusal.writeHead(404).end('No Connection with that ID');
+      return undefined;
     }
-    if (negotiated === 'taken') return answerEmpty(response, 409);
-    response.detachSocket(socket);
-    this.#open(request, socket, head, target, identity.user, negotiated);
+    const session = queryValue(path.query, 'sessionId') || undefined;
+    return { hub, user: identity.user, session, negotiated };
   }
 
-  #open(
-    request: IncomingMessage,
-    socket: Socket,
-    head: Buffer,
-    { hub, query }: Target,
-    user: string | undefined,
-    { connectionId: id, token }: Negotiated,
-  ): void {
-    const session = queryValue(query, 'sessionId') || undefined;
+  #open(request: IncomingMessage, socket: Socket, head: Buffer, { hub, user, session, negotiated }: Admitted): void {
+    const { connectionId: id, token } = negotiated;
     const release = () => this.#negotiations.release(token);
     if (socket.destroyed) return release();
     socket.once('close', release);
@@ -234,7 +223,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
   async #identify(
     request: IncomingMessage,
     response: ServerResponse,
-    query: URLSearchParams,
+    { query }: HubPath,
   ): Promise<{ user: string | undefined } | undefined> {
     const identity = await this.#auth.identify(request, query);
     if ('user' in identity) return identity;
@@ -244,24 +233,27 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
     return undefined;
   }
 
-  #targetOf(request: IncomingMessage): Target | undefined {
-    const path = readHubPath(request.url!);
-    const hub = path && this.#options.contract.hub(path.hub);
-    return hub && { hub, negotiates: path.negotiates, query: path.query };
+  #hubOf({ hub }: HubPath): Hub | undefined {
+    return this.#options.contract.hub(hub);
   }
 }
 
-interface Target {
+/** A client that may have its WebSocket. */
+interface Admitted {
   hub: Hub;
-  negotiates: boolean;
-  query: URLSearchParams;
+  user: string | undefined;
+  /** The desktop session named in the URL's query. */
+  session: string | undefined;
+  negotiated: Negotiated;
 }
 
-function answerEmpty(response: ServerResponse, status: number, contentType?: string): void {
+function answerEmpty(response: ServerResponse, status: number, contentType?: string): undefined {
+  refuseFurther(response);
   if (contentType !== undefined) response.setHeader('Content-Type', contentType);
   response.writeHead(status, { 'Content-Length': 0 }).end();
 }
 
 function answerText(response: ServerResponse, status: number, text: string): void {
+  refuseFurther(response);
   response.writeHead(status, { 'Content-Type': 'text/plain', 'Content-Length': Buffer.byteLength(text) }).end(text);
 }

@@ -6,7 +6,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { Agent, type Dispatcher } from 'undici';
 import type { BridgeAddress } from '../../bridge-addresses.ts';
-import { endToEnd } from '../../http-headers.ts';
+import { endToEnd, hasBody } from '../../http-headers.ts';
+import { refuseFurther } from '../../refusal.ts';
 
 export type BridgeAnswer = Dispatcher.ResponseData;
 
@@ -70,12 +71,24 @@ export function headersOf(answer: BridgeAnswer): string[] {
 /** @param headers in place of the answer's own */
 export function writeHead(response: ServerResponse, answer: BridgeAnswer, headers = headersOf(answer)): void {
   response.sendDate = false;
+  if (answer.statusCode >= 400) refuseFurther(response);
   response.writeHead(answer.statusCode, answer.statusText, headers);
 }
 
+/** The whole body of an answer. Rejects if it has more bytes than that. */
+export async function readBody({ body }: BridgeAnswer, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new Error(`an answer of the bridge has more than ${maxBytes} bytes`);
+  }
+  return Buffer.concat(chunks);
+}
+
 export function bodyOf(request: IncomingMessage): IncomingMessage | null {
-  const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
-  return length === '0' && encoding === undefined ? null : request;
+  return hasBody(request) ? request : null;
 }
 
 /** Aborted when the client is gone (or has its whole answer). */
@@ -101,5 +114,6 @@ export function answerUnreachable(response: ServerResponse): void {
 }
 
 export function answerEmpty(response: ServerResponse, status: number): void {
+  if (status >= 400) refuseFurther(response);
   response.writeHead(status, { 'Content-Length': 0 }).end();
 }

@@ -4,6 +4,7 @@
 // out; what waits for a message of the bridge is injected behind it; a client that reads too slowly is cut.
 
 import type { Hub } from '../../contract/contract.ts';
+import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import type { Member } from '../audience.ts';
@@ -45,6 +46,7 @@ export interface ConnectionOwner {
   /** Those that a connection is born into. */
   readonly holds: Iterable<Hold>;
   readonly provesConnects: boolean;
+  readonly faults: Faults;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** ms, monotonic */
@@ -112,7 +114,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     return this.#leg.readsBridge || !this.#holds.isFenced(room);
   }
 
-  /** Why it has ended, for the metric: slow, budget, missed, gap, shutdown, or ended by one of its sides. */
+  /** Why it has ended, for the metric: slow, budget, missed, fault, or ended by one of its sides. */
   get endReason(): string {
     return this.#cutReason ?? 'ended';
   }
@@ -212,8 +214,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     else if (now - this.#caughtUpAt > this.#owner.limits.maxBackloggedMs) this.#cutSlow();
   }
 
-  /** Ends both sides so that the client comes back. */
-  cut(reason: string): void {
+  terminate(reason: string): void {
     if (this.#cutReason !== undefined || this.#state === 'ended') return;
     this.#cutReason = reason;
     this.#leg.cut();
@@ -271,7 +272,7 @@ export class ProxiedConnection implements Member, Tap, Place {
       { hub: this.hub.name },
       'a connection began at another replica: clients without WebSockets need affinity to one crossfade',
     );
-    if (this.#owner.provesConnects) this.cut('missed');
+    if (this.#owner.provesConnects) this.terminate('missed');
   }
 
   #open(): void {
@@ -305,14 +306,19 @@ export class ProxiedConnection implements Member, Tap, Place {
     const fence = read.type === 3 ? this.#fences.take(read.invocationId) : undefined;
     if (fence === undefined) this.#withinBudget(() => membership.fromBridge(read));
     else membership.proveConnect();
-    if (!wasProven && membership.connectProven) behindThisMessage(() => this.#release(this.#untilProven));
+    if (!wasProven && membership.connectProven) this.#behindThisMessage(() => this.#release(this.#untilProven));
     if (fence !== undefined) {
-      behindThisMessage(fence);
+      this.#behindThisMessage(fence);
       return false;
     }
     if (this.#owner.twins.isEmpty || this.#twinsHere().fromBridge(read)) return true;
     this.#owner.metrics.twinsWithheld.inc({ lane: 'bridge' });
     return false;
+  }
+
+  /** The transport hands the message on before anything else happens; then it is this one's turn. */
+  #behindThisMessage(run: () => void): void {
+    queueMicrotask(this.#owner.faults.guarded('bridge', run, () => this.terminate('fault')));
   }
 
   // The log's messages.
@@ -374,7 +380,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     } catch (error) {
       if (!(error instanceof OverBudget)) throw error;
       this.#owner.onOverBudget(this, error);
-      this.cut('budget');
+      this.terminate('budget');
     }
   }
 
@@ -391,11 +397,6 @@ export class ProxiedConnection implements Member, Tap, Place {
   #cutSlow(): void {
     this.#owner.metrics.slowClients.inc();
     this.#owner.logger.warn({ code: 'EDGE_SLOW_CLIENT', hub: this.hub.name }, 'a slow client was cut off');
-    this.cut('slow');
+    this.terminate('slow');
   }
-}
-
-/** The transport hands the message on before anything else happens; then it is this one's turn. */
-function behindThisMessage(run: () => void): void {
-  queueMicrotask(run);
 }

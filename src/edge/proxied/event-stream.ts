@@ -3,6 +3,7 @@
 // read only as fast as the client takes it. Source: signalr-protocol.md, sections 2.2 and 2.4.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
 import { type BridgeAnswer, maxMessageBytes, writeHead } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
@@ -18,6 +19,7 @@ export class EventStream implements Leg, Carrier {
   readonly #answer: BridgeAnswer;
   readonly #response: ServerResponse;
   readonly #posts: Posts;
+  readonly #faults: Faults;
   readonly #splitter = new EventSplitter();
   #tap: Tap | undefined;
   /** Events that were injected while the Tap looked at one of the bridge's; undefined when it does not. */
@@ -27,21 +29,34 @@ export class EventStream implements Leg, Carrier {
   #bridgeAhead = false;
 
   /** @param answer the bridge's 200, whose body has not been read */
-  constructor(answer: BridgeAnswer, response: ServerResponse, posts: Posts) {
+  constructor(answer: BridgeAnswer, response: ServerResponse, posts: Posts, faults: Faults) {
     this.#answer = answer;
     this.#response = response;
     this.#posts = posts;
+    this.#faults = faults;
   }
 
   start(tap: Tap): void {
     this.#tap = tap;
     writeHead(this.#response, this.#answer);
     this.#response.flushHeaders();
-    this.#response.on('drain', () => this.#onDrain()).once('close', () => this.cut());
+    const cut = () => this.cut();
+    this.#response
+      .on(
+        'drain',
+        this.#faults.guarded('client', () => this.#onDrain(), cut),
+      )
+      .once('close', this.#faults.guarded('client', cut));
     this.#answer.body
-      .on('data', (chunk: Buffer) => this.#onData(chunk))
-      .once('end', () => this.#onBridgeEnd())
-      .on('error', () => this.cut());
+      .on(
+        'data',
+        this.#faults.guarded('bridge', (chunk: Buffer) => this.#onData(chunk), cut),
+      )
+      .once(
+        'end',
+        this.#faults.guarded('bridge', () => this.#onBridgeEnd(), cut),
+      )
+      .on('error', this.#faults.guarded('bridge', cut));
   }
 
   post(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -89,7 +104,8 @@ export class EventStream implements Leg, Carrier {
     if (ready !== undefined) {
       this.#early = [];
       this.#answer.body.pause();
-      void ready.then(() => this.#passEarly());
+      const passEarly = () => ready.then(() => this.#passEarly());
+      this.#faults.guard('bridge', passEarly, () => this.cut());
     }
     if (this.#early === undefined) this.#passChunk(chunk);
     else this.#early.push(chunk);

@@ -8,8 +8,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge-addresses.ts';
 import { forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
 import type { Clock } from '../../telemetry/clock.ts';
+import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
-import { answerUnreachable, type BridgeAnswer, type BridgeHttp, headersOf, maxMessageBytes } from './bridge-http.ts';
+import {
+  answerUnreachable,
+  type BridgeAnswer,
+  type BridgeHttp,
+  headersOf,
+  maxMessageBytes,
+  readBody,
+} from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
@@ -34,6 +42,7 @@ export interface LongPollingOptions {
   address: BridgeAddress;
   posts: Posts;
   clock: Clock;
+  faults: Faults;
   /** The client's requests are not this connection's any more. */
   onForgotten(): void;
   onUnreachable(error: unknown): void;
@@ -78,14 +87,15 @@ export class LongPolling implements Leg, Carrier {
     }
   }
 
-  poll(request: IncomingMessage, response: ServerResponse): void {
+  async poll(request: IncomingMessage, response: ServerResponse): Promise<void> {
     this.#cancelAway();
     this.#options.posts.note(request);
     if (this.#waiting.length > 0) return this.#answerWaiting(response);
     if (this.#last !== undefined) return this.#tellEnd(response, this.#last);
     const free = this.#polls.find(({ client }) => client === undefined);
-    if (free !== undefined) this.#attach(free, response);
-    else void this.#ask(request, this.#register(response));
+    if (free === undefined) return this.#ask(request, this.#register(response));
+    this.#attach(free, response);
+    return undefined;
   }
 
   post(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -109,7 +119,7 @@ export class LongPolling implements Leg, Carrier {
       return;
     }
     // What else is injected in this turn goes with the same answer.
-    if (this.#waiting.length === 0) queueMicrotask(() => this.#answerNewest());
+    if (this.#waiting.length === 0) queueMicrotask(this.#guarded(() => this.#answerNewest()));
     this.#wait(bytes);
   }
 
@@ -166,7 +176,7 @@ export class LongPolling implements Leg, Carrier {
   }
 
   async #finish(poll: BridgePoll, answer: BridgeAnswer): Promise<void> {
-    const body = await readBody(answer);
+    const body = await readBody(answer, maxMessageBytes);
     await this.#tap?.untilReady();
     if (!this.#polls.includes(poll)) return;
     this.#drop(poll);
@@ -216,7 +226,10 @@ export class LongPolling implements Leg, Carrier {
 
   #attach(poll: BridgePoll, response: ServerResponse): void {
     poll.client = response;
-    response.once('close', () => this.#onClientGone(response));
+    response.once(
+      'close',
+      this.#guarded(() => this.#onClientGone(response)),
+    );
   }
 
   /** The client has aborted its poll, or has its answer, and then waits at none of ours any more. */
@@ -226,6 +239,10 @@ export class LongPolling implements Leg, Carrier {
     this.#drop(poll);
     poll.abort.abort();
     this.#expectPoll();
+  }
+
+  #guarded(run: () => void): () => void {
+    return this.#options.faults.guarded('client', run, () => this.cut());
   }
 
   #drop(poll: BridgePoll): void {
@@ -303,15 +320,4 @@ export class LongPolling implements Leg, Carrier {
 export function pollOf(request: IncomingMessage): { method: string; url: string; headers: string[]; body: null } {
   const headers = withoutHeaders(forwardedHeaders(request), (name) => name === 'accept-encoding');
   return { method: 'GET', url: request.url!, headers, body: null };
-}
-
-async function readBody({ body }: BridgeAnswer): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > maxMessageBytes) throw new Error(`a poll's answer has more than ${maxMessageBytes} bytes`);
-  }
-  return Buffer.concat(chunks);
 }

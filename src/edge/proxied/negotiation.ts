@@ -3,10 +3,14 @@
 
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 
+/** No negotiation is as long, compressed or not. */
+export const maxNegotiationBytes = 1024 * 1024;
+const bounded = { maxOutputLength: maxNegotiationBytes };
+
 const decoders = new Map<string, (body: Buffer) => Buffer>([
-  ['gzip', gunzipSync],
-  ['br', brotliDecompressSync],
-  ['deflate', inflateSync],
+  ['gzip', (body) => gunzipSync(body, bounded)],
+  ['br', (body) => brotliDecompressSync(body, bounded)],
+  ['deflate', (body) => inflateSync(body, bounded)],
 ]);
 
 /** @returns undefined for an error, a redirection, or what is no negotiation at all */

@@ -45,12 +45,12 @@ export class Posts {
 
   /** A record of our own. If the bridge does not take it, the connection is about to end anyway. */
   send(record: Buffer, protocol: HubProtocolName): void {
-    void this.#own('POST', record, contentTypes[protocol]);
+    this.#own('POST', record, contentTypes[protocol]);
   }
 
   /** Ends the connection at the bridge; long polling only. */
   remove(): void {
-    void this.#own('DELETE', null, undefined);
+    this.#own('DELETE', null, undefined);
   }
 
   /** Nothing of ours is sent any more. */
@@ -58,8 +58,8 @@ export class Posts {
     this.#ended.abort();
   }
 
-  async #own(method: string, body: Buffer | null, contentType: string | undefined): Promise<void> {
-    await this.#inTurn(async () => {
+  #own(method: string, body: Buffer | null, contentType: string | undefined): void {
+    this.#inTurn(async () => {
       const { url, headers } = this.#last;
       const typed = contentType === undefined ? headers : [...headers, 'Content-Type', contentType];
       const { signal } = this.#ended;

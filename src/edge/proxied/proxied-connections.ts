@@ -4,6 +4,7 @@
 import type { Delivery } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
+import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
@@ -30,6 +31,7 @@ export interface ProxiedConnectionsOptions {
   /** A client types through its bridge hub, while the stream lane is in use. */
   onHubTyping(typing: HubTyping): void;
   clock: Clock;
+  faults: Faults;
   logger: Logger;
   metrics: Metrics;
   limits?: Partial<ProxiedLimits>;
@@ -43,6 +45,7 @@ export class ProxiedConnections implements ConnectionOwner {
   readonly limits: ProxiedLimits;
   readonly groups: Groups;
   readonly twins = new Twins();
+  readonly faults: Faults;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** While any room may be on the stream lane a new connection proves at once that the hub's connect has ended. */
@@ -68,6 +71,7 @@ export class ProxiedConnections implements ConnectionOwner {
     logIsRead,
     onHubTyping,
     clock,
+    faults,
     logger,
     metrics,
     limits,
@@ -79,6 +83,7 @@ export class ProxiedConnections implements ConnectionOwner {
     this.onHubTyping = onHubTyping;
     this.#roster = roster;
     this.#clock = clock;
+    this.faults = faults;
     this.logger = logger;
     this.metrics = metrics;
     this.limits = { ...standardLimits, ...limits };
@@ -115,7 +120,7 @@ export class ProxiedConnections implements ConnectionOwner {
   async fence(id: string): Promise<void> {
     const hold = this.#holds.get(id);
     this.#holds.delete(id);
-    await Promise.all(Array.from(this.#connections, (connection) => connection.fence(hold)));
+    await Promise.all(Array.from(this.#connections, (connection) => this.#fence(connection, hold)));
   }
 
   /** Fences the members of these groups alone, before what the log has for the room is shown to them. */
@@ -125,7 +130,7 @@ export class ProxiedConnections implements ConnectionOwner {
     for (const connection of this.#connections) {
       if (!members.has(connection)) continue;
       connection.hold(hold);
-      void connection.fence(hold);
+      void this.#fence(connection, hold);
     }
   }
 
@@ -174,7 +179,13 @@ export class ProxiedConnections implements ConnectionOwner {
   /** Slow clients and old twins; called about once a second. */
   sweep(now: number): void {
     this.twins.sweep(now, this.#logIsRead());
-    for (const connection of [...this.#connections]) connection.sweep(now);
+    for (const connection of [...this.#connections]) {
+      this.faults.guard(
+        'client',
+        () => connection.sweep(now),
+        () => connection.terminate('fault'),
+      );
+    }
   }
 
   // What a connection asks and tells.
@@ -213,6 +224,16 @@ export class ProxiedConnections implements ConnectionOwner {
     if (!connection.isOpen) return;
     this.metrics.connections.dec({ hub: connection.hub.name });
     this.#setCount(this.#openCount - 1);
+  }
+
+  /** Never rejects. */
+  async #fence(connection: ProxiedConnection, hold: Hold | undefined): Promise<void> {
+    try {
+      await connection.fence(hold);
+    } catch (error) {
+      this.faults.report('bridge', error);
+      connection.terminate('fault');
+    }
   }
 
   #setCount(count: number): void {

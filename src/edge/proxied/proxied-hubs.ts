@@ -11,9 +11,10 @@ import type { BridgeAddress, BridgeAddresses } from '../../bridge-addresses.ts';
 import type { Contract, Hub } from '../../contract/contract.ts';
 import { forwardedHeaders } from '../../http-headers.ts';
 import type { Clock } from '../../telemetry/clock.ts';
+import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
-import { queryValue, readHubPath, withoutQueryValue } from '../hub-path.ts';
+import { type HubPath, queryValue, withoutQueryValue } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
 import { Affinity, type AffinityOptions } from './affinity.ts';
 import {
@@ -25,13 +26,14 @@ import {
   goneSignal,
   headersOf,
   neverSent,
+  readBody,
   writeHead,
 } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
 import { EventStream } from './event-stream.ts';
 import type { Leg, Tap } from './leg.ts';
 import { LongPolling, pollOf } from './long-polling.ts';
-import { tokenIn } from './negotiation.ts';
+import { maxNegotiationBytes, tokenIn } from './negotiation.ts';
 import { Posts } from './posts.ts';
 import { userOfRequest } from './user.ts';
 import { WaitingClient } from './waiting-client.ts';
@@ -53,6 +55,7 @@ export interface ProxiedHubsOptions extends Pick<AffinityOptions, 'share' | 'sha
   /** Begins a connection; what comes and goes on it is shown to the Tap. */
   open(facts: ConnectionFacts, leg: Leg): Tap;
   clock: Clock;
+  faults: Faults;
   logger: Logger;
 }
 
@@ -76,25 +79,33 @@ export class ProxiedHubs implements HubsSide {
   constructor(options: ProxiedHubsOptions) {
     this.#options = options;
     this.#affinity = new Affinity(options);
-    this.#webSockets = new WebSockets(options.clock);
+    this.#webSockets = new WebSockets(options.clock, options.faults);
     this.#unreachable = new Seldom(options.clock, warnEveryMs);
   }
 
-  /** @param request whose path readHubPath() knows */
-  answer(request: IncomingMessage, response: ServerResponse): void {
+  async answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {
     if (this.#closing) return answerEmpty(response, 503);
-    this.#answer(request, response).catch((error) => {
+    try {
+      await this.#answer(request, response, path);
+    } catch (error) {
       // The client went first: nothing is amiss at the bridge.
       if (response.destroyed) return;
       this.#warnUnreachable(error);
       answerUnreachable(response);
-    });
+    }
   }
 
-  /** @param request of a WebSocket, whose path readHubPath() knows */
-  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    if (this.#closing) socket.destroy();
-    else void this.#upgrade(request, new WaitingClient(socket, head));
+  async upgrade(request: IncomingMessage, socket: Socket, head: Buffer, path: HubPath): Promise<void> {
+    if (this.#closing) {
+      socket.destroy();
+      return;
+    }
+    const client = new WaitingClient(socket, head);
+    const token = queryValue(path.query, 'id');
+    const { addresses } = this.#options;
+    if (token === undefined) return this.#dial(request, client, path, addresses.next(), addresses.all.length);
+    const address = await this.#affinity.addressOf(token);
+    if (!client.left) this.#dial(request, client, path, address, 1);
   }
 
   /** Closes every client so that it reconnects; resolves when all are gone, cut off if need be. */
@@ -115,9 +126,9 @@ export class ProxiedHubs implements HubsSide {
     await this.#http.close();
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { negotiates, query } = readHubPath(request.url!)!;
-    if (negotiates && request.method === 'POST') return this.#negotiate(request, response);
+  async #answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {
+    const { negotiates, query } = path;
+    if (negotiates && request.method === 'POST') return this.#negotiate(request, response, query);
     const token = queryValue(query, 'id');
     if (token === undefined) return this.#forwardAnywhere(request, response);
     const connection = this.#byRequests.get(token);
@@ -125,42 +136,52 @@ export class ProxiedHubs implements HubsSide {
     if (connection instanceof LongPolling && request.method === 'GET') return connection.poll(request, response);
     if (connection instanceof LongPolling && request.method === 'DELETE') return connection.remove(request, response);
     const address = await this.#affinity.addressOf(token);
-    if (connection === undefined && request.method === 'GET') return this.#get(request, response, token, address);
+    if (connection === undefined && request.method === 'GET') return this.#get(request, response, path, token, address);
     await this.#http.forward(address, { ...requestOf(request), body: bodyOf(request) }, response);
   }
 
   /** A GET that may open a connection: by its answer the bridge says which transport it is, if any. */
-  async #get(request: IncomingMessage, response: ServerResponse, token: string, address: BridgeAddress): Promise<void> {
+  async #get(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: HubPath,
+    token: string,
+    address: BridgeAddress,
+  ): Promise<void> {
+    const { clock, faults } = this.#options;
     const answer = await this.#http.request(address, { ...pollOf(request), signal: goneSignal(response) });
     const type = answer.statusCode === 200 ? headerOf(answer, 'content-type') : undefined;
     const posts = new Posts(this.#http, address, request);
     if (type?.startsWith('text/event-stream')) {
-      const events = new EventStream(answer, response, posts);
+      const events = new EventStream(answer, response, posts, faults);
       this.#byRequests.set(token, events);
-      return events.start(this.#begin(request, token, 'serverSentEvents', address, events));
+      return events.start(this.#begin(request, path, token, 'serverSentEvents', address, events));
     }
     if (type?.startsWith('application/octet-stream')) {
       const polls = new LongPolling({
         http: this.#http,
         address,
         posts,
-        clock: this.#options.clock,
+        clock,
+        faults,
         onForgotten: () => this.#byRequests.delete(token),
         onUnreachable: (error) => this.#warnUnreachable(error),
       });
       this.#byRequests.set(token, polls);
-      return polls.start(this.#begin(request, token, 'longPolling', address, polls), answer, response);
+      return polls.start(this.#begin(request, path, token, 'longPolling', address, polls), answer, response);
     }
     writeHead(response, answer);
     await pipeline(answer.body, response);
   }
 
   /** The answer is read on its way to the client, which cannot use its token before it is known here. */
-  async #negotiate(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = withoutQueryValue(request.url!, 'usestatefulreconnect');
-    if (url !== request.url) this.#sayStateful();
+  async #negotiate(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {
+    const stateful = 'usestatefulreconnect';
+    const asksForStateful = queryValue(query, stateful) !== undefined;
+    const url = asksForStateful ? withoutQueryValue(request.url!, stateful) : request.url!;
+    if (asksForStateful) this.#sayStateful();
     const { address, answer } = await this.#ask(request, response, url);
-    const body = Buffer.from(await answer.body.arrayBuffer());
+    const body = await readBody(answer, maxNegotiationBytes);
     const token = answer.statusCode === 200 ? tokenIn(body, headerOf(answer, 'content-encoding')) : undefined;
     if (token !== undefined) await this.#affinity.learn(token, address);
     writeHead(response, answer);
@@ -193,20 +214,12 @@ export class ProxiedHubs implements HubsSide {
     }
   }
 
-  async #upgrade(request: IncomingMessage, client: WaitingClient): Promise<void> {
-    const token = queryValue(readHubPath(request.url!)!.query, 'id');
-    const { addresses } = this.#options;
-    if (token === undefined) return this.#dial(request, client, addresses.next(), undefined, addresses.all.length);
-    const address = await this.#affinity.addressOf(token);
-    if (!client.left) this.#dial(request, client, address, token, 1);
-  }
-
   /** @param attempts how many addresses may be tried */
   #dial(
     request: IncomingMessage,
     client: WaitingClient,
+    path: HubPath,
     address: BridgeAddress,
-    token: string | undefined,
     attempts: number,
   ): void {
     const { addresses } = this.#options;
@@ -214,13 +227,13 @@ export class ProxiedHubs implements HubsSide {
       request,
       client,
       address,
-      open: (leg) => this.#begin(request, token, 'webSockets', address, leg),
+      open: (leg) => this.#begin(request, path, queryValue(path.query, 'id'), 'webSockets', address, leg),
       onUnreachable: (error) => {
         this.#warnUnreachable(error);
         if (!neverSent(error)) return false;
         addresses.refused(address);
         if (attempts <= 1) return false;
-        this.#dial(request, client, addresses.next(), token, attempts - 1);
+        this.#dial(request, client, path, addresses.next(), attempts - 1);
         return true;
       },
     });
@@ -229,20 +242,26 @@ export class ProxiedHubs implements HubsSide {
   /** A connection is open on both sides. */
   #begin(
     request: IncomingMessage,
+    path: HubPath,
     negotiated: string | undefined,
     transport: ConnectionFacts['transport'],
     address: BridgeAddress,
     leg: Leg & Carrier,
   ): Tap {
-    const hub = this.#options.contract.hub(readHubPath(request.url!)!.hub);
+    const { contract, faults } = this.#options;
+    const hub = contract.hub(path.hub);
     const token = negotiated ?? randomUUID();
     this.#open.set(leg, Promise.withResolvers());
     this.#affinity.hold(token, address);
     // It was being dialled when the closing began.
-    if (this.#closing) queueMicrotask(() => leg.cut());
-    const onEnded = () => this.#ended(leg, token);
+    if (this.#closing) queueMicrotask(faults.guarded('client', () => leg.cut()));
+    // What goes wrong with the Tap's end must not keep the connection from being forgotten.
+    const onEnded = (tap: Tap) => {
+      faults.guard('client', () => tap.ended());
+      this.#ended(leg, token);
+    };
     if (hub === undefined) return new WatchedTap(untapped, onEnded);
-    const { user, contradictory } = userOfRequest(request);
+    const { user, contradictory } = userOfRequest(request, path.query);
     if (contradictory) {
       this.#options.logger.warn({ hub: hub.name }, 'a client brings tokens of two users: it is in no group of either');
     }
@@ -268,12 +287,12 @@ export class ProxiedHubs implements HubsSide {
   }
 }
 
-/** Tells the proxied hubs of the end as well. */
+/** Leaves the end to the proxied hubs. */
 class WatchedTap implements Tap {
   readonly #tap: Tap;
-  readonly #onEnded: () => void;
+  readonly #onEnded: (tap: Tap) => void;
 
-  constructor(tap: Tap, onEnded: () => void) {
+  constructor(tap: Tap, onEnded: (tap: Tap) => void) {
     this.#tap = tap;
     this.#onEnded = onEnded;
   }
@@ -291,8 +310,7 @@ class WatchedTap implements Tap {
   }
 
   ended(): void {
-    this.#tap.ended();
-    this.#onEnded();
+    this.#onEnded(this.#tap);
   }
 }
 

@@ -3,16 +3,15 @@
 
 import type { IncomingMessage } from 'node:http';
 import { decodeJwt } from 'jose';
-import { queryValue, readHubPath } from '../hub-path.ts';
+import { queryValue } from '../hub-path.ts';
 import { bearerOf, userOf } from '../user.ts';
 
 /** `contradictory`: header and query bring tokens of different users, and only the bridge knows which one it looks at. */
 export type BridgeUser = { user: string | undefined; contradictory?: boolean };
 
-/** @param request whose path readHubPath() knows */
-export function userOfRequest(request: IncomingMessage): BridgeUser {
+export function userOfRequest(request: IncomingMessage, query: URLSearchParams): BridgeUser {
   const inHeader = bearerOf(request.headers.authorization);
-  const inQuery = queryValue(readHubPath(request.url!)!.query, 'access_token');
+  const inQuery = queryValue(query, 'access_token');
   const users = [inHeader, inQuery].filter((token) => token).map((token) => userOfToken(token!));
   return new Set(users).size > 1 ? { user: undefined, contradictory: true } : { user: users[0] };
 }

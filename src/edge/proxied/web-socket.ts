@@ -4,12 +4,14 @@
 // loss on one side is a loss on the other; each side is read only as fast as the other takes it.
 // Source: RFC 6455; signalr-protocol.md, sections 2.1 and 11.
 
-import { type ClientRequest, type IncomingMessage, ServerResponse } from 'node:http';
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { BridgeAddress } from '../../bridge-addresses.ts';
 import { endToEnd, forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
+import { refusalOf, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
+import type { FaultPlace, Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
 import { answerEmpty, maxHeaderBytes, maxMessageBytes } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
@@ -43,6 +45,8 @@ const reconnectRecords: Record<HubProtocolName, Buffer> = {
 /** Leaves the answer to a close frame to the other side; `ws` itself would answer at once, and both sides alike. */
 class Side extends WebSocket {
   link: ProxiedWebSocket | undefined;
+  /** Whose side it is. */
+  place: FaultPlace = 'client';
   /** Whether its peer's close frame has come. */
   concluded = false;
 
@@ -51,7 +55,8 @@ class Side extends WebSocket {
     this.concluded = true;
     // If ours has gone out before, this completes the handshake.
     if (this.readyState === WebSocket.CLOSING) super.close();
-    this.link?.onConclude(this, code, reason);
+    const { link } = this;
+    link?.guard(this.place, () => link.onConclude(this, code, reason));
   }
 
   sendClose(code?: number, reason?: string | Buffer): void {
@@ -71,6 +76,7 @@ export interface Upgrade {
 
 export class WebSockets {
   readonly #clock: Clock;
+  readonly #faults: Faults;
   readonly #server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -82,8 +88,9 @@ export class WebSockets {
   /** The bridge's 101 to each upgrade that is being completed. */
   readonly #accepted = new WeakMap<IncomingMessage, IncomingMessage>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, faults: Faults) {
     this.#clock = clock;
+    this.#faults = faults;
     this.#server.on('headers', (lines, request) => lines.push(...headerLines(this.#accepted.get(request)!)));
   }
 
@@ -91,23 +98,56 @@ export class WebSockets {
   upgrade(upgrade: Upgrade): void {
     const { request, client } = upgrade;
     const bridge = this.#dial(upgrade);
-    if (bridge === undefined) return answerEmpty(answerTo(upgrade), 400);
-    const onError = (error: Error) => {
-      if (client.left || upgrade.onUnreachable(error)) return;
-      answerEmpty(answerTo(upgrade), 502);
+    if (bridge === undefined) return this.#refuse(upgrade, 400);
+    const end = () => {
+      client.socket.destroy();
+      bridge.terminate();
     };
-    client.onLeft = () => bridge.terminate();
-    bridge.once('error', onError);
-    bridge.on('error', sideOnError);
-    bridge.once('upgrade', (answer) => this.#accepted.set(request, answer));
-    bridge.once('unexpected-response', (dial, answer) => {
+    const onError = this.#faults.guarded(
+      'bridge',
+      (error: Error) => {
+        if (!client.left && !upgrade.onUnreachable(error)) this.#refuse(upgrade, 502);
+      },
+      end,
+    );
+    const onRefused = (_: ClientRequest, answer: IncomingMessage) => {
       bridge.off('error', onError);
-      passRefusal(upgrade, dial, answer);
-    });
-    bridge.once('open', () => {
+      this.#passRefusal(upgrade, answer);
+    };
+    const onOpen = () => {
       bridge.off('error', onError).removeAllListeners('unexpected-response');
       this.#complete(upgrade, bridge);
-    });
+    };
+    client.onLeft = this.#faults.guarded('client', () => bridge.terminate());
+    bridge.once('error', onError).on('error', sideOnError);
+    bridge.once('upgrade', (answer) => this.#accepted.set(request, answer));
+    bridge.once('unexpected-response', this.#faults.guarded('bridge', onRefused, end));
+    bridge.once('open', this.#faults.guarded('bridge', onOpen, end));
+  }
+
+  #refuse(upgrade: Upgrade, status: number): void {
+    answerEmpty(this.#refusalOf(upgrade), status);
+  }
+
+  #passRefusal(upgrade: Upgrade, answer: IncomingMessage): void {
+    const { socket } = upgrade.client;
+    const response = this.#refusalOf(upgrade);
+    // Node would keep the connection for another request, which nobody makes on it.
+    const { socket: bridgeSocket } = answer;
+    const hangUp = () => bridgeSocket.destroy();
+    answer.once('error', () => socket.destroy()).once('close', hangUp);
+    socket.once('close', hangUp);
+    response.sendDate = false;
+    response.writeHead(answer.statusCode!, answer.statusMessage, endToEnd(answer.rawHeaders));
+    answer.pipe(response);
+  }
+
+  /** After an upgrade request the socket is ours; the answer is its last. */
+  #refusalOf({ request, client }: Upgrade): ServerResponse {
+    client.release();
+    const refusal = refusalOf(request);
+    sendRefusal(refusal, client.socket, this.#clock);
+    return refusal;
   }
 
   /** @returns undefined for an upgrade that no WebSocket could come of */
@@ -115,7 +155,7 @@ export class WebSockets {
     const { origin, basePath, host, servername } = address;
     const protocols = request.headers['sec-websocket-protocol']?.split(',').map((protocol) => protocol.trim()) ?? [];
     try {
-      return new Side(origin.replace(/^http/, 'ws'), protocols, {
+      const side = new Side(origin.replace(/^http/, 'ws'), protocols, {
         headers: { ...dialHeaders(request), Host: host },
         ...(servername !== undefined && { servername }),
         ...bothSides,
@@ -127,6 +167,8 @@ export class WebSockets {
           dial.end();
         },
       });
+      side.place = 'bridge';
+      return side;
     } catch {
       return undefined;
     }
@@ -137,7 +179,7 @@ export class WebSockets {
     const bridgeSocket = this.#accepted.get(request)!.socket;
     const { socket } = client;
     this.#server.handleUpgrade(request, socket, client.release(), (side) => {
-      const link = new ProxiedWebSocket(this.#clock, side as Side, socket, bridge, bridgeSocket);
+      const link = new ProxiedWebSocket(this.#clock, this.#faults, side as Side, socket, bridge, bridgeSocket);
       link.start(open(link));
     });
     if (bridge.link === undefined) bridge.terminate();
@@ -146,6 +188,7 @@ export class WebSockets {
 
 export class ProxiedWebSocket implements Leg, Carrier {
   readonly #clock: Clock;
+  readonly #faults: Faults;
   readonly #client: Side;
   readonly #clientSocket: Socket;
   readonly #bridge: Side;
@@ -159,8 +202,9 @@ export class ProxiedWebSocket implements Leg, Carrier {
   #early: { data: Buffer; binary: boolean }[] | undefined;
   #bridgeAhead = false;
 
-  constructor(clock: Clock, client: Side, clientSocket: Socket, bridge: Side, bridgeSocket: Socket) {
+  constructor(clock: Clock, faults: Faults, client: Side, clientSocket: Socket, bridge: Side, bridgeSocket: Socket) {
     this.#clock = clock;
+    this.#faults = faults;
     this.#client = client;
     this.#clientSocket = clientSocket;
     this.#bridge = bridge;
@@ -176,8 +220,10 @@ export class ProxiedWebSocket implements Leg, Carrier {
     this.#client.on('error', sideOnError);
     this.#client.on('message', clientOnMessage);
     this.#bridge.on('message', bridgeOnMessage);
-    this.#clientSocket.on('drain', () => this.#onClientDrain());
-    this.#bridgeSocket.on('drain', () => this.#client.resume());
+    const onClientDrain = () => this.#onClientDrain();
+    const onBridgeDrain = () => this.#client.resume();
+    this.#clientSocket.on('drain', () => this.guard('client', onClientDrain));
+    this.#bridgeSocket.on('drain', () => this.guard('bridge', onBridgeDrain));
   }
 
   // The Leg.
@@ -216,6 +262,11 @@ export class ProxiedWebSocket implements Leg, Carrier {
 
   // What the two sides tell.
 
+  /** Whatever goes wrong in what they tell ends both. */
+  guard(place: FaultPlace, run: () => unknown): void {
+    this.#faults.guard(place, run, () => this.cut());
+  }
+
   onClientMessage(data: Buffer, binary: boolean): void {
     this.#tap?.fromClient(data);
     if (this.#bridge.readyState !== WebSocket.OPEN) return;
@@ -228,7 +279,7 @@ export class ProxiedWebSocket implements Leg, Carrier {
     if (ready !== undefined) {
       this.#early = [];
       this.#bridge.pause();
-      void ready.then(() => this.#passEarly());
+      this.guard('bridge', () => ready.then(() => this.#passEarly()));
     }
     if (this.#early === undefined) this.#passBridgeMessage(data, binary);
     else this.#early.push({ data, binary });
@@ -298,15 +349,19 @@ export class ProxiedWebSocket implements Leg, Carrier {
 }
 
 function clientOnMessage(this: WebSocket, data: WebSocket.RawData, binary: boolean): void {
-  (this as Side).link!.onClientMessage(data as Buffer, binary);
+  const link = (this as Side).link!;
+  link.guard('client', () => link.onClientMessage(data as Buffer, binary));
 }
 
 function bridgeOnMessage(this: WebSocket, data: WebSocket.RawData, binary: boolean): void {
-  (this as Side).link!.onBridgeMessage(data as Buffer, binary);
+  const link = (this as Side).link!;
+  link.guard('bridge', () => link.onBridgeMessage(data as Buffer, binary));
 }
 
 function sideOnClose(this: WebSocket): void {
-  (this as Side).link!.onClose(this as Side);
+  const side = this as Side;
+  const link = side.link!;
+  link.guard(side.place, () => link.onClose(side));
 }
 
 /** The close that follows says all there is to say. */
@@ -333,23 +388,4 @@ function headerLines({ rawHeaders }: IncomingMessage): string[] {
   const lines: string[] = [];
   for (let i = 0; i < kept.length; i += 2) lines.push(`${kept[i]}: ${kept[i + 1]}`);
   return lines;
-}
-
-function passRefusal(upgrade: Upgrade, dial: ClientRequest, answer: IncomingMessage): void {
-  const response = answerTo(upgrade);
-  response.sendDate = false;
-  response.writeHead(answer.statusCode!, answer.statusMessage, endToEnd(answer.rawHeaders));
-  answer.pipe(response);
-  answer.once('error', () => response.destroy());
-  response.once('close', () => dial.destroy());
-}
-
-/** After an upgrade request the socket is ours; the answer is its last. */
-function answerTo({ request, client }: Upgrade): ServerResponse {
-  client.release();
-  const response = new ServerResponse(request);
-  response.assignSocket(client.socket);
-  response.shouldKeepAlive = false;
-  response.once('finish', () => client.socket.end());
-  return response;
 }

@@ -69,6 +69,25 @@ function upgrade(url: string): Promise<{ status: number }> {
   });
 }
 
+test('a WebSocket asked for behind a request without its answer ends its connection, and no other', async (t) => {
+  const { url, token } = await startEdge(t);
+  const bystander = await shaken(t, `${url}/chat`, token);
+  const socket = connectTcp(Number(new URL(url).port), '127.0.0.1');
+  let closed = false;
+  socket
+    .on('error', () => {})
+    .on('close', () => {
+      closed = true;
+    });
+  socket.write(
+    'GET /hubs/chat HTTP/1.1\r\nHost: x\r\n\r\nGET /hubs/chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n' +
+      'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  );
+  await until(() => closed);
+  bystander.sendRecord({ type: 1, invocationId: '0', target: 'Nope', arguments: [] });
+  await until(() => bystander.records.length === 2);
+});
+
 test('other transports are told what ASP.NET tells them, with CORS also on refusals', async (t) => {
   const { url, token } = await startEdge(t);
   const headers = { authorization: `Bearer ${token}`, origin: 'https://app.example' };

@@ -7,6 +7,7 @@ import { loadContract } from '../../../src/contract/load.ts';
 import type { ClientLimits } from '../../../src/edge/budget.ts';
 import { Edge } from '../../../src/edge/edge.ts';
 import type { ConnectionLimits } from '../../../src/edge/native/connection.ts';
+import { Faults } from '../../../src/telemetry/faults.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
 import { type Budget, createMetrics } from '../../../src/telemetry/metrics.ts';
 import { jwtSecret } from '../../support/bridge.ts';
@@ -49,6 +50,7 @@ export async function startEdge(
       await log.keep(event);
     },
     clock,
+    faults: new Faults(silentLogger, metrics),
     logger: silentLogger,
     metrics,
     limits,

@@ -15,6 +15,7 @@ import type { ProxiedLimits } from '../../../src/edge/proxied/connection.ts';
 import type { HubTyping } from '../../../src/edge/proxied/hub-typing.ts';
 import type { HubProtocolName, Leg, Tap } from '../../../src/edge/proxied/leg.ts';
 import { ProxiedConnections } from '../../../src/edge/proxied/proxied-connections.ts';
+import { Faults } from '../../../src/telemetry/faults.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
 import { TestClock } from '../../support/clock.ts';
@@ -115,7 +116,8 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
   /** Who typed through the bridge's hub, as the connections told. */
   const typings: HubTyping[] = [];
   const log = { isRead: true };
-  const toMembers = new Fanout(groups, metrics);
+  const faults = new Faults(silentLogger, metrics);
+  const toMembers = new Fanout(groups, metrics, faults);
   const proxied = new ProxiedConnections({
     untilLogIsRead: () => undefined,
     logIsRead: () => log.isRead,
@@ -124,6 +126,7 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
     isWaiting: (eventId, member) => toMembers.isWaiting(eventId, member),
     roster: { set: (counter, value) => counters.set(counter, value) },
     clock,
+    faults,
     logger: silentLogger,
     metrics,
     limits,

@@ -21,6 +21,8 @@ export interface ScriptedBridge {
   asked: Asked[];
   /** Every WebSocket that was opened, with its upgrade. */
   sockets: { socket: WebSocket; request: IncomingMessage; messages: { data: string; binary: boolean }[] }[];
+  /** The socket of every upgrade that `refuse` was given. */
+  refused: Socket[];
   close(): Promise<void>;
 }
 
@@ -38,6 +40,7 @@ export interface Script {
 export async function startScriptedBridge(t: TestContext, script: Script = {}): Promise<ScriptedBridge> {
   const asked: Asked[] = [];
   const sockets: ScriptedBridge['sockets'] = [];
+  const refused: Socket[] = [];
   const server = createServer(async (request, response) => {
     let body = '';
     request.on('error', () => {});
@@ -53,7 +56,12 @@ export async function startScriptedBridge(t: TestContext, script: Script = {}): 
   });
   webSockets.on('headers', (lines) => lines.push(...(script.upgradeHeaders ?? [])));
   server.on('upgrade', (request, socket, head) => {
-    if (script.refuse) return script.refuse(request, socket as Socket);
+    if (script.refuse) {
+      refused.push(socket as Socket);
+      // Read, so that its end is seen.
+      socket.resume();
+      return script.refuse(request, socket as Socket);
+    }
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       const messages: { data: string; binary: boolean }[] = [];
       webSocket.on('message', (data, binary) => messages.push({ data: data.toString(), binary }));
@@ -66,11 +74,12 @@ export async function startScriptedBridge(t: TestContext, script: Script = {}): 
   const { port } = server.address() as AddressInfo;
   const close = async () => {
     for (const { socket } of sockets) socket.terminate();
+    for (const socket of refused) socket.destroy();
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   };
   t.after(close);
-  return { url: `http://${script.host ?? '127.0.0.1'}:${port}`, port, asked, sockets, close };
+  return { url: `http://${script.host ?? '127.0.0.1'}:${port}`, port, asked, sockets, refused, close };
 }
 
 /** How a WebSocket has ended, as its peer sees it; `lost` without a close frame. */

@@ -5,13 +5,15 @@ import { readFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { BridgeAddresses } from '../../../src/bridge-addresses.ts';
 import { loadContract } from '../../../src/contract/load.ts';
-import { serverOf } from '../../../src/edge/edge.ts';
+import { Door } from '../../../src/edge/door.ts';
 import { Prepared } from '../../../src/edge/prepared.ts';
 import type { Leg, Tap } from '../../../src/edge/proxied/leg.ts';
 import { type ConnectionFacts, ProxiedHubs, type ProxiedHubsOptions } from '../../../src/edge/proxied/proxied-hubs.ts';
 import { addressOf, listenOn } from '../../../src/listen.ts';
 import { type Clock, systemClock } from '../../../src/telemetry/clock.ts';
+import { Faults } from '../../../src/telemetry/faults.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
+import { createMetrics, type Metrics } from '../../../src/telemetry/metrics.ts';
 
 const contractFile = new URL('../../../src/contract/support-center.yaml', import.meta.url);
 
@@ -64,10 +66,13 @@ export interface ProxiedEdge {
   addresses: BridgeAddresses;
   /** Every connection that was opened, in order. */
   taps: TestTap[];
+  door: Door;
+  metrics: Metrics;
 }
 
 export interface ProxiedEdgeOptions extends Partial<Pick<ProxiedHubsOptions, 'share' | 'shared' | 'logger'>> {
   clock?: Clock;
+  stalledMs?: number;
 }
 
 /** @param bridges base URLs */
@@ -76,7 +81,9 @@ export async function startProxiedEdge(
   bridges: string[],
   options: ProxiedEdgeOptions = {},
 ): Promise<ProxiedEdge> {
-  const { clock = systemClock } = options;
+  const { clock = systemClock, stalledMs, ...rest } = options;
+  const metrics = createMetrics();
+  const faults = new Faults(silentLogger, metrics);
   const taps: TestTap[] = [];
   const addresses = await BridgeAddresses.open(bridges, { clock });
   const hubs = new ProxiedHubs({
@@ -90,10 +97,12 @@ export async function startProxiedEdge(
     share: async () => {},
     shared: async () => undefined,
     clock,
+    faults,
     logger: silentLogger,
-    ...options,
+    ...rest,
   });
-  const server = serverOf(hubs);
+  const door = new Door(hubs, { clock, faults, metrics, stalledMs });
+  const { server } = door;
   await listenOn(server, { host: '127.0.0.1', port: 0 }, '--edge');
   t.after(async () => {
     for (const { leg } of taps) leg.cut();
@@ -102,5 +111,5 @@ export async function startProxiedEdge(
     await hubs.close();
     server.closeAllConnections();
   });
-  return { url: `http://127.0.0.1:${addressOf(server).port}`, hubs, addresses, taps };
+  return { url: `http://127.0.0.1:${addressOf(server).port}`, hubs, addresses, taps, door, metrics };
 }

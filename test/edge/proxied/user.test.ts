@@ -13,8 +13,8 @@ function token(claims: object): string {
 }
 
 function userOf(header: string | undefined, query: string | undefined) {
-  const url = query === undefined ? '/hubs/chat' : `/hubs/chat?ACCESS_TOKEN=${query}`;
-  return userOfRequest({ url, headers: { authorization: header && `Bearer ${header}` } } as IncomingMessage);
+  const request = { headers: { authorization: header && `Bearer ${header}` } } as IncomingMessage;
+  return userOfRequest(request, new URLSearchParams(query && { ACCESS_TOKEN: query }));
 }
 
 test('the user is `sub`, `nameid` or the name identifier, of the header’s token or the query’s', () => {

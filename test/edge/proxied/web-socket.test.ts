@@ -1,7 +1,7 @@
 // WebSockets through the proxied edge, against a bridge that the tests script: what either side does, the other sees.
 
 import assert from 'node:assert/strict';
-import { connect as connectTcp } from 'node:net';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
@@ -322,6 +322,46 @@ test('a refused upgrade is the client’s answer, with its status, headers and b
   const answer = await exchange(t, url, `${handshake.join('\n')}\n\n`);
   assert.equal(answer, refusal.replace('Content-Length: 3\r\n', 'Content-Length: 3\r\nConnection: close\r\n'));
   assert.deepEqual(taps, []);
+});
+
+test('a refusal leaves nothing behind, at the bridge or here, whatever its client does', async (t) => {
+  // Kestrel keeps such a connection for 130 s, unless its client ends it.
+  const refuse = (_: unknown, socket: Socket) => {
+    socket.write('HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n');
+    socket.on('end', () => socket.end());
+  };
+  const { url: bridgeUrl, refused } = await startScriptedBridge(t, { refuse });
+  const clock = new TestClock();
+  const { url, door } = await startProxiedEdge(t, [bridgeUrl], { clock });
+  const connections = () => new Promise<number>((resolve) => door.server.getConnections((_, count) => resolve(count)));
+  const clients = Array.from({ length: 30 }, (_, i) => {
+    const client = connectTcp({ port: Number(new URL(url).port), host: '127.0.0.1', allowHalfOpen: true });
+    t.after(() => client.destroy());
+    client.write(`${handshake.join('\r\n')}\r\n\r\n`);
+    client.resume().on('end', () => {
+      if (i % 3 === 0) client.end();
+      if (i % 3 === 1) client.end('x');
+    });
+    return client;
+  });
+  await until(() => clients.every(({ readableEnded }) => readableEnded));
+  await until(() => refused.length === 30 && refused.every(({ destroyed }) => destroyed), { what: 'the bridge' });
+  await until(async () => (await connections()) === 10, { what: 'those that leave' });
+  clock.advance(5_000);
+  await until(async () => (await connections()) === 0, { what: 'those that stay' });
+});
+
+test('a refusal that the bridge never ends is ended', async (t) => {
+  const bridge = await startScriptedBridge(t, {
+    refuse: (_, socket) => socket.write('HTTP/1.1 401 Unauthorized\r\nContent-Length: 10\r\n\r\nhalf'),
+  });
+  const clock = new TestClock();
+  const { url } = await startProxiedEdge(t, [bridge.url], { clock });
+  const refused = exchange(t, url, `${handshake.join('\n')}\n\n`);
+  await until(() => clock.timers > 1, { what: 'the bridge’s answer' });
+  clock.advance(5_000);
+  assert.match(await refused, /^HTTP\/1.1 401 /);
+  await until(() => bridge.refused[0]!.readableEnded);
 });
 
 test('without a bridge an upgrade is a 502; with another address that one is asked, if no token binds the client', async (t) => {
