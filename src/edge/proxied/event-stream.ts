@@ -59,9 +59,8 @@ export class EventStream implements Leg, Carrier {
       .on('error', this.#faults.guarded('bridge', cut));
   }
 
-  post(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.#posts.note(request);
-    return this.#posts.forward(request, response, (bytes) => this.#tap?.fromClient(bytes));
+  post(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {
+    return this.#posts.forward(request, response, query, (bytes) => this.#tap?.fromClient(bytes));
   }
 
   // The Leg.

@@ -1,8 +1,9 @@
 // A connection over long polling: one poll of the client is one poll at the bridge, and its answer the bridge's. Only what
 // is injected answers a client's poll from here: the poll at the bridge then stays (what the bridge was about to write
 // would be lost with it) and the client's next one joins it.
-// Promises: bytes in order, whoever they come from; nothing is asked of the bridge that the client did not ask, except
-// that a client which stays away looks to the bridge as if it did. Source: signalr-protocol.md, sections 2.3 and 2.4.
+// Promises: bytes in order, whoever they come from, and for nobody whose credentials the bridge has not accepted; nothing is
+// asked of the bridge that the client did not ask, except about such credentials, and that a client which stays away looks
+// to the bridge as if it did. Source: signalr-protocol.md, sections 2.3 and 2.4.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge-addresses.ts';
@@ -10,6 +11,7 @@ import { forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
+import type { Admission } from './admission.ts';
 import {
   answerUnreachable,
   type BridgeAnswer,
@@ -40,6 +42,7 @@ interface PollAnswer {
 export interface LongPollingOptions {
   http: BridgeHttp;
   address: BridgeAddress;
+  admission: Admission;
   posts: Posts;
   clock: Clock;
   faults: Faults;
@@ -87,9 +90,9 @@ export class LongPolling implements Leg, Carrier {
     }
   }
 
-  async poll(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async poll(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {
+    if (!(await this.#options.admission.admits(request, response, query)) || response.destroyed) return undefined;
     this.#cancelAway();
-    this.#options.posts.note(request);
     if (this.#waiting.length > 0) return this.#answerWaiting(response);
     if (this.#last !== undefined) return this.#tellEnd(response, this.#last);
     const free = this.#polls.find(({ client }) => client === undefined);
@@ -98,9 +101,8 @@ export class LongPolling implements Leg, Carrier {
     return undefined;
   }
 
-  post(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.#options.posts.note(request);
-    return this.#options.posts.forward(request, response, (bytes) => this.#tap?.fromClient(bytes));
+  post(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {
+    return this.#options.posts.forward(request, response, query, (bytes) => this.#tap?.fromClient(bytes));
   }
 
   /** The client's DELETE; polls go on until the bridge ends them. */
@@ -160,6 +162,7 @@ export class LongPolling implements Leg, Carrier {
     const { http, address, onUnreachable } = this.#options;
     try {
       const answer = await http.request(address, { ...pollOf(request), signal: poll.abort.signal });
+      this.#options.admission.noteStatus(answer.statusCode);
       await this.#finish(poll, answer);
     } catch (error) {
       const { client } = poll;

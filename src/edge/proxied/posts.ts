@@ -1,9 +1,11 @@
 // What one client sends to its hub where its transport carries the other direction only: POSTs, the client's and our own.
-// Promises: one after the other, in the order in which they came; ours with the credentials of the client's last request.
+// Promises: one after the other, in the order in which they came; ours with the credentials of the client's last request
+// that the bridge has accepted, and none of the client's whose credentials it has not.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge-addresses.ts';
-import { forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
+import { forwardedHeaders } from '../../http-headers.ts';
+import type { Admission } from './admission.ts';
 import { type BridgeHttp, bodyOf } from './bridge-http.ts';
 import type { HubProtocolName } from './leg.ts';
 
@@ -15,24 +17,25 @@ const contentTypes: Record<HubProtocolName, string> = {
 export class Posts {
   readonly #http: BridgeHttp;
   readonly #address: BridgeAddress;
+  readonly #admission: Admission;
   readonly #ended = new AbortController();
-  /** How the client addresses its connection; access tokens are renewed from request to request. */
-  #last: { url: string; headers: string[] };
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(http: BridgeHttp, address: BridgeAddress, opening: IncomingMessage) {
+  constructor(http: BridgeHttp, address: BridgeAddress, admission: Admission) {
     this.#http = http;
     this.#address = address;
-    this.#last = addressing(opening);
-  }
-
-  /** The client has made another request on its connection. */
-  note(request: IncomingMessage): void {
-    this.#last = addressing(request);
+    this.#admission = admission;
   }
 
   /** @param show gets the bytes before the bridge does */
-  forward(request: IncomingMessage, response: ServerResponse, show: (bytes: Buffer) => void): Promise<void> {
+  async forward(
+    request: IncomingMessage,
+    response: ServerResponse,
+    query: URLSearchParams,
+    show: (bytes: Buffer) => void,
+  ): Promise<void> {
+    // Not in turn: who is not admitted must not make the client wait.
+    if (!(await this.#admission.admits(request, response, query))) return;
     const body = bodyOf(request);
     const outgoing = {
       method: 'POST',
@@ -40,7 +43,8 @@ export class Posts {
       headers: forwardedHeaders(request),
       body: body && shown(body, show),
     };
-    return this.#inTurn(() => this.#http.forward(this.#address, outgoing, response));
+    await this.#inTurn(() => this.#http.forward(this.#address, outgoing, response));
+    this.#admission.noteStatus(response.statusCode);
   }
 
   /** A record of our own. If the bridge does not take it, the connection is about to end anyway. */
@@ -60,7 +64,7 @@ export class Posts {
 
   #own(method: string, body: Buffer | null, contentType: string | undefined): void {
     this.#inTurn(async () => {
-      const { url, headers } = this.#last;
+      const { url, headers } = this.#admission.last;
       const typed = contentType === undefined ? headers : [...headers, 'Content-Type', contentType];
       const { signal } = this.#ended;
       const answer = await this.#http.request(this.#address, { method, url, headers: typed, body, signal });
@@ -73,14 +77,6 @@ export class Posts {
     this.#turn = turn.catch(() => {});
     return turn;
   }
-}
-
-function addressing(request: IncomingMessage): { url: string; headers: string[] } {
-  // What speaks of the client's own body, or asks for a kind of answer, is not ours to repeat.
-  const headers = withoutHeaders(forwardedHeaders(request), (name) =>
-    /^(content-.*|accept|accept-encoding)$/.test(name),
-  );
-  return { url: request.url!, headers };
 }
 
 async function* shown(body: AsyncIterable<Buffer>, show: (bytes: Buffer) => void): AsyncIterable<Buffer> {

@@ -16,6 +16,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
 import { type HubPath, queryValue, withoutQueryValue } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
+import { Admission } from './admission.ts';
 import { Affinity, type AffinityOptions } from './affinity.ts';
 import {
   answerEmpty,
@@ -132,8 +133,8 @@ export class ProxiedHubs implements HubsSide {
     const token = queryValue(query, 'id');
     if (token === undefined) return this.#forwardAnywhere(request, response);
     const connection = this.#byRequests.get(token);
-    if (connection !== undefined && request.method === 'POST') return connection.post(request, response);
-    if (connection instanceof LongPolling && request.method === 'GET') return connection.poll(request, response);
+    if (connection !== undefined && request.method === 'POST') return connection.post(request, response, query);
+    if (connection instanceof LongPolling && request.method === 'GET') return connection.poll(request, response, query);
     if (connection instanceof LongPolling && request.method === 'DELETE') return connection.remove(request, response);
     const address = await this.#affinity.addressOf(token);
     if (connection === undefined && request.method === 'GET') return this.#get(request, response, path, token, address);
@@ -151,7 +152,8 @@ export class ProxiedHubs implements HubsSide {
     const { clock, faults } = this.#options;
     const answer = await this.#http.request(address, { ...pollOf(request), signal: goneSignal(response) });
     const type = answer.statusCode === 200 ? headerOf(answer, 'content-type') : undefined;
-    const posts = new Posts(this.#http, address, request);
+    const admission = new Admission(this.#http, address, request, path.query);
+    const posts = new Posts(this.#http, address, admission);
     if (type?.startsWith('text/event-stream')) {
       const events = new EventStream(answer, response, posts, faults);
       this.#byRequests.set(token, events);
@@ -161,6 +163,7 @@ export class ProxiedHubs implements HubsSide {
       const polls = new LongPolling({
         http: this.#http,
         address,
+        admission,
         posts,
         clock,
         faults,
