@@ -98,6 +98,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     emitting: () => lanes.emittingRooms,
     recentIds: (withinMs) => ingress.recentIds(withinMs),
     silentMs: () => reading?.reader.silentMs ?? Number.POSITIVE_INFINITY,
+    faults,
     clock,
     logger,
     metrics,

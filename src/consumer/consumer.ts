@@ -40,10 +40,13 @@ export interface ConsumerOptions {
 
 /** A program that writes what nobody understands writes a lot of it; all of it is counted. */
 const sayEveryMs = 1_000;
+/** Event types that are measured by their name. */
+const maxTypes = 100;
 
 export class Consumer {
   readonly #options: ConsumerOptions;
   readonly #saysMalformed: Seldom;
+  readonly #types = new Set<string>();
   readonly #seen: SeenIds;
   readonly #typing = new TypingGuard();
 
@@ -169,12 +172,18 @@ export class Consumer {
     }
   }
 
+  /** Any publisher may name any type; a metric has a bounded number of labels. */
+  #label(eventType: string): string {
+    if (this.#types.size < maxTypes) this.#types.add(eventType);
+    return this.#types.has(eventType) ? eventType : 'other';
+  }
+
   #measure(entry: Entry): void {
     const { metrics, clock } = this.#options;
     metrics.delivered.inc({ stream: entry.stream });
     if (Number.isNaN(entry.publishedAtMs)) return;
     const seconds = Math.max(0, clock.now() - entry.publishedAtMs) / 1000;
-    metrics.deliveryDuration.observe({ event_type: entry.eventType, transport: 'redis_streams' }, seconds);
+    metrics.deliveryDuration.observe({ event_type: this.#label(entry.eventType), transport: 'redis_streams' }, seconds);
   }
 }
 

@@ -16,6 +16,7 @@ import type { UnshownEvent } from '../edge/proxied/unshown.ts';
 import { CrossfadeError, hasCode } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
+import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type Note, toEntry } from './control.ts';
 import type { Flights } from './flights.ts';
@@ -53,6 +54,7 @@ export interface HandoverParts {
   timeoutMs: number;
   /** ms between the last answer of a bridge and the fences: several bridges on one backplane deliver after their 200. */
   settleMs(): number;
+  faults: Faults;
   clock: Clock;
   logger: Logger;
 }
@@ -291,7 +293,7 @@ export class Handover {
 
   #fenceSettled(id: string): void {
     const { fences, settleMs, clock } = this.#parts;
-    void fenceSettled(fences, id, settleMs(), clock);
+    this.#parts.faults.guard('note', () => fenceSettled(fences, id, settleMs(), clock));
   }
 
   /** The handover is over, one way or the other: its calls go on. */

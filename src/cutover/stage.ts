@@ -8,6 +8,7 @@ import type { Event } from '../contract/event.ts';
 import type { BridgeLane } from '../lanes/bridge.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { watchSurplus } from './alarm.ts';
@@ -47,6 +48,7 @@ export interface CutoverStageOptions {
   /** The event ids that this replica has accepted in the last `withinMs`. */
   recentIds(withinMs: number): AcceptedId[];
   silentMs(): number;
+  faults: Faults;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -113,6 +115,7 @@ export class CutoverStage {
       adopt: (state) => this.lanes.adopt(state),
       timeoutMs,
       settleMs: settled,
+      faults: options.faults,
       clock,
       logger,
     });
@@ -137,6 +140,7 @@ export class CutoverStage {
       edge,
       peers: this.#peers,
       settleMs: settled,
+      faults: options.faults,
       clock,
     });
     this.detour = new Detour({

@@ -5,6 +5,7 @@
 import { keepNewest } from '../keep-newest.ts';
 import type { Twin } from '../lanes/lanes.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
+import type { Faults } from '../telemetry/faults.ts';
 import { type Fences, fenceSettled, lateLimitMs, newId } from './handover.ts';
 import type { Peers } from './peers.ts';
 
@@ -13,6 +14,7 @@ export interface TwinsParts {
   peers: Pick<Peers, 'tell'>;
   /** ms between the answer of a bridge and the fence: several bridges on one backplane deliver after their 200. */
   settleMs(): number;
+  faults: Faults;
   clock: Clock;
 }
 
@@ -55,7 +57,7 @@ export class Twins {
     await this.#parts.peers.tell('/cutover/twin', announced, tellMs);
     return () => {
       this.landed(announced.id);
-      void this.#tellLanded(announced.id);
+      this.#parts.faults.guard('peer', () => this.#tellLanded(announced.id));
     };
   }
 
@@ -63,7 +65,7 @@ export class Twins {
   expect({ id, ...twin }: AnnouncedTwin): void {
     this.#parts.edge.expectTwin(twin);
     if (this.#past.has(id)) return this.#parts.edge.twinShown(twin.eventId);
-    if (!this.#holding.has(id)) void this.#hold(twin, id);
+    if (!this.#holding.has(id)) this.#parts.faults.guard('peer', () => this.#hold(twin, id));
   }
 
   /** This replica or another one has the bridge's answer. */

@@ -55,8 +55,8 @@ export class Wishes {
 
   /** Begins to pursue them. */
   start(): void {
-    this.#stop = this.#parts.clock.every(pursueMs, () => void this.pursue());
-    void this.pursue();
+    this.#stop = this.#parts.clock.every(pursueMs, () => this.pursue());
+    this.#parts.clock.after(0, () => this.pursue());
   }
 
   /** Why the guard does not let happen what this replica wants; empty: it does, or nothing is wanted. */

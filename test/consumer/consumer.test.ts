@@ -299,3 +299,11 @@ test('at debug one event can be followed: where it stood, and to how many it wen
     { ...trace, members: 3 * deliveries.length, msg: 'delivered' },
   ]);
 });
+
+test('a program that names ever new event types fills no metric with them', async () => {
+  const entries = Array.from({ length: 1_000 }, (_, n) => entry(String(n), { eventType: `type ${n}` }));
+  const { consumer, metrics } = setUp([batch(entries)]);
+  await consumer.run();
+  const { values } = await metrics.deliveryDuration.get();
+  assert.equal(new Set(values.map(({ labels }) => labels.event_type)).size, 101);
+});

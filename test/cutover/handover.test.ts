@@ -11,7 +11,9 @@ import { type CutoverState, initialState, nextState } from '../../src/cutover/st
 import type { Decision } from '../../src/lanes/lanes.ts';
 import { controlStream } from '../../src/log/log.ts';
 import { type Clock, systemClock } from '../../src/telemetry/clock.ts';
+import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { until } from '../support/wait.ts';
 import { SharedLog } from './shared-log.ts';
 
@@ -64,6 +66,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
     timeoutMs,
     settleMs: () => 0,
     clock,
+    faults: new Faults(silentLogger, createMetrics()),
     logger: silentLogger,
   });
   log.read(instance, (entry) => {

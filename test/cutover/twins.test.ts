@@ -3,6 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Twins } from '../../src/cutover/twins.ts';
+import { Faults } from '../../src/telemetry/faults.ts';
+import { silentLogger } from '../../src/telemetry/logger.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
 
 const twin = { eventId: 'e', room: 'r', payload: '1', deliveries: [] };
@@ -34,6 +37,7 @@ function setUp({ severalBridges = false } = {}) {
       },
     },
     settleMs: () => (severalBridges ? 500 : 0),
+    faults: new Faults(silentLogger, createMetrics()),
     clock,
   });
   return { twins, clock, journal, holds, told, notReached };

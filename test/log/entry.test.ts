@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { decodeEntry, encodeEntry, eventIdOf } from '../../src/log/entry.ts';
 import type { NewEntry } from '../../src/log/log.ts';
 
@@ -111,3 +112,51 @@ for (const [why, fields] of broken) {
     assert.equal(read.position, '7-0');
   });
 }
+
+test('whatever another program writes, an entry with its types comes out, or why there is none', () => {
+  const names = ['event_id', 'event_type', 'timestamp', 'room_id', 'payload', 'metadata', '__proto__'];
+  const shaped = fc.record(
+    {
+      deliveries: fc.oneof(fc.constant(entry.deliveries), fc.array(fc.jsonValue()), fc.jsonValue()),
+      typing: fc.oneof(fc.constant({ user: 'u', opened_at: '5-1' }), fc.jsonValue()),
+      ends_typing_of: fc.jsonValue(),
+      epoch: fc.oneof(fc.integer(), fc.jsonValue()),
+      source_instance: fc.jsonValue(),
+    },
+    { requiredKeys: [] },
+  );
+  const text = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.json(),
+    shaped.map((metadata) => JSON.stringify(metadata)),
+  );
+  const fields = fc.array(fc.tuple(fc.oneof(fc.constantFrom(...names), fc.string()), text));
+  const whole = fc.record(Object.fromEntries(names.slice(0, 6).map((name) => [name, text]))).map(Object.entries);
+  const isText = (value: unknown) => typeof value === 'string';
+  fc.assert(
+    fc.property(fc.oneof(fields, whole), fc.boolean(), (pairs, isCut) => {
+      const flat = pairs.flat() as string[];
+      const decoded = decodeEntry('events:chat', '7-0', isCut ? flat.slice(1) : flat);
+      if ('reason' in decoded) return assert.ok(isText(decoded.reason) && !('payload' in decoded));
+      const {
+        eventId,
+        eventType,
+        room,
+        payload,
+        publishedAtMs,
+        deliveries = [],
+        typing,
+        endsTypingOf,
+        epoch,
+      } = decoded;
+      assert.ok([eventId, eventType, room, payload].every(isText) && typeof publishedAtMs === 'number');
+      JSON.parse(payload);
+      for (const { hub, group, method, except = '' } of deliveries)
+        assert.ok([hub, group, method, except].every(isText));
+      assert.ok(typing === undefined || (isText(typing.user) && /^\d+-\d+$/.test(typing.openedAt)));
+      assert.ok(endsTypingOf === undefined || isText(endsTypingOf));
+      assert.ok(epoch === undefined || (Number.isSafeInteger(epoch) && epoch >= 0));
+    }),
+    { seed: 9, numRuns: 3_000 },
+  );
+});
