@@ -73,6 +73,9 @@ interface Spoken {
   records: ClientRecords;
 }
 
+/** A bridge that answers none of so many does not answer this connection at all. */
+const maxFencesOut = 100;
+
 export class ProxiedConnection implements Member, Tap, Place {
   readonly id: string;
   readonly hub: Hub;
@@ -360,6 +363,7 @@ export class ProxiedConnection implements Member, Tap, Place {
       this.#owner.metrics.fences.inc({ outcome });
       onEnd();
     });
+    if (this.#fences.count > maxFencesOut) return this.#cutSlow();
     this.#leg.sendToBridge(codec.invocation(fenceMethod, [], id), protocol);
   }
 

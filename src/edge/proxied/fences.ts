@@ -19,6 +19,11 @@ export class Fences {
     return id;
   }
 
+  /** How many have not come back. */
+  get count(): number {
+    return this.#out.size;
+  }
+
   /** Whether a message may hold the answer to a fence. */
   mayBeIn(message: Buffer): boolean {
     return this.#out.size > 0 && message.includes(prefix);

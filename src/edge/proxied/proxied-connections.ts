@@ -130,7 +130,7 @@ export class ProxiedConnections implements ConnectionOwner {
     for (const connection of this.#connections) {
       if (!members.has(connection)) continue;
       connection.hold(hold);
-      void this.#fence(connection, hold);
+      this.faults.guard('bridge', () => this.#fence(connection, hold));
     }
   }
 
@@ -226,7 +226,7 @@ export class ProxiedConnections implements ConnectionOwner {
     this.#setCount(this.#openCount - 1);
   }
 
-  /** Never rejects. */
+  /** What goes wrong ends the connection alone. */
   async #fence(connection: ProxiedConnection, hold: Hold | undefined): Promise<void> {
     try {
       await connection.fence(hold);

@@ -113,10 +113,16 @@ export class ProxiedHubs implements HubsSide {
   async closeClients(): Promise<void> {
     const carriers = [...this.#open.keys()];
     const gone = Array.from(this.#open.values(), ({ promise }) => promise);
-    for (const carrier of carriers) carrier.closeForReconnect();
-    const cancel = this.#options.clock.after(closeLimitMs, () => {
-      for (const carrier of carriers) carrier.cut();
-    });
+    const { clock, faults } = this.#options;
+    const cut = (carrier: Carrier) => faults.guard('client', () => carrier.cut());
+    for (const carrier of carriers) {
+      faults.guard(
+        'client',
+        () => carrier.closeForReconnect(),
+        () => cut(carrier),
+      );
+    }
+    const cancel = clock.after(closeLimitMs, () => carriers.forEach(cut));
     await Promise.all(gone);
     cancel();
   }

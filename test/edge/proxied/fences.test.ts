@@ -258,3 +258,12 @@ test('a completion of the client’s own is none of ours', async () => {
   const message = client.completion(`x${fence}`);
   assert.equal(client.bridgeSends(message), message);
 });
+
+test('a connection whose bridge answers none of its fences is cut before they pile up; all of them end with it', async () => {
+  const { proxied, joined } = setUp();
+  const silent = joined('r');
+  const fences = Array.from({ length: 100 }, (_, i) => proxied.fence(`f${i}`));
+  assert.equal(silent.wasCut, false);
+  await Promise.all([...fences, proxied.fence('one more')]);
+  assert.equal(silent.wasCut, true);
+});
