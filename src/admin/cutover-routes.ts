@@ -1,6 +1,7 @@
 // The cutover by HTTP: `GET /cutover`, `PUT /cutover`, `POST /cutover/rollback` and `/cutover/reset` for operators,
-// `POST /cutover/adopt`, `/cutover/twin`, `/cutover/twin-landed`, `/cutover/detour` and `/cutover/reading` between replicas. In
-// come JSON bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature before its body is read.
+// `POST /cutover/adopt`, `/cutover/uncertain`, `/cutover/uncertain-decided`, `/cutover/detour` and `/cutover/reading` between
+// replicas. In come JSON bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature
+// before its body is read.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
@@ -10,7 +11,7 @@ import { type PeerSignature, signatureHeader, unsigned } from '../cutover/peer-s
 import { addresseeHeader } from '../cutover/peers.ts';
 import { type ReaderWatch, readingPath } from '../cutover/reader-watch.ts';
 import { stateShape } from '../cutover/state.ts';
-import type { Twins } from '../cutover/twins.ts';
+import type { UncertainAppends } from '../cutover/uncertain.ts';
 import { CrossfadeError, type ErrorCode } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Seldom } from '../telemetry/seldom.ts';
@@ -20,7 +21,7 @@ export interface CutoverRoutesOptions {
   /** This replica's name; a word for another one is not taken (421). */
   instance: string;
   operator: Operator;
-  twins: Pick<Twins, 'expect' | 'landed'>;
+  uncertain: Pick<UncertainAppends, 'hear' | 'decided'>;
   detour: Pick<Detour, 'takenElsewhere'>;
   readerWatch: Pick<ReaderWatch, 'reads'>;
   signature: PeerSignature;
@@ -41,19 +42,11 @@ const commandBody = z.strictObject({
 });
 const resetBody = z.strictObject(by);
 const rollbackBody = z.strictObject({ by: by.by });
-const twinBody = z.object({
-  id: z.string(),
-  eventId: z.string(),
-  room: z.string(),
-  payload: z.string(),
-  deliveries: z.array(z.object({ hub: z.string(), group: z.string(), method: z.string() })),
-});
-const twinLandedBody = z.object({ id: z.string() });
+const questionBody = z.object({ id: z.string(), eventId: z.string(), room: z.string() });
+const verdictBody = z.object({ id: z.string(), verdict: z.enum(['withhold', 'show']) });
 const detourBody = z.object({ instance: z.string(), id: z.string(), rooms: z.array(z.string()) });
 
 const maxBodyBytes = 1024 * 1024;
-/** A twin holds a call's payload as text in JSON, which may take six times its bytes; calls have --max-body. */
-const maxTwinBytes = 6 * 32 * 1024 * 1024;
 const statuses: Partial<Record<ErrorCode, number>> = {
   CUTOVER_INVALID: 400,
   CUTOVER_GUARD: 409,
@@ -106,18 +99,18 @@ const routes: Record<string, Route> = {
 };
 
 /** What replicas say to each other, by its path. */
-const words: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) => Promise<void>> = {
+const words: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) => Promise<unknown>> = {
   '/cutover/adopt': async ({ operator }, read) => operator.adoptFromPeer(await read(stateShape)),
-  '/cutover/twin': async ({ twins }, read) => twins.expect(await read(twinBody, maxTwinBytes)),
-  '/cutover/twin-landed': async ({ twins }, read) => twins.landed((await read(twinLandedBody)).id),
+  '/cutover/uncertain': async ({ uncertain }, read) => uncertain.hear(await read(questionBody)),
+  '/cutover/uncertain-decided': async ({ uncertain }, read) => uncertain.decided(await read(verdictBody)),
   [readingPath]: async ({ readerWatch }, read) => {
     await read(z.object({}));
-    if (!readerWatch.reads) throw new CrossfadeError('LOG_UNAVAILABLE', 'the log is not read here');
+    return { reads: readerWatch.reads };
   },
   '/cutover/detour': async ({ detour }, read) => detour.takenElsewhere(await read(detourBody)),
 };
 
-type ReadSigned = <Value>(shape: z.ZodType<Value>, maxBytes?: number) => Promise<Value>;
+type ReadSigned = <Value>(shape: z.ZodType<Value>) => Promise<Value>;
 
 export function isPeerWord(request: IncomingMessage): boolean {
   return request.method === 'POST' && Object.hasOwn(words, pathOf(request));
@@ -126,12 +119,12 @@ export function isPeerWord(request: IncomingMessage): boolean {
 async function peerRoute(options: CutoverRoutesOptions, request: IncomingMessage): Promise<object> {
   const path = pathOf(request);
   const isSigned = options.signature.check(path, request.headers[signatureHeader]?.toString());
-  await words[path]!(options, async (shape, maxBytes = maxBodyBytes) => {
-    const body = await readBytes(request, maxBytes);
+  const answer = await words[path]!(options, async (shape) => {
+    const body = await readBytes(request, maxBodyBytes);
     if (!isSigned(body)) throw unsigned('its body is not the one that was signed');
     return parseBody(body, shape);
   });
-  return {};
+  return answer === undefined ? {} : (answer as object);
 }
 
 function pathOf(request: IncomingMessage): string {

@@ -5,6 +5,7 @@
 
 import type { Contract } from '../contract/contract.ts';
 import type { Audience, OutgoingMessage } from '../edge/audience.ts';
+import { keepNewest } from '../keep-newest.ts';
 import {
   type Batch,
   controlStream,
@@ -43,11 +44,16 @@ const sayEveryMs = 1_000;
 /** Event types that are measured by their name. */
 const maxTypes = 100;
 
+/** Events that the bridge shows, as their appends had no answer; the oldest are forgotten. */
+const maxWithheld = 10_000;
+
 export class Consumer {
   readonly #options: ConsumerOptions;
   readonly #saysMalformed: Seldom;
   readonly #types = new Set<string>();
   readonly #seen: SeenIds;
+  /** Not for a time: the log may bring them after any outage. */
+  readonly #withheld = new Set<string>();
   readonly #typing = new TypingGuard();
 
   constructor(options: ConsumerOptions) {
@@ -68,6 +74,12 @@ export class Consumer {
   /** Whether the event was read in the last 5 minutes. */
   hasRead(eventId: string): boolean {
     return this.#seen.has(eventId);
+  }
+
+  /** The bridge shows this event: it is not shown if the log brings it from now on. */
+  withhold(eventId: string): void {
+    this.#withheld.add(eventId);
+    keepNewest(this.#withheld, maxWithheld);
   }
 
   /** Whether the sender of a typing note is known to have sent its message meanwhile. */
@@ -152,8 +164,9 @@ export class Consumer {
       this.#options.logger.warn({ stream, position, reason }, 'a malformed entry was set aside');
   }
 
-  #reasonToWithhold(entry: Entry, batch: Batch): 'history' | 'repeat' | 'typing' | undefined {
+  #reasonToWithhold(entry: Entry, batch: Batch): 'history' | 'bridge' | 'repeat' | 'typing' | undefined {
     if (isHistory(entry, batch)) return 'history';
+    if (this.#withheld.has(entry.eventId)) return 'bridge';
     if (entry.eventId !== '' && !this.#seen.add(entry.eventId)) return 'repeat';
     return this.#typing.allows(entry) ? undefined : 'typing';
   }

@@ -1,6 +1,6 @@
 // The other replicas, by HTTP: what must be said without the log. In come a path and a value, out go the replicas that
-// have taken it and those that could not be reached. Promises: their addresses come from the log, where others may write too,
-// so whoever listens there learns no secret, and nothing of the answer counts but its status.
+// have taken it, what they answer, and those that could not be reached. Promises: their addresses come from the log, where others
+// may write too, so whoever listens there learns no secret; an answer is short JSON, whose shape the asker checks.
 
 import type { Replica, Roster } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
@@ -65,30 +65,35 @@ export class Peers {
     return isRead === true ? this.#known : this.#known.map(withoutEpoch);
   }
 
-  /**
-   * POSTs to every other replica at once.
-   * @param ms how long one may take
-   * @param instances only these; all without it
-   * @param says whether one that is not reached is worth a line in the log
-   */
-  async tell(path: string, value: unknown, ms: number, instances = this.#others, says = true): Promise<Told> {
+  /** POSTs to every other replica at once. Never rejects. @param ms how long one may take @param instances only these; all without it */
+  async tell(path: string, value: unknown, ms: number, instances = this.#others): Promise<Told> {
+    const posts = await this.#postToAll(path, value, ms, instances);
+    const named = (ok: boolean) => posts.filter(({ answer }) => (answer !== undefined) === ok);
+    return {
+      reached: named(true).map(({ instance }) => instance),
+      notReached: named(false).map(({ instance }) => instance),
+    };
+  }
+
+  /** As {@link tell}. @returns what those that were reached have answered: JSON of any shape */
+  async ask(path: string, value: unknown, ms: number): Promise<{ answers: unknown[]; notReached: string[] }> {
+    const posts = await this.#postToAll(path, value, ms, this.#others);
+    return {
+      answers: posts.flatMap(({ answer }) => (answer === undefined ? [] : [answer.value])),
+      notReached: posts.flatMap(({ instance, answer }) => (answer === undefined ? [instance] : [])),
+    };
+  }
+
+  #postToAll(path: string, value: unknown, ms: number, instances: string[]) {
     const body = JSON.stringify(value);
-    const answers = await Promise.all(
+    return Promise.all(
       instances.map(async (instance) => {
         const admin = this.#known.find((each) => each.instance === instance)?.facts[adminFact];
         const url = admin !== undefined && urlOf(admin, path);
         const signal = AbortSignal.timeout(ms);
-        return { instance, ok: url instanceof URL && (await this.#post(instance, url, body, signal, says)) };
+        return { instance, answer: url instanceof URL ? await this.#post(instance, url, body, signal) : undefined };
       }),
     );
-    const named = (ok: boolean) => answers.filter((answer) => answer.ok === ok).map(({ instance }) => instance);
-    return { reached: named(true), notReached: named(false) };
-  }
-
-  /** @returns the other replicas that say yes to what is asked at this path */
-  async ask(path: string, ms: number): Promise<string[]> {
-    // Neither a no nor silence is worth a line: it is asked again and again.
-    return (await this.tell(path, {}, ms, this.#others, false)).reached;
   }
 
   close(): void {
@@ -105,12 +110,11 @@ export class Peers {
     url: URL,
     body: string,
     signal: AbortSignal,
-    says: boolean,
     isAgain = false,
-  ): Promise<boolean> {
+  ): Promise<{ value: unknown } | undefined> {
     const { signature, logger } = this.#options;
-    const signed = signature.sign(url.pathname, instance, body);
     try {
+      const signed = signature.sign(url.pathname, instance, body);
       const answer = await fetch(url, {
         method: 'POST',
         headers: {
@@ -122,16 +126,16 @@ export class Peers {
         signal,
         redirect: 'error',
       });
-      await pass(answer);
-      if (!answer.ok && says && this.#says.isDue())
-        logger.warn({ instance, status: answer.status }, 'a replica did not hear');
-      return answer.ok;
+      const value = await readShort(answer);
+      if (answer.ok) return { value };
+      if (this.#says.isDue()) logger.warn({ instance, status: answer.status }, 'a replica did not hear');
+      return undefined;
     } catch (error) {
-      if (!isAgain && !signal.aborted) return this.#post(instance, url, body, signal, says, true);
+      if (!isAgain && !signal.aborted) return this.#post(instance, url, body, signal, true);
       const { message, cause } = error as Error;
       const reason = cause instanceof Error ? `${message}: ${cause.message}` : message;
-      if (says && this.#says.isDue()) logger.warn({ instance, reason }, 'a replica could not be told');
-      return false;
+      if (this.#says.isDue()) logger.warn({ instance, reason }, 'a replica could not be told');
+      return undefined;
     }
   }
 }
@@ -142,10 +146,16 @@ function urlOf(admin: string, path: string): URL | undefined {
   return new URL(path, admin);
 }
 
-/** Reads a short answer, so that the connection can be used again, and no long one. */
-async function pass(answer: Response): Promise<void> {
+/** Reads a short answer, so that the connection can be used again, and no long one. @returns undefined where it is no JSON */
+async function readShort(answer: Response): Promise<unknown> {
   const isShort = Number(answer.headers.get('content-length') ?? Number.POSITIVE_INFINITY) <= maxAnswerBytes;
-  await (isShort ? answer.arrayBuffer() : answer.body?.cancel());
+  if (!isShort) return void (await answer.body?.cancel());
+  const text = await answer.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What an epoch was, it need not be any more. */

@@ -17,7 +17,7 @@ export interface ReaderWatchParts {
   logger: Logger;
 }
 
-/** POSTed to the other replicas; one that reads the log says yes. */
+/** POSTed to the other replicas: whether they read the log, as `{"reads":true}`. */
 export const readingPath = '/cutover/reading';
 const everyMs = 1_000;
 /** A live reader stays below this. */
@@ -64,7 +64,8 @@ export class ReaderWatch {
     if (!mustAsk) this.#othersRead = false;
     else if (!this.#asking) {
       this.#asking = true;
-      this.#othersRead = (await peers.ask(readingPath, peerMs)).length > 0;
+      const { answers } = await peers.ask(readingPath, {}, peerMs);
+      this.#othersRead = answers.some((answer) => (answer as { reads?: unknown } | null)?.reads === true);
       this.#asking = false;
     }
     this.#tell();

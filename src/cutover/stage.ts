@@ -28,7 +28,7 @@ import { adminFact, epochFact, Peers } from './peers.ts';
 import { ReaderWatch } from './reader-watch.ts';
 import { SharedState } from './shared-state.ts';
 import { laneOf, mayHaveUsedStream } from './state.ts';
-import { type TwinEdge, Twins } from './twins.ts';
+import { UncertainAppends, type UncertainParts } from './uncertain.ts';
 import { Unfenced } from './unfenced.ts';
 import { Wishes } from './wishes.ts';
 
@@ -41,7 +41,9 @@ export interface CutoverStageOptions {
   bridgeStates(): BridgeState[];
   /** Whether several bridges share a backplane, so that a 200 of one says little of the others. */
   severalBridges(): boolean;
-  edge: Fences & TwinEdge;
+  edge: Fences & UncertainParts['edge'];
+  /** What this replica has read of the log. */
+  reads: UncertainParts['log'];
   flush(covers: (room: string) => boolean): Promise<void>;
   /** The rooms of whose windows something is still on its way. */
   emitting(): string[];
@@ -64,7 +66,7 @@ export class CutoverStage {
   readonly lanes: Cutover;
   readonly detour: Detour;
   readonly operator: Operator;
-  readonly twins: Twins;
+  readonly uncertain: UncertainAppends;
   readonly readerWatch: ReaderWatch;
   readonly signature: PeerSignature;
   readonly #options: CutoverStageOptions;
@@ -136,12 +138,15 @@ export class CutoverStage {
       streams: [...contract.streams.keys()],
       clock,
     });
-    this.twins = new Twins({
+    this.uncertain = new UncertainAppends({
+      log: options.reads,
       edge,
       peers: this.#peers,
+      unfenced,
       settleMs: settled,
       faults: options.faults,
       clock,
+      metrics,
     });
     this.detour = new Detour({
       instance,

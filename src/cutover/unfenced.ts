@@ -5,7 +5,7 @@ import type { Event } from '../contract/event.ts';
 import { keepNewest } from '../keep-newest.ts';
 import type { Entry } from '../log/log.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Metrics, UnfencedReason } from '../telemetry/metrics.ts';
 import type { Fences } from './handover.ts';
 
 export interface UnfencedParts {
@@ -37,6 +37,11 @@ export class Unfenced {
     this.#count(room, eventIds[0] ?? '', 'state_unknown');
   }
 
+  /** Counts an event that may be on both lanes, of which not every replica could be told: that one may show it twice. */
+  notAsked({ room, eventId }: { room: string; eventId: string }): void {
+    this.#count(room, eventId, 'not_asked');
+  }
+
   /** The bridge goes on with these rooms at once: counts what is not shown of them. */
   overtakes(covers: (room: string) => boolean): void {
     for (const { room, eventId } of this.#parts.edge.unshown(covers)) this.#count(room, eventId, 'unread');
@@ -52,7 +57,7 @@ export class Unfenced {
     for (const { room, eventId } of before) if (still.has(eventId)) this.#count(room, eventId, 'unread');
   }
 
-  #count(room: string, eventId: string, reason: 'unread' | 'other_replica' | 'state_unknown'): void {
+  #count(room: string, eventId: string, reason: UnfencedReason): void {
     if (this.#counted.has(eventId)) return;
     // Other publishers' events may have none.
     if (eventId !== '') this.#counted.add(eventId);

@@ -6,7 +6,7 @@ import type { Delivery } from '../contract/event.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Audience, Member, OutgoingMessage } from './audience.ts';
+import type { Audience, OutgoingMessage } from './audience.ts';
 import { Door } from './door.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
@@ -14,14 +14,13 @@ import type { HubsSide } from './hubs-side.ts';
 import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
 import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
-import type { Twin } from './proxied/twins.ts';
 import type { UnshownEvent } from './proxied/unshown.ts';
 
 interface NativeParts extends Omit<NativeHubsOptions, 'groups'> {
   hubs: 'native';
 }
 
-interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'>, Omit<ProxiedConnectionsOptions, 'groups' | 'isWaiting'> {
+interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'>, Omit<ProxiedConnectionsOptions, 'groups'> {
   hubs: 'proxy';
   metrics: Metrics;
 }
@@ -45,8 +44,7 @@ export class Edge implements Audience {
     if (options.hubs === 'native') {
       this.#hubs = new NativeHubs({ ...options, groups: this.#groups });
     } else {
-      const isWaiting = (eventId: string, member: Member) => this.#fanout.isWaiting(eventId, member);
-      const proxied = new ProxiedConnections({ ...options, groups: this.#groups, isWaiting });
+      const proxied = new ProxiedConnections({ ...options, groups: this.#groups });
       this.#proxied = proxied;
       this.#hubs = new ProxiedHubs({ ...options, open: (facts, leg) => proxied.open(facts, leg) });
     }
@@ -109,14 +107,9 @@ export class Edge implements Audience {
     this.#proxied?.fenceMembers(room, deliveries);
   }
 
-  /** An event that may come by both lanes. */
-  expectTwin(twin: Twin): void {
-    this.#proxied?.expectTwin(twin);
-  }
-
-  /** The bridge's copy is shown wherever it will be; the log's may still come. */
-  twinShown(eventId: string): void {
-    this.#proxied?.twinShown(eventId);
+  /** The bridge shows this event: what was read of the log and is not shown yet is not shown any more. */
+  withhold(eventId: string): void {
+    this.#proxied?.withhold(eventId);
   }
 
   /** Whether new proxied connections prove at once that their hub's connect has ended: only while the stream lane is used. */

@@ -58,14 +58,6 @@ export class Fanout implements Audience {
     return deliveries.reduce((sum, { hub, group }) => sum + (this.#groups.members(hub, group)?.size ?? 0), 0);
   }
 
-  /** Whether a message of this event is still to be written to this member. */
-  isWaiting(eventId: string, member: Member): boolean {
-    return this.#queue.some(({ prepared, members, next }) => {
-      const isOfEvent = prepared.records.some((record) => record.eventId === eventId);
-      return isOfEvent && members.indexOf(member, next) !== -1;
-    });
-  }
-
   #enqueue({ hub, group, except, room, records }: Gathered): void {
     const present = this.#groups.members(hub, group);
     if (present === undefined) return;

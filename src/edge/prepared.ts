@@ -26,6 +26,13 @@ export class Prepared {
     this.records = records;
   }
 
+  /** @returns undefined where no record is left; itself where none is of these events */
+  without(eventIds: ReadonlySet<string>): Prepared | undefined {
+    const left = this.records.filter(({ eventId }) => !eventIds.has(eventId));
+    if (left.length === this.records.length) return this;
+    return left.length === 0 ? undefined : new Prepared(this.room, left);
+  }
+
   /** JSON records with their separators. */
   get json(): Buffer {
     return bodyOf(this.textFrame);

@@ -40,9 +40,6 @@ export interface OnDetour {
 /** The log knows a newer cutover state than the one under which the call's lane was decided. Nothing was kept. */
 export class StaleEpoch extends Error {}
 
-/** An event that may be on both lanes: whoever sees its second copy withholds it. */
-export type Twin = Pick<Event, 'room' | 'payload' | 'deliveries'> & { eventId: string };
-
 /** One broadcast by the backend that the contract has understood. */
 export interface IncomingCall {
   event: Event;
@@ -84,10 +81,13 @@ export interface LanesOptions {
   /** Whether any client of this replica may be reached at all. */
   hasAudience(): boolean;
   /**
-   * Tells every replica of a twin; resolves when those that can be reached know, or after a bound.
-   * @returns to be called when the bridge has answered
+   * An append may be in the log, and its call is about to go to the bridge, see cutover/uncertain.ts.
+   * @returns `kept` where it is in the log: the bridge was not called. Errors: those of `callBridge`.
    */
-  announceTwin(twin: Twin): Promise<() => void>;
+  settleUncertain(
+    event: { room: string; eventId: string },
+    callBridge: () => Promise<BridgeAnswer>,
+  ): Promise<BridgeAnswer | 'kept'>;
   /** ms; undefined: no coalescing. */
   coalesceWindowMs: number | undefined;
   position(): Position;
@@ -263,21 +263,16 @@ export class Lanes {
     if (this.#wasRead(entry.eventId)) return known;
     // What waits in the room's windows finds the same detour, and must not be overtaken on it.
     await this.#flushRoom(call.event.room);
-    const answer = await (isUnknown ? this.#sendTwin(call, entry) : bridge.send(call.request));
+    const answer = await (isUnknown ? this.#settleUncertain(call, entry) : bridge.send(call.request));
+    if (answer === 'kept') return broadcast;
     const [eventId] = call.event.eventIds;
     if (eventId !== undefined && answer.status === 200) void log.settle(eventId, true);
     return { kind: 'bridge', answer };
   }
 
-  /** The log may have kept it as well: all replicas know so before the bridge can show its copy. */
-  async #sendTwin({ event, request }: IncomingCall, entry: NewEntry): Promise<BridgeAnswer> {
-    const { room, payload, deliveries } = event;
-    const landed = await this.#options.announceTwin({ eventId: entry.eventId!, room, payload, deliveries });
-    try {
-      return await this.#requireBridge().send(request);
-    } finally {
-      landed();
-    }
+  /** The log may have kept it: whether it goes to the bridge as well, and which copy is shown, is agreed with the other replicas. */
+  #settleUncertain({ event: { room }, request }: IncomingCall, { eventId }: NewEntry): Promise<BridgeAnswer | 'kept'> {
+    return this.#options.settleUncertain({ room, eventId: eventId! }, () => this.#requireBridge().send(request));
   }
 
   #claim(eventId: string, epoch: number | undefined): Promise<'claimed' | 'duplicate'> {
@@ -378,7 +373,8 @@ export class Lanes {
       await onLogFailure(entry.room, reason);
     }
     for (const call of calls) {
-      const sent = code === 'LOG_APPEND_UNKNOWN' ? this.#sendTwin(call, entry) : bridge.send(call.request);
+      const isUnknown = code === 'LOG_APPEND_UNKNOWN';
+      const sent: Promise<unknown> = isUnknown ? this.#settleUncertain(call, entry) : bridge.send(call.request);
       await sent.catch(() => this.#countLost(call.event));
     }
   }

@@ -10,6 +10,10 @@ const secondsBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2,
 
 export type Transport = 'http' | 'redis_streams';
 
+/** Why an event is not in a proven order, see `crossfade_order_unfenced_total`. */
+const unfencedReasons = ['unread', 'other_replica', 'state_unknown', 'not_asked'] as const;
+export type UnfencedReason = (typeof unfencedReasons)[number];
+
 /** What a client, a call or an entry can exceed (promise 9). */
 export const budgets = [
   'client_bytes',
@@ -165,7 +169,7 @@ export function createMetrics() {
     }),
     withheld: new Counter({
       name: 'crossfade_entries_withheld_total',
-      help: 'Entries that were not shown: repeat, history (from before an outage) or typing (older than its message)',
+      help: 'Entries that were not shown: repeat, history (from before an outage), typing (older than its message) or bridge (shown by the bridge, as the append had no answer)',
       labelNames: ['reason'],
       registers,
     }),
@@ -182,7 +186,7 @@ export function createMetrics() {
     }),
     unfenced: new Counter({
       name: 'crossfade_order_unfenced_total',
-      help: 'Events that are not in a proven order with the other lane: unread (not shown in time), other_replica or state_unknown (sent by a replica that had not read the shared state)',
+      help: 'Events that are not in a proven order with the other lane: unread (not shown in time), other_replica, state_unknown (sent by a replica that had not read the shared state) or not_asked (it may be on both lanes, and a replica was not reached)',
       labelNames: ['reason'],
       registers,
     }),
@@ -234,10 +238,10 @@ export function createMetrics() {
       help: 'Messages of the log that wait at proxied connections for a fence',
       registers,
     }),
-    twinsWithheld: new Counter<'lane'>({
-      name: 'crossfade_twins_withheld_total',
-      help: 'Second copies of an event that were not shown to a proxied connection, by the lane that they came by',
-      labelNames: ['lane'],
+    uncertain: new Counter<'outcome'>({
+      name: 'crossfade_appends_uncertain_total',
+      help: 'Appends without an answer: read (a replica had read it, so it was kept), bridge (it went there, and the copy in the log is withheld) or in_doubt (the bridge did not answer 200: both copies may be shown)',
+      labelNames: ['outcome'],
       registers,
     }),
     slowClients: new Counter({
@@ -261,9 +265,9 @@ export function presetLabels(
   known: { transports: Transport[]; eventTypes: string[]; coalescedTypes: string[]; streams: string[] },
 ): void {
   for (const reason of failureReasons) metrics.fallback.inc({ reason }, 0);
-  for (const reason of ['unread', 'other_replica', 'state_unknown']) metrics.unfenced.inc({ reason }, 0);
-  for (const reason of ['repeat', 'history', 'typing']) metrics.withheld.inc({ reason }, 0);
-  for (const lane of ['bridge', 'stream']) metrics.twinsWithheld.inc({ lane }, 0);
+  for (const reason of unfencedReasons) metrics.unfenced.inc({ reason }, 0);
+  for (const reason of ['repeat', 'history', 'typing', 'bridge']) metrics.withheld.inc({ reason }, 0);
+  for (const outcome of ['read', 'bridge', 'in_doubt']) metrics.uncertain.inc({ outcome }, 0);
   for (const event_type of known.coalescedTypes) {
     metrics.coalesced.inc({ event_type }, 0);
     metrics.coalescedLost.inc({ event_type }, 0);

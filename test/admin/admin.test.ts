@@ -33,7 +33,7 @@ async function startAdmin(t: TestContext, { token, insecure = false }: { token?:
     cutover: {
       instance: 'here',
       operator,
-      twins: { expect() {}, landed() {} },
+      uncertain: { hear: () => ({ read: true }), decided() {} },
       detour: { async takenElsewhere() {} },
       readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret: token, clock: systemClock }),
@@ -101,8 +101,8 @@ test('a replica whose address leads back here has not been reached', async (t) =
   const peers = new Peers({ instance: 'teller', roster, signature, clock: systemClock, logger: silentLogger });
   t.after(() => peers.close());
   await peers.refresh();
-  assert.deepEqual(await peers.tell('/cutover/twin-landed', { id: 'e' }, 5_000), {
-    reached: ['here'],
+  assert.deepEqual(await peers.ask('/cutover/uncertain', { id: 'i', eventId: 'e', room: 'r' }, 5_000), {
+    answers: [{ read: true }],
     notReached: ['on another host'],
   });
 });

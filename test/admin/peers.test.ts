@@ -18,8 +18,8 @@ import { TestClock } from '../support/clock.ts';
 const token = 'the-admin-token';
 const words: Record<string, object> = {
   '/cutover/adopt': { ...initialState, ...rolledBack, epoch: 3 },
-  '/cutover/twin': { id: 'i', eventId: 'e', room: 'r', payload: '1', deliveries: [] },
-  '/cutover/twin-landed': { id: 'i' },
+  '/cutover/uncertain': { id: 'i', eventId: 'e', room: 'r' },
+  '/cutover/uncertain-decided': { id: 'i', verdict: 'withhold' },
   '/cutover/detour': { instance: 'teller', id: 'i', rooms: ['r'] },
 };
 const paths = Object.keys(words);
@@ -39,7 +39,13 @@ async function startReplica(t: TestContext, secret: string | undefined) {
     cutover: {
       instance: 'here',
       operator: { adoptFromPeer: async () => hear('/cutover/adopt')() } as unknown as Operator,
-      twins: { expect: hear('/cutover/twin'), landed: hear('/cutover/twin-landed') },
+      uncertain: {
+        hear: () => {
+          heard.push('/cutover/uncertain');
+          return { read: true };
+        },
+        decided: hear('/cutover/uncertain-decided'),
+      },
       detour: { takenElsewhere: async () => hear('/cutover/detour')() },
       readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret, clock }),
@@ -123,7 +129,7 @@ test('without its signature no word of a replica is heard: not from loopback, no
 test('a word counts as it was signed, for whom and when it was, and once', async (t) => {
   const { heard, say, clock } = await startReplica(t, token);
   const teller = new PeerSignature({ instance: 'teller', secret: token, clock });
-  const [path, body] = ['/cutover/twin-landed', '{"id":"i"}'];
+  const [path, body] = ['/cutover/uncertain-decided', '{"id":"i","verdict":"show"}'];
   const sayWith = (header: string | undefined, said = body, at = path) => say(at, said, { [signatureHeader]: header });
 
   assert.equal(await sayWith(teller.sign(path, 'here', body), '{"id":"other"}'), 401, 'another body');
@@ -148,9 +154,12 @@ test('a word counts as it was signed, for whom and when it was, and once', async
 
 test('where there is no secret at all, whoever may use the admin port may speak as a replica', async (t) => {
   const { heard, say } = await startReplica(t, undefined);
-  assert.equal(await say('/cutover/twin-landed', '{"id":"i"}', {}), 200);
-  assert.equal(await say('/cutover/twin-landed', '{"id":"i"}', { origin: 'http://evil.example' }), 401);
-  assert.deepEqual(heard, ['/cutover/twin-landed']);
+  assert.equal(await say('/cutover/uncertain-decided', '{"id":"i","verdict":"show"}', {}), 200);
+  assert.equal(
+    await say('/cutover/uncertain-decided', '{"id":"i","verdict":"show"}', { origin: 'http://evil.example' }),
+    401,
+  );
+  assert.deepEqual(heard, ['/cutover/uncertain-decided']);
 });
 
 test('whoever has written an address into the log gets a word there, and no secret with it', async (t) => {
@@ -182,7 +191,7 @@ test('an address that leads on, answers without an end, or is no address, is a r
   ];
   for (const address of [...addresses, endless.address]) {
     const peers = await peersAt(t, address, new TestClock());
-    const told = await peers.tell('/cutover/twin-landed', { id: 'i' }, 5_000);
+    const told = await peers.tell('/cutover/uncertain-decided', { id: 'i', verdict: 'show' }, 5_000);
     assert.deepEqual(told, { reached: [], notReached: ['here'] }, address);
   }
   assert.equal(target.got.length, 0);

@@ -307,3 +307,15 @@ test('a program that names ever new event types fills no metric with them', asyn
   const { values } = await metrics.deliveryDuration.get();
   assert.equal(new Set(values.map(({ labels }) => labels.event_type)).size, 101);
 });
+
+test('an event that the bridge shows is not shown when the log brings it, however much later', async () => {
+  const { consumer, shown, clock, counted } = setUp([batch([entry('e'), entry('f')])]);
+  consumer.withhold('e');
+  clock.advance(10 * 60_000);
+  await consumer.run();
+  assert.deepEqual(
+    shown.map(({ eventId }) => eventId),
+    ['f'],
+  );
+  assert.equal((await counted('withheld')).bridge, 1);
+});

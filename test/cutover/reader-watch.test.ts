@@ -14,7 +14,7 @@ function setUp() {
     usesStream: () => scene.usesStream,
     silentMs: () => scene.silentMs,
     logAnswers: () => scene.logAnswers,
-    peers: { ask: async () => scene.others },
+    peers: { ask: async () => ({ answers: scene.others.map(() => ({ reads: true })), notReached: [] }) },
     clock,
     logger,
   });

@@ -63,7 +63,7 @@ class Scene {
       isTypingOver: () => this.isTypingOver,
       onBlind: () => {},
       hadElsewhere: () => this.hadElsewhere,
-      announceTwin: async () => () => {},
+      settleUncertain: (_, callBridge) => callBridge(),
       hasAudience: () => true,
       coalesceWindowMs,
       position: () => '0-0',

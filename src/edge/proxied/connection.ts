@@ -19,7 +19,6 @@ import { type Hold, Holds, type Waiting } from './holds.ts';
 import { type HubTyping, typingIn } from './hub-typing.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
-import { ConnectionTwins, type Copy, type Twins } from './twins.ts';
 import type { Place } from './unshown.ts';
 
 /** What the transport knows of a connection. */
@@ -42,7 +41,8 @@ export interface ProxiedLimits {
 export interface ConnectionOwner {
   readonly limits: ProxiedLimits;
   readonly groups: Groups;
-  readonly twins: Twins;
+  /** Events that the bridge shows: copies of the log are not shown. */
+  readonly withheld: ReadonlySet<string>;
   /** Those that a connection is born into. */
   readonly holds: Iterable<Hold>;
   readonly provesConnects: boolean;
@@ -91,7 +91,6 @@ export class ProxiedConnection implements Member, Tap, Place {
   /** Holds everything while the groups of the connect are joined ahead of its proof. */
   readonly #untilProven: Hold = { covers: () => true };
   readonly #fences = new Fences();
-  #twins: ConnectionTwins | undefined;
   #caughtUpAt: number;
   /** Whether the log has sent anything since the client had everything. */
   #isOwed = false;
@@ -199,18 +198,8 @@ export class ProxiedConnection implements Member, Tap, Place {
     });
   }
 
-  /** A copy that may come twice has gone to the members of its groups. @param number its number, see Twins */
-  noteDelivered(copy: Copy, number: number): void {
-    // What waits here is seen as a copy when it goes on.
-    if (this.#holds.hasEvent(copy.eventId)) return;
-    const joins = copy.groups.map((group) => this.#spoken?.membership.joinOf(group));
-    const times = joins.filter((join) => join !== undefined && join.deliveredBefore < number).length;
-    if (times > 0) this.#twinsHere().wasShown(copy, times);
-  }
-
   /** The slow-client clock; called about once a second. */
   sweep(now: number): void {
-    this.#twins?.sweep();
     if (this.#bytesBehind === 0) this.#isOwed = false;
     // How long the bridge's own messages may take is between the bridge and its client.
     if (!this.#isOwed) this.#caughtUpAt = now;
@@ -230,7 +219,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     const behind = this.#handshake.fromClient(data);
     const { protocol } = this.#handshake;
     if (protocol === undefined) return undefined;
-    const { groups, twins } = this.#owner;
+    const { groups } = this.#owner;
     const codec = codecs[protocol];
     const membership = new Membership({
       hub: this.hub,
@@ -239,7 +228,6 @@ export class ProxiedConnection implements Member, Tap, Place {
       groups,
       codec,
       budget: this.#budget,
-      deliveredCount: () => twins.deliveredCount,
     });
     const records = new ClientRecords(codec, this.#budget.limits.recordsPerMessage);
     this.#spoken = { protocol, codec, membership, records };
@@ -297,8 +285,7 @@ export class ProxiedConnection implements Member, Tap, Place {
 
   /** Cheaply, as nearly no message is. */
   #isWanted(message: Buffer): boolean {
-    if (this.#fences.mayBeIn(message) || this.#spoken!.membership.mayBeIn(message)) return true;
-    return !this.#owner.twins.isEmpty && this.#twinsHere().mayBeIn(message);
+    return this.#fences.mayBeIn(message) || this.#spoken!.membership.mayBeIn(message);
   }
 
   #isShown(record: Buffer): boolean {
@@ -314,9 +301,7 @@ export class ProxiedConnection implements Member, Tap, Place {
       this.#behindThisMessage(fence);
       return false;
     }
-    if (this.#owner.twins.isEmpty || this.#twinsHere().fromBridge(read)) return true;
-    this.#owner.metrics.twinsWithheld.inc({ lane: 'bridge' });
-    return false;
+    return true;
   }
 
   /** The transport hands the message on before anything else happens; then it is this one's turn. */
@@ -327,10 +312,8 @@ export class ProxiedConnection implements Member, Tap, Place {
   // The log's messages.
 
   #show(prepared: Prepared): void {
-    const { twins, metrics } = this.#owner;
-    const shown = twins.isEmpty ? prepared : this.#twinsHere().fromLog(prepared);
-    const withheld = prepared.records.length - (shown?.records.length ?? 0);
-    if (withheld > 0) metrics.twinsWithheld.inc({ lane: 'stream' }, withheld);
+    const { withheld } = this.#owner;
+    const shown = withheld.size === 0 ? prepared : prepared.without(withheld);
     if (shown !== undefined) this.#leg.inject(shown, this.#spoken!.protocol);
   }
 
@@ -365,16 +348,6 @@ export class ProxiedConnection implements Member, Tap, Place {
     });
     if (this.#fences.count > maxFencesOut) return this.#cutSlow();
     this.#leg.sendToBridge(codec.invocation(fenceMethod, [], id), protocol);
-  }
-
-  #twinsHere(): ConnectionTwins {
-    const { membership } = this.#spoken!;
-    this.#twins ??= new ConnectionTwins(
-      this.#owner.twins,
-      this.hub.name,
-      (group) => membership.joinOf(group) !== undefined,
-    );
-    return this.#twins;
   }
 
   /** What is not looked at any more would leave it in no group, or in one too many: it is ended, and may come back. */

@@ -66,13 +66,6 @@ export class Holds {
     return this.#queueFor(room) !== undefined;
   }
 
-  /** Whether a message of this event waits. */
-  hasEvent(eventId: string): boolean {
-    return this.#queues.some(({ waiting }) =>
-      waiting.some(({ prepared }) => prepared.records.some((record) => record.eventId === eventId)),
-    );
-  }
-
   push(waiting: Waiting): void {
     this.#queueFor(waiting.prepared.room)!.waiting.push(waiting);
     this.#bytes += waiting.bytes;

@@ -24,10 +24,8 @@ interface Pending {
   confirmation: Confirmation | undefined;
 }
 
-export interface Join {
-  /** How many messages of the log had gone to the groups of this replica before, see twins.ts. */
-  deliveredBefore: number;
-}
+/** One stay in a group: who has left and come back is a member by another one. */
+export type Join = symbol;
 
 interface Confirmation {
   method: string;
@@ -42,8 +40,6 @@ export interface MembershipOptions {
   groups: Groups;
   codec: Codec;
   budget: ClientBudget;
-  /** How many messages of the log have gone to the groups of this replica. */
-  deliveredCount(): number;
 }
 
 export class Membership {
@@ -159,14 +155,14 @@ export class Membership {
   }
 
   #apply(changes: (JoinEffect | LeaveEffect)[], values: Values): void {
-    const { hub, groups, member, budget, deliveredCount } = this.#options;
+    const { hub, groups, member, budget } = this.#options;
     for (const change of changes) {
       if (!this.#isKnown(change, values)) continue;
       const group = change.group(values);
       if (change.kind === 'join') {
         if (!this.#joined.has(group)) {
           budget.allowRooms(this.#joined.size + 1);
-          this.#joined.set(group, { deliveredBefore: deliveredCount() });
+          this.#joined.set(group, Symbol(group));
         }
         groups.join(hub.name, group, member);
       } else {

@@ -1,4 +1,4 @@
-// All proxied connections of this replica: what the cutover asks of them at once (holds, fences, twins), and their
+// All proxied connections of this replica: what the cutover asks of them at once (holds, fences, what is withheld), and their
 // number, which the guard compares with the bridge's own.
 
 import type { Delivery } from '../../contract/event.ts';
@@ -8,7 +8,7 @@ import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
-import type { Member, OutgoingMessage } from '../audience.ts';
+import type { OutgoingMessage } from '../audience.ts';
 import { type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { Prepared } from '../prepared.ts';
@@ -16,18 +16,13 @@ import { type ConnectionFacts, type ConnectionOwner, ProxiedConnection, type Pro
 import type { Hold } from './holds.ts';
 import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
-import { type Twin, Twins } from './twins.ts';
 import { type Place, Unshown, type UnshownEvent } from './unshown.ts';
 
 export interface ProxiedConnectionsOptions {
   groups: Groups;
-  /** Whether a message of this event is still to be written to this connection. */
-  isWaiting(eventId: string, connection: Member): boolean;
   roster: Pick<Roster, 'set'>;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
-  /** Whether the log is there, and this replica reads it. */
-  logIsRead(): boolean;
   /** A client types through its bridge hub, while the stream lane is in use. */
   onHubTyping(typing: HubTyping): void;
   clock: Clock;
@@ -37,6 +32,8 @@ export interface ProxiedConnectionsOptions {
   limits?: Partial<ProxiedLimits>;
 }
 
+/** ms after which whatever was read before is shown or dropped: the longest that a hold may last, and the slow-client limit behind it. */
+const withheldMs = 60_000;
 /** Where messages are still being written. */
 const fanout: Place = { mayBeOvertaken: () => true };
 const standardLimits: ProxiedLimits = { maxBufferedBytes: 4 * 1024 * 1024, maxBackloggedMs: 30_000 };
@@ -44,7 +41,8 @@ const standardLimits: ProxiedLimits = { maxBufferedBytes: 4 * 1024 * 1024, maxBa
 export class ProxiedConnections implements ConnectionOwner {
   readonly limits: ProxiedLimits;
   readonly groups: Groups;
-  readonly twins = new Twins();
+  /** Events that the bridge shows, of which copies may be on their way from the log to the connections. */
+  readonly withheld = new Set<string>();
   readonly faults: Faults;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -58,17 +56,13 @@ export class ProxiedConnections implements ConnectionOwner {
   /** Those that are not fenced yet. */
   readonly #holds = new Map<string, Hold>();
   readonly #unshown = new Unshown();
-  readonly #logIsRead: () => boolean;
-  readonly #isWaiting: (eventId: string, connection: Member) => boolean;
   readonly #saysOverBudget: Seldom;
   #openCount = 0;
 
   constructor({
     groups,
-    isWaiting,
     roster,
     untilLogIsRead,
-    logIsRead,
     onHubTyping,
     clock,
     faults,
@@ -78,8 +72,6 @@ export class ProxiedConnections implements ConnectionOwner {
   }: ProxiedConnectionsOptions) {
     this.groups = groups;
     this.untilLogIsRead = untilLogIsRead;
-    this.#logIsRead = logIsRead;
-    this.#isWaiting = isWaiting;
     this.onHubTyping = onHubTyping;
     this.#roster = roster;
     this.#clock = clock;
@@ -137,7 +129,6 @@ export class ProxiedConnections implements ConnectionOwner {
   /** Messages of the log are about to go to the members of their groups. */
   noteDelivered(messages: OutgoingMessage[]): void {
     for (const message of messages) {
-      this.twins.noteDelivered(message);
       this.#unshown.add(message.room, message.eventId, fanout);
     }
   }
@@ -158,27 +149,14 @@ export class ProxiedConnections implements ConnectionOwner {
     if (shown !== undefined) await Promise.race([shown, pause(this.#clock, limitMs)]);
   }
 
-  /** An event may come by both lanes: each connection is shown it once. Known for 5 minutes of the log. */
-  expectTwin(twin: Twin): void {
-    for (const copy of this.twins.expect(twin, this.now())) {
-      const number = this.twins.numberOf(copy);
-      if (number === undefined) continue;
-      for (const connection of this.#connections) {
-        // Who is still to be written to is shown a copy then, as one that is known.
-        const isTold = connection.hub.name === copy.hub && !this.#isWaiting(copy.eventId, connection);
-        if (isTold) connection.noteDelivered(copy, number);
-      }
-    }
+  /** The bridge shows this event: a copy of the log that is still on its way to a connection is not shown there. */
+  withhold(eventId: string): void {
+    this.withheld.add(eventId);
+    this.#clock.after(withheldMs, () => this.withheld.delete(eventId));
   }
 
-  /** The bridge's copy is shown wherever it will be: what comes of the bridge and says the same is another event. */
-  twinShown(eventId: string): void {
-    this.twins.closeBridge(eventId);
-  }
-
-  /** Slow clients and old twins; called about once a second. */
+  /** Slow clients; called about once a second. */
   sweep(now: number): void {
-    this.twins.sweep(now, this.#logIsRead());
     for (const connection of [...this.#connections]) {
       this.faults.guard(
         'client',

@@ -267,3 +267,27 @@ test('a connection whose bridge answers none of its fences is cut before they pi
   await Promise.all([...fences, proxied.fence('one more')]);
   assert.equal(silent.wasCut, true);
 });
+
+test('what the bridge shows is not shown by the log as well, wherever its copy waits, and what was gathered with it is', async () => {
+  for (const protocol of ['json', 'messagepack'] as const) {
+    const { proxied, joined, fanout } = setUp();
+    const client = joined('r', { protocol });
+    proxied.hold('older', () => true);
+    proxied.hold('uncertain', (room) => room === 'r');
+    const deliveries = [{ hub: 'chat', group: 'request:r', method: 'M' }];
+    const message = (payload: string, eventId: string) => ({
+      room: 'r',
+      payload: JSON.stringify(payload),
+      deliveries,
+      eventId,
+    });
+    await fanout.deliver([message('by the bridge', 'e'), message('next', 'f')]);
+    proxied.withhold('e');
+    for (const id of ['older', 'uncertain']) {
+      const fence = proxied.fence(id);
+      client.fenceComesBack();
+      await fence;
+    }
+    assert.deepEqual(client.got, ['log next']);
+  }
+});

@@ -115,15 +115,12 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
   const counters = new Map<string, number>();
   /** Who typed through the bridge's hub, as the connections told. */
   const typings: HubTyping[] = [];
-  const log = { isRead: true };
   const faults = new Faults(silentLogger, metrics);
   const toMembers = new Fanout(groups, metrics, faults);
   const proxied = new ProxiedConnections({
     untilLogIsRead: () => undefined,
-    logIsRead: () => log.isRead,
     onHubTyping: (typing) => typings.push(typing),
     groups,
-    isWaiting: (eventId, member) => toMembers.isWaiting(eventId, member),
     roster: { set: (counter, value) => counters.set(counter, value) },
     clock,
     faults,
@@ -170,7 +167,7 @@ export function setUp(limits: Partial<ProxiedLimits> = {}) {
     return fanout.deliver([{ room, payload: JSON.stringify(payload), deliveries, eventId }]);
   };
   const metric = async (name: string) => (await metrics.registry.getSingleMetric(name)!.get()).values;
-  return { proxied, log, groups, fanout, clock, counters, typings, open, connect, joined, members, deliver, metric };
+  return { proxied, groups, fanout, clock, counters, typings, open, connect, joined, members, deliver, metric };
 }
 
 /** What was queued behind the message that has just passed. */

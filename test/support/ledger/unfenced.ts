@@ -50,7 +50,8 @@ export function compareUnfenced(
 
 /** What it has never read, or has counted more than once. */
 function findStrange({ instance, wire, counted }: Observed): string[] {
-  const ids = counted.map(([eventId]) => eventId);
+  // Of what may be on both lanes a replica counts what it was not told, read or not.
+  const ids = counted.filter(([, reason]) => reason !== 'not_asked').map(([eventId]) => eventId);
   const strange = ids.filter((eventId, i) => !wire.events.has(eventId) || ids.indexOf(eventId) !== i);
   return strange.map((eventId) => `${instance} has counted ${eventId} too often`);
 }
@@ -126,8 +127,8 @@ function beginOf(
   const before = byBridge === -1 ? calls : calls.slice(0, byBridge);
   const lastByLog = before.findLastIndex((made) => isByLog(made, logged));
   // What the log had executed without its answer arriving began the detour as well.
-  const isTwin = ({ startedAt, answeredAt }: MadeCall) => answeredAt - startedAt >= publishTimeoutMs;
-  const candidate = lastByLog >= 0 && isTwin(before[lastByLog]!) ? calls[lastByLog] : calls[lastByLog + 1];
+  const wasUncertain = ({ startedAt, answeredAt }: MadeCall) => answeredAt - startedAt >= publishTimeoutMs;
+  const candidate = lastByLog >= 0 && wasUncertain(before[lastByLog]!) ? calls[lastByLog] : calls[lastByLog + 1];
   if (candidate === undefined) return undefined;
   return {
     begunAfter: candidate.startedAt,
@@ -163,6 +164,7 @@ function compareRoom(
       const isMissing = !typing.has(eventId) && open.some(({ begunBefore }) => passed.times[0]! >= begunBefore);
       return isMissing ? [`${instance} has not counted ${eventId}`] : [];
     }
+    if (reason === 'not_asked') return [];
     const met =
       open.some((detour) => mayMeet(detour, passed, bounds)) && (writer === instance ? 'unread' : 'other_replica');
     const isHeldAt = (at: number) => reason === 'unread' && mayBeHeld(room, at, passed, wire.notes, bounds);
