@@ -9,7 +9,6 @@ import { type Redis, startRedis } from '../redis.ts';
 import { noDotnet, startReferenceBridge } from '../reference-bridge.ts';
 import { startProxy, type TcpProxy } from '../tcp-proxy.ts';
 import { Operator } from './cutover.ts';
-import { Wire } from './wire.ts';
 
 /** A bridge that can go away and come back at the same address. */
 export interface Bridge {
@@ -23,8 +22,6 @@ export interface Replica extends Crossfade {
   instance: string;
   /** Between the replica and Redis. */
   toRedis: TcpProxy;
-  /** What Redis gave it to read. */
-  wire: Wire;
   /** The JSON log lines of this process and of those before it. */
   readonly lines: Record<string, unknown>[];
   /** As `kill -9`. */
@@ -99,8 +96,7 @@ async function startReplica(
   { flags = [], clockOffsetsMs = [] }: StageOptions,
 ): Promise<Replica> {
   const instance = `replica-${number}`;
-  const wire = new Wire();
-  const toRedis = await startProxy(t, redis.port, () => wire.connection());
+  const toRedis = await startProxy(t, redis.port);
   const offsetMs = clockOffsetsMs[number] ?? 0;
   const clock: Record<string, string> =
     offsetMs === 0 ? {} : { NODE_OPTIONS: `--import=${shiftedClock}`, CLOCK_OFFSET_MS: String(offsetMs) };
@@ -116,7 +112,7 @@ async function startReplica(
   const ports = Object.entries({ listen, edge, admin }).flatMap(([side, url]) => [`--${side}`, new URL(url).host]);
   const processes = [crossfade.process];
   return {
-    ...{ listen, edge, admin, instance, operator: new Operator(admin), toRedis, wire },
+    ...{ listen, edge, admin, instance, operator: new Operator(admin), toRedis },
     get process() {
       return processes.at(-1)!;
     },
