@@ -56,19 +56,21 @@ function tokenOf(request: IncomingMessage, query: URLSearchParams): string | und
 }
 
 function describe(error: unknown): string | undefined {
-  if (error instanceof errors.JWTExpired) return `The token expired at '${asDate(error.payload.exp)}'`;
+  if (error instanceof errors.JWTExpired) return dated('The token expired at', error.payload.exp);
   if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JWKSNoMatchingKey) {
     return 'The signature key was not found';
   }
   if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'exp') return 'The token has no expiration';
   if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'nbf') {
-    return `The token is not valid before '${asDate(error.payload.nbf)}'`;
+    return dated('The token is not valid before', error.payload.nbf);
   }
   return undefined;
 }
 
-/** Seconds since 1970 as .NET's invariant culture writes them, in UTC: `11/23/2026 21:31:24`. */
-function asDate(seconds: number | undefined): string {
-  const [year, month, day, time] = new Date((seconds ?? 0) * 1000).toISOString().split(/[-T.]/);
-  return `${month}/${day}/${year} ${time}`;
+/** Seconds since 1970 as .NET's invariant culture writes them, in UTC: `11/23/2026 21:31:24`; undefined for what is no date. */
+function dated(text: string, seconds: unknown): string | undefined {
+  const date = new Date(Number(seconds) * 1000);
+  if (Number.isNaN(date.getTime())) return undefined;
+  const [year, month, day, time] = date.toISOString().split(/[-T.]/);
+  return `${text} '${month}/${day}/${year} ${time}'`;
 }

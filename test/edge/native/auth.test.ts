@@ -48,6 +48,14 @@ test('a lifetime is needed and judged with 5 minutes of skew', async () => {
   assert.match(await challengeOf(identify(auth, token)), /The token has no expiration/);
 });
 
+test('a token whose times are no dates is challenged, and nothing fails', async () => {
+  const auth = new Auth({ secret, jwksUrl: undefined });
+  for (const claims of [{ nbf: 'soon' }, { nbf: 1e300 }, { nbf: null }, { exp: 'never' }, { exp: -1e300 }]) {
+    const challenge = await challengeOf(identify(auth, await sign({ sub: 'u', ...(claims as object) })));
+    assert.match(challenge, /^Bearer error="invalid_token"/, JSON.stringify(claims));
+  }
+});
+
 test('no token, a foreign one, an unsigned one and rubbish are challenged', async () => {
   const auth = new Auth({ secret, jwksUrl: undefined });
   assert.equal(await challengeOf(identify(auth, '', 'query')), 'Bearer');
