@@ -64,7 +64,11 @@ export class Door {
     this.server.on('request', (request, response) =>
       this.#guard(request.socket, () => this.#onRequest(request, response)),
     );
-    this.server.on('upgrade', (request, _, head) => this.#guard(request.socket, () => this.#onUpgrade(request, head)));
+    this.server.on('upgrade', (request, stream, head) => {
+      // Around a socket whose request has a body Node puts a stream of its own, which tells of the socket's errors again.
+      stream.on('error', () => request.socket.destroy());
+      this.#guard(request.socket, () => this.#onUpgrade(request, head));
+    });
     this.server.on('timeout', (socket) => this.#onTimeout(socket));
     // Such as a lack of descriptors for a new connection.
     this.server.on('error', (error) => faults.report('edge', error));
@@ -120,7 +124,6 @@ export class Door {
   }
 
   #onUpgrade(request: IncomingMessage, head: Buffer): unknown {
-    // Not what Node calls the socket: around one whose request has a body it puts a stream of its own.
     const { socket } = request;
     socket.on('error', () => socket.destroy());
     // Behind a request without its whole answer: that one would be written to this socket as well.

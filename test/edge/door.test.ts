@@ -163,6 +163,19 @@ test('an upgrade with a body is refused, as by Kestrel', async (t) => {
   await until(() => upgraded.length === 1);
 });
 
+test('a client that resets its connection behind an upgrade with a body ends that connection alone', async (t) => {
+  const { open, connections } = await startDoor(t);
+  for (let i = 0; i < 20; i++) {
+    const { socket } = open();
+    // Before, while and after its refusal is written.
+    socket.write(webSocket('/hubs/chat', 'Transfer-Encoding: chunked'), () => {
+      if (i % 2 === 0) socket.resetAndDestroy();
+      else socket.once('data', () => socket.resetAndDestroy());
+    });
+    await until(async () => socket.destroyed && (await connections()) === 0);
+  }
+});
+
 test('a plain refusal is the last answer of its connection', async (t) => {
   const { open, connections } = await startDoor(t);
   const client = open();
