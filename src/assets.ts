@@ -6,8 +6,8 @@ import { getAsset, isSea } from 'node:sea';
 /** Name to path from the repository's root; the build puts exactly these into the binary. */
 export const assets = {
   'support-center.yaml': 'src/contract/support-center.yaml',
-  'page.html': 'src/commands/demo/page.html',
-  'page.js': 'src/commands/demo/page.js',
+  'page.html': 'src/demo/page.html',
+  'page.js': 'src/demo/page.js',
   'signalr.min.js': 'node_modules/@microsoft/signalr/dist/browser/signalr.min.js',
 };
 

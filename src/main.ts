@@ -3,7 +3,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { checkContract } from './commands/contract.ts';
 import * as cutover from './commands/cutover.ts';
-import { demo } from './commands/demo/demo.ts';
+import { demo } from './commands/demo.ts';
 import { serve } from './commands/serve.ts';
 import { type GivenFlags, readConfig, settings } from './config.ts';
 import { CrossfadeError } from './errors.ts';

@@ -2,7 +2,7 @@
 // whatever keeps the percent from being what was asked for has a line of its own.
 
 import { styleText } from 'node:util';
-import type { BridgeState } from '../bridge-health.ts';
+import type { BridgeState } from '../bridge/health.ts';
 import { isOverruled } from '../cutover/wishes.ts';
 
 /** The parts of the answer that are shown. */

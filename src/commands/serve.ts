@@ -3,8 +3,8 @@
 // caught: it drains then, too, and never vanishes without a word.
 
 import type { Config, HostPort } from '../config.ts';
+import { type Replica, startReplica } from '../replica.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { type Replica, startReplica } from './replica.ts';
 
 /** ms after which a drain that hangs (on a bridge that does not answer, say) is given up. */
 const drainLimitMs = 9_500;

@@ -1,7 +1,7 @@
 // The guard: whether a room may come to the stream lane without a client missing it or seeing it twice. In come the
 // bridges' and the replicas' counts of connections and the streams' foreign consumer groups, out go the reasons against it.
 
-import type { BridgeLane } from '../lanes/bridge.ts';
+import type { BridgeLane } from '../bridge/lane.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 

@@ -3,7 +3,7 @@
 // could not reach.
 
 import { isDeepStrictEqual } from 'node:util';
-import type { BridgeState } from '../bridge-health.ts';
+import type { BridgeState } from '../bridge/health.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';

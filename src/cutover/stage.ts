@@ -1,11 +1,11 @@
 // The cutover stage, put together: in come what it needs of the other stages, out go the lane choice for calls, the
 // operator's hand, and the ends that the consumer feeds (notes, and what was read).
 
-import type { BridgeState } from '../bridge-health.ts';
+import type { BridgeState } from '../bridge/health.ts';
+import type { BridgeLane } from '../bridge/lane.ts';
 import type { Config } from '../config.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
-import type { BridgeLane } from '../lanes/bridge.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';

@@ -8,8 +8,8 @@
 // Promises: at every replica that was reached one copy is shown, the log's or the bridge's; what follows the event in its room is
 // shown behind it; a replica that was not reached may show both, and the event is counted.
 
+import type { BridgeAnswer } from '../bridge/lane.ts';
 import { keepNewest } from '../keep-newest.ts';
-import type { BridgeAnswer } from '../lanes/bridge.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';

@@ -5,7 +5,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { hasBody } from '../http-headers.ts';
+import { hasBody } from '../bridge/headers.ts';
 import { endWithinBound, refusalOf, refuseFurther, sendRefusal } from '../refusal.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';

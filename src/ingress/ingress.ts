@@ -4,12 +4,12 @@
 // Promises: whatever a call is or meets, it ends alone and within a bound; the bytes that calls hold are bounded.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { BridgeLane, RawRequest } from '../bridge/lane.ts';
 import { type HostPort, nameOf } from '../config.ts';
 import { BodyFault, type Call, type Contract } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
 import type { Cutover } from '../cutover/cutover.ts';
 import { CrossfadeError } from '../errors.ts';
-import type { BridgeLane, RawRequest } from '../lanes/bridge.ts';
 import type { IncomingCall, Lane, Lanes, Outcome } from '../lanes/lanes.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { AcceptedId, Log } from '../log/log.ts';

@@ -3,6 +3,7 @@
 // call: when it is in its window); `duplicate` for a repeat on either lane; every append of a room in order; a call that the
 // log could not take goes to the bridge, and its room with it.
 
+import type { BridgeAnswer, BridgeLane, RawRequest } from '../bridge/lane.ts';
 import type { Event } from '../contract/event.ts';
 import { CrossfadeError, type FailureReason, hasCode } from '../errors.ts';
 import { eventIdOf } from '../log/entry.ts';
@@ -10,7 +11,6 @@ import type { Log, NewEntry, Position, Typing } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { countFallback, type Metrics, type Transport } from '../telemetry/metrics.ts';
-import type { BridgeAnswer, BridgeLane, RawRequest } from './bridge.ts';
 import { Coalescer } from './coalesce.ts';
 import { Mirror } from './mirror.ts';
 

@@ -7,11 +7,11 @@ import { type AddressInfo, connect as connectTcp, createServer } from 'node:net'
 import { text as readText } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
-import { BridgeAddresses } from '../../src/bridge-addresses.ts';
+import { BridgeAddresses } from '../../src/bridge/addresses.ts';
+import { BridgeLane } from '../../src/bridge/lane.ts';
 import { loadContract } from '../../src/contract/load.ts';
 import { CrossfadeError } from '../../src/errors.ts';
 import { Ingress, type IngressOptions } from '../../src/ingress/ingress.ts';
-import { BridgeLane } from '../../src/lanes/bridge.ts';
 import type { IncomingCall, Lanes, Outcome } from '../../src/lanes/lanes.ts';
 import type { Log } from '../../src/log/log.ts';
 import { Faults } from '../../src/telemetry/faults.ts';

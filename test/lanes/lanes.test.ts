@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { BridgeAnswer, BridgeLane, RawRequest } from '../../src/bridge/lane.ts';
 import type { Event } from '../../src/contract/event.ts';
 import { CrossfadeError } from '../../src/errors.ts';
-import type { BridgeAnswer, BridgeLane, RawRequest } from '../../src/lanes/bridge.ts';
 import { type Decision, type IncomingCall, Lanes, StaleEpoch } from '../../src/lanes/lanes.ts';
 import type { AppendResult, ClaimResult, Log, NewEntry } from '../../src/log/log.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';

@@ -2,14 +2,9 @@
 // In come a test and options; out go the bridge and helpers that call it as the backend does.
 
 import type { TestContext } from 'node:test';
-import {
-  type RecordedCall,
-  startToyBridge,
-  type ToyBridge,
-  type ToyBridgeOptions,
-} from '../../src/commands/demo/toy-bridge.ts';
+import { type RecordedCall, startToyBridge, type ToyBridge, type ToyBridgeOptions } from '../../src/demo/toy-bridge.ts';
 
-export * from '../../src/commands/demo/toy-bridge.ts';
+export * from '../../src/demo/toy-bridge.ts';
 
 export const apiKey = 'test-api-key';
 export const jwtSecret = 'test-secret-of-at-least-32-characters';

@@ -10,8 +10,8 @@ import { allowedOrigin, apiKey, jwtSecret } from './bridge.ts';
 import { buildDotnet } from './dotnet-build.ts';
 import { until } from './wait.ts';
 
-const sources = fileURLToPath(new URL('../reference-bridge/', import.meta.url));
-const outputs = fileURLToPath(new URL('../../dist/reference-bridge/', import.meta.url));
+const sources = fileURLToPath(new URL('../reference-bridge', import.meta.url));
+const outputs = fileURLToPath(new URL('../../dist/reference-bridge', import.meta.url));
 const startTimeoutMs = 30_000;
 const hasDotnet = findDotnet();
 

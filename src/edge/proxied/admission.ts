@@ -6,8 +6,8 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
-import type { BridgeAddress } from '../../bridge-addresses.ts';
-import { forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
+import type { BridgeAddress } from '../../bridge/addresses.ts';
+import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import { queryValue } from '../hub-path.ts';
 import { type BridgeHttp, goneSignal, writeHead } from './bridge-http.ts';
 

@@ -3,7 +3,7 @@
 // Promises: bounded; a token that is not used is forgotten, one that is in use is not.
 
 import { createHash } from 'node:crypto';
-import type { BridgeAddress, BridgeAddresses } from '../../bridge-addresses.ts';
+import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { Seldom } from '../../telemetry/seldom.ts';

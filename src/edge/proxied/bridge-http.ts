@@ -5,8 +5,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { Agent, type Dispatcher } from 'undici';
-import type { BridgeAddress } from '../../bridge-addresses.ts';
-import { endToEnd, hasBody } from '../../http-headers.ts';
+import type { BridgeAddress } from '../../bridge/addresses.ts';
+import { endToEnd, hasBody } from '../../bridge/headers.ts';
 import { refuseFurther } from '../../refusal.ts';
 
 export type BridgeAnswer = Dispatcher.ResponseData;

@@ -6,8 +6,8 @@
 // to the bridge as if it did. Source: signalr-protocol.md, sections 2.3 and 2.4.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { BridgeAddress } from '../../bridge-addresses.ts';
-import { forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
+import type { BridgeAddress } from '../../bridge/addresses.ts';
+import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';

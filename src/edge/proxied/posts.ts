@@ -3,8 +3,8 @@
 // that the bridge has accepted, and none of the client's whose credentials it has not.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { BridgeAddress } from '../../bridge-addresses.ts';
-import { forwardedHeaders } from '../../http-headers.ts';
+import type { BridgeAddress } from '../../bridge/addresses.ts';
+import { forwardedHeaders } from '../../bridge/headers.ts';
 import type { Admission } from './admission.ts';
 import { type BridgeHttp, bodyOf } from './bridge-http.ts';
 import type { HubProtocolName } from './leg.ts';

@@ -7,8 +7,8 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
-import type { BridgeAddress } from '../../bridge-addresses.ts';
-import { endToEnd, forwardedHeaders, withoutHeaders } from '../../http-headers.ts';
+import type { BridgeAddress } from '../../bridge/addresses.ts';
+import { endToEnd, forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import { refusalOf, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { FaultPlace, Faults } from '../../telemetry/faults.ts';

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { BridgeAddresses } from '../../../src/bridge-addresses.ts';
+import { BridgeAddresses } from '../../../src/bridge/addresses.ts';
 import { Affinity } from '../../../src/edge/proxied/affinity.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
 import { TestClock } from '../../support/clock.ts';

@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
-import { BridgeAddresses } from '../../../src/bridge-addresses.ts';
+import { BridgeAddresses } from '../../../src/bridge/addresses.ts';
 import { loadContract } from '../../../src/contract/load.ts';
 import { Door } from '../../../src/edge/door.ts';
 import { Prepared } from '../../../src/edge/prepared.ts';

@@ -5,8 +5,8 @@
 import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { type HostPort, isLoopback } from './config.ts';
-import { type Clock, pause } from './telemetry/clock.ts';
+import { type HostPort, isLoopback } from '../config.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
 
 /** One bridge instance. The object stays the same for as long as its name resolves to it. */
 export interface BridgeAddress {

@@ -3,9 +3,9 @@
 // answer is not taken for that; until an address has answered once, it is not there.
 
 import { Client } from 'undici';
-import type { BridgeAddress, BridgeAddresses } from './bridge-addresses.ts';
-import type { Clock } from './telemetry/clock.ts';
-import type { Logger } from './telemetry/logger.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { BridgeAddress, BridgeAddresses } from './addresses.ts';
 
 export interface BridgeState {
   /** Where it is; without what may be secret in the URL. */

@@ -1,15 +1,15 @@
 // What a replica says of itself: in come its stages, out go the gauges of /metrics that are read at a scrape, and the checks
 // of /readyz.
 
-import type { Check } from '../admin/admin.ts';
-import type { BridgeState } from '../bridge-health.ts';
-import type { Config } from '../config.ts';
-import type { Contract } from '../contract/contract.ts';
-import type { Edge } from '../edge/edge.ts';
-import type { BridgeLane } from '../lanes/bridge.ts';
-import type { Lanes } from '../lanes/lanes.ts';
-import type { Log } from '../log/log.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Check } from './admin/admin.ts';
+import type { BridgeState } from './bridge/health.ts';
+import type { BridgeLane } from './bridge/lane.ts';
+import type { Config } from './config.ts';
+import type { Contract } from './contract/contract.ts';
+import type { Edge } from './edge/edge.ts';
+import type { Lanes } from './lanes/lanes.ts';
+import type { Log } from './log/log.ts';
+import type { Metrics } from './telemetry/metrics.ts';
 
 export async function measure(parts: {
   config: Config;

@@ -1,7 +1,7 @@
 // Who has really carried a message: in come the calls that the toy bridge gets, out goes whether it got one for a message.
 // Promises a lane that is seen, not computed: what the bridge was never called for, a client can only have by stream.
 
-import { keepNewest } from '../../keep-newest.ts';
+import { keepNewest } from '../keep-newest.ts';
 import type { RecordedCall } from './toy-bridge.ts';
 
 export type Lane = 'bridge' | 'stream';

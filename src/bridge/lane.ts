@@ -7,9 +7,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Dispatcher, errors, Pool } from 'undici';
-import type { BridgeAddress, BridgeAddresses } from '../bridge-addresses.ts';
 import { CrossfadeError } from '../errors.ts';
-import { endToEnd } from '../http-headers.ts';
+import type { BridgeAddress, BridgeAddresses } from './addresses.ts';
+import { endToEnd } from './headers.ts';
 
 /** A request as the backend sent it. */
 export interface RawRequest {

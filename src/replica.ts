@@ -3,32 +3,32 @@
 // are closed when it is there, if they may have missed something; a stop loses nothing that was accepted.
 
 import { networkInterfaces } from 'node:os';
-import { Admin } from '../admin/admin.ts';
-import { assetText } from '../assets.ts';
-import { BridgeAddresses, isAt } from '../bridge-addresses.ts';
-import { BridgeHealth } from '../bridge-health.ts';
-import { type Config, type HostPort, nameOf } from '../config.ts';
-import { Consumer } from '../consumer/consumer.ts';
-import type { Contract } from '../contract/contract.ts';
-import { loadContract } from '../contract/load.ts';
-import { unknownStateMs } from '../cutover/cutover.ts';
-import { CutoverStage } from '../cutover/stage.ts';
-import { Edge } from '../edge/edge.ts';
-import { CrossfadeError } from '../errors.ts';
-import { Ingress } from '../ingress/ingress.ts';
-import { BridgeLane } from '../lanes/bridge.ts';
-import { Lanes } from '../lanes/lanes.ts';
-import { LateLog } from '../log/late.ts';
-import { controlStream, type Log, type LogOptions, type Reader, typingStream } from '../log/log.ts';
-import { openLog } from '../log/open.ts';
-import { type Clock, pause, systemClock } from '../telemetry/clock.ts';
-import { Faults } from '../telemetry/faults.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import { createMetrics, type Metrics, presetLabels } from '../telemetry/metrics.ts';
-import { Seldom } from '../telemetry/seldom.ts';
-import { version } from '../version.ts';
-import { readContract } from './contract.ts';
+import { Admin } from './admin/admin.ts';
+import { assetText } from './assets.ts';
+import { BridgeAddresses, isAt } from './bridge/addresses.ts';
+import { BridgeHealth } from './bridge/health.ts';
+import { BridgeLane } from './bridge/lane.ts';
+import { type Config, type HostPort, nameOf } from './config.ts';
+import { Consumer } from './consumer/consumer.ts';
+import type { Contract } from './contract/contract.ts';
+import { readContract } from './contract/file.ts';
+import { loadContract } from './contract/load.ts';
+import { unknownStateMs } from './cutover/cutover.ts';
+import { CutoverStage } from './cutover/stage.ts';
+import { Edge } from './edge/edge.ts';
+import { CrossfadeError } from './errors.ts';
 import { measure, readiness } from './health.ts';
+import { Ingress } from './ingress/ingress.ts';
+import { Lanes } from './lanes/lanes.ts';
+import { LateLog } from './log/late.ts';
+import { controlStream, type Log, type LogOptions, type Reader, typingStream } from './log/log.ts';
+import { openLog } from './log/open.ts';
+import { type Clock, pause, systemClock } from './telemetry/clock.ts';
+import { Faults } from './telemetry/faults.ts';
+import type { Logger } from './telemetry/logger.ts';
+import { createMetrics, type Metrics, presetLabels } from './telemetry/metrics.ts';
+import { Seldom } from './telemetry/seldom.ts';
+import { version } from './version.ts';
 
 /** ms that the calls under way may take when the replica stops. */
 const callsDrainMs = 5_000;

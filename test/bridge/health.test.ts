@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { BridgeAddress } from '../src/bridge-addresses.ts';
-import { BridgeHealth } from '../src/bridge-health.ts';
-import { TestClock } from './support/clock.ts';
-import { logLines } from './support/log-lines.ts';
+import type { BridgeAddress } from '../../src/bridge/addresses.ts';
+import { BridgeHealth } from '../../src/bridge/health.ts';
+import { TestClock } from '../support/clock.ts';
+import { logLines } from '../support/log-lines.ts';
 
 type Answer = number | Error;
 

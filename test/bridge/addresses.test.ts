@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { networkInterfaces } from 'node:os';
 import { type TestContext, test } from 'node:test';
-import { BridgeAddresses, isAt } from '../src/bridge-addresses.ts';
-import { TestClock } from './support/clock.ts';
-import { until } from './support/wait.ts';
+import { BridgeAddresses, isAt } from '../../src/bridge/addresses.ts';
+import { TestClock } from '../support/clock.ts';
+import { until } from '../support/wait.ts';
 
 async function open(t: TestContext, urls: string[], names: Record<string, string[]> = {}) {
   const clock = new TestClock();

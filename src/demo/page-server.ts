@@ -3,8 +3,8 @@
 // reads the demo's tokens.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { assetText } from '../../assets.ts';
-import { addressOf, listenOn } from '../../listen.ts';
+import { assetText } from '../assets.ts';
+import { addressOf, listenOn } from '../listen.ts';
 
 export interface PageOptions {
   /** What the page asks for, by `METHOD /path`; the body is the request's JSON. The result is answered as JSON. */

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { call, jwtSecret, startBridge } from '../../support/bridge.ts';
-import { connect, HttpTransportType, makeToken, openRaw } from '../../support/signalr.ts';
-import { until } from '../../support/wait.ts';
+import { call, jwtSecret, startBridge } from '../support/bridge.ts';
+import { connect, HttpTransportType, makeToken, openRaw } from '../support/signalr.ts';
+import { until } from '../support/wait.ts';
 
 const typing = { request_id: 'r1', user_id: 'u9', is_typing: true };
 
