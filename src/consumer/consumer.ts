@@ -5,26 +5,17 @@
 
 import type { Contract } from '../contract/contract.ts';
 import type { Audience, OutgoingMessage } from '../edge/audience.ts';
-import { keepNewest } from '../keep-newest.ts';
-import {
-  type Batch,
-  controlStream,
-  type Entry,
-  type Malformed,
-  type Reader,
-  type Typing,
-  typingStream,
-} from '../log/log.ts';
+import { type Batch, controlStream, type Entry, type Malformed, type Reader, typingStream } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { Seldom } from '../telemetry/seldom.ts';
-import { SeenIds } from './seen.ts';
-import { TypingGuard } from './typing.ts';
+import type { ReadMemory } from './read-memory.ts';
 
 export interface ConsumerOptions {
   reader: Reader;
+  reads: Pick<ReadMemory, 'take'>;
   audience: Audience;
   contract: Contract;
   /** Called when entries were trimmed unread, before what follows them is delivered. */
@@ -44,21 +35,13 @@ const sayEveryMs = 1_000;
 /** Event types that are measured by their name. */
 const maxTypes = 100;
 
-/** Events that the bridge shows, as their appends had no answer; the oldest are forgotten. */
-const maxWithheld = 10_000;
-
 export class Consumer {
   readonly #options: ConsumerOptions;
   readonly #saysMalformed: Seldom;
   readonly #types = new Set<string>();
-  readonly #seen: SeenIds;
-  /** Not for a time: the log may bring them after any outage. */
-  readonly #withheld = new Set<string>();
-  readonly #typing = new TypingGuard();
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
-    this.#seen = new SeenIds(options.clock);
     this.#saysMalformed = new Seldom(options.clock, sayEveryMs);
   }
 
@@ -69,22 +52,6 @@ export class Consumer {
       await this.#consume(batch);
       reader.acknowledge(batch);
     }
-  }
-
-  /** Whether the event was read in the last 5 minutes. */
-  hasRead(eventId: string): boolean {
-    return this.#seen.has(eventId);
-  }
-
-  /** The bridge shows this event: it is not shown if the log brings it from now on. */
-  withhold(eventId: string): void {
-    this.#withheld.add(eventId);
-    keepNewest(this.#withheld, maxWithheld);
-  }
-
-  /** Whether the sender of a typing note is known to have sent its message meanwhile. */
-  isTypingOver(room: string, typing: Typing): boolean {
-    return this.#typing.isOver(room, typing);
   }
 
   async #consume(batch: Batch): Promise<void> {
@@ -139,7 +106,7 @@ export class Consumer {
 
   /** @returns what is to be shown of it, if anything */
   #take(entry: Entry, batch: Batch): OutgoingMessage | undefined {
-    const reason = this.#reasonToWithhold(entry, batch);
+    const reason = isHistory(entry, batch) ? 'history' : this.#options.reads.take(entry);
     if (reason !== undefined) {
       this.#options.metrics.withheld.inc({ reason });
       this.#options.logger.debug({ ...traceOf(entry), reason }, 'withheld');
@@ -162,13 +129,6 @@ export class Consumer {
     this.#options.metrics.malformed.inc({ stream });
     if (this.#saysMalformed.isDue())
       this.#options.logger.warn({ stream, position, reason }, 'a malformed entry was set aside');
-  }
-
-  #reasonToWithhold(entry: Entry, batch: Batch): 'history' | 'bridge' | 'repeat' | 'typing' | undefined {
-    if (isHistory(entry, batch)) return 'history';
-    if (this.#withheld.has(entry.eventId)) return 'bridge';
-    if (entry.eventId !== '' && !this.#seen.add(entry.eventId)) return 'repeat';
-    return this.#typing.allows(entry) ? undefined : 'typing';
   }
 
   /** An entry carries its finished deliveries; one that another publisher wrote is delivered by its event type. */

@@ -4,6 +4,7 @@
 import type { BridgeState } from '../bridge/health.ts';
 import type { BridgeLane } from '../bridge/lane.ts';
 import type { Config } from '../config.ts';
+import type { ReadMemory } from '../consumer/read-memory.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
@@ -43,17 +44,21 @@ export interface CutoverStageOptions {
   severalBridges(): boolean;
   edge: Fences & UncertainParts['edge'];
   /** What this replica has read of the log. */
-  reads: UncertainParts['log'];
-  flush(covers: (room: string) => boolean): Promise<void>;
-  /** The rooms of whose windows something is still on its way. */
-  emitting(): string[];
-  /** The event ids that this replica has accepted in the last `withinMs`. */
-  recentIds(withinMs: number): AcceptedId[];
-  silentMs(): number;
+  reads: Pick<ReadMemory, 'hasRead' | 'withhold' | 'silentMs'>;
+  /** The event ids that this replica has accepted. */
+  ids: { recent(withinMs: number): AcceptedId[] };
   faults: Faults;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
+}
+
+/** The coalescing windows of the lanes. */
+export interface Windows {
+  /** Ends those of these rooms; resolves when what was in them is in the log, or at the bridge. */
+  flush(covers: (room: string) => boolean): Promise<void>;
+  /** The rooms of whose windows something is still on its way. */
+  readonly emittingRooms: string[];
 }
 
 /** A backplane is given this long after a bridge's 200 until its events count as shown by all bridges. */
@@ -79,6 +84,7 @@ export class CutoverStage {
   readonly #typings: HubTypings;
   readonly #unfenced: Unfenced;
   readonly #standalone: boolean;
+  #windows: Windows | undefined;
   #facts: Record<string, string> = {};
 
   constructor(options: CutoverStageOptions) {
@@ -90,9 +96,10 @@ export class CutoverStage {
     const unfenced = new Unfenced({ instance, edge, logger, metrics });
     this.#unfenced = unfenced;
     const gate = new Gate();
+    const flush: Windows['flush'] = (covers) => this.#windows!.flush(covers);
     const flights = new Flights();
     const settled = () => (options.severalBridges() ? settleMs : 0);
-    const follow = { silentMs: options.silentMs, reachable: () => log.reachable };
+    const follow = { silentMs: () => options.reads.silentMs, reachable: () => log.reachable };
     this.lanes = new Cutover({
       standalone: this.#standalone,
       killSwitch: config.killSwitch,
@@ -112,7 +119,7 @@ export class CutoverStage {
       gate,
       flights,
       unfenced,
-      flush: options.flush,
+      flush,
       state: () => this.lanes.state,
       adopt: (state) => this.lanes.adopt(state),
       timeoutMs,
@@ -123,7 +130,7 @@ export class CutoverStage {
     });
     this.readerWatch = new ReaderWatch({
       usesStream: () => this.lanes.usesStream,
-      silentMs: options.silentMs,
+      silentMs: () => options.reads.silentMs,
       logAnswers: () => log.reachable,
       peers: this.#peers,
       clock,
@@ -153,8 +160,8 @@ export class CutoverStage {
       gate,
       flights,
       unfenced,
-      flush: options.flush,
-      emitting: options.emitting,
+      flush,
+      emitting: () => this.#windows!.emittingRooms,
       logAnswers: () => log.reachable && this.lanes.isFresh,
       beforeReturn: (sinceMs) => this.#rememberRecentIds(sinceMs),
       tell: (note) => this.#handover.tell(note),
@@ -220,6 +227,11 @@ export class CutoverStage {
       this.#showState();
       this.#describe();
     });
+  }
+
+  /** The lanes are made from what is here: their windows come back. */
+  connect(windows: Windows): void {
+    this.#windows = windows;
   }
 
   /** The share of rooms on the stream lane here and now. */
@@ -331,7 +343,7 @@ export class CutoverStage {
   }
 
   #rememberRecentIds(withinMs = Number.POSITIVE_INFINITY): Promise<void> {
-    return this.#options.log.rememberIds(this.#options.recentIds(withinMs));
+    return this.#options.log.rememberIds(this.#options.ids.recent(withinMs));
   }
 
   #showState(): void {

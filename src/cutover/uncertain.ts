@@ -9,6 +9,7 @@
 // shown behind it; a replica that was not reached may show both, and the event is counted.
 
 import type { BridgeAnswer } from '../bridge/lane.ts';
+import type { ReadMemory } from '../consumer/read-memory.ts';
 import { keepNewest } from '../keep-newest.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
@@ -33,7 +34,7 @@ export interface Verdict {
 
 export interface UncertainParts {
   /** What this replica has read of the log, and what it shall not show if it reads it later. */
-  log: { hasRead(eventId: string): boolean; withhold(eventId: string): void };
+  log: Pick<ReadMemory, 'hasRead' | 'withhold'>;
   edge: Pick<Fences, 'hold' | 'fence'> & {
     /** Of what was read already, but is not shown yet at every connection. */
     withhold(eventId: string): void;

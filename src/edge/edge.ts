@@ -16,16 +16,22 @@ import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/pr
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
 import type { UnshownEvent } from './proxied/unshown.ts';
 
-interface NativeParts extends Omit<NativeHubsOptions, 'groups'> {
+/** What the edge asks of the stages before it, once it listens. */
+export type EdgeOwner = Pick<NativeHubsOptions, 'publish'> &
+  Pick<ProxiedConnectionsOptions, 'untilLogIsRead' | 'onHubTyping'>;
+
+interface NativeParts extends Omit<NativeHubsOptions, 'groups' | 'publish'> {
   hubs: 'native';
 }
 
-interface ProxyParts extends Omit<ProxiedHubsOptions, 'open'>, Omit<ProxiedConnectionsOptions, 'groups'> {
+interface ProxyParts
+  extends Omit<ProxiedHubsOptions, 'open'>,
+    Omit<ProxiedConnectionsOptions, 'groups' | keyof EdgeOwner> {
   hubs: 'proxy';
   metrics: Metrics;
 }
 
-export type EdgeOptions = { listen: HostPort; faults: Faults } & (NativeParts | ProxyParts);
+export type EdgeOptions = { faults: Faults } & (NativeParts | ProxyParts);
 
 const sweepMs = 1_000;
 
@@ -37,14 +43,22 @@ export class Edge implements Audience {
   /** Those that end at a bridge; undefined where hubs are native. */
   readonly #proxied: ProxiedConnections | undefined;
   readonly #stopSweeping: () => void;
+  #owner: EdgeOwner | undefined;
 
-  private constructor(options: EdgeOptions) {
+  /** Nobody can reach it before {@link connect} and {@link listen}. */
+  constructor(options: EdgeOptions) {
     const { clock, faults, metrics } = options;
     this.#fanout = new Fanout(this.#groups, metrics, faults);
     if (options.hubs === 'native') {
-      this.#hubs = new NativeHubs({ ...options, groups: this.#groups });
+      const publish: EdgeOwner['publish'] = (event) => this.#owner!.publish(event);
+      this.#hubs = new NativeHubs({ ...options, groups: this.#groups, publish });
     } else {
-      const proxied = new ProxiedConnections({ ...options, groups: this.#groups });
+      const proxied = new ProxiedConnections({
+        ...options,
+        groups: this.#groups,
+        untilLogIsRead: () => this.#owner!.untilLogIsRead(),
+        onHubTyping: (typing) => this.#owner!.onHubTyping(typing),
+      });
       this.#proxied = proxied;
       this.#hubs = new ProxiedHubs({ ...options, open: (facts, leg) => proxied.open(facts, leg) });
     }
@@ -55,10 +69,13 @@ export class Edge implements Audience {
     });
   }
 
-  static async listen(options: EdgeOptions): Promise<Edge> {
-    const edge = new Edge(options);
-    await listenOn(edge.#door.server, options.listen, nameOf('edge'));
-    return edge;
+  connect(owner: EdgeOwner): void {
+    this.#owner = owner;
+  }
+
+  /** From now on clients may come. Error: CONFIG_INVALID where the address is taken or not ours. */
+  async listen(address: HostPort): Promise<void> {
+    await listenOn(this.#door.server, address, nameOf('edge'));
   }
 
   get address(): HostPort {

@@ -12,7 +12,7 @@ import type { Cutover } from '../cutover/cutover.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { IncomingCall, Lane, Lanes, Outcome } from '../lanes/lanes.ts';
 import { addressOf, listenOn } from '../listen.ts';
-import type { AcceptedId, Log } from '../log/log.ts';
+import type { Log } from '../log/log.ts';
 import { dropRestWithinBound, whenRestIsDropped } from '../refusal.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
@@ -21,7 +21,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { Seldom } from '../telemetry/seldom.ts';
 import { answer, answerError, answerJson, answerProblem, answerValidation } from './answers.ts';
 import { decodeBody, isJson, readBody, TooLarge } from './body.ts';
-import { Idempotency } from './idempotency.ts';
+import type { Idempotency } from './idempotency.ts';
 import { KeyCheck } from './key.ts';
 import { answerRead } from './reads.ts';
 import { pathBelowInternal, type RequestPath, readRequestPath } from './request-path.ts';
@@ -37,6 +37,7 @@ export interface IngressOptions {
   lanes: Lanes;
   bridge: BridgeLane | undefined;
   log: Log;
+  idempotency: Idempotency;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -64,7 +65,7 @@ export class Ingress {
   private constructor(options: IngressOptions) {
     this.#options = options;
     this.#key = new KeyCheck(options.apiKey);
-    this.#idempotency = new Idempotency(options.clock, options.log.roster);
+    this.#idempotency = options.idempotency;
     this.#refusals = new Seldom(options.clock, refusalsEveryMs);
     this.#server = createServer(
       // The backend's pool keeps connections for a while: closing them first would cost it a failed call.
@@ -88,11 +89,6 @@ export class Ingress {
 
   get address(): HostPort {
     return addressOf(this.#server);
-  }
-
-  /** The event ids that this replica has accepted in the last `withinMs` (5 minutes at most), each with the rest of its time. */
-  recentIds(withinMs: number): AcceptedId[] {
-    return this.#idempotency.recent(withinMs);
   }
 
   /** Takes no new calls and waits for the answers of those under way, at most `limitMs`. */

@@ -4,10 +4,11 @@
 // log could not take goes to the bridge, and its room with it.
 
 import type { BridgeAnswer, BridgeLane, RawRequest } from '../bridge/lane.ts';
+import type { ReadMemory } from '../consumer/read-memory.ts';
 import type { Event } from '../contract/event.ts';
 import { CrossfadeError, type FailureReason, hasCode } from '../errors.ts';
 import { eventIdOf } from '../log/entry.ts';
-import type { Log, NewEntry, Position, Typing } from '../log/log.ts';
+import type { Log, NewEntry } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { countFallback, type Metrics, type Transport } from '../telemetry/metrics.ts';
@@ -70,10 +71,8 @@ export interface LanesOptions {
   cutover: LaneChoice;
   /** The log could not take an event of this room. Resolves when it may go to the bridge, see {@link OnDetour}. */
   onLogFailure(room: string, reason: FailureReason): Promise<void>;
-  /** Whether this replica's reader has brought the entry of this event. */
-  wasRead(eventId: string): boolean;
-  /** Whether this replica's reader has brought a later message of a typing note's sender. */
-  isTypingOver(room: string, typing: Typing): boolean;
+  /** What this replica has read of the log. */
+  reads: Pick<ReadMemory, 'hasRead' | 'isTypingOver' | 'position'>;
   /** Whether another replica takes, or took a moment ago, this room's calls to the bridge. */
   hadElsewhere(room: string): boolean;
   /** An event goes to the bridge although its room may belong to the stream lane; see {@link Decision.isBlind}. */
@@ -90,7 +89,6 @@ export interface LanesOptions {
   ): Promise<BridgeAnswer | 'kept'>;
   /** ms; undefined: no coalescing. */
   coalesceWindowMs: number | undefined;
-  position(): Position;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
@@ -118,7 +116,7 @@ export class Lanes {
       this.#coalescer = new Coalescer({
         windowMs: options.coalesceWindowMs,
         clock: options.clock,
-        position: options.position,
+        position: () => options.reads.position,
         emit: (entry, origins, lateMs) => this.#emit(entry, origins, lateMs),
         onMerged: (event) => metrics.coalesced.inc({ event_type: event.eventType }),
       });
@@ -292,7 +290,7 @@ export class Lanes {
 
   /** What the log cannot say at this moment: that it has the event, and so a repeat of it is one. */
   #wasRead(eventId: string | undefined): boolean {
-    return eventId !== undefined && this.#options.wasRead(eventId);
+    return eventId !== undefined && this.#options.reads.hasRead(eventId);
   }
 
   /** Asks again while another replica's call with the same id is open: a repeat of an undecided call waits for it. */
@@ -354,11 +352,11 @@ export class Lanes {
   }
 
   async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number, error: unknown): Promise<void> {
-    const { bridge, fallback, logger, metrics, isTypingOver, onLogFailure } = this.#options;
+    const { bridge, fallback, logger, metrics, reads, onLogFailure } = this.#options;
     const { code, reason } = error as CrossfadeError;
     // By the bridge it might come behind its sender's message, which another replica has taken meanwhile.
     const mayBeOver = reason !== undefined || lateMs > outdatedMs;
-    if (entry.typing !== undefined && (mayBeOver || isTypingOver(entry.room, entry.typing)))
+    if (entry.typing !== undefined && (mayBeOver || reads.isTypingOver(entry.room, entry.typing)))
       return this.#countLost(entry);
     // Of typing only the latest counts; each read receipt has its own message ids.
     const wanted = entry.typing === undefined ? origins : origins.slice(-1);

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Consumer } from '../../src/consumer/consumer.ts';
+import { ReadMemory } from '../../src/consumer/read-memory.ts';
 import { BodyFault, type Contract } from '../../src/contract/contract.ts';
 import type { OutgoingMessage } from '../../src/edge/audience.ts';
 import { type Batch, controlStream, type Entry, type Reader } from '../../src/log/log.ts';
@@ -77,8 +78,10 @@ function setUp(batches: Batch[], logger = silentLogger) {
   const reader = new ScriptedReader(batches, journal);
   const clock = new TestClock(startMs);
   const metrics = createMetrics();
+  const reads = new ReadMemory(clock);
   const consumer = new Consumer({
     reader,
+    reads,
     audience: {
       async deliver(messages) {
         if (messages.some(({ room }) => room === 'not shown')) throw new Error('a fault of the edge');
@@ -108,7 +111,7 @@ function setUp(batches: Batch[], logger = silentLogger) {
     Object.fromEntries(
       (await metrics[name].get()).values.map(({ labels, value }) => [Object.values(labels).join(), value]),
     );
-  return { consumer, reader, journal, shown, clock, metrics, counted };
+  return { consumer, reads, reader, journal, shown, clock, metrics, counted };
 }
 
 test('entries are delivered in log order, and acknowledged once they were', async () => {
@@ -159,7 +162,16 @@ test('nothing is read or acknowledged while a delivery is under way', async () =
     onRead() {},
     faults: new Faults(silentLogger, metrics),
   };
-  const options = { reader, audience, contract, ...ends, clock, logger: silentLogger, metrics };
+  const options = {
+    reader,
+    reads: new ReadMemory(clock),
+    audience,
+    contract,
+    ...ends,
+    clock,
+    logger: silentLogger,
+    metrics,
+  };
   const running = new Consumer(options).run();
   await until(() => deliveredBatches === 1);
   await new Promise(setImmediate);
@@ -309,8 +321,8 @@ test('a program that names ever new event types fills no metric with them', asyn
 });
 
 test('an event that the bridge shows is not shown when the log brings it, however much later', async () => {
-  const { consumer, shown, clock, counted } = setUp([batch([entry('e'), entry('f')])]);
-  consumer.withhold('e');
+  const { consumer, reads, shown, clock, counted } = setUp([batch([entry('e'), entry('f')])]);
+  reads.withhold('e');
   clock.advance(10 * 60_000);
   await consumer.run();
   assert.deepEqual(

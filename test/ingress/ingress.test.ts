@@ -11,6 +11,7 @@ import { BridgeAddresses } from '../../src/bridge/addresses.ts';
 import { BridgeLane } from '../../src/bridge/lane.ts';
 import { loadContract } from '../../src/contract/load.ts';
 import { CrossfadeError } from '../../src/errors.ts';
+import { Idempotency } from '../../src/ingress/idempotency.ts';
 import { Ingress, type IngressOptions } from '../../src/ingress/ingress.ts';
 import type { IncomingCall, Lanes, Outcome } from '../../src/lanes/lanes.ts';
 import type { Log } from '../../src/log/log.ts';
@@ -29,6 +30,7 @@ async function startIngress(t: TestContext, options: Partial<IngressOptions> = {
   const lanes = { carry: async (): Promise<Outcome> => ({ kind: 'broadcast' }) };
   const clock = new TestClock();
   const metrics = createMetrics();
+  const log = { roster: { set: () => {} } } as unknown as Log;
   const ingress = await Ingress.listen({
     listen: { host: '127.0.0.1', port: 0 },
     apiKey,
@@ -42,7 +44,8 @@ async function startIngress(t: TestContext, options: Partial<IngressOptions> = {
       },
     } as unknown as Lanes,
     bridge: undefined,
-    log: { roster: { set: () => {} } } as unknown as Log,
+    log,
+    idempotency: new Idempotency(clock, log.roster),
     clock,
     logger: silentLogger,
     metrics,

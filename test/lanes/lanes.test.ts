@@ -59,14 +59,16 @@ class Scene {
         this.decision = { lane: 'bridge', epoch: 1, detour: { reason, ready } };
         await ready;
       },
-      wasRead: (eventId) => this.wasRead(eventId),
-      isTypingOver: () => this.isTypingOver,
+      reads: {
+        position: '0-0',
+        hasRead: (eventId) => this.wasRead(eventId),
+        isTypingOver: () => this.isTypingOver,
+      },
       onBlind: () => {},
       hadElsewhere: () => this.hadElsewhere,
       settleUncertain: (_, callBridge) => callBridge(),
       hasAudience: () => true,
       coalesceWindowMs,
-      position: () => '0-0',
       clock,
       logger: silentLogger,
       metrics: createMetrics(),

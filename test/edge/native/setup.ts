@@ -28,8 +28,7 @@ export async function startEdge(
   const published: Event[] = [];
   const metrics = createMetrics();
   const log = { keep: async (_event: Event): Promise<void> => {} };
-  const edge = await Edge.listen({
-    listen: { host: '127.0.0.1', port: 0 },
+  const edge = new Edge({
     hubs: 'native',
     contract: loadContract(readFileSync(contractFile, 'utf8'), 'support-center.yaml'),
     auth: { secret: jwtSecret, jwksUrl: undefined },
@@ -45,10 +44,6 @@ export async function startEdge(
       holdPresence: (user, session) => presence.push(`hold ${user} ${session}`),
       releasePresence: (user, counter) => presence.push(`release ${user} ${counter}`),
     },
-    publish: async (event) => {
-      published.push(event);
-      await log.keep(event);
-    },
     clock,
     faults: new Faults(silentLogger, metrics),
     logger: silentLogger,
@@ -56,6 +51,15 @@ export async function startEdge(
     limits,
     budget,
   });
+  edge.connect({
+    publish: async (event) => {
+      published.push(event);
+      await log.keep(event);
+    },
+    untilLogIsRead: () => undefined,
+    onHubTyping: () => {},
+  });
+  await edge.listen({ host: '127.0.0.1', port: 0 });
   t.after(async () => {
     const closed = edge.close();
     await until(() => clock.timers > 0 || true);

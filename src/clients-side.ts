@@ -1,0 +1,102 @@
+// How the clients' side of a replica opens, reads and closes. In come the edge, made and not listening, and the log; out go the
+// moment at which clients may come, and the consumer loop behind it.
+// Promises: the edge opens when the reader stands at the tail; a bridge's clients do not wait for a log that is away, but are closed
+// when it is there, if they may have missed something; what was published last is still shown before clients are closed.
+
+import type { Config, HostPort } from './config.ts';
+import { Consumer } from './consumer/consumer.ts';
+import { unknownStateMs } from './cutover/cutover.ts';
+import type { CutoverStage } from './cutover/stage.ts';
+import type { Edge } from './edge/edge.ts';
+import { controlStream, type Reader, typingStream } from './log/log.ts';
+import type { Parts } from './parts.ts';
+import { pause } from './telemetry/clock.ts';
+
+/** ms that clients get to see what was published last. */
+const deliveryDrainMs = 1_000;
+const drainPollMs = 10;
+
+export interface ClientsSideParts extends Parts {
+  config: Config;
+  edge: Edge;
+  cutover: CutoverStage;
+  /** The consumer loop has failed. */
+  coreFailed(error: unknown): void;
+}
+
+export class ClientsSide {
+  readonly #parts: ClientsSideParts;
+  readonly #opened = Promise.withResolvers<HostPort>();
+  #reader: Reader | undefined;
+  #consuming: Promise<void> | undefined;
+
+  constructor(parts: ClientsSideParts) {
+    this.#parts = parts;
+  }
+
+  /** Its address, once clients may come. */
+  get opened(): Promise<HostPort> {
+    return this.#opened.promise;
+  }
+
+  /** Resolves when the edge is open and the log is read. Errors: LOG_*, CONFIG_INVALID. */
+  async open(): Promise<void> {
+    const { config, edge, cutover, clock } = this.#parts;
+    const stands = this.#standAtTail();
+    const inTime = stands.then(() => true);
+    const tooLate = () => pause(clock, unknownStateMs).then(() => false);
+    const isInTime = await (config.hubs === 'proxy' ? Promise.race([inTime, tooLate()]) : inTime);
+    const openedAtMs = clock.now();
+    await edge.listen(config.edge);
+    this.#opened.resolve(edge.address);
+    const reader = await stands;
+    if (!isInTime && cutover.mayHaveUsedStream(openedAtMs)) this.#closeWhoMissed();
+    this.#consume(reader);
+  }
+
+  /** Ends what {@link open} has begun, as far as it has come. */
+  async close(): Promise<void> {
+    if (this.#consuming !== undefined) await this.#untilDelivered();
+    await this.#parts.edge.close();
+    await this.#reader?.close();
+    await this.#consuming;
+  }
+
+  /** The reader stands at the tail; then the state is read, which is newer than what stands before that. */
+  async #standAtTail(): Promise<Reader> {
+    const { contract, log, reads, cutover } = this.#parts;
+    this.#reader = await log.openReader([...contract.streams.keys(), controlStream, typingStream]);
+    reads.follow(this.#reader);
+    await cutover.begin();
+    return this.#reader;
+  }
+
+  #closeWhoMissed(): void {
+    const { edge, faults, logger } = this.#parts;
+    logger.warn({ code: 'EDGE_GAP' }, 'clients came before the log was read here; they are closed to reconnect');
+    faults.guard('client', () => edge.closeClients('gap'));
+  }
+
+  #consume(reader: Reader): void {
+    const { edge, cutover, coreFailed } = this.#parts;
+    const consumer = new Consumer({
+      ...this.#parts,
+      reader,
+      audience: edge,
+      onGap: () => edge.closeClients('gap'),
+      onNote: (entry) => cutover.onNote(entry),
+      onRead: (entry) => cutover.onRead(entry),
+    });
+    this.#consuming = consumer.run().catch(coreFailed);
+  }
+
+  async #untilDelivered(): Promise<void> {
+    const { log, clock } = this.#parts;
+    const givesUpAt = clock.monotonic() + deliveryDrainMs;
+    while (clock.monotonic() < givesUpAt) {
+      const states = await log.streamStates().catch(() => []);
+      if (states.every(({ lag }) => lag === 0)) return;
+      await pause(clock, drainPollMs);
+    }
+  }
+}

@@ -1,0 +1,105 @@
+// What one replica is made of before its stages: in comes the Config, out go the contract, the metrics, the log, the bridge, and
+// what several stages share (what was read, which ids were accepted). Nothing here listens, or knows a stage.
+
+import { assetText } from './assets.ts';
+import { BridgeAddresses, isAt } from './bridge/addresses.ts';
+import { BridgeHealth } from './bridge/health.ts';
+import { BridgeLane } from './bridge/lane.ts';
+import { type Config, nameOf } from './config.ts';
+import { ReadMemory } from './consumer/read-memory.ts';
+import type { Contract } from './contract/contract.ts';
+import { readContract } from './contract/file.ts';
+import { loadContract } from './contract/load.ts';
+import { CrossfadeError } from './errors.ts';
+import { Idempotency } from './ingress/idempotency.ts';
+import { LateLog } from './log/late.ts';
+import type { Log, LogOptions } from './log/log.ts';
+import { openLog } from './log/open.ts';
+import { type Clock, systemClock } from './telemetry/clock.ts';
+import { Faults } from './telemetry/faults.ts';
+import type { Logger } from './telemetry/logger.ts';
+import { createMetrics, type Metrics, presetLabels } from './telemetry/metrics.ts';
+import { version } from './version.ts';
+
+export type Parts = Awaited<ReturnType<typeof makeParts>>;
+
+/** Errors: CONFIG_INVALID, CONTRACT_INVALID; without a bridge LOG_UNAVAILABLE. @param onLost see replica.ts */
+export async function makeParts(config: Config, logger: Logger, onLost: (why: string) => void) {
+  const contract = contractOf(config);
+  const metrics = metricsOf(config, contract);
+  const faults = new Faults(logger, metrics);
+  const clock = faults.clock(systemClock);
+  const addresses = await addressesOf(config, clock);
+  const onInstanceLost = () => onLost('the instance name was lost');
+  const log = await logOf(config, { clock, logger, metrics, onInstanceLost });
+  return {
+    contract,
+    metrics,
+    faults,
+    clock,
+    logger,
+    log,
+    addresses,
+    bridge: addresses && new BridgeLane({ addresses, calls: config.bridgeCalls }),
+    bridgeHealth: addresses && new BridgeHealth({ addresses, clock, logger }),
+    reads: new ReadMemory(clock),
+    idempotency: new Idempotency(clock, log.roster),
+  };
+}
+
+/** Error: CONFIG_INVALID where a bridge is this replica itself, which would go on calling itself. */
+async function addressesOf(config: Config, clock: Clock): Promise<BridgeAddresses | undefined> {
+  if (config.bridges.length === 0) return undefined;
+  const addresses = await BridgeAddresses.open([...config.bridges], { clock });
+  for (const own of ['listen', 'edge', 'admin'] as const) {
+    const found = addresses.all.find((address) => isAt(address, config[own]));
+    if (found === undefined) continue;
+    const detail = `${nameOf('bridges')}: ${found.origin} is crossfade's own ${nameOf(own)}`;
+    throw new CrossfadeError('CONFIG_INVALID', detail);
+  }
+  return addresses;
+}
+
+/** With a bridge a replica does not wait for its log: calls go to the bridge until it is there. */
+async function logOf(
+  config: Config,
+  {
+    clock,
+    logger,
+    metrics,
+    onInstanceLost,
+  }: Pick<LogOptions, 'clock' | 'logger' | 'onInstanceLost'> & { metrics: Metrics },
+): Promise<Log> {
+  const open = () =>
+    openLog({
+      redisUrl: config.redis,
+      dataDir: config.dataDir,
+      group: config.consumerGroup,
+      instance: config.instance,
+      publishTimeoutMs: config.publishTimeout,
+      version,
+      clock,
+      logger,
+      onOverBytes: () => metrics.overBudget.inc({ budget: 'log_bytes' }),
+      onInstanceLost,
+    });
+  return config.bridges.length === 0 ? open() : new LateLog(open, clock, logger);
+}
+
+function metricsOf(config: Config, contract: Contract): Metrics {
+  const metrics = createMetrics();
+  presetLabels(metrics, {
+    transports: config.bridges.length === 0 ? ['redis_streams'] : ['http', 'redis_streams'],
+    eventTypes: contract.eventTypes,
+    coalescedTypes: contract.coalescedTypes,
+    streams: [...contract.streams.keys()],
+  });
+  metrics.buildInfo.set({ version, node: process.versions.node, contract: contract.fingerprint }, 1);
+  return metrics;
+}
+
+function contractOf(config: Config): Contract {
+  const { contract: file, streamMaxLength } = config;
+  if (file !== undefined) return loadContract(readContract(file), file, streamMaxLength);
+  return loadContract(assetText('support-center.yaml'), 'support-center.yaml', streamMaxLength);
+}
