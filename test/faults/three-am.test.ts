@@ -46,11 +46,23 @@ class Night {
     const patience = ['--publish-timeout', '2000', '--handover-timeout', '1000'];
     const flags = ['--redis', address, '--bridge', this.bridge.url, '--instance', instance, ...patience];
     const replica = await startSidecar(this.t, flags, { env });
-    const client = await join(this.t, replica.edge, 'chat', instance);
-    for (const room of rooms) await client.connection.invoke('JoinRoom', room);
     this.replicas.push(replica);
-    this.#clients.push({ client, since: this.#round });
+    this.#clients.push(await this.#join(replica));
     return replica;
+  }
+
+  /** Waits until this replica has closed its client, which then comes back as an application does. */
+  async untilClientIsBack(replica: Crossfade): Promise<void> {
+    const index = this.replicas.indexOf(replica);
+    const { connection } = this.#clients[index]!.client;
+    await until(() => connection.state === 'Disconnected', { what: 'the client to be closed', timeoutMs: 10_000 });
+    this.#clients[index] = await this.#join(replica);
+  }
+
+  async #join(replica: Crossfade): Promise<{ client: HubClient; since: number }> {
+    const client = await join(this.t, replica.edge, 'chat', `client of ${replica.edge}`);
+    for (const room of rooms) await client.connection.invoke('JoinRoom', room);
+    return { client, since: this.#round };
   }
 
   /** Ends one replica with its client. */
@@ -257,19 +269,22 @@ test('a rollback asked of the one replica that has no Redis moves the others, wh
   await night.check();
 });
 
-test('a replica that starts without Redis runs at 0 whatever its environment says, then follows the shared state', async (t) => {
+test('a replica that starts without Redis sends its calls to the bridge and counts them, then follows the shared state and closes who came before', async (t) => {
   const night = await Night.begin(t, 2);
   await force(night.replicas[0]!, 25);
   night.proxy.refuse();
   const late = await night.start('late', { EVENT_TRANSPORT_REDIS_STREAMS_PERCENTAGE: '50' });
   assert.deepEqual(await percents(night.replicas), [25, 25, 0]);
   assert.equal(await night.play([late]), rooms.length);
+  const unfenced = late.process.lines.filter(({ reason }) => reason === 'state_unknown');
+  assert.equal(unfenced.length, rooms.length, 'others may append to these rooms meanwhile');
   night.proxy.pass();
   await untilAll(night.replicas, ({ effective, log }) => effective.percent === 25 && log.followed, {
     what: 'all to be where the shared state is',
     timeoutMs: 10_000,
   });
   await night.untilFollowed(25);
+  await night.untilClientIsBack(late);
   await night.play();
   await night.play([late]);
   await night.check();
