@@ -12,7 +12,7 @@ export type Note =
   | { kind: 'here'; id: string; instance: string }
   /** The moving rooms are about to move: hold their calls, and say when none is under way any more. */
   | { kind: 'announce'; id: string; from: CutoverState; to: CutoverState }
-  /** `late`: rooms with a call at the bridge that has no answer yet; a `fence` note for hold `<id> <instance>` follows. */
+  /** `late`: rooms with a call at the bridge that has no answer yet; a `late fence` follows. */
   | { kind: 'ready'; id: string; instance: string; late: string[] }
   /** The state has changed. Stands in the log in one step with the state itself. */
   | {
@@ -27,7 +27,9 @@ export type Note =
   | { kind: 'passed'; id: string; instance: string }
   /** The announced change does not come. */
   | { kind: 'abandon'; id: string }
-  /** Bridge calls of these rooms are answered: fence every connection before what follows. */
+  /** The replica's late calls of this handover are answered: fence every connection before what follows in their rooms. */
+  | { kind: 'late fence'; id: string; instance: string }
+  /** A detour of these rooms ends: fence every connection before what follows. */
   | { kind: 'fence'; id: string; rooms: string[] | 'all' }
   /** This user types in this room, through the bridge's hub: a note may be on its way to readers. */
   | { kind: 'hub typing'; room: string; user: string }
@@ -73,6 +75,7 @@ const shapes: { [Kind in Note['kind']]: z.ZodType<Extract<Note, { kind: Kind }>>
   }),
   passed: z.object({ kind: z.literal('passed'), id, instance }),
   abandon: z.object({ kind: z.literal('abandon'), id }),
+  'late fence': z.object({ kind: z.literal('late fence'), id, instance }),
   fence: z.object({ kind: z.literal('fence'), id, rooms: z.union([names, z.literal('all')]) }),
   'hub typing': z.object({ kind: z.literal('hub typing'), room: z.string(), user: z.string() }),
   'hub typing anywhere': z.object({ kind: z.literal('hub typing anywhere'), user: z.string() }),

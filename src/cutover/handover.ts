@@ -77,6 +77,12 @@ export interface Roll {
   silent: string[];
 }
 
+/** The notes by which replicas move rooms, or end a detour. */
+export type HandoverNote = Extract<
+  Note,
+  { kind: 'roll call' | 'here' | 'announce' | 'ready' | 'commit' | 'passed' | 'abandon' | 'late fence' | 'fence' }
+>;
+
 type Answer = string[];
 
 export class Handover {
@@ -122,8 +128,8 @@ export class Handover {
     await this.#parts.log.append(toEntry(note));
   }
 
-  /** Every note of the control stream, in log order, after what stands before it was delivered. */
-  onNote(note: Note): void {
+  /** Its notes of the control stream, in log order, after what stands before them was delivered. */
+  onNote(note: HandoverNote): void {
     switch (note.kind) {
       case 'roll call':
         return this.#say({ kind: 'here', id: note.id, instance: this.#parts.instance });
@@ -138,8 +144,13 @@ export class Handover {
         return this.#onCommit(note);
       case 'abandon':
         return this.#end(note.id);
+      // It has no hold any more where its room has left the stream lane again.
+      case 'late fence':
+        return this.#fenceLate(lateHold(note.id, note.instance));
       case 'fence':
         return this.#onFence(note.id, note.rooms);
+      default:
+        note satisfies never;
     }
   }
 
@@ -227,7 +238,7 @@ export class Handover {
     if (late.length === 0) return;
     const isLate = new Set(late);
     await Promise.all([ended, flights.landed((room) => isLate.has(room))]);
-    await this.tell({ kind: 'fence', id: lateHold(id, instance), rooms: late });
+    await this.tell({ kind: 'late fence', id, instance });
   }
 
   #onCommit({ id, from, to, participants, late }: Extract<Note, { kind: 'commit' }>): void {
@@ -280,10 +291,8 @@ export class Handover {
   }
 
   #onFence(id: string, rooms: string[] | 'all'): void {
-    // That of a call that was late; it has no hold any more where its room has left the stream lane again.
-    if (isLateHold(id)) return this.#fenceLate(id);
-    const covered = new Set(rooms);
-    this.#parts.fences.hold(id, rooms === 'all' ? () => true : (room) => covered.has(room));
+    const covered = rooms === 'all' ? undefined : new Set(rooms);
+    this.#parts.fences.hold(id, (room) => covered?.has(room) ?? true);
     this.#fenceSettled(id);
   }
 
@@ -323,13 +332,9 @@ export async function fenceSettled(
   await fences.fence(id);
 }
 
-/** The space tells it from every other id. */
+/** The hold for the late calls of one replica; no other id has a space. */
 function lateHold(id: string, instance: string): string {
   return `${id} ${instance}`;
-}
-
-function isLateHold(id: string): boolean {
-  return id.includes(' ');
 }
 
 export function newId(): string {

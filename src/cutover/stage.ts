@@ -318,12 +318,21 @@ export class CutoverStage {
   }
 
   #take(note: Note): void {
-    if (note.kind === 'fence') this.detour.onFence(note.id, note.rooms);
-    this.#handover.onNote(note);
-    if (note.kind === 'hub typing') this.#typings.note(note.user, note.room);
-    if (note.kind === 'hub typing anywhere') this.#typings.note(note.user);
-    if (note.kind === 'remembered') this.#moves.onRemembered(note.epoch, note.instance);
-    if (note.kind === 'restored') this.#shared.onRestored(note.to);
+    switch (note.kind) {
+      case 'hub typing':
+        return this.#typings.note(note.user, note.room);
+      case 'hub typing anywhere':
+        return this.#typings.note(note.user);
+      case 'remembered':
+        return this.#moves.onRemembered(note.epoch, note.instance);
+      case 'restored':
+        return this.#shared.onRestored(note.to);
+      case 'fence':
+        this.detour.onFence(note.id, note.rooms);
+        return this.#handover.onNote(note);
+      default:
+        return this.#handover.onNote(note);
+    }
   }
 
   #tellTyping(note: Note): void {

@@ -22,6 +22,7 @@ const notes: Note[] = [
   },
   { kind: 'passed', id: 'i', instance: 'a' },
   { kind: 'abandon', id: 'i' },
+  { kind: 'late fence', id: 'i', instance: 'a' },
   { kind: 'fence', id: 'i', rooms: ['r'] },
   { kind: 'fence', id: 'i', rooms: 'all' },
   { kind: 'hub typing', room: 'r', user: 'u' },

@@ -6,7 +6,7 @@ import { readNote } from '../../src/cutover/control.ts';
 import { Cutover } from '../../src/cutover/cutover.ts';
 import { Flights } from '../../src/cutover/flights.ts';
 import { Gate } from '../../src/cutover/gate.ts';
-import { Handover } from '../../src/cutover/handover.ts';
+import { Handover, type HandoverNote } from '../../src/cutover/handover.ts';
 import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
 import type { Decision } from '../../src/lanes/lanes.ts';
 import { controlStream } from '../../src/log/log.ts';
@@ -70,7 +70,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
     logger: silentLogger,
   });
   log.read(instance, (entry) => {
-    if (entry.stream === controlStream) return handover.onNote(readNote(entry)!);
+    if (entry.stream === controlStream) return handover.onNote(readNote(entry) as HandoverNote);
     journal.push(`read ${entry.room}`);
   });
   const call = async (room: string, during: (decision: Decision) => Promise<void> = async () => {}) => {
