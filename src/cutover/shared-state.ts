@@ -174,7 +174,14 @@ export class SharedState {
   /** The initial one where the log has none. Error: LOG_UNAVAILABLE. */
   async #readStored(): Promise<CutoverState> {
     const stored = await this.#parts.log.readState();
-    return stored === undefined ? initialState : readState(stored.value);
+    if (stored === undefined) return initialState;
+    try {
+      return readState(stored.value);
+    } catch (error) {
+      // Something else has written there. An operator must be able to go on from it, and nobody may be left waiting for a state.
+      this.#sayFailed(error, 'the cutover state in the log cannot be read: it counts as percent 0');
+      return { ...initialState, epoch: stored.epoch };
+    }
   }
 
   #takeOver(state: CutoverState): void {

@@ -209,3 +209,11 @@ test('a Redis that refuses to write for hours does not fill the log', async () =
   assert.equal(said.length, 6);
   state.close();
 });
+
+test('a state that cannot be read counts as percent 0 under its epoch: calls go on, and an operator can set another', async () => {
+  const { shared, begin, cutover, state } = setUp();
+  shared.state = { epoch: 7, value: '{"percent":"many"}' };
+  await begin();
+  assert.deepEqual([cutover.state.epoch, cutover.percent, cutover.decides, state.follows], [7, 0, true, true]);
+  state.close();
+});
