@@ -2,12 +2,17 @@
 // connects again forever and never sends a command twice, or later than it was asked to.
 
 import { type ChainableCommander, Redis, type RedisOptions, ReplyError } from 'ioredis';
+import { VerbatimString } from 'ioredis/built/resp/verbatim-string.js';
 import { CrossfadeError, type FailureReason } from '../../errors.ts';
 import type { RedisAddress } from '../../redis-url.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { scriptOptions } from './scripts.ts';
 import { endSilence } from './silence.ts';
+
+// This class of ioredis extends String. As long as it has no instance, V8 finds no method of any string in the process at once:
+// reading a text of 1 MiB character by character takes 150 ms in place of 20.
+new VerbatimString('txt', '');
 
 /** A Redis that is silent this long while it owes an answer is given up; what was not answered fails then. */
 const silenceMs = 2_000;
