@@ -73,6 +73,7 @@ const kinds: Record<string, RawKind> = {
   n: 'null',
 };
 const byteOrderMark = 0xfeff;
+const space = 0x20;
 const quote = 0x22;
 const comma = 0x2c;
 const minus = 0x2d;
@@ -82,11 +83,15 @@ const colon = 0x3a;
 const openArray = 0x5b;
 const backslash = 0x5c;
 const closeArray = 0x5d;
+const letterE = 0x65;
 const letterU = 0x75;
 const openObject = 0x7b;
 const closeObject = 0x7d;
 
-/** Reads a text from its begin to its end once and makes nothing on its way but the source without whitespace. */
+/**
+ * Reads a text from its begin to its end once and makes nothing on its way but the source without whitespace. Each method is
+ * told where its part starts, and returns where that has ended.
+ */
 class Scanner {
   readonly #text: string;
   readonly #maxDepth: number;
@@ -94,154 +99,146 @@ class Scanner {
   readonly #names: number[] = [];
   /** What stands between whitespace, up to #keptTo. */
   readonly #kept: string[] = [];
-  #keptTo: number;
-  #at: number;
+  #keptTo = 0;
 
   constructor(text: string, maxDepth: number) {
     this.#text = text;
     this.#maxDepth = maxDepth;
-    this.#at = text.charCodeAt(0) === byteOrderMark ? 1 : 0;
-    this.#keptTo = this.#at;
   }
 
   compact(): string {
-    this.#skipWhitespace();
-    this.#value();
-    this.#skipWhitespace();
-    if (this.#at < this.#text.length) this.#fail('The JSON text goes on behind its value.');
-    if (this.#keptTo === 0) return this.#text;
-    this.#kept.push(this.#text.slice(this.#keptTo));
+    const text = this.#text;
+    if (text.charCodeAt(0) === byteOrderMark) this.#keptTo = 1;
+    const end = this.#behindWhitespace(this.#value(this.#behindWhitespace(this.#keptTo)));
+    if (end < text.length) this.#fail('The JSON text goes on behind its value.', end);
+    if (this.#keptTo === 0) return text;
+    this.#kept.push(text.slice(this.#keptTo));
     return this.#kept.join('');
   }
 
-  #value(): void {
-    const code = this.#text.charCodeAt(this.#at);
-    if (code === quote) this.#string();
-    else if (code === openObject) this.#nested(closeObject);
-    else if (code === openArray) this.#nested(closeArray);
-    else if (code === minus || isDigit(code)) this.#number();
-    else this.#literal();
+  #value(at: number): number {
+    const code = this.#text.charCodeAt(at);
+    if (code === quote) return this.#string(at);
+    if (code === minus || isDigit(code)) return this.#number(at, code);
+    if (code === openArray) return this.#nested(at, closeArray);
+    if (code === openObject) return this.#nested(at, closeObject);
+    return this.#literal(at);
   }
 
-  #nested(close: number): void {
-    if (this.#names.length === this.#maxDepth) this.#fail(`The maximum depth of ${this.#maxDepth} has been exceeded.`);
+  #nested(start: number, close: number): number {
+    const depth = this.#names.length;
+    if (depth === this.#maxDepth) this.#fail(`The maximum depth of ${this.#maxDepth} has been exceeded.`, start);
     this.#names.push(-1);
-    this.#at++;
-    this.#skipWhitespace();
-    if (this.#text.charCodeAt(this.#at) !== close) this.#elements(close);
-    this.#at++;
+    let at = this.#behindWhitespace(start + 1);
+    if (this.#text.charCodeAt(at) !== close) at = this.#elements(at, close, depth);
     this.#names.pop();
+    return at + 1;
   }
 
-  #elements(close: number): void {
-    for (;;) {
-      if (close === closeObject) this.#name();
-      this.#value();
-      if (close === closeObject) this.#names[this.#names.length - 1] = -1;
-      this.#skipWhitespace();
-      const code = this.#text.charCodeAt(this.#at);
-      if (code === close) return;
-      if (code !== comma) this.#fail("',' was expected.");
-      this.#at++;
-      this.#skipWhitespace();
-    }
-  }
-
-  #name(): void {
-    const start = this.#at;
-    if (this.#text.charCodeAt(start) !== quote) this.#fail('A property name was expected.');
-    this.#string();
-    this.#names[this.#names.length - 1] = start;
-    this.#skipWhitespace();
-    if (this.#text.charCodeAt(this.#at) !== colon) this.#fail("':' was expected.");
-    this.#at++;
-    this.#skipWhitespace();
-  }
-
-  #string(): void {
+  /** @returns where the closing bracket stands */
+  #elements(start: number, close: number, depth: number): number {
     const text = this.#text;
-    for (let at = this.#at + 1; at < text.length; at++) {
-      const code = text.charCodeAt(at);
-      if (code === quote) {
-        this.#at = at + 1;
-        return;
+    const names = close === closeObject;
+    for (let at = start; ; ) {
+      if (names) at = this.#name(at, depth);
+      at = this.#value(at);
+      if (names) this.#names[depth] = -1;
+      let code = text.charCodeAt(at);
+      if (code <= space) {
+        at = this.#behindWhitespace(at);
+        code = text.charCodeAt(at);
       }
-      if (code < 0x20) this.#fail('A string holds a control character.');
-      if (code !== backslash && (code & 0xf800) !== 0xd800) continue;
-      const end = code === backslash ? this.#endOfEscape(at) : at + this.#unitsAt(code, text.charCodeAt(at + 1));
-      at = end - 1;
+      if (code === close) return at;
+      if (code !== comma) this.#fail("',' was expected.", at);
+      at = this.#behindWhitespace(at + 1);
     }
-    this.#fail('A string is not closed.');
   }
 
-  /** @returns the index behind the escape that starts at `at`, both halves of a surrogate pair in one */
-  #endOfEscape(at: number): number {
+  /** @returns where the member's value starts */
+  #name(start: number, depth: number): number {
+    if (this.#text.charCodeAt(start) !== quote) this.#fail('A property name was expected.', start);
+    const end = this.#string(start);
+    this.#names[depth] = start;
+    const at = this.#behindWhitespace(end);
+    if (this.#text.charCodeAt(at) !== colon) this.#fail("':' was expected.", at);
+    return this.#behindWhitespace(at + 1);
+  }
+
+  #string(start: number): number {
     const text = this.#text;
-    const code = text.charCodeAt(at + 1);
-    if (code !== letterU) {
-      if (!'"\\/bfnrt'.includes(text[at + 1] ?? ' ')) this.#fail('A string holds an unknown escape.');
+    for (let at = start + 1; at < text.length; at++) {
+      const code = text.charCodeAt(at);
+      if (code === quote) return at + 1;
+      if (code < space) this.#fail('A string holds a control character.', at);
+      if (code === backslash) at = this.#escape(at) - 1;
+      else if ((code & 0xf800) === 0xd800) at += this.#unitsAt(code, text.charCodeAt(at + 1), at) - 1;
+    }
+    return this.#fail('A string is not closed.', text.length);
+  }
+
+  /** @returns the index behind the escape, both halves of a surrogate pair in one */
+  #escape(at: number): number {
+    const text = this.#text;
+    if (text.charCodeAt(at + 1) !== letterU) {
+      if (!'"\\/bfnrt'.includes(text[at + 1] ?? ' ')) this.#fail('A string holds an unknown escape.', at);
       return at + 2;
     }
     const unit = hexAt(text, at + 2);
-    if (unit === undefined) this.#fail('A string holds an unknown escape.');
+    if (unit === undefined) this.#fail('A string holds an unknown escape.', at);
     if ((unit & 0xf800) !== 0xd800) return at + 6;
     const next = text.startsWith('\\u', at + 6) ? hexAt(text, at + 8) : undefined;
-    return at + 6 * this.#unitsAt(unit, next ?? 0);
+    return at + 6 * this.#unitsAt(unit, next ?? 0, at);
   }
 
   /** How many units one character takes that starts with this surrogate. */
-  #unitsAt(unit: number, next: number): 2 {
-    if (unit >= 0xdc00 || (next & 0xfc00) !== 0xdc00) this.#fail('A string holds a lone surrogate.');
+  #unitsAt(unit: number, next: number, at: number): 2 {
+    if (unit >= 0xdc00 || (next & 0xfc00) !== 0xdc00) this.#fail('A string holds a lone surrogate.', at);
     return 2;
   }
 
-  #number(): void {
-    if (this.#text.charCodeAt(this.#at) === minus) this.#at++;
-    if (this.#text.charCodeAt(this.#at) === zero) this.#at++;
-    else this.#digits();
-    if (this.#text.charCodeAt(this.#at) === dot) {
-      this.#at++;
-      this.#digits();
-    }
-    if ((this.#text.charCodeAt(this.#at) | 0x20) !== 0x65) return;
-    this.#at++;
-    const sign = this.#text[this.#at];
-    if (sign === '+' || sign === '-') this.#at++;
-    this.#digits();
+  /** @param first the code at its start: a digit or a minus */
+  #number(start: number, first: number): number {
+    const text = this.#text;
+    let at = first === minus ? start + 1 : start;
+    at = text.charCodeAt(at) === zero ? at + 1 : this.#digits(at);
+    if (text.charCodeAt(at) === dot) at = this.#digits(at + 1);
+    if ((text.charCodeAt(at) | 0x20) !== letterE) return at;
+    const sign = text[at + 1];
+    return this.#digits(sign === '+' || sign === '-' ? at + 2 : at + 1);
   }
 
-  #digits(): void {
-    const start = this.#at;
-    while (isDigit(this.#text.charCodeAt(this.#at))) this.#at++;
-    if (this.#at === start) this.#fail('A digit was expected.');
+  #digits(start: number): number {
+    const text = this.#text;
+    let at = start;
+    while (isDigit(text.charCodeAt(at))) at++;
+    if (at === start) this.#fail('A digit was expected.', at);
+    return at;
   }
 
-  #literal(): void {
-    for (const word of ['true', 'false', 'null']) {
-      if (!this.#text.startsWith(word, this.#at)) continue;
-      this.#at += word.length;
-      return;
-    }
-    this.#fail(this.#at < this.#text.length ? 'A value was expected.' : 'The JSON text ends early.');
+  #literal(at: number): number {
+    for (const word of ['true', 'false', 'null']) if (this.#text.startsWith(word, at)) return at + word.length;
+    return this.#fail(at < this.#text.length ? 'A value was expected.' : 'The JSON text ends early.', at);
   }
 
-  #skipWhitespace(): void {
-    const start = this.#at;
-    while (isWhitespace(this.#text.charCodeAt(this.#at))) this.#at++;
-    if (this.#at === start) return;
-    if (start > this.#keptTo) this.#kept.push(this.#text.slice(this.#keptTo, start));
-    this.#keptTo = this.#at;
+  #behindWhitespace(start: number): number {
+    const text = this.#text;
+    let at = start;
+    while (isWhitespace(text.charCodeAt(at))) at++;
+    if (at === start) return at;
+    if (start > this.#keptTo) this.#kept.push(text.slice(this.#keptTo, start));
+    this.#keptTo = at;
+    return at;
   }
 
-  #fail(reason: string): never {
+  #fail(reason: string, at: number): never {
     const names = this.#names.filter((start) => start !== -1);
     const path = ['$', ...names.map((start) => decoded(this.#text.slice(start, endOfString(this.#text, start))))];
-    throw new JsonFault(`${reason} Path: ${path.join('.')} | Position: ${this.#at}.`, path.join('.'));
+    throw new JsonFault(`${reason} Path: ${path.join('.')} | Position: ${at}.`, path.join('.'));
   }
 }
 
 function isWhitespace(code: number): boolean {
-  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
+  return code <= space && (code === space || code === 0x0a || code === 0x0d || code === 0x09);
 }
 
 function isDigit(code: number): boolean {
@@ -260,6 +257,18 @@ function hexAt(text: string, at: number): number | undefined {
   }
   return number;
 }
+
+/** By code: what begins or ends a value, of both kinds of brackets alike. */
+const marks = new Uint8Array(0x80);
+for (const [code, mark] of [
+  [quote, quote],
+  [comma, comma],
+  [openArray, openArray],
+  [openObject, openArray],
+  [closeArray, closeArray],
+  [closeObject, closeArray],
+] as const)
+  marks[code] = mark;
 
 // From here on a text is accepted, and holds no whitespace between its tokens.
 
@@ -299,11 +308,13 @@ function itemsOf(raw: string, count: number): RawNode[] {
 function endOfValue(raw: string, start: number): number {
   let depth = 0;
   for (let at = start; at < raw.length; at++) {
-    const code = raw.charCodeAt(at);
-    if (code === quote) at = endOfString(raw, at) - 1;
-    else if (code === openArray || code === openObject) depth++;
-    else if (depth === 0 && (code === comma || code === closeArray || code === closeObject)) return at;
-    else if (code === closeArray || code === closeObject) depth--;
+    const mark = marks[raw.charCodeAt(at)];
+    // Most characters are none, and a value may have a million.
+    if (mark === undefined || mark === 0) continue;
+    if (mark === quote) at = endOfString(raw, at) - 1;
+    else if (mark === openArray) depth++;
+    else if (depth === 0) return at;
+    else if (mark === closeArray) depth--;
   }
   return raw.length;
 }
