@@ -319,12 +319,13 @@ function endOfValue(raw: string, start: number): number {
   return raw.length;
 }
 
-/** Index behind the closing quote of the string that starts at `start`. */
+/** Index behind the closing quote of the string that starts at `start`. A string may have a million characters. */
 function endOfString(raw: string, start: number): number {
-  for (let at = start + 1; at < raw.length; at++) {
-    const code = raw.charCodeAt(at);
-    if (code === quote) return at + 1;
-    if (code === backslash) at++;
+  for (let at = raw.indexOf('"', start + 1); at !== -1; at = raw.indexOf('"', at + 1)) {
+    // A quote behind an odd number of backslashes is one of the string's own characters.
+    let backslashes = 0;
+    while (raw.charCodeAt(at - 1 - backslashes) === backslash) backslashes++;
+    if (backslashes % 2 === 0) return at + 1;
   }
   return raw.length;
 }
