@@ -64,6 +64,10 @@ export class Door {
     this.server.on('request', (request, response) =>
       this.#guard(request.socket, () => this.#onRequest(request, response)),
     );
+    // Node would answer it by itself, out of turn; Kestrel, which knows `100-continue` alone, takes it for any request.
+    this.server.on('checkExpectation', (request, response) =>
+      this.#guard(request.socket, () => this.#onRequest(request, response)),
+    );
     this.server.on('upgrade', (request, stream, head) => {
       // Around a socket whose request has a body Node puts a stream of its own, which tells of the socket's errors again.
       stream.on('error', () => request.socket.destroy());

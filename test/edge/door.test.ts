@@ -105,6 +105,18 @@ test('a WebSocket asked for behind a request that has no answer yet ends its con
   assert.equal(await count('crossfade_faults_total', { where: 'edge' }), 0, 'it is refused, not caught');
 });
 
+test('a WebSocket asked for behind a request with an odd expectation is no fault', async (t) => {
+  const { open, count, upgraded } = await startDoor(t, { answer: (_, response) => void response.end('answered') });
+  const client = open();
+  client.socket.write(get('/hubs/chat', 'Expect: a miracle') + webSocket('/hubs/chat'));
+  await until(() => client.ended || upgraded.length > 0);
+  const alone = open();
+  alone.socket.write(get('/hubs/chat', 'Expect: a miracle'));
+  await until(() => alone.text.endsWith('answered'));
+  assert.match(alone.text, /^HTTP\/1.1 200 /);
+  assert.equal(await count('crossfade_faults_total', { where: 'edge' }), 0);
+});
+
 test('what the hubs throw or reject with, for a request or an upgrade, ends its connection and is counted', async (t) => {
   const fault = () => {
     throw new Error('fault');
