@@ -9,7 +9,7 @@ import { contractText } from './contract-text.ts';
 import { targetAlone } from './target.ts';
 
 /** A small contract that has everything that the big one has; it loads 20 times as fast. */
-const small = `
+export const smallContract = `
 contract: small
 streams: { events: 100, other: 1 }
 types:
@@ -125,7 +125,7 @@ const changes = fc.record({
 
 /** The document with some of its nodes changed; the text is written anew. */
 const changedTree = fc.array(changes, { minLength: 1, maxLength: 3 }).map((all) => {
-  const tree = parse(small) as Tree;
+  const tree = parse(smallContract) as Tree;
   for (const change of all) apply(tree, change);
   return stringify(tree, { aliasDuplicateObjects: false });
 });
@@ -198,7 +198,10 @@ const slips = fc.record({
   ),
 });
 const slipped = fc
-  .tuple(fc.constantFrom(small, small, small, small, contractText), fc.array(slips, { minLength: 1, maxLength: 4 }))
+  .tuple(
+    fc.constantFrom(...Array(4).fill(smallContract), contractText),
+    fc.array(slips, { minLength: 1, maxLength: 4 }),
+  )
   .map(([text, all]) =>
     all.reduce((whole, { at, drops, inserts }) => {
       const index = Math.floor(at * whole.length);

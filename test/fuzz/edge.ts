@@ -192,7 +192,7 @@ const clients = fc
     }),
   );
 
-const crowd = fc.array(clients, { minLength: 1, maxLength: 8 });
+const crowd = fc.array(clients, { minLength: 1, maxLength: 16, size: 'max' });
 const moods = fc.constantFrom<Mood>('up', 'down', 'hang', 'reset', 'fail', 'slow');
 
 export const edge = target('edge', fc.record({ mood: fc.constant<Mood>('up'), clients: crowd }), play);

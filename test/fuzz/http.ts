@@ -121,8 +121,8 @@ export function exchangeOf(texts: fc.Arbitrary<string[]>): fc.Arbitrary<Exchange
       joined: fc.boolean(),
       pauseMs: fc.constantFrom(0, 0, 1, 5, 20),
       leave: fc.oneof(
-        { weight: 1_000, arbitrary: fc.constant('wait' as const) },
-        { weight: 300, arbitrary: fc.constantFrom('fin' as const, 'deaf' as const, 'reset' as const) },
+        { weight: 4_000, arbitrary: fc.constant('wait' as const) },
+        { weight: 1_000, arbitrary: fc.constantFrom('fin' as const, 'deaf' as const, 'reset' as const) },
         { weight: 1, arbitrary: fc.constant('patient' as const) },
       ),
     })

@@ -88,7 +88,7 @@ const garbage = fc.oneof(
 const texts = fc.oneof(known, known, known, around, around, garbage);
 const exchanges = exchangeOf(fc.array(texts, { minLength: 1, maxLength: 4 }));
 
-const clients = fc.array(exchanges, { minLength: 1, maxLength: 8 });
+const clients = fc.array(exchanges, { minLength: 1, maxLength: 16, size: 'max' });
 const moods = fc.constantFrom<Mood>('up', 'down', 'hang', 'reset', 'fail', 'slow');
 
 export const ingress = target('ingress', fc.record({ mood: fc.constant<Mood>('up'), clients }), play);

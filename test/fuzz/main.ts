@@ -90,6 +90,6 @@ function sum(before: Report | undefined, report: Report): Report {
     longestStallMs: Math.max(before.longestStallMs, report.longestStallMs),
     longestWallStallMs: Math.max(before.longestWallStallMs, report.longestWallStallMs),
     settledMs: Math.max(before.settledMs, report.settledMs),
-    faults: report.faults,
+    faults: [...new Set([...before.faults, ...report.faults])].slice(0, 50),
   };
 }

@@ -14,6 +14,8 @@ export interface Slice {
   kind: WorldKind | undefined;
   /** The bystander's connection outlives it: nothing in it ends a bridge. */
   steady: boolean;
+  /** Its inputs come from the backend, or from a publisher: each MB of them may take its time. */
+  mayBeLarge?: boolean;
 }
 
 export interface Find {
@@ -36,7 +38,10 @@ export interface Report {
   find?: Find;
 }
 
-const runsPerCheck = 20;
+/** Few, as the time is looked at in between. */
+const runsPerCheck = 5;
+/** ms of the event loop. */
+const perMebibyteMs = 15;
 const shrinkMs = 60_000;
 const settleMs = 60_000;
 /** What may stay: pooled connections to Redis and the bridge; ids, positions and counters that are bounded by themselves. */
@@ -90,7 +95,8 @@ export function createRunner({ maxStallMs }: { maxStallMs: number }): Runner {
       const what = await settle(world, before!, report);
       if (what !== undefined) report.find = { slice: slice.name, what };
     }
-    if (world.isAlive) report.faults = await world.faults();
+    for (const [fault, count] of world.faults) report.faults.push(`${count} times ${fault}`);
+    world.faults.clear();
   }
 
   return {
@@ -117,13 +123,13 @@ async function search(
 ): Promise<Find | undefined> {
   const endsAt = performance.now() + seconds * 1000;
   for (let seed = firstSeed; performance.now() < endsAt; seed++) {
-    const replay = path === undefined ? {} : { path };
+    const replay = path === undefined ? {} : { path, endOnFailure: true };
     const details = await fc.check(fc.asyncProperty(target.inputs, play), { seed, numRuns: runsPerCheck, ...replay });
     if (details.failed) {
       const error = details.errorInstance;
       return {
         slice: name,
-        what: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        what: error instanceof Suffered ? error.message : error instanceof Error ? error.stack! : String(error),
         seed,
         path: details.counterexamplePath ?? '',
         input: JSON.stringify(details.counterexample?.[0]),
@@ -133,6 +139,9 @@ async function search(
   }
   return undefined;
 }
+
+/** What an input did to crossfade: the stack is the fuzzer's own, and says nothing. */
+class Suffered extends Error {}
 
 /** Plays inputs and says of each what it did to crossfade. */
 class Judged {
@@ -155,13 +164,14 @@ class Judged {
     try {
       await this.#world.revive();
       this.#report.inputs++;
+      const large = this.#slice.mayBeLarge ? perMebibyteMs * (JSON.stringify(input).length / 2 ** 20) : 0;
+      const maxStallMs = this.#maxStallMs + large;
       const stallMs = await this.#playOnce(input);
-      if (stallMs <= this.#maxStallMs) return;
+      if (stallMs <= maxStallMs) return;
       // A collection of garbage, or an optimisation of code, falls on some input; it is that input's fault if it comes back.
       const again = [await this.#playOnce(input), await this.#playOnce(input)];
       const least = Math.min(stallMs, ...again);
-      if (least > this.#maxStallMs)
-        throw new Error(`the event loop stood still for ${least.toFixed(0)} ms, three times`);
+      if (least > maxStallMs) throw new Suffered(`the event loop stood still for ${least.toFixed(0)} ms, three times`);
     } catch (error) {
       this.#shrinksUntil ??= performance.now() + shrinkMs;
       throw error;
@@ -172,10 +182,10 @@ class Judged {
   async #playOnce(input: unknown): Promise<number> {
     await this.#slice.target.play(input, this.#world);
     const vitals = await this.#world.vitals();
-    if (!this.#world.isAlive) throw new Error(this.#world.lastWords);
-    if (vitals === undefined) throw new Error('crossfade lives and does not answer');
+    if (!this.#world.isAlive) throw new Suffered(this.#world.lastWords);
+    if (vitals === undefined) throw new Suffered('crossfade lives and does not answer');
     const [cut] = this.#world.takeCuts();
-    if (this.#slice.steady && cut !== undefined) throw new Error(`the bystander was cut off: ${cut}`);
+    if (this.#slice.steady && cut !== undefined) throw new Suffered(`the bystander was cut off: ${cut}`);
     this.#report.longestStallMs = Math.max(this.#report.longestStallMs, vitals.stallMs);
     this.#report.longestWallStallMs = Math.max(this.#report.longestWallStallMs, vitals.wallStallMs);
     return vitals.stallMs;

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { command, metricOf, say, shownOf } from '../e2e/operating.ts';
+import { command, say, shownOf } from '../e2e/operating.ts';
 import { join, startSidecar } from '../e2e/sidecar.ts';
 import { startBridge, type ToyBridge } from '../support/bridge.ts';
 import type { Crossfade } from '../support/process.ts';
@@ -25,6 +25,7 @@ export type Mood = 'up' | 'down' | 'hang' | 'reset' | 'fail' | 'slow';
 const watch = new URL('watch.ts', import.meta.url).href;
 const rooms = { stream: 'the bystander’s room by stream', bridge: 'the bystander’s room by bridge' };
 const answerMs = 15_000;
+const maxFaults = 100;
 
 export class World {
   readonly kind: WorldKind;
@@ -39,6 +40,8 @@ export class World {
   /** Undoes what belongs to the crossfade that runs now, and what belongs to the world. */
   readonly #ends = { crossfade: new Cleanups(), world: new Cleanups() };
   #messages = 0;
+  #isDying = false;
+  #lastLines: string[] = [];
   readonly #cuts: string[] = [];
 
   private constructor(
@@ -69,16 +72,25 @@ export class World {
     return { listen: portOf(listen), edge: portOf(edge), admin: portOf(admin) };
   }
 
+  /** False from the fault on that it ends by, not only when it has drained. */
   get isAlive(): boolean {
-    return this.#crossfade !== undefined && this.#crossfade.process.exit === undefined;
+    this.#readLogs();
+    return this.#crossfade !== undefined && this.#crossfade.process.exit === undefined && !this.#isDying;
+  }
+
+  get pid(): number {
+    return this.#running.process.pid;
   }
 
   /** How crossfade has ended, in its own words. */
   get lastWords(): string {
-    const { exit, stderr, stdout } = this.#running.process;
-    const end = `crossfade has ended: ${JSON.stringify(exit)}`;
-    return `${end}\n${(stderr || stdout.split('\n').slice(-4).join('\n')).slice(-2_000)}`;
+    const { exit, stderr } = this.#running.process;
+    const end = exit === undefined ? 'crossfade is ending' : `crossfade has ended: ${JSON.stringify(exit)}`;
+    return `${end}\n${(stderr || this.#lastLines.join('\n')).slice(-3_000)}`;
   }
+
+  /** What was caught at a boundary: no crash, but mostly something that nobody had thought of. How often, by what it was. */
+  readonly faults = new Map<string, number>();
 
   /** Why the bystander was cut off, each time since the last question. */
   takeCuts(): string[] {
@@ -92,6 +104,7 @@ export class World {
     const { context } = this.#ends.crossfade;
     const bridge = this.#proxy === undefined ? [] : ['--bridge', `http://127.0.0.1:${this.#proxy.port}`];
     const env = { NODE_OPTIONS: `--expose-gc --import ${watch}`, FUZZ_WATCH: this.#watchPlace };
+    this.#isDying = false;
     this.#crossfade = await startSidecar(context, ['--redis', this.#redis.url, ...bridge], { env });
     if (this.kind === 'proxied') await this.#mixLanes();
     this.#bystander = await this.#standBy(context);
@@ -129,6 +142,8 @@ export class World {
     await run();
     if (this.#bridge !== undefined) Object.assign(this.#bridge, { onCall: undefined, delayMs: 0 });
     this.#proxy?.pass();
+    // What has got no answer gets none any more; else the bystander would wait for one.
+    if (mood === 'hang') this.#proxy?.cut();
   }
 
   /** Undefined where crossfade does not answer. @param collect after a garbage collection */
@@ -144,9 +159,6 @@ export class World {
     // It may just be dying.
     if (vitals === undefined)
       await Promise.race([this.#running.process.exited, sleep(2_000, undefined, { ref: false })]);
-    // Its logs are read at its death only.
-    const { process } = this.#running;
-    process.stdout = process.stdout.slice(-100_000);
     return vitals;
   }
 
@@ -168,14 +180,20 @@ export class World {
     return undefined;
   }
 
-  /** Faults that were caught at a boundary: no crash, but something that nobody had thought of. */
-  async faults(): Promise<string[]> {
-    const text = await (await fetch(`${this.#running.admin}/metrics`)).text();
-    return text.split('\n').filter((line) => /^crossfade_faults_total\{.*\} [1-9]/.test(line));
-  }
-
-  metric(name: string): Promise<number> {
-    return metricOf(this.#running, name);
+  /** Takes its log lines, which would fill this process's memory otherwise, and notes the faults among them. */
+  #readLogs(): void {
+    if (this.#crossfade === undefined) return;
+    const { process } = this.#crossfade;
+    const lines = process.stdout.split('\n');
+    process.stdout = lines.pop()!;
+    for (const line of lines) {
+      const { msg, where, err } = line.startsWith('{') ? JSON.parse(line) : {};
+      if (msg !== 'a fault was caught at the boundary') continue;
+      if (where === 'core') this.#isDying = true;
+      const fault = `${where}: ${String(err?.stack).split('\n').slice(0, 6).join(' ')}`;
+      if (this.faults.size < maxFaults) this.faults.set(fault, (this.faults.get(fault) ?? 0) + 1);
+    }
+    this.#lastLines = [...this.#lastLines, ...lines].slice(-4);
   }
 
   async close(): Promise<void> {
