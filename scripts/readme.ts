@@ -1,10 +1,27 @@
-// Writes the README's tables from the code's own declarations, so that neither can drift from the other.
+// Writes the tables of README.md and SECURITY.md from the code's own declarations, so that neither can drift from the other.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { secrets, settings } from '../src/config.ts';
+import { type ClientLimits, standardLimits } from '../src/edge/budget.ts';
 import { catalogue } from '../src/errors.ts';
+import type { Budget } from '../src/telemetry/metrics.ts';
 
-const file = new URL('../README.md', import.meta.url);
+/** Each page with its tables. */
+export const pages = { 'README.md': ['settings', 'secrets', 'errors'], 'SECURITY.md': ['budgets'] } as const;
+export type Page = keyof typeof pages;
+
+/** What a client may spend, in words, with its label of the metric. */
+const budgetWords: Record<keyof ClientLimits, [what: string, label: Budget]> = {
+  bytes: ['bytes that a client sends', 'client_bytes'],
+  records: ['records that a client sends (invocations, pings)', 'client_invocations'],
+  recordsPerMessage: ['records in one message', 'client_records'],
+  publishes: ['messages of a native client to others', 'client_publishes'],
+  rooms: ['rooms that a client is in', 'client_rooms'],
+  farewells: ['remote sessions that a client is in', 'client_rooms'],
+  nameChars: ['characters of a room, a session or a user', 'name_length'],
+  searched: ['bytes of a proxied client that are searched for joins and typing', 'client_bytes'],
+  typings: ['typing of a proxied client that is told to other replicas', 'typing_notes'],
+};
 
 const tables = {
   settings: table(
@@ -24,15 +41,27 @@ const tables = {
     ['code', 'what happened', 'what to do'],
     Object.entries(catalogue).map(([name, { meaning, remedy }]) => [code(name), meaning, remedy]),
   ),
+  budgets: table(
+    ['of one client', 'at once', 'each second', 'budget'],
+    Object.entries(standardLimits).map(([name, limit]) => {
+      const [what, label] = budgetWords[name as keyof ClientLimits];
+      const [most, rate] = typeof limit === 'number' ? [limit, ''] : [limit.burst, count(limit.perSecond)];
+      return [what, count(most), rate, code(label)];
+    }),
+  ),
 };
 
-/** @returns the README with every table as the code has it */
-export function render(readme: string): string {
-  return Object.entries(tables).reduce((text, [name, rows]) => {
+/** @returns the page with every table as the code has it */
+export function render(page: Page, text: string): string {
+  return pages[page].reduce((whole: string, name) => {
     const place = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- /${name} -->)`);
-    if (!place.test(text)) throw new Error(`the README has no place for the table of ${name}`);
-    return text.replace(place, (_, start: string, end: string) => `${start}${rows}\n${end}`);
-  }, readme);
+    if (!place.test(whole)) throw new Error(`${page} has no place for the table of ${name}`);
+    return whole.replace(place, (_, start: string, end: string) => `${start}${tables[name]}\n${end}`);
+  }, text);
+}
+
+export function read(page: Page): string {
+  return readFileSync(new URL(`../${page}`, import.meta.url), 'utf8');
 }
 
 function table(head: string[], rows: string[][]): string {
@@ -44,4 +73,13 @@ function code(text: string): string {
   return `\`${text}\``;
 }
 
-if (import.meta.main) writeFileSync(file, render(readFileSync(file, 'utf8')));
+/** A whole number as people write it. */
+function count(number: number): string {
+  return number.toLocaleString('en');
+}
+
+if (import.meta.main) {
+  for (const page of Object.keys(pages) as Page[]) {
+    writeFileSync(new URL(`../${page}`, import.meta.url), render(page, read(page)));
+  }
+}

@@ -9,7 +9,7 @@ import { hasBody } from './bridge/headers.ts';
 import type { Clock } from './telemetry/clock.ts';
 
 /** ms for which a refused peer may take to read its answer and leave. */
-const lingerMs = 5_000;
+export const lingerMs = 5_000;
 
 /** Ends the socket behind what was written to it, drops what still comes, and destroys it after 5 s at most. */
 export function endWithinBound(socket: Duplex, clock: Clock): void {

@@ -1,25 +1,33 @@
-// The README against the code: its tables, its commands and the release.
+// README.md and SECURITY.md against the code: their tables, commands, files, and the release.
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { render } from '../scripts/readme.ts';
+import { type Page, pages, read, render } from '../scripts/readme.ts';
+import { lingerMs } from '../src/refusal.ts';
 import { version } from '../src/version.ts';
 
-const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 const { scripts, version: packageVersion } = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
 );
 
-test('the README’s tables of settings, secrets and errors are those of the code', () => {
-  assert.equal(render(readme), readme, 'run: node scripts/readme.ts');
-});
+for (const page of Object.keys(pages) as Page[]) {
+  const text = read(page);
 
-test('the README’s npm commands exist, and its files too', () => {
-  for (const [, name] of readme.matchAll(/npm run (\w+)/g)) assert.ok(scripts[name!], name!);
-  for (const [, path] of readme.matchAll(/\]\(([\w./-]+)\)/g)) {
-    assert.ok(existsSync(new URL(`../${path}`, import.meta.url)), path as string);
-  }
+  test(`the tables of ${page} are those of the code`, () => {
+    assert.equal(render(page, text), text, 'run: node scripts/readme.ts');
+  });
+
+  test(`the npm commands of ${page} exist, and its files too`, () => {
+    for (const [, name] of text.matchAll(/npm run (\w+)/g)) assert.ok(scripts[name!], name!);
+    for (const [, path] of text.matchAll(/\]\(([\w./-]+)\)/g)) {
+      assert.ok(existsSync(new URL(`../${path}`, import.meta.url)), path as string);
+    }
+  });
+}
+
+test('what SECURITY.md says of refused clients is what the code does', () => {
+  assert.ok(read('SECURITY.md').includes(`gone within ${lingerMs / 1000} s`));
 });
 
 test('package.json and the program name the same release', () => {
