@@ -5,7 +5,7 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { hasBody } from './bridge/headers.ts';
+import { hasBody } from './request-body.ts';
 import type { Clock } from './telemetry/clock.ts';
 
 /** ms for which a refused peer may take to read its answer and leave. */

@@ -49,9 +49,3 @@ function plainAddress(address = 'unknown'): string {
   const mapped = address.replace(/^::ffff:/i, '');
   return isIPv4(mapped) ? mapped : address;
 }
-
-/** Whether a request brings a body, be it in hand or still to come. */
-export function hasBody({ headers }: IncomingMessage): boolean {
-  const { 'content-length': length = '0', 'transfer-encoding': encoding } = headers;
-  return length !== '0' || encoding !== undefined;
-}

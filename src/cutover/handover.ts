@@ -11,33 +11,18 @@
 // timeout (a lane that is late is waited for by the connections, not by the calls).
 
 import { randomBytes } from 'node:crypto';
-import type { Delivery } from '../contract/event.ts';
-import type { UnshownEvent } from '../edge/proxied/unshown.ts';
 import { CrossfadeError, hasCode } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type Note, toEntry } from './control.ts';
+import { type Fences, fenceSettled } from './fences.ts';
 import type { Flights } from './flights.ts';
 import type { Gate } from './gate.ts';
 import { type CutoverState, moveOf, movesBetween } from './state.ts';
 import { Tally } from './tally.ts';
 import type { Unfenced } from './unfenced.ts';
-
-/** What the handover asks of the edge, see edge/proxied/. */
-export interface Fences {
-  /** From now on stream-lane events of these rooms wait at every connection, until its fence with the same id is back. */
-  hold(id: string, covers: (room: string) => boolean): void;
-  /** Fences every connection of this moment; resolves when all fences are back, or their connections are gone. */
-  fence(id: string): Promise<void>;
-  /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
-  fenceMembers(room: string, deliveries: Delivery[]): void;
-  /** The log's events of these rooms that the bridge may overtake at some connection, as they are not shown there yet. */
-  unshown(covers: (room: string) => boolean): UnshownEvent[];
-  /** Resolves when what is unshown of these rooms now is shown, or after `limitMs`. */
-  untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void>;
-}
 
 export interface HandoverParts {
   instance: string;
@@ -319,17 +304,6 @@ export class Handover {
   #warn(error: unknown): void {
     this.#parts.logger.warn({ reason: (error as Error).message }, 'a step of a handover could not be told');
   }
-}
-
-/** Fences when a backplane has had its time. Resolves when all fences are back. @param settleMs see {@link HandoverParts} */
-export async function fenceSettled(
-  fences: Pick<Fences, 'fence'>,
-  id: string,
-  settleMs: number,
-  clock: Clock,
-): Promise<void> {
-  if (settleMs > 0) await pause(clock, settleMs);
-  await fences.fence(id);
 }
 
 /** The hold for the late calls of one replica; no other id has a space. */

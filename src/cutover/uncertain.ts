@@ -14,7 +14,8 @@ import { keepNewest } from '../keep-newest.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { type Fences, fenceSettled, lateLimitMs, newId } from './handover.ts';
+import { type Fences, fenceSettled } from './fences.ts';
+import { lateLimitMs, newId } from './handover.ts';
 import type { Peers } from './peers.ts';
 import type { Unfenced } from './unfenced.ts';
 

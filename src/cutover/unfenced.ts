@@ -6,7 +6,7 @@ import { keepNewest } from '../keep-newest.ts';
 import type { Entry } from '../log/log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics, UnfencedReason } from '../telemetry/metrics.ts';
-import type { Fences } from './handover.ts';
+import type { Fences } from './fences.ts';
 
 export interface UnfencedParts {
   instance: string;

@@ -5,8 +5,8 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { hasBody } from '../bridge/headers.ts';
 import { endWithinBound, refusalOf, refuseFurther, sendRefusal } from '../refusal.ts';
+import { hasBody } from '../request-body.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';

@@ -5,22 +5,7 @@
 import { CrossfadeError } from '../errors.ts';
 import type { Clock } from './clock.ts';
 import type { Logger } from './logger.ts';
-import type { Metrics } from './metrics.ts';
-
-/** Where something from outside was being handled; `core`: the consumer loop, or no boundary at all. */
-export const faultPlaces = [
-  'ingress',
-  'edge',
-  'client',
-  'bridge',
-  'entry',
-  'note',
-  'peer',
-  'admin',
-  'timer',
-  'core',
-] as const;
-export type FaultPlace = (typeof faultPlaces)[number];
+import type { FaultPlace, Metrics } from './metrics.ts';
 
 export class Faults {
   readonly #logger: Logger;

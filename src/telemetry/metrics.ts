@@ -3,7 +3,6 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { type FailureReason, failureReasons } from '../errors.ts';
-import { faultPlaces } from './faults.ts';
 
 /** 0.5 ms to 5 s. */
 const secondsBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
@@ -13,6 +12,21 @@ export type Transport = 'http' | 'redis_streams';
 /** Why an event is not in a proven order, see `crossfade_order_unfenced_total`. */
 const unfencedReasons = ['unread', 'other_replica', 'state_unknown', 'not_asked'] as const;
 export type UnfencedReason = (typeof unfencedReasons)[number];
+
+/** Where something from outside was being handled when a fault was caught, see faults.ts; `core`: the consumer loop, or no boundary at all. */
+export const faultPlaces = [
+  'ingress',
+  'edge',
+  'client',
+  'bridge',
+  'entry',
+  'note',
+  'peer',
+  'admin',
+  'timer',
+  'core',
+] as const;
+export type FaultPlace = (typeof faultPlaces)[number];
 
 /** What a client, a call or an entry can exceed (promise 9). */
 export const budgets = [

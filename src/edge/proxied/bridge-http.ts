@@ -6,8 +6,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { Agent, type Dispatcher } from 'undici';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
-import { endToEnd, hasBody } from '../../bridge/headers.ts';
+import { endToEnd } from '../../bridge/headers.ts';
 import { refuseFurther } from '../../refusal.ts';
+import { hasBody } from '../../request-body.ts';
 
 export type BridgeAnswer = Dispatcher.ResponseData;
 
