@@ -10,6 +10,7 @@ import { type Dispatcher, errors, Pool } from 'undici';
 import { CrossfadeError } from '../errors.ts';
 import type { BridgeAddress, BridgeAddresses } from './addresses.ts';
 import { endToEnd } from './headers.ts';
+import { type BridgeResponse, headerOf, headersOf, neverSent, readBody } from './response.ts';
 
 /** A request as the backend sent it. */
 export interface RawRequest {
@@ -59,7 +60,6 @@ export class BridgeLane {
     this.#maxInFlight = options.maxInFlight ?? 2_000;
   }
 
-  /** Whether any bridge takes connections, as far as is known. */
   /** Requests at the bridge or waiting for it. */
   get inFlight(): number {
     return this.#inFlight;
@@ -135,19 +135,15 @@ export class BridgeLane {
       } catch (error) {
         tried.add(address);
         const others = this.#options.addresses.all.some((each) => !tried.has(each));
-        if (!wasNotTaken(error) || !others) throw error;
+        if (!neverSent(error) || !others) throw error;
       }
     }
   }
 
   async #sendTo(address: BridgeAddress, { method, url, rawHeaders, body }: RawRequest): Promise<BridgeAnswer> {
     const answer = await this.#request(address, method, url, rawHeaders, method === 'GET' ? null : body);
-    const { bytes, isAll } = await gather(answer.body[Symbol.asyncIterator](), maxAnswerBytes);
-    if (!isAll) {
-      answer.body.destroy();
-      throw new Error(`its answer has more than ${maxAnswerBytes} bytes`);
-    }
-    return { status: answer.statusCode, rawHeaders: rawHeadersOf(answer), body: bytes };
+    const bytes = await readBody(answer, maxAnswerBytes);
+    return { status: answer.statusCode, rawHeaders: headersOf(answer), body: bytes };
   }
 
   async #bounded<Result>(run: () => Promise<Result>): Promise<Result> {
@@ -171,7 +167,7 @@ export class BridgeLane {
     rawHeaders: string[],
     body: Buffer | Readable | null,
     signal?: AbortSignal,
-  ): Promise<Dispatcher.ResponseData> {
+  ): Promise<BridgeResponse> {
     try {
       const answer = await this.#poolOf(address).request({
         method: method as Dispatcher.HttpMethod,
@@ -186,7 +182,7 @@ export class BridgeLane {
       answer.body.on('error', () => {});
       return answer;
     } catch (error) {
-      if (wasNotTaken(error)) this.#options.addresses.refused(address);
+      if (neverSent(error)) this.#options.addresses.refused(address);
       throw error;
     }
   }
@@ -226,24 +222,18 @@ function bodyOf(request: IncomingMessage): Readable | null {
   return request.pipe(body);
 }
 
-function rawHeadersOf({ headers }: Dispatcher.ResponseData): string[] {
-  return endToEnd(headers as unknown as string[]);
-}
-
-async function passOn(answer: Dispatcher.ResponseData, response: ServerResponse): Promise<void> {
+async function passOn(answer: BridgeResponse, response: ServerResponse): Promise<void> {
   const chunks: AsyncIterator<Buffer> = answer.body[Symbol.asyncIterator]();
   const begun = await gather(chunks, isEventStream(answer) ? 0 : heldBytes);
   response.sendDate = false;
-  response.writeHead(answer.statusCode, rawHeadersOf(answer));
+  response.writeHead(answer.statusCode, headersOf(answer));
   if (begun.isAll) response.end(begun.bytes);
   else await pipeline(withRest(begun.bytes, chunks), response);
 }
 
 /** What is to be passed on as it comes, however little it is. */
-function isEventStream({ headers }: Dispatcher.ResponseData): boolean {
-  const raw = headers as unknown as string[];
-  const at = raw.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-type');
-  return at !== -1 && raw[at + 1]!.toLowerCase().startsWith('text/event-stream');
+function isEventStream(answer: BridgeResponse): boolean {
+  return headerOf(answer, 'content-type')?.toLowerCase().startsWith('text/event-stream') === true;
 }
 
 /** Reads until there are more than `limit` bytes, or to the end. */
@@ -262,12 +252,6 @@ async function gather(chunks: AsyncIterator<Buffer>, limit: number): Promise<{ b
 async function* withRest(begun: Buffer, chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
   yield begun;
   for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
-}
-
-/** No connection came about, so the bridge has certainly not seen the request. */
-function wasNotTaken(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code ?? '';
-  return /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/.test(code);
 }
 
 function asBridgeError(cause: unknown): CrossfadeError {

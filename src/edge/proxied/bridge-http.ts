@@ -6,11 +6,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { Agent, type Dispatcher } from 'undici';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
-import { endToEnd } from '../../bridge/headers.ts';
+import { type BridgeResponse, headersOf } from '../../bridge/response.ts';
 import { refuseFurther } from '../../refusal.ts';
 import { hasBody } from '../../request-body.ts';
-
-export type BridgeAnswer = Dispatcher.ResponseData;
 
 export interface BridgeRequest {
   method: string;
@@ -39,8 +37,8 @@ export class BridgeHttp {
     maxHeaderSize: maxHeaderBytes,
   });
 
-  /** Rejects if there is no answer; with an error that neverSent() knows where the bridge cannot have seen the request. */
-  request({ origin, basePath, host }: BridgeAddress, request: BridgeRequest): Promise<BridgeAnswer> {
+  /** Rejects if there is no answer; with an error that neverSent() of response.ts knows where the bridge cannot have seen the request. */
+  request({ origin, basePath, host }: BridgeAddress, request: BridgeRequest): Promise<BridgeResponse> {
     return this.#agent.request({
       origin,
       path: basePath + request.url,
@@ -64,28 +62,11 @@ export class BridgeHttp {
   }
 }
 
-/** The headers of an answer that go on, names and values in turn. */
-export function headersOf(answer: BridgeAnswer): string[] {
-  return endToEnd(answer.headers as unknown as string[]);
-}
-
 /** @param headers in place of the answer's own */
-export function writeHead(response: ServerResponse, answer: BridgeAnswer, headers = headersOf(answer)): void {
+export function writeHead(response: ServerResponse, answer: BridgeResponse, headers = headersOf(answer)): void {
   response.sendDate = false;
   if (answer.statusCode >= 400) refuseFurther(response);
   response.writeHead(answer.statusCode, answer.statusText, headers);
-}
-
-/** The whole body of an answer. Rejects if it has more bytes than that. */
-export async function readBody({ body }: BridgeAnswer, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > maxBytes) throw new Error(`an answer of the bridge has more than ${maxBytes} bytes`);
-  }
-  return Buffer.concat(chunks);
 }
 
 export function bodyOf(request: IncomingMessage): IncomingMessage | null {
@@ -98,14 +79,6 @@ export function goneSignal(response: ServerResponse): AbortSignal {
   response.once('close', () => gone.abort());
   if (response.destroyed) gone.abort();
   return gone.signal;
-}
-
-/** Whether the bridge cannot have seen the request: no connection to it came about. */
-export function neverSent(error: unknown): boolean {
-  const codes = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENETDOWN|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/;
-  const { code, errors } = error as { code?: string; errors?: unknown[] };
-  // A name with several addresses fails with the errors of all of them.
-  return codes.test(code ?? '') || (errors !== undefined && errors.length > 0 && errors.every(neverSent));
 }
 
 /** Answers for a bridge that gave no answer; a client that has a part of one already is cut off. */

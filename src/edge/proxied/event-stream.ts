@@ -3,9 +3,10 @@
 // read only as fast as the client takes it. Source: signalr-protocol.md, sections 2.2 and 2.4.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BridgeResponse } from '../../bridge/response.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
-import { type BridgeAnswer, maxMessageBytes, writeHead } from './bridge-http.ts';
+import { maxMessageBytes, writeHead } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
 import { type EventPart, EventSplitter, eventOf } from './events.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
@@ -16,7 +17,7 @@ const highWaterBytes = 256 * 1024;
 const closeForReconnect = eventOf(Buffer.from('{"type":7,"allowReconnect":true}\x1e'));
 
 export class EventStream implements Leg, Carrier {
-  readonly #answer: BridgeAnswer;
+  readonly #answer: BridgeResponse;
   readonly #response: ServerResponse;
   readonly #posts: Posts;
   readonly #faults: Faults;
@@ -29,7 +30,7 @@ export class EventStream implements Leg, Carrier {
   #bridgeAhead = false;
 
   /** @param answer the bridge's 200, whose body has not been read */
-  constructor(answer: BridgeAnswer, response: ServerResponse, posts: Posts, faults: Faults) {
+  constructor(answer: BridgeResponse, response: ServerResponse, posts: Posts, faults: Faults) {
     this.#answer = answer;
     this.#response = response;
     this.#posts = posts;

@@ -8,18 +8,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
+import { type BridgeResponse, headersOf, readBody } from '../../bridge/response.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
 import type { Admission } from './admission.ts';
-import {
-  answerUnreachable,
-  type BridgeAnswer,
-  type BridgeHttp,
-  headersOf,
-  maxMessageBytes,
-  readBody,
-} from './bridge-http.ts';
+import { answerUnreachable, type BridgeHttp, maxMessageBytes } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
@@ -80,7 +74,7 @@ export class LongPolling implements Leg, Carrier {
   }
 
   /** @param first the bridge's answer to the poll that made the connection */
-  async start(tap: Tap, first: BridgeAnswer, response: ServerResponse): Promise<void> {
+  async start(tap: Tap, first: BridgeResponse, response: ServerResponse): Promise<void> {
     this.#tap = tap;
     try {
       await this.#finish(this.#register(response), first);
@@ -178,7 +172,7 @@ export class LongPolling implements Leg, Carrier {
     }
   }
 
-  async #finish(poll: BridgePoll, answer: BridgeAnswer): Promise<void> {
+  async #finish(poll: BridgePoll, answer: BridgeResponse): Promise<void> {
     const body = await readBody(answer, maxMessageBytes);
     await this.#tap?.untilReady();
     if (!this.#polls.includes(poll)) return;

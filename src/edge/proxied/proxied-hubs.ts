@@ -9,6 +9,7 @@ import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
 import { forwardedHeaders } from '../../bridge/headers.ts';
+import { type BridgeResponse, headerOf, neverSent, readBody } from '../../bridge/response.ts';
 import type { Contract, Hub } from '../../contract/contract.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
@@ -18,18 +19,7 @@ import { type HubPath, queryValue, withoutQueryValue } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
 import { Admission } from './admission.ts';
 import { Affinity, type AffinityOptions } from './affinity.ts';
-import {
-  answerEmpty,
-  answerUnreachable,
-  type BridgeAnswer,
-  BridgeHttp,
-  bodyOf,
-  goneSignal,
-  headersOf,
-  neverSent,
-  readBody,
-  writeHead,
-} from './bridge-http.ts';
+import { answerEmpty, answerUnreachable, BridgeHttp, bodyOf, goneSignal, writeHead } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
 import { EventStream } from './event-stream.ts';
 import type { Leg, Tap } from './leg.ts';
@@ -208,7 +198,7 @@ export class ProxiedHubs implements HubsSide {
     request: IncomingMessage,
     response: ServerResponse,
     url: string,
-  ): Promise<{ address: BridgeAddress; answer: BridgeAnswer }> {
+  ): Promise<{ address: BridgeAddress; answer: BridgeResponse }> {
     const { addresses } = this.#options;
     const outgoing = { ...requestOf(request), url, body: bodyOf(request), signal: goneSignal(response) };
     for (let left = addresses.all.length; ; left--) {
@@ -327,11 +317,4 @@ const untapped: Tap = { untilReady: () => undefined, fromClient() {}, fromBridge
 
 function requestOf(request: IncomingMessage): { method: string; url: string; headers: string[] } {
   return { method: request.method!, url: request.url!, headers: forwardedHeaders(request) };
-}
-
-/** @param wanted in lower case */
-function headerOf(answer: BridgeAnswer, wanted: string): string | undefined {
-  const headers = headersOf(answer);
-  const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === wanted);
-  return at === -1 ? undefined : headers[at + 1];
 }

@@ -1,0 +1,40 @@
+// What a bridge sends back, whoever has asked it: in comes undici's response, out go its headers and, within a bound, its body; or,
+// where there is none, whether the bridge can have seen the request.
+
+import type { Dispatcher } from 'undici';
+import { endToEnd } from './headers.ts';
+
+/** Asked for with `responseHeaders: 'raw'`; its body has not been read. */
+export type BridgeResponse = Dispatcher.ResponseData;
+
+/** The headers that go on, names and values in turn. */
+export function headersOf({ headers }: BridgeResponse): string[] {
+  return endToEnd(headers as unknown as string[]);
+}
+
+/** @param wanted in lower case */
+export function headerOf({ headers }: BridgeResponse, wanted: string): string | undefined {
+  const raw = headers as unknown as string[];
+  const at = raw.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === wanted);
+  return at === -1 ? undefined : raw[at + 1];
+}
+
+/** The whole body. Rejects, and leaves the rest unread, if it has more bytes than that. */
+export async function readBody({ body }: BridgeResponse, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new Error(`an answer of the bridge has more than ${maxBytes} bytes`);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Whether the bridge cannot have seen the request: no connection to it came about. */
+export function neverSent(error: unknown): boolean {
+  const codes = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENETDOWN|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/;
+  const { code, errors } = error as { code?: string; errors?: unknown[] };
+  // A name with several addresses fails with the errors of all of them.
+  return codes.test(code ?? '') || (errors !== undefined && errors.length > 0 && errors.every(neverSent));
+}
