@@ -2,6 +2,7 @@
 // bridges' and the replicas' counts of connections and the streams' foreign consumer groups, out go the reasons against it.
 
 import type { BridgeLane } from '../bridge/lane.ts';
+import { counterNames } from '../log/counters.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 
@@ -26,8 +27,6 @@ export interface Verdict {
   surplus?: number;
 }
 
-/** The roster counter of the connections that a replica proxies. */
-export const proxiedCounter = 'proxied';
 const readings = 3;
 const betweenReadingsMs = 1_500;
 /** A connection that ends is counted down here and at the bridge a moment apart. */
@@ -79,9 +78,9 @@ export class Guard {
       if (sample > 1) await pause(this.#parts.clock, betweenSamplesMs);
       // The bridges first: who connects meanwhile is then counted here at least.
       const atBridges = await this.#parts.countAtBridges();
-      const live = await this.#parts.log.roster.replicas([proxiedCounter]);
+      const live = await this.#parts.log.roster.replicas([counterNames.proxied]);
       const replicas = live.filter(({ instance }) => counted?.includes(instance) ?? true);
-      const here = replicas.reduce((sum, { counters }) => sum + (counters.get(proxiedCounter) ?? 0), 0);
+      const here = replicas.reduce((sum, { counters }) => sum + (counters.get(counterNames.proxied) ?? 0), 0);
       least = Math.min(least, atBridges - here);
     }
     return least;

@@ -3,11 +3,9 @@
 // repeats that reach another replica are the log's to know. While the bridge's memory answers repeats, ids are only noted.
 
 import type { Outcome } from '../lanes/lanes.ts';
+import { counterNames } from '../log/counters.ts';
 import { type AcceptedId, idempotencyTtlMs, type Roster } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
-
-/** What the counter of this replica's remembered ids is called in the roster. */
-export const idsCounter = 'ids';
 
 export class Idempotency {
   readonly #clock: Clock;
@@ -56,7 +54,7 @@ export class Idempotency {
   /** Tells the roster how many ids are remembered, for `/internal/stats` over all replicas. */
   count(): void {
     this.#forget();
-    this.#roster.set(idsCounter, this.#accepted.size);
+    this.#roster.set(counterNames.ids, this.#accepted.size);
   }
 
   close(): void {

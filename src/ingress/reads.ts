@@ -1,10 +1,11 @@
 // The bridge's reads, answered without a bridge: health, the counts of all replicas, and whether a user is online.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { counterNames, isOfUser } from '../log/counters.ts';
 import type { Roster } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { answer, answerJson } from './answers.ts';
-import { type Idempotency, idsCounter } from './idempotency.ts';
+import type { Idempotency } from './idempotency.ts';
 
 interface Sources {
   roster: Roster;
@@ -39,18 +40,18 @@ function health({ clock }: Sources): object {
 async function stats({ roster, idempotency }: Sources): Promise<object> {
   idempotency.count();
   const replicas = await roster.read();
-  const users = replicas.flatMap((counters) => [...counters.keys()].filter((name) => name.startsWith('user:')));
+  const users = replicas.flatMap((counters) => [...counters.keys()].filter(isOfUser));
   return {
-    connections: sum(replicas, 'connections'),
+    connections: sum(replicas, counterNames.connections),
     users: new Set(users).size,
     // A room with members at several replicas counts at each, as it does with several bridges.
-    rooms: sum(replicas, 'rooms'),
-    idempotencyEntries: sum(replicas, idsCounter),
+    rooms: sum(replicas, counterNames.rooms),
+    idempotencyEntries: sum(replicas, counterNames.ids),
   };
 }
 
 async function online({ roster }: Sources, userId: string): Promise<object> {
-  const counter = `user:${userId}`;
+  const counter = counterNames.ofUser(userId);
   const replicas = await roster.replicas([counter]);
   const connectionCount = replicas.reduce((total, { counters }) => total + (counters.get(counter) ?? 0), 0);
   return { userId, isOnline: connectionCount > 0, connectionCount };

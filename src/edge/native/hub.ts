@@ -3,6 +3,7 @@
 
 import type { Effect, HubMethod, OthersEffect, Values } from '../../contract/contract.ts';
 import type { Event } from '../../contract/event.ts';
+import { counterNames } from '../../log/counters.ts';
 import type { Roster } from '../../log/log.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { OverBudget } from '../budget.ts';
@@ -52,7 +53,7 @@ export class Hubs {
       farewell?.();
     }
     this.#count(user, -1);
-    if (!this.#users.has(user)) this.#options.roster.releasePresence(user, userCounter(user));
+    if (!this.#users.has(user)) this.#options.roster.releasePresence(user, counterNames.ofUser(user));
   }
 
   /** Error: OverBudget, where the protocol has no answer that could tell it. */
@@ -158,14 +159,14 @@ export class Hubs {
   #count(user: string, change: 1 | -1): void {
     const count = changed(this.#users, user, change);
     this.#connections += change;
-    this.#options.roster.set(userCounter(user), count);
-    this.#options.roster.set('connections', this.#connections);
+    this.#options.roster.set(counterNames.ofUser(user), count);
+    this.#options.roster.set(counterNames.connections, this.#connections);
   }
 
   /** The others need their number alone: names that clients choose would fill the roster. */
   #countRoom(connection: Connection, group: string, change: 1 | -1): void {
     changed(this.#rooms, `${connection.hub.name} ${group}`, change);
-    this.#options.roster.set('rooms', this.#rooms.size);
+    this.#options.roster.set(counterNames.rooms, this.#rooms.size);
   }
 }
 
@@ -175,8 +176,4 @@ function changed(counts: Map<string, number>, key: string, change: 1 | -1): numb
   if (count > 0) counts.set(key, count);
   else counts.delete(key);
   return count;
-}
-
-function userCounter(user: string): string {
-  return `user:${user}`;
 }

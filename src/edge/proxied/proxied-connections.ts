@@ -2,6 +2,7 @@
 // number, which the guard compares with the bridge's own.
 
 import type { Delivery } from '../../contract/event.ts';
+import { counterNames } from '../../log/counters.ts';
 import type { Roster } from '../../log/log.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
@@ -216,6 +217,6 @@ export class ProxiedConnections implements ConnectionOwner {
 
   #setCount(count: number): void {
     this.#openCount = count;
-    this.#roster.set('proxied', count);
+    this.#roster.set(counterNames.proxied, count);
   }
 }

@@ -1,0 +1,21 @@
+// The roster's counters by their names: who counts (native hubs, proxied connections, the memory of ids) and who adds up over all
+// replicas (the bridge's reads, the guard) must mean the same.
+
+const userPrefix = 'user:';
+
+export const counterNames = {
+  /** Native connections. */
+  connections: 'connections',
+  /** Rooms with native members. */
+  rooms: 'rooms',
+  /** Connections that are passed on to a bridge. */
+  proxied: 'proxied',
+  /** Event ids that are remembered. */
+  ids: 'ids',
+  /** Native connections of one user. */
+  ofUser: (user: string) => userPrefix + user,
+};
+
+export function isOfUser(counter: string): boolean {
+  return counter.startsWith(userPrefix);
+}
