@@ -64,9 +64,10 @@ export class ReaderWatch {
     if (!mustAsk) this.#othersRead = false;
     else if (!this.#asking) {
       this.#asking = true;
-      const { answers } = await peers.ask(readingPath, {}, peerMs);
+      const { answers } = await peers.ask(readingPath, {}, peerMs).finally(() => {
+        this.#asking = false;
+      });
       this.#othersRead = answers.some((answer) => (answer as { reads?: unknown } | null)?.reads === true);
-      this.#asking = false;
     }
     this.#tell();
   }
