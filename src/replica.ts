@@ -155,6 +155,7 @@ async function listenAdmin(config: Config, parts: Parts, { edge, cutover, lanes,
     listen: config.admin,
     token: config.adminToken,
     insecure: config.insecure,
+    faults: parts.faults,
     metrics: parts.metrics,
     beforeScrape: () => measure({ ...parts, config, lanes, bridgeStates: bridgeStates() }),
     readiness: () =>

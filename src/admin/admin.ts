@@ -3,10 +3,11 @@
 // Promises: beyond loopback nothing is answered without the admin token, nor to a web page of another site, which reaches
 // loopback through the operator's browser; what replicas say to each other is heard by its signature alone.
 
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type HostPort, isLoopback, nameOf } from '../config.ts';
 import { addressOf, listenOn } from '../listen.ts';
+import { isSecret } from '../secret.ts';
+import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { writeJson } from './answers.ts';
 import { answerCutover, type CutoverRoutesOptions, isPeerWord } from './cutover-routes.ts';
@@ -22,6 +23,7 @@ export interface AdminOptions {
   /** undefined: callers beyond loopback are let in only if `insecure`. */
   token: string | undefined;
   insecure: boolean;
+  faults: Faults;
   metrics: Metrics;
   /** Brings the gauges up to date that are only read at a scrape. */
   beforeScrape(): Promise<void>;
@@ -36,7 +38,7 @@ export class Admin {
   private constructor(options: AdminOptions) {
     this.#options = options;
     this.#server = createServer((request, response) => {
-      this.#handle(request, response).catch(() => response.headersSent || response.writeHead(500).end());
+      options.faults.guard('admin', () => this.#handle(request, response));
     });
   }
 
@@ -56,6 +58,18 @@ export class Admin {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      await this.#route(request, response);
+    } catch (error) {
+      // Who asked has hung up: there is nobody to answer.
+      if (response.destroyed) return;
+      this.#options.faults.report('admin', error);
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500).end();
+    }
+  }
+
+  async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const isSigned = this.#options.cutover.signature.isRequired && isPeerWord(request);
     if (!isSigned && !this.#mayAsk(request)) {
       response.writeHead(401, ['WWW-Authenticate', 'Bearer']).end();
@@ -77,8 +91,7 @@ export class Admin {
 
   #mayAsk(request: IncomingMessage): boolean {
     const { token, insecure } = this.#options;
-    const given = digest(request.headers.authorization ?? '');
-    if (token !== undefined && timingSafeEqual(given, digest(`Bearer ${token}`))) return true;
+    if (token !== undefined && isSecret(request.headers.authorization ?? '', `Bearer ${token}`)) return true;
     if (isLoopback(request.socket.remoteAddress ?? '')) return isAskedHere(request) && !isForeignPage(request);
     return token === undefined && insecure && !isForeignPage(request);
   }
@@ -105,8 +118,4 @@ function isAskedHere({ headers: { host = 'localhost' } }: IncomingMessage): bool
 /** Browsers say which page asks; a POST of any page comes without a question beforehand (CORS). */
 function isForeignPage({ headers: { origin, host } }: IncomingMessage): boolean {
   return origin !== undefined && origin !== `http://${host}`;
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }

@@ -9,25 +9,35 @@ import type { Operator } from '../../src/cutover/operator.ts';
 import { PeerSignature } from '../../src/cutover/peer-signature.ts';
 import { Peers } from '../../src/cutover/peers.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
+import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { Seldom } from '../../src/telemetry/seldom.ts';
 
 /** An admin port on loopback. @returns what answers a request with these headers: its status, and who has rolled back */
-async function startAdmin(t: TestContext, { token, insecure = false }: { token?: string; insecure?: boolean } = {}) {
+async function startAdmin(
+  t: TestContext,
+  {
+    token,
+    insecure = false,
+    status = async () => ({ percent: 0 }),
+  }: { token?: string; insecure?: boolean; status?: Operator['status'] } = {},
+) {
   const rollbacks: string[] = [];
   const operator = {
-    status: async () => ({ percent: 0 }),
+    status,
     rollback: async (by: string) => {
       rollbacks.push(by);
       return { reached: [], notReached: [] };
     },
   } as unknown as Operator;
+  const metrics = createMetrics();
   const admin = await Admin.listen({
     listen: { host: '127.0.0.1', port: 0 },
     token,
     insecure,
-    metrics: createMetrics(),
+    faults: new Faults(silentLogger, metrics),
+    metrics,
     beforeScrape: async () => {},
     readiness: () => ({}),
     cutover: {
@@ -50,7 +60,7 @@ async function startAdmin(t: TestContext, { token, insecure = false }: { token?:
     answer.resume();
     return answer.statusCode as number;
   };
-  return { ask, port, rollbacks };
+  return { ask, port, rollbacks, metrics };
 }
 
 test('whoever sits at the machine is let in, by every name that loopback has', async (t) => {
@@ -105,4 +115,11 @@ test('a replica whose address leads back here has not been reached', async (t) =
     answers: [{ read: true }],
     notReached: ['on another host'],
   });
+});
+
+test('what goes wrong with a request is answered, and counted', async (t) => {
+  const { ask, metrics } = await startAdmin(t, { status: async () => assert.fail('odd') });
+  assert.equal(await ask('GET', '/cutover', { host: 'localhost' }), 500);
+  const { values } = await metrics.faults.get();
+  assert.equal(values.find(({ labels }) => labels.where === 'admin')?.value, 1);
 });

@@ -10,6 +10,7 @@ import type { Operator } from '../../src/cutover/operator.ts';
 import { PeerSignature, signatureHeader } from '../../src/cutover/peer-signature.ts';
 import { Peers } from '../../src/cutover/peers.ts';
 import { initialState, rolledBack } from '../../src/cutover/state.ts';
+import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { Seldom } from '../../src/telemetry/seldom.ts';
@@ -29,11 +30,13 @@ async function startReplica(t: TestContext, secret: string | undefined) {
   const heard: string[] = [];
   const clock = new TestClock();
   const hear = (word: string) => () => void heard.push(word);
+  const metrics = createMetrics();
   const admin = await Admin.listen({
     listen: { host: '127.0.0.1', port: 0 },
     token: secret,
     insecure: false,
-    metrics: createMetrics(),
+    faults: new Faults(silentLogger, metrics),
+    metrics,
     beforeScrape: async () => {},
     readiness: () => ({}),
     cutover: {
