@@ -24,9 +24,9 @@ const highWaterBytes = 256 * 1024;
 const dialTimeoutMs = 15_000;
 /**
  * What a client says at once is held until it is whole. The bridge takes records of 1 MiB, of which a message may hold
- * several; what is longer than any such message is ended with 1009.
+ * several; what is longer than any such message is ended with 1009. Its mask alone takes 5 ms a MiB.
  */
-const maxClientMessageBytes = 16 * 1024 * 1024;
+const maxClientMessageBytes = 4 * 1024 * 1024;
 /** What is text and what is too long is for the bridge and the client to say; ASP.NET knows no compression. */
 const bothSides = {
   perMessageDeflate: false,

@@ -242,13 +242,13 @@ test('a side is read only as fast as the other takes it, in both directions', as
 /** Until a count has stood still for a while. */
 test('what a client says at once is not held without bound: several of the bridge’s largest records pass, more ends it', async (t) => {
   const { client, atBridge, tap } = await connected(t);
-  client.socket.send('x'.repeat(16 * 1024 * 1024));
+  client.socket.send('x'.repeat(4 * 1024 * 1024));
   await until(() => atBridge.messages.length === 1);
   let code = 0;
   atBridge.socket.once('close', (given) => {
     code = given;
   });
-  client.socket.send('x'.repeat(16 * 1024 * 1024 + 1));
+  client.socket.send('x'.repeat(4 * 1024 * 1024 + 1));
   await until(() => code !== 0 && client.closed !== undefined);
   assert.equal(code, 1009);
   assert.equal(atBridge.messages.length, 1);
