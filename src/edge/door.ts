@@ -59,12 +59,14 @@ export class Door {
       connectionsCheckingInterval: checkMs,
       maxHeaderSize: maxHeaderBytes,
       shouldUpgradeCallback: asksForWebSocket,
+      // Node would answer by itself, out of turn: see #read.
+      requireHostHeader: false,
     });
     this.server.on('connection', (socket) => this.#onConnection(socket));
     this.server.on('request', (request, response) =>
       this.#guard(request.socket, () => this.#onRequest(request, response)),
     );
-    // Node would answer it by itself, out of turn; Kestrel, which knows `100-continue` alone, takes it for any request.
+    // As above; Kestrel, which knows `100-continue` alone, takes it for any request.
     this.server.on('checkExpectation', (request, response) =>
       this.#guard(request.socket, () => this.#onRequest(request, response)),
     );
@@ -142,7 +144,9 @@ export class Door {
   }
 
   /** @returns the path of a hub, or the status of its refusal */
-  #read({ url }: IncomingMessage): HubPath | number {
+  #read({ url, headers, httpVersion }: IncomingMessage): HubPath | number {
+    // As with Kestrel.
+    if (headers.host === undefined && httpVersion === '1.1') return 400;
     const refusal = tooLong(url!);
     if (refusal === undefined) return readHubPath(url!) ?? 404;
     this.#metrics.overBudget.inc({ budget: 'request_line' });
