@@ -1,4 +1,4 @@
-// `npm run fuzz -- --minutes N --seed S [--only <slice>] [--path P]`: a line of progress a slice, then counts by slice, the
+// `npm run fuzz -- --minutes N --seed S [--only <begin of a slice>] [--path P]`: a line of progress a slice, then counts by slice, the
 // longest stall, and exit code 1 with the input on a find.
 
 import { parseArgs } from 'node:util';
@@ -18,7 +18,7 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed);
 const limitSeconds = Number(values.minutes) * 60;
-const chosen = slices.filter(({ name }) => values.only === undefined || name === values.only);
+const chosen = slices.filter(({ name }) => values.only === undefined || name.startsWith(values.only));
 if (chosen.length === 0 || !Number.isSafeInteger(seed) || !(limitSeconds > 0)) {
   console.error(
     `usage: npm run fuzz -- [--minutes N] [--seed S] [--only <${slices.map(({ name }) => name).join('|')}>]`,
