@@ -34,6 +34,8 @@ export interface ConnectionOwner {
   turns: Turns;
   /** ms, monotonic */
   now(): number;
+  /** Runs what its client, or time, has caused: what goes wrong ends the connection alone. */
+  guard(connection: Connection, run: () => unknown): void;
   onConnected(connection: Connection): void;
   onInvocation(connection: Connection, invocation: Invocation): Promise<void>;
   onSlow(connection: Connection): void;
@@ -99,9 +101,9 @@ export class Connection implements Member {
     this.#splitter = new protocol.RecordSplitter(owner.limits.maxRecordBytes);
     this.#openedAt = owner.now();
     this.#emptyAt = this.#openedAt;
-    webSocket.on('message', (data) => this.#receive(data as Buffer));
-    webSocket.on('error', (error) => this.#broken(error));
-    webSocket.once('close', () => this.#ended());
+    webSocket.on('message', (data) => owner.guard(this, () => this.#receive(data as Buffer)));
+    webSocket.on('error', (error) => owner.guard(this, () => this.#broken(error)));
+    webSocket.once('close', () => owner.guard(this, () => this.#ended()));
   }
 
   /** Whether the hub's connect has run, so that its disconnect must. */
@@ -109,7 +111,7 @@ export class Connection implements Member {
     return this.#shookHands && this.user !== undefined;
   }
 
-  /** Why the connection ended, for the metric: client, error, timeout, slow, budget, gap or shutdown. */
+  /** Why the connection ended, for the metric: client, error, timeout, slow, budget, gap, shutdown or fault. */
   get closeReason(): string {
     return this.#closeReason;
   }
@@ -182,7 +184,7 @@ export class Connection implements Member {
       return this.fail(error);
     }
     if (this.#queued.length > maxQueuedRecords) this.#webSocket.pause();
-    if (!this.#handling) void this.#handleQueued();
+    if (!this.#handling) this.#owner.guard(this, () => this.#handleQueued());
   }
 
   /** `ws` has closed with a code that says why. */

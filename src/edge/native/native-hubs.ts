@@ -1,5 +1,5 @@
 // The native hubs: connections that end at crossfade. In come negotiations and WebSockets, out go hub messages.
-// Promises: no hub without a valid token; every answer carries CORS.
+// Promises: no hub without a valid token; every answer carries CORS; what goes wrong with a connection ends it alone.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -9,6 +9,7 @@ import type { Event } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
 import { refusalOf, refuseFurther, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
+import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
@@ -32,6 +33,7 @@ export interface NativeHubsOptions {
   /** Keeps what a hub method sends to others; resolves when it is kept. */
   publish(event: Event): Promise<void>;
   clock: Clock;
+  faults: Faults;
   logger: Logger;
   metrics: Metrics;
   limits?: Partial<ConnectionLimits>;
@@ -126,9 +128,13 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
     return this.#options.clock.monotonic();
   }
 
+  guard(connection: Connection, run: () => unknown): void {
+    this.#options.faults.guard('client', run, () => connection.terminate('fault'));
+  }
+
   onConnected(connection: Connection): void {
     this.#options.metrics.connections.inc({ hub: connection.hub.name });
-    this.#hubs.connect(connection).catch((error) => connection.fail(error));
+    this.guard(connection, () => this.#hubs.connect(connection).catch((error) => connection.fail(error)));
   }
 
   onInvocation(connection: Connection, invocation: Invocation): Promise<void> {
@@ -150,7 +156,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
     this.#connections.delete(connection);
     this.#negotiations.release(connection.token);
     if (connection.wasConnected) {
-      this.#hubs.disconnect(connection);
+      this.guard(connection, () => this.#hubs.disconnect(connection));
       this.#options.metrics.connections.dec({ hub });
     }
     this.#options.metrics.connectionsClosed.inc({ hub, reason: connection.closeReason });
@@ -160,7 +166,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
 
   #sweep(): void {
     const now = this.now();
-    for (const connection of this.#connections) connection.sweep(now);
+    for (const connection of [...this.#connections]) this.guard(connection, () => connection.sweep(now));
   }
 
   #answerNegotiate(request: IncomingMessage, response: ServerResponse, { query }: HubPath): void {

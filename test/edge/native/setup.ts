@@ -74,6 +74,7 @@ export async function startEdge(
   };
   return {
     exceeded,
+    metrics,
     edge,
     url,
     clock,
