@@ -8,13 +8,18 @@ import { Consumer } from './consumer/consumer.ts';
 import { unknownStateMs } from './cutover/cutover.ts';
 import type { CutoverStage } from './cutover/stage.ts';
 import type { Edge } from './edge/edge.ts';
+import { type CrossfadeError, hasCode } from './errors.ts';
 import { controlStream, type Reader, typingStream } from './log/log.ts';
 import type { Parts } from './parts.ts';
 import { pause } from './telemetry/clock.ts';
+import { Seldom } from './telemetry/seldom.ts';
 
 /** ms that clients get to see what was published last. */
 const deliveryDrainMs = 1_000;
 const drainPollMs = 10;
+/** Between attempts to open the log, beside the time that an attempt itself waits; and between two lines about it. */
+const retryMs = 1_000;
+const sayAwayMs = 10_000;
 
 export interface ClientsSideParts extends Parts {
   config: Config;
@@ -29,9 +34,12 @@ export class ClientsSide {
   readonly #opened = Promise.withResolvers<HostPort>();
   #reader: Reader | undefined;
   #consuming: Promise<void> | undefined;
+  #isClosed = false;
+  readonly #saysAway: Seldom;
 
   constructor(parts: ClientsSideParts) {
     this.#parts = parts;
+    this.#saysAway = new Seldom(parts.clock, sayAwayMs);
   }
 
   /** Its address, once clients may come. */
@@ -56,6 +64,7 @@ export class ClientsSide {
 
   /** Ends what {@link open} has begun, as far as it has come. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     if (this.#consuming !== undefined) await this.#untilDelivered();
     await this.#parts.edge.close();
     await this.#reader?.close();
@@ -64,11 +73,33 @@ export class ClientsSide {
 
   /** The reader stands at the tail; then the state is read, which is newer than what stands before that. */
   async #standAtTail(): Promise<Reader> {
-    const { contract, log, reads, cutover } = this.#parts;
-    this.#reader = await log.openReader([...contract.streams.keys(), controlStream, typingStream]);
+    const { reads, cutover } = this.#parts;
+    this.#reader = await this.#openReader();
     reads.follow(this.#reader);
     await cutover.begin();
     return this.#reader;
+  }
+
+  /** Behind a bridge a log that is away is tried again, for as long as it takes; what it refuses outright ends the replica. */
+  async #openReader(): Promise<Reader> {
+    const { config, contract, log, clock } = this.#parts;
+    const streams = [...contract.streams.keys(), controlStream, typingStream];
+    for (;;) {
+      try {
+        await log.open();
+        return await log.openReader(streams);
+      } catch (error) {
+        const waits = config.bridges.length > 0 && !this.#isClosed;
+        if (!waits || !hasCode(error, 'LOG_UNAVAILABLE')) throw error;
+        this.#sayAway(error);
+      }
+      await pause(clock, retryMs);
+    }
+  }
+
+  #sayAway({ code, message }: CrossfadeError): void {
+    if (!this.#saysAway.isDue()) return;
+    this.#parts.logger.warn({ code }, `${message}; every call goes to the bridge until it does`);
   }
 
   #closeWhoMissed(): void {

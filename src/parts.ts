@@ -12,9 +12,8 @@ import { readContract } from './contract/file.ts';
 import { loadContract } from './contract/load.ts';
 import { CrossfadeError } from './errors.ts';
 import { Idempotency } from './ingress/idempotency.ts';
-import { LateLog } from './log/late.ts';
 import type { Log, LogOptions } from './log/log.ts';
-import { openLog } from './log/open.ts';
+import { createLog } from './log/open.ts';
 import { type Clock, systemClock } from './telemetry/clock.ts';
 import { Faults } from './telemetry/faults.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -60,30 +59,23 @@ async function addressesOf(config: Config, clock: Clock): Promise<BridgeAddresse
   return addresses;
 }
 
-/** With a bridge a replica does not wait for its log: calls go to the bridge until it is there. */
+/** Without a bridge nothing can be done before the log is open; with one, calls go there until it is (see clients-side.ts). */
 async function logOf(
   config: Config,
-  {
-    clock,
-    logger,
-    metrics,
-    onInstanceLost,
-  }: Pick<LogOptions, 'clock' | 'logger' | 'onInstanceLost'> & { metrics: Metrics },
+  given: Pick<LogOptions, 'clock' | 'logger' | 'onInstanceLost'> & { metrics: Metrics },
 ): Promise<Log> {
-  const open = () =>
-    openLog({
-      redisUrl: config.redis,
-      dataDir: config.dataDir,
-      group: config.consumerGroup,
-      instance: config.instance,
-      publishTimeoutMs: config.publishTimeout,
-      version,
-      clock,
-      logger,
-      onOverBytes: () => metrics.overBudget.inc({ budget: 'log_bytes' }),
-      onInstanceLost,
-    });
-  return config.bridges.length === 0 ? open() : new LateLog(open, clock, logger);
+  const log = createLog({
+    ...given,
+    redisUrl: config.redis,
+    dataDir: config.dataDir,
+    group: config.consumerGroup,
+    instance: config.instance,
+    publishTimeoutMs: config.publishTimeout,
+    version,
+    onOverBytes: () => given.metrics.overBudget.inc({ budget: 'log_bytes' }),
+  });
+  if (config.bridges.length === 0) await log.open();
+  return log;
 }
 
 function metricsOf(config: Config, contract: Contract): Metrics {

@@ -171,6 +171,12 @@ export interface StreamState {
 
 export interface Log {
   /**
+   * Makes it ready. Until then every append is refused and every question fails, as while it cannot be reached; what this replica
+   * says of itself in the roster is kept. May be called again where it has failed.
+   * Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN (another process has the embedded log's folder).
+   */
+  open(): Promise<void>;
+  /**
    * Keeps the entry at the end of its stream, unless one of its ids was kept in the last 5 minutes.
    * Resolves when the log itself has acknowledged. Nothing can be written after a rejection with LOG_APPEND_REFUSED.
    * @returns `undecided` while another replica's claim on the id is open; `stale` where the entry's epoch is below that of

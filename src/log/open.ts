@@ -1,16 +1,17 @@
-// Chooses the engine: Redis Streams where a URL is given, else the embedded log in this replica's data directory.
+// Chooses the engine: Redis Streams where a URL is given, else the embedded log in this replica's data directory. The log that comes
+// out is not open yet, see {@link Log.open}.
 
-import { openEmbeddedLog } from './embedded/embedded-log.ts';
+import { createEmbeddedLog } from './embedded/embedded-log.ts';
 import type { Log, LogOptions } from './log.ts';
-import { openRedisLog } from './redis/redis-log.ts';
+import { createRedisLog } from './redis/redis-log.ts';
 
-/** Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN. */
-export function openLog({
+/** Error: CONFIG_INVALID (the address cannot be read). */
+export function createLog({
   redisUrl,
   dataDir,
   ...options
-}: LogOptions & { redisUrl: string | undefined; dataDir: string }): Promise<Log> {
+}: LogOptions & { redisUrl: string | undefined; dataDir: string }): Log {
   return redisUrl === undefined
-    ? openEmbeddedLog({ ...options, dataDir })
-    : openRedisLog({ ...options, url: redisUrl });
+    ? createEmbeddedLog({ ...options, dataDir })
+    : createRedisLog({ ...options, url: redisUrl });
 }

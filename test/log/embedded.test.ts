@@ -9,10 +9,10 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { openEmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
+import { createEmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
 import { Store } from '../../src/log/embedded/store.ts';
 import { comparePositions, type Log, type LogOptions } from '../../src/log/log.ts';
-import { openLog } from '../../src/log/open.ts';
+import { createLog } from '../../src/log/open.ts';
 import { TestClock } from '../support/clock.ts';
 import { Running } from '../support/process.ts';
 import { until } from '../support/wait.ts';
@@ -105,8 +105,9 @@ describe('embedded: the file', () => {
   });
 
   test('is what opens where no Redis is given', async (t) => {
-    const log = await openLog({ ...logOptions(), redisUrl: undefined, dataDir: temporaryDir(t) });
+    const log = createLog({ ...logOptions(), redisUrl: undefined, dataDir: temporaryDir(t) });
     t.after(() => log.close());
+    await log.open();
     assert.equal(await log.append(newEntry()), 'appended');
   });
 });
@@ -283,8 +284,9 @@ describe('embedded: nothing acknowledged is lost', () => {
 });
 
 async function openIn(t: TestContext, dataDir: string, overrides?: Partial<LogOptions>): Promise<Log> {
-  const log = await openEmbeddedLog({ ...logOptions(overrides), dataDir });
+  const log = createEmbeddedLog({ ...logOptions(overrides), dataDir });
   t.after(() => log.close());
+  await log.open();
   return log;
 }
 
@@ -330,3 +332,29 @@ function eventIds(dir: string): string[] {
   const rows = file.prepare('SELECT fields FROM entries').all();
   return rows.map(({ fields }) => JSON.parse(fields as string)[1]);
 }
+
+test('until it is open nothing is kept, claimed or known, and what a replica says of itself is not lost', async (t) => {
+  const log = createEmbeddedLog({ ...logOptions(), dataDir: temporaryDir(t) });
+  t.after(() => log.close());
+  const refused = { code: 'LOG_APPEND_REFUSED', reason: 'connection_lost' };
+  const unavailable = { code: 'LOG_UNAVAILABLE', reason: 'connection_lost' };
+  assert.equal(log.reachable, false);
+  await assert.rejects(log.append(newEntry()), refused);
+  await assert.rejects(
+    log.commitState({ epoch: 1, value: '1' }, { over: 0, note: newNote('1'), withinMs: 100 }),
+    refused,
+  );
+  await assert.rejects(log.claim('a', 1), unavailable);
+  await assert.rejects(log.rememberIds([{ eventId: 'a', ttlMs: 1_000 }]), unavailable);
+  await assert.rejects(log.readState(), unavailable);
+  await log.settle('a', true);
+  log.roster.set('proxied', 2);
+  log.roster.describe({ release: '2' });
+
+  await log.open();
+  assert.equal(log.reachable, true);
+  assert.equal(await log.readState(), undefined);
+  assert.equal(await log.claim('a'), 'claimed');
+  const self = { instance: 'replica-1', facts: { release: '2' }, counters: new Map([['proxied', 2]]) };
+  assert.deepEqual((await log.roster.replicas(['proxied']))[0]!.counters, self.counters);
+});

@@ -2,23 +2,25 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { openRedisLog } from '../../src/log/redis/redis-log.ts';
+import { createRedisLog } from '../../src/log/redis/redis-log.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 import { conformance, logOptions, newEntry } from './conformance.ts';
 
 conformance('redis', async (t, overrides) => {
   const redis = await startRedis(t);
-  const log = await openRedisLog({ ...logOptions(overrides), url: redis.url });
+  const log = createRedisLog({ ...logOptions(overrides), url: redis.url });
   t.after(() => log.close());
+  await log.open();
   return log;
 });
 
 describe('redis: what is remembered ends by itself', () => {
   test('a kept id after 5 minutes, an open claim after 4 seconds', async (t) => {
     const redis = await startRedis(t);
-    const log = await openRedisLog({ ...logOptions(), url: redis.url });
+    const log = createRedisLog({ ...logOptions(), url: redis.url });
     t.after(() => log.close());
+    await log.open();
     await log.append(newEntry({ eventIds: ['kept'] }));
     await log.claim('open');
     await log.claim('settled');
@@ -34,8 +36,9 @@ describe('redis: what is remembered ends by itself', () => {
   test('an open claim is kept while its process lives, and a repeat waits no longer than 4 s for one that is dead', async (t) => {
     const redis = await startRedis(t);
     const open = async (instance: string) => {
-      const log = await openRedisLog({ ...logOptions({ instance }), url: redis.url });
+      const log = createRedisLog({ ...logOptions({ instance }), url: redis.url });
       t.after(() => log.close());
+      await log.open();
       return log;
     };
     const [a, b] = [await open('a'), await open('b')];
@@ -54,8 +57,9 @@ describe('redis: what is remembered ends by itself', () => {
 
   test('an id that was accepted elsewhere after its rest, but never earlier than before', async (t) => {
     const redis = await startRedis(t);
-    const log = await openRedisLog({ ...logOptions(), url: redis.url });
+    const log = createRedisLog({ ...logOptions(), url: redis.url });
     t.after(() => log.close());
+    await log.open();
     await log.append(newEntry({ eventIds: ['appended'] }));
     await log.claim('open');
     const client = redis.client();
@@ -75,8 +79,9 @@ describe('redis: what is remembered ends by itself', () => {
 
   test('a shared value after its time', async (t) => {
     const redis = await startRedis(t);
-    const log = await openRedisLog({ ...logOptions(), url: redis.url });
+    const log = createRedisLog({ ...logOptions(), url: redis.url });
     t.after(() => log.close());
+    await log.open();
     log.share('token', 'bridge', 60_000);
     assert.equal(await log.shared('token'), 'bridge');
     assertBetween(await redis.client().pttl('crossfade:shared:token'), 50_000, 60_000);

@@ -3,10 +3,11 @@
 
 import { writeSync } from 'node:fs';
 import { hasCode } from '../../src/errors.ts';
-import { openEmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
+import { createEmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
 import { logOptions, newEntry } from '../log/conformance.ts';
 
-const log = await openEmbeddedLog({ ...logOptions(), dataDir: process.argv[2]! });
+const log = createEmbeddedLog({ ...logOptions(), dataDir: process.argv[2]! });
+await log.open();
 const payload = JSON.stringify('x'.repeat(500));
 
 async function appendForEver(writer: number): Promise<void> {

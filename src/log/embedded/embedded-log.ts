@@ -36,9 +36,8 @@ export type EmbeddedLogOptions = LogOptions & {
   dataDir: string;
 };
 
-/** Errors: LOG_INSTANCE_TAKEN (another process has the folder), LOG_UNAVAILABLE (no folder or file can be made there). */
-export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Log> {
-  return new EmbeddedLog(options, Store.open(options.dataDir));
+export function createEmbeddedLog(options: EmbeddedLogOptions): Log {
+  return new EmbeddedLog(options);
 }
 
 /** A change that waits for the commit of its turn. `run` is called within the transaction. */
@@ -53,24 +52,28 @@ class EmbeddedLog implements Log {
   /** A file that cannot be written counts as not reachable. */
   readonly refusal = undefined;
   readonly #options: EmbeddedLogOptions;
-  readonly #store: Store;
   readonly #shared: EmbeddedShared;
   readonly #stopTidying: () => void;
+  #opened: Store | undefined;
   #waiting: Change[] = [];
   #reader: EmbeddedReader | undefined;
   #reachable = true;
   #closed = false;
 
-  constructor(options: EmbeddedLogOptions, store: Store) {
+  constructor(options: EmbeddedLogOptions) {
     this.#options = options;
-    this.#store = store;
     this.#shared = new EmbeddedShared(options.clock);
     this.roster = new EmbeddedRoster(options.instance);
     this.#stopTidying = options.clock.every(tidyMs, () => this.#tidy());
   }
 
   get reachable(): boolean {
-    return this.#reachable && !this.#closed && this.#reader?.fails !== true;
+    return this.#opened !== undefined && this.#reachable && !this.#closed && this.#reader?.fails !== true;
+  }
+
+  async open(): Promise<void> {
+    if (this.#closed) throw new CrossfadeError('LOG_UNAVAILABLE', 'the embedded log is closed');
+    this.#opened ??= Store.open(this.#options.dataDir);
   }
 
   append(entry: NewEntry): Promise<AppendResult> {
@@ -147,6 +150,7 @@ class EmbeddedLog implements Log {
   }
 
   async openReader(streams: string[]): Promise<Reader> {
+    await this.open();
     await this.#reader?.close();
     this.#reader = new EmbeddedReader(this.#store, streams, this.#options.clock, this.#options.logger);
     return this.#reader;
@@ -165,7 +169,7 @@ class EmbeddedLog implements Log {
     this.#closed = true;
     this.#stopTidying();
     await this.#reader?.close();
-    this.#store.close();
+    this.#opened?.close();
   }
 
   #keepOnce(entry: NewEntry, nowMs: number): AppendResult {
@@ -183,6 +187,11 @@ class EmbeddedLog implements Log {
     const bytes = this.#options.maxStreamBytes ?? maxStreamBytes;
     const isOver = this.#store.keep(entry.stream, fields, nowMs, { entries: entry.maxLength, bytes });
     if (isOver) this.#options.onOverBytes(entry.stream);
+  }
+
+  /** Whoever gets here has seen that it is open. */
+  get #store(): Store {
+    return this.#opened!;
   }
 
   get #epoch(): number {
@@ -204,7 +213,7 @@ class EmbeddedLog implements Log {
     return new Promise((resolve, reject) => {
       const failed = (reason: FailureReason, cause?: unknown) =>
         reject(new CrossfadeError(errorCode, 'the embedded log could not write', { reason, cause }));
-      if (this.#closed) return failed('connection_lost');
+      if (this.#closed || this.#opened === undefined) return failed('connection_lost');
       let result: T;
       const runNow = () => {
         result = run(this.#options.clock.now());

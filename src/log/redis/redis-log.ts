@@ -36,12 +36,12 @@ const refusalMs = 5_000;
 const sayEveryMs = 30_000;
 
 /**
- * Waits for Redis for 5 s. The instance name is taken by openReader(), which may have to wait for the lease of a process that
- * died with it; until then this replica can append, claim and read the shared state, and is in no roster.
+ * The instance name is taken by openReader(), which may have to wait for the lease of a process that died with it; until then this
+ * replica can append, claim and read the shared state, and is in no roster.
  * @param options.url `redis[s]://[user][:password]@host[:port][/db]`, escaped or not
- * Errors: LOG_UNAVAILABLE, CONFIG_INVALID (the address cannot be read).
+ * Error: CONFIG_INVALID (the address cannot be read).
  */
-export async function openRedisLog(options: LogOptions & { url: string }): Promise<Log> {
+export function createRedisLog(options: LogOptions & { url: string }): Log {
   const { clock, logger } = options;
   const address = parseRedisUrl(options.url);
   const token = newToken();
@@ -49,17 +49,7 @@ export async function openRedisLog(options: LogOptions & { url: string }): Promi
   const commands = connect(address, 'commands', logger, { enableAutoPipelining: true, ...naming });
   const lookUps = connect(address, 'lookups', logger);
   const serverClock = watchServerClock(commands, clock, Math.max(options.publishTimeoutMs / 2, 5));
-  try {
-    await waitUntilAnswers(commands, address, options);
-    await ask(clock, answerMs, `Redis at ${address.host}:${address.port} refuses`, () => serverClock.measure());
-    warnOfEviction(commands, logger);
-    return createLog({ address, commands, lookUps, serverClock, token, options });
-  } catch (error) {
-    serverClock.close();
-    commands.disconnect();
-    lookUps.disconnect();
-    throw error;
-  }
+  return createLog({ address, commands, lookUps, serverClock, token, options });
 }
 
 async function waitUntilAnswers(redis: Redis, { host, port }: RedisAddress, { clock }: LogOptions): Promise<void> {
@@ -174,7 +164,15 @@ function createLog({ address, commands, lookUps, serverClock, token, options }: 
     lookUps.disconnect();
   }
 
+  /** Waits for Redis for 5 s. */
+  async function open(): Promise<void> {
+    await waitUntilAnswers(commands, address, options);
+    await ask(clock, answerMs, `Redis at ${address.host}:${address.port} refuses`, () => serverClock.measure());
+    warnOfEviction(commands, logger);
+  }
+
   return {
+    open,
     append: (entry) => tracked(append(entry)),
     claim,
     settle,
@@ -196,9 +194,9 @@ function createLog({ address, commands, lookUps, serverClock, token, options }: 
     async openReader(streams) {
       await takeName();
       const blocking = connect(address, 'reader', logger);
-      const open = () => openReader({ blocking, commands, options, token, ownsName }, streams);
+      const opening = () => openReader({ blocking, commands, options, token, ownsName }, streams);
       try {
-        reader = await ask(clock, openTimeoutMs, 'the consumer groups could not be made', open);
+        reader = await ask(clock, openTimeoutMs, 'the consumer groups could not be made', opening);
       } catch (error) {
         blocking.disconnect();
         throw error;
