@@ -5,19 +5,19 @@ import { test } from 'node:test';
 import { call } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
-import { join, programs, startSidecar } from './sidecar.ts';
+import { join, patient, programs, startSidecar } from './sidecar.ts';
 import { message, playCalls } from './test-drive.ts';
 
 for (const { name, options } of programs) {
   test(`${name} delivers every call of the contract on Redis, to the letter`, async (t) => {
     const redis = await startRedis(t);
-    const { listen, edge } = await startSidecar(t, ['--redis', redis.url], options);
+    const { listen, edge } = await startSidecar(t, [...patient, '--redis', redis.url], options);
     await playCalls(t, { listen, edge });
   });
 
   test(`${name} refuses what the bridge refuses, and delivers none of it`, async (t) => {
     const redis = await startRedis(t);
-    const { listen, edge } = await startSidecar(t, ['--redis', redis.url], options);
+    const { listen, edge } = await startSidecar(t, [...patient, '--redis', redis.url], options);
     const chat = await join(t, edge, 'chat', 'u1');
     await chat.connection.invoke('JoinRoom', 'r1');
     const good = { event_id: 'x', request_id: 'r1', message };
@@ -39,7 +39,7 @@ for (const { name, options } of programs) {
 
   test(`${name} never takes an empty event_id for a duplicate`, async (t) => {
     const redis = await startRedis(t);
-    const { listen, edge } = await startSidecar(t, ['--redis', redis.url], options);
+    const { listen, edge } = await startSidecar(t, [...patient, '--redis', redis.url], options);
     const chat = await join(t, edge, 'chat', 'u1');
     await chat.connection.invoke('JoinRoom', 'r1');
     for (let i = 0; i < 3; i++) {

@@ -5,14 +5,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
-import { join, programs, startSidecar } from './sidecar.ts';
+import { join, patient, programs, startSidecar } from './sidecar.ts';
 import { hubNames, playHub } from './test-drive.ts';
 
 for (const { name, options } of programs) {
   test(`${name} gives every hub method its effects, on one replica and across two`, async (t) => {
     const redis = await startRedis(t);
-    const one = await startSidecar(t, ['--redis', redis.url], options);
-    const two = await startSidecar(t, ['--redis', redis.url], options);
+    const one = await startSidecar(t, [...patient, '--redis', redis.url], options);
+    const two = await startSidecar(t, [...patient, '--redis', redis.url], options);
     for (const hub of hubNames) {
       await t.test(`${hub} on one replica`, (t) => playHub(t, hub, one.edge, one.edge));
       await t.test(`${hub} across replicas`, (t) => playHub(t, hub, one.edge, two.edge));
@@ -22,8 +22,8 @@ for (const { name, options } of programs) {
 
 test('the other participant of a session on another replica learns that one has vanished', async (t) => {
   const redis = await startRedis(t);
-  const one = await startSidecar(t, ['--redis', redis.url]);
-  const two = await startSidecar(t, ['--redis', redis.url]);
+  const one = await startSidecar(t, [...patient, '--redis', redis.url]);
+  const two = await startSidecar(t, [...patient, '--redis', redis.url]);
   const agent = await join(t, one.edge, 'remote-access', 'u1');
   const requester = await join(t, two.edge, 'remote-access', 'u2');
   await agent.connection.invoke('JoinSession', 's1', 'agent');
@@ -35,7 +35,7 @@ test('the other participant of a session on another replica learns that one has 
 
 test('the errors of hub methods are those of ASP.NET', async (t) => {
   const redis = await startRedis(t);
-  const { edge } = await startSidecar(t, ['--redis', redis.url]);
+  const { edge } = await startSidecar(t, [...patient, '--redis', redis.url]);
   const { connection } = await join(t, edge, 'chat', 'u1');
   const failed = "Failed to invoke 'JoinRoom' due to an error on the server.";
   await assert.rejects(connection.invoke('JoinRoom', 5), { message: failed });

@@ -6,7 +6,7 @@ import { apiKey, jwtSecret, startBridge } from '../support/bridge.ts';
 import { playRecording } from '../support/recording.ts';
 import { startRedis } from '../support/redis.ts';
 import { noDotnet, startReferenceBridge } from '../support/reference-bridge.ts';
-import { atPercent, startSidecar } from './sidecar.ts';
+import { atPercent, patient, startSidecar } from './sidecar.ts';
 import { hubNames, playCalls, playHub } from './test-drive.ts';
 
 const bridges = [
@@ -19,7 +19,7 @@ for (const { name, start, skip } of bridges) {
   for (const percent of [0, 50, 100]) {
     const startAtPercent = async (t: TestContext) => {
       const [redis, bridge] = [await startRedis(t), await start(t)];
-      const flags = ['--redis', redis.url, '--bridge', bridge.url, '--percent', String(percent)];
+      const flags = [...patient, '--redis', redis.url, '--bridge', bridge.url, '--percent', String(percent)];
       const sidecar = await startSidecar(t, flags);
       await atPercent(sidecar, percent);
       return sidecar;

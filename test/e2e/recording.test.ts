@@ -8,7 +8,7 @@ import { apiKey, jwtSecret } from '../support/bridge.ts';
 import type { StartOptions } from '../support/process.ts';
 import { playRecording } from '../support/recording.ts';
 import { startRedis } from '../support/redis.ts';
-import { programs, startSidecar } from './sidecar.ts';
+import { patient, programs, startSidecar } from './sidecar.ts';
 
 async function play(t: TestContext, flags: string[], options: StartOptions): Promise<void> {
   const { listen, edge } = await startSidecar(t, flags, options);
@@ -26,6 +26,6 @@ for (const { name, options } of programs) {
 
   test(`${name} answers the recording on Redis as the bridge did`, async (t) => {
     const redis = await startRedis(t);
-    await play(t, ['--redis', redis.url], options);
+    await play(t, [...patient, '--redis', redis.url], options);
   });
 }

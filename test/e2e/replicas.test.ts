@@ -7,7 +7,7 @@ import { spawnCrossfade } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import type { HubClient } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
-import { join, secrets, startSidecar } from './sidecar.ts';
+import { join, patient, secrets, startSidecar } from './sidecar.ts';
 
 /** The i-th call of a room: two messages, then a status, so that the room's events lie in two streams. */
 function callOf(room: string, i: number): [path: string, body: object] {
@@ -28,7 +28,10 @@ function seenIn(room: string, client: HubClient): string[] {
 
 test('clients on either replica get every event once, in the order in which the room’s calls were accepted', async (t) => {
   const redis = await startRedis(t);
-  const replicas = [await startSidecar(t, ['--redis', redis.url]), await startSidecar(t, ['--redis', redis.url])];
+  const replicas = [
+    await startSidecar(t, [...patient, '--redis', redis.url]),
+    await startSidecar(t, [...patient, '--redis', redis.url]),
+  ];
   const rooms = ['r0', 'r1', 'r2'];
   const clients: HubClient[] = [];
   for (const [index, { edge }] of replicas.entries()) {
@@ -54,8 +57,8 @@ test('clients on either replica get every event once, in the order in which the 
 
 test('a repeat answers duplicate on the other replica and shows once; one made at the same time waits', async (t) => {
   const redis = await startRedis(t);
-  const one = await startSidecar(t, ['--redis', redis.url]);
-  const two = await startSidecar(t, ['--redis', redis.url]);
+  const one = await startSidecar(t, [...patient, '--redis', redis.url]);
+  const two = await startSidecar(t, [...patient, '--redis', redis.url]);
   const client = await join(t, two.edge, 'chat', 'u1');
   await client.connection.invoke('JoinRoom', 'r0');
   const answers = await Promise.all([one, one, two, two].map(({ listen }) => call(listen, ...callOf('r0', 0))));
@@ -76,8 +79,8 @@ test('a repeat answers duplicate on the other replica and shows once; one made a
 
 test('stats and online are true over both replicas, and presence keys live as long as the user’s last connection', async (t) => {
   const redis = await startRedis(t);
-  const one = await startSidecar(t, ['--redis', redis.url]);
-  const two = await startSidecar(t, ['--redis', redis.url]);
+  const one = await startSidecar(t, [...patient, '--redis', redis.url]);
+  const two = await startSidecar(t, [...patient, '--redis', redis.url]);
   const read = async (path: string) => {
     const response = await fetch(`${one.listen}/internal/${path}`, { headers: { 'x-internal-api-key': apiKey } });
     return response.json();
@@ -114,7 +117,7 @@ test('stats and online are true over both replicas, and presence keys live as lo
 
 test('a second process with the same instance name refuses to start', async (t) => {
   const redis = await startRedis(t);
-  await startSidecar(t, ['--redis', redis.url, '--instance', 'pod-1']);
+  await startSidecar(t, [...patient, '--redis', redis.url, '--instance', 'pod-1']);
   const addresses = ['--listen', '127.0.0.1:0', '--edge', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
   const second = spawnCrossfade(t, ['serve', '--redis', redis.url, '--instance', 'pod-1', ...addresses], secrets);
   const { code } = await second.exited;
@@ -128,7 +131,7 @@ test('a new process replays nothing, and entries of another publisher are delive
   const keys = redis.client();
   const fields = ['event_type', 'chat_message', 'timestamp', new Date().toISOString(), 'room_id', 'r0'];
   await keys.xadd('events:chat', '*', 'event_id', 'old', ...fields, 'payload', '{"content":"old"}');
-  const { edge, admin } = await startSidecar(t, ['--redis', redis.url]);
+  const { edge, admin } = await startSidecar(t, [...patient, '--redis', redis.url]);
   const client = await join(t, edge, 'chat', 'u1');
   await client.connection.invoke('JoinRoom', 'r0');
   await keys.xadd('events:chat', '*', 'event_id', 'bad', ...fields, 'payload', '{"content":');

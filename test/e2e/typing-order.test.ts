@@ -11,7 +11,7 @@ import { startRedis } from '../support/redis.ts';
 import type { HubClient } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
 import { broadcast, command, force } from './operating.ts';
-import { join, startSidecar } from './sidecar.ts';
+import { join, patient, startSidecar } from './sidecar.ts';
 
 const rounds = 200;
 const atOnce = 20;
@@ -71,7 +71,7 @@ async function playAll(replicas: Crossfade[], readers: HubClient[], seed: number
 
 test('typing through two replicas ends in the state that was accepted last', async (t) => {
   const redis = await startRedis(t);
-  const flags = ['--redis', redis.url, '--publish-timeout', '5000'];
+  const flags = [...patient, '--redis', redis.url, '--publish-timeout', '5000'];
   const replicas = await Promise.all([startSidecar(t, flags), startSidecar(t, flags)]);
   const readers = await Promise.all(replicas.map(({ edge }, n) => join(t, edge, 'chat', `reader-${n}`)));
   assert.deepEqual(await playAll(replicas, readers, 1), []);
@@ -79,7 +79,7 @@ test('typing through two replicas ends in the state that was accepted last', asy
 
 test('so it does while rooms change lane', async (t) => {
   const redis = await startRedis(t);
-  const flags = ['--redis', redis.url, '--bridge', (await startBridge(t)).url, '--publish-timeout', '5000'];
+  const flags = [...patient, '--redis', redis.url, '--bridge', (await startBridge(t)).url, '--publish-timeout', '5000'];
   const replicas = await Promise.all([startSidecar(t, flags), startSidecar(t, flags)]);
   await force(replicas[0]!, 100);
   const readers = await Promise.all(replicas.map(({ edge }, n) => join(t, edge, 'chat', `reader-${n}`)));

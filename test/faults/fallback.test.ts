@@ -327,7 +327,7 @@ test('a sidecar that still waits for Redis ends at once on SIGTERM; without a br
   const waiting = spawnCrossfade(t, ['serve', ...addresses, ...flags, '--bridge', bridge.url], secrets);
   await until(() => waiting.stdout.includes('the backend side is open'), {
     what: () => waiting.stdout,
-    timeoutMs: 15_000,
+    timeoutMs: 40_000,
   });
   assert.deepEqual(await waiting.stop(), { code: 0, signal: null });
   const alone = spawnCrossfade(t, ['serve', ...addresses, ...flags], secrets);

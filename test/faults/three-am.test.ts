@@ -175,6 +175,8 @@ test('without Redis a rollback reaches all replicas by HTTP, and outranks what s
   await t.test('all are reached: exit 0', async (t) => {
     await raise();
     await night.play();
+    // What is acknowledged and unread when Redis goes may come late; it is counted, and not what is tested here.
+    await night.check();
     night.proxy.refuse();
     const { code, stdout } = await cutover(t, ['rollback', '--admin', a.admin]);
     assert.equal(code, 0);

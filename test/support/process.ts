@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { until } from './wait.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const readyTimeoutMs = 15_000;
+/** Three test files at a time start several processes each. */
+const readyTimeoutMs = 40_000;
 
 /** The built binary, for `options.binary`. */
 export const builtBinary = `${root}dist/crossfade`;
