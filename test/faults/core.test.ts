@@ -2,14 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { join, startSidecar } from '../e2e/sidecar.ts';
+import { join, patient, startSidecar } from '../e2e/sidecar.ts';
 import { call } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 
 test('replicas live through whatever another program or release writes into the control stream', async (t) => {
   const redis = await startRedis(t);
-  const start = () => startSidecar(t, ['--redis', redis.url]);
+  const start = () => startSidecar(t, [...patient, '--redis', redis.url]);
   const [a, b] = [await start(), await start()];
   const client = await join(t, b.edge, 'chat', 'reader');
   await client.connection.invoke('JoinRoom', 'r');
