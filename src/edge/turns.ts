@@ -1,8 +1,9 @@
 // The turns of the event loop as clients' records share them. In comes the question whether one may go on, out goes what to wait
-// for. Promises: all clients' records together hold a turn for 10 ms and the one record that is being handled then, however
+// for. Promises: all clients' records together hold a turn for 5 ms and the one record that is being handled then, however
 // many there are; everything else has its chance in between.
 
-const turnMs = 10;
+/** A call of the backend takes several turns to its reader. */
+const turnMs = 5;
 
 export class Turns {
   readonly #now: () => number;

@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Turns } from '../../src/edge/turns.ts';
 
-test('whoever handles records goes on for 10 ms of a turn, then all wait for the next', async () => {
+test('whoever handles records goes on for 5 ms of a turn, then all wait for the next', async () => {
   let now = 0;
   const turns = new Turns(() => now);
   assert.equal(turns.spent(), undefined);
-  now = 9;
+  now = 4;
   assert.equal(turns.spent(), undefined);
-  now = 10;
+  now = 5;
   const [mine, another] = [turns.spent(), turns.spent()];
   assert.ok(mine !== undefined && mine === another);
   let hadTurn = false;
