@@ -46,7 +46,7 @@ export interface ToyBridge extends HubHooks {
   close(): Promise<void>;
 }
 
-export const maxRecordedCalls = 10_000;
+const maxRecordedCalls = 10_000;
 const maxBodyBytes = 30_000_000;
 const idempotencyMs = 5 * 60_000;
 const json = { 'content-type': 'application/json; charset=utf-8' };

@@ -68,6 +68,6 @@ export class Mirror {
 }
 
 /** `events:chat` is shadowed by `crossfade:shadow:events:chat`. */
-export function shadowStream(stream: string): string {
+function shadowStream(stream: string): string {
   return `crossfade:shadow:${stream}`;
 }

@@ -24,9 +24,9 @@ import type { Place } from './unshown.ts';
 /** What the transport knows of a connection. */
 export interface ConnectionFacts {
   hub: Hub;
-  /** What addresses the connection at the bridge; a secret. */
+  /** Addresses the connection at the bridge, and is a secret; one of our own making where the client did not negotiate. */
   token: string;
-  /** undefined: not known; the connection is in no group that is named by its user. */
+  /** As the bridge takes it; undefined: none, or not known: the connection is in no group that is named by its user. */
   user: string | undefined;
 }
 

@@ -10,7 +10,7 @@ import { pipeline } from 'node:stream/promises';
 import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
 import { forwardedHeaders } from '../../bridge/headers.ts';
 import { type BridgeResponse, headerOf, neverSent, readBody } from '../../bridge/response.ts';
-import type { Contract, Hub } from '../../contract/contract.ts';
+import type { Contract } from '../../contract/contract.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -21,6 +21,7 @@ import { Admission } from './admission.ts';
 import { Affinity, type AffinityOptions } from './affinity.ts';
 import { answerEmpty, answerUnreachable, BridgeHttp, bodyOf, goneSignal, writeHead } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
+import type { ConnectionFacts } from './connection.ts';
 import { EventStream } from './event-stream.ts';
 import type { Leg, Tap } from './leg.ts';
 import { LongPolling, pollOf } from './long-polling.ts';
@@ -29,16 +30,6 @@ import { Posts } from './posts.ts';
 import { userOfRequest } from './user.ts';
 import { WaitingClient } from './waiting-client.ts';
 import { WebSockets } from './web-socket.ts';
-
-/** What is known of a connection when it opens. */
-export interface ConnectionFacts {
-  hub: Hub;
-  /** Addresses the connection at the bridge; one of our own making where the client did not negotiate. */
-  token: string;
-  /** As the bridge takes it; undefined: none, or not to be known. */
-  user: string | undefined;
-  transport: 'webSockets' | 'serverSentEvents' | 'longPolling';
-}
 
 export interface ProxiedHubsOptions extends Pick<AffinityOptions, 'share' | 'shared'> {
   addresses: BridgeAddresses;
@@ -153,7 +144,7 @@ export class ProxiedHubs implements HubsSide {
     if (type?.startsWith('text/event-stream')) {
       const events = new EventStream(answer, response, posts, faults);
       this.#byRequests.set(token, events);
-      return events.start(this.#begin(request, path, token, 'serverSentEvents', address, events));
+      return events.start(this.#begin(request, path, token, address, events));
     }
     if (type?.startsWith('application/octet-stream')) {
       const polls = new LongPolling({
@@ -167,7 +158,7 @@ export class ProxiedHubs implements HubsSide {
         onUnreachable: (error) => this.#warnUnreachable(error),
       });
       this.#byRequests.set(token, polls);
-      return polls.start(this.#begin(request, path, token, 'longPolling', address, polls), answer, response);
+      return polls.start(this.#begin(request, path, token, address, polls), answer, response);
     }
     writeHead(response, answer);
     await pipeline(answer.body, response);
@@ -226,7 +217,7 @@ export class ProxiedHubs implements HubsSide {
       request,
       client,
       address,
-      open: (leg) => this.#begin(request, path, queryValue(path.query, 'id'), 'webSockets', address, leg),
+      open: (leg) => this.#begin(request, path, queryValue(path.query, 'id'), address, leg),
       onUnreachable: (error) => {
         this.#warnUnreachable(error);
         if (!neverSent(error)) return false;
@@ -243,7 +234,6 @@ export class ProxiedHubs implements HubsSide {
     request: IncomingMessage,
     path: HubPath,
     negotiated: string | undefined,
-    transport: ConnectionFacts['transport'],
     address: BridgeAddress,
     leg: Leg & Carrier,
   ): Tap {
@@ -264,7 +254,7 @@ export class ProxiedHubs implements HubsSide {
     if (contradictory) {
       this.#options.logger.warn({ hub: hub.name }, 'a client brings tokens of two users: it is in no group of either');
     }
-    return new WatchedTap(this.#options.open({ hub, token, user, transport }, leg), onEnded);
+    return new WatchedTap(this.#options.open({ hub, token, user }, leg), onEnded);
   }
 
   #ended(leg: Carrier, token: string): void {
