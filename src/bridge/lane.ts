@@ -190,6 +190,7 @@ export class BridgeLane {
   #poolOf(address: BridgeAddress): Pool {
     const known = this.#pools.get(address.key);
     if (known !== undefined) return known;
+    this.#closePoolsOfGone();
     const { connections = 128, timeoutMs = 10_000 } = this.#options;
     const pool = new Pool(address.origin, {
       connections,
@@ -204,6 +205,16 @@ export class BridgeLane {
     });
     this.#pools.set(address.key, pool);
     return pool;
+  }
+
+  /** A name has other addresses with each rollout of the bridge; what is under way at an old one is brought to its end. */
+  #closePoolsOfGone(): void {
+    const known = new Set(this.#options.addresses.all.map(({ key }) => key));
+    for (const [key, pool] of this.#pools) {
+      if (known.has(key)) continue;
+      this.#pools.delete(key);
+      pool.close().catch(() => {});
+    }
   }
 }
 

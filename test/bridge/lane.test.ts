@@ -12,8 +12,8 @@ import { systemClock } from '../../src/telemetry/clock.ts';
 import { startAwayBridge } from '../support/away-bridge.ts';
 import { until } from '../support/wait.ts';
 
-async function listen(t: TestContext, handle: RequestListener): Promise<string> {
-  const server: Server = createServer(handle);
+async function listen(t: TestContext, handle: RequestListener, keepAliveTimeout = 5_000): Promise<string> {
+  const server: Server = createServer({ keepAliveTimeout }, handle);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => {
     server.close();
@@ -106,4 +106,42 @@ test('the answer to a call is not gathered without a bound', async (t) => {
     assert.match(error.message, /more than 1048576 bytes/);
     return true;
   });
+});
+
+test('nothing is kept of an address that is gone, but what is under way there is answered', async (t) => {
+  const answersNow = Promise.withResolvers<void>();
+  let isGone = false;
+  const handle: RequestListener = (request, response) => {
+    request.socket.once('close', () => {
+      isGone = true;
+    });
+    answersNow.promise.then(() => response.end('old'));
+  };
+  // It would keep the connection for long.
+  const oldUrl = await listen(t, handle, 600_000);
+  const newUrl = await listen(t, (_, response) => response.end('new'));
+  const [before, after] = await Promise.all(
+    [oldUrl, newUrl].map((url) => BridgeAddresses.open([url], { clock: systemClock })),
+  );
+  let current = before!;
+  const addresses = {
+    get all() {
+      return current.all;
+    },
+    next: () => current.next(),
+    answered() {},
+    refused() {},
+  } as unknown as BridgeAddresses;
+  const lane = new BridgeLane({ addresses, calls: 'one' });
+  t.after(async () => {
+    for (const each of [before!, after!]) each.close();
+    await lane.close();
+  });
+  const call = { method: 'POST', url: '/', rawHeaders: [], body: Buffer.from('{}') };
+  const late = lane.send(call);
+  current = after!;
+  assert.equal((await lane.send(call)).body.toString(), 'new');
+  answersNow.resolve();
+  assert.equal((await late).body.toString(), 'old');
+  await until(() => isGone, { what: 'the end of its connection' });
 });
