@@ -8,8 +8,8 @@ import { z } from 'zod';
 import type { Detour } from '../cutover/detour.ts';
 import type { Command, Operator } from '../cutover/operator.ts';
 import { type PeerSignature, signatureHeader, unsigned } from '../cutover/peer-signature.ts';
-import { addresseeHeader } from '../cutover/peers.ts';
-import { type ReaderWatch, readingPath } from '../cutover/reader-watch.ts';
+import { addresseeHeader, peerPaths } from '../cutover/peers.ts';
+import type { ReaderWatch } from '../cutover/reader-watch.ts';
 import { stateShape } from '../cutover/state.ts';
 import type { UncertainAppends } from '../cutover/uncertain.ts';
 import { CrossfadeError, type ErrorCode } from '../errors.ts';
@@ -100,14 +100,14 @@ const routes: Record<string, Route> = {
 
 /** What replicas say to each other, by its path. */
 const words: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) => Promise<unknown>> = {
-  '/cutover/adopt': async ({ operator }, read) => operator.adoptFromPeer(await read(stateShape)),
-  '/cutover/uncertain': async ({ uncertain }, read) => uncertain.hear(await read(questionBody)),
-  '/cutover/uncertain-decided': async ({ uncertain }, read) => uncertain.decided(await read(verdictBody)),
-  [readingPath]: async ({ readerWatch }, read) => {
+  [peerPaths.adopt]: async ({ operator }, read) => operator.adoptFromPeer(await read(stateShape)),
+  [peerPaths.uncertain]: async ({ uncertain }, read) => uncertain.hear(await read(questionBody)),
+  [peerPaths.uncertainDecided]: async ({ uncertain }, read) => uncertain.decided(await read(verdictBody)),
+  [peerPaths.reading]: async ({ readerWatch }, read) => {
     await read(z.object({}));
     return { reads: readerWatch.reads };
   },
-  '/cutover/detour': async ({ detour }, read) => detour.takenElsewhere(await read(detourBody)),
+  [peerPaths.detour]: async ({ detour }, read) => detour.takenElsewhere(await read(detourBody)),
 };
 
 type ReadSigned = <Value>(shape: z.ZodType<Value>) => Promise<Value>;

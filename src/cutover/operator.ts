@@ -13,7 +13,7 @@ import type { Detour } from './detour.ts';
 import type { Guard } from './guard.ts';
 import type { Roll } from './handover.ts';
 import type { By, ChangeOf, Moves } from './moves.ts';
-import type { Peers, Told } from './peers.ts';
+import { type Peers, peerPaths, type Told } from './peers.ts';
 import type { ReaderWatch } from './reader-watch.ts';
 import type { SharedState } from './shared-state.ts';
 import { type CutoverState, isRolledBack, type nextState, rolledBack } from './state.ts';
@@ -156,7 +156,7 @@ export class Operator {
     const { peers, cutover, instance } = this.#parts;
     const others = here.filter((each) => each !== instance);
     if (silent.length === 0) return { reached: others, notReached: [] };
-    const told = await peers.tell('/cutover/adopt', cutover.state, peerMs, silent);
+    const told = await peers.tell(peerPaths.adopt, cutover.state, peerMs, silent);
     return { reached: [...others, ...told.reached], notReached: told.notReached };
   }
 
@@ -164,7 +164,7 @@ export class Operator {
     const { cutover, moves, shared, peers, logger } = this.#parts;
     const state = moves.next(cutover.state, () => rolledBack, { who, what: 'rollback without the log' })!;
     shared.rollBackWithoutLog(state);
-    const told = await peers.tell('/cutover/adopt', state, peerMs);
+    const told = await peers.tell(peerPaths.adopt, state, peerMs);
     logger.warn(told, 'rolled back without the log');
     return told;
   }

@@ -21,6 +21,20 @@ export interface Told {
   notReached: string[];
 }
 
+/** What replicas say to each other is POSTed there. */
+export const peerPaths = {
+  /** A rollback without the log. */
+  adopt: '/cutover/adopt',
+  /** Rooms that are on a detour. */
+  detour: '/cutover/detour',
+  /** Whether an event was read, as `{"read":true}`. */
+  uncertain: '/cutover/uncertain',
+  /** What becomes of the log's copy of that event. */
+  uncertainDecided: '/cutover/uncertain-decided',
+  /** Whether the log is read, as `{"reads":true}`. */
+  reading: '/cutover/reading',
+} as const;
+
 /** The fact of the roster that holds a replica's admin address. */
 export const adminFact = 'admin';
 /** ... and the one that holds the epoch of its state. */

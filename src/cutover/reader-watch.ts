@@ -3,7 +3,7 @@
 
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Peers } from './peers.ts';
+import { type Peers, peerPaths } from './peers.ts';
 
 export interface ReaderWatchParts {
   /** Whether rooms may be on the stream lane, as far as is known. */
@@ -17,8 +17,6 @@ export interface ReaderWatchParts {
   logger: Logger;
 }
 
-/** POSTed to the other replicas: whether they read the log, as `{"reads":true}`. */
-export const readingPath = '/cutover/reading';
 const everyMs = 1_000;
 /** A live reader stays below this. */
 const liveMs = 1_000;
@@ -64,7 +62,7 @@ export class ReaderWatch {
     if (!mustAsk) this.#othersRead = false;
     else if (!this.#asking) {
       this.#asking = true;
-      const { answers } = await peers.ask(readingPath, {}, peerMs).finally(() => {
+      const { answers } = await peers.ask(peerPaths.reading, {}, peerMs).finally(() => {
         this.#asking = false;
       });
       this.#othersRead = answers.some((answer) => (answer as { reads?: unknown } | null)?.reads === true);

@@ -26,7 +26,7 @@ import { HubTypings } from './hub-typing.ts';
 import { Moves } from './moves.ts';
 import { Operator } from './operator.ts';
 import { PeerSignature } from './peer-signature.ts';
-import { adminFact, epochFact, Peers } from './peers.ts';
+import { adminFact, epochFact, Peers, peerPaths } from './peers.ts';
 import { ReaderWatch } from './reader-watch.ts';
 import { SharedState } from './shared-state.ts';
 import { laneOf, mayHaveUsedStream } from './state.ts';
@@ -166,7 +166,7 @@ export class CutoverStage {
       logAnswers: () => log.reachable && this.lanes.isFresh,
       beforeReturn: (sinceMs) => this.#rememberRecentIds(sinceMs),
       tell: (note) => this.#handover.tell(note),
-      post: async (news) => void (await this.#peers.tell('/cutover/detour', news, showMs() + detourMs)),
+      post: async (news) => void (await this.#peers.tell(peerPaths.detour, news, showMs() + detourMs)),
       timeoutMs,
       showMs,
       clock,

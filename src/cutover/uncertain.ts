@@ -16,7 +16,7 @@ import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type Fences, fenceSettled } from './fences.ts';
 import { lateLimitMs, newId } from './handover.ts';
-import type { Peers } from './peers.ts';
+import { type Peers, peerPaths } from './peers.ts';
 import type { Unfenced } from './unfenced.ts';
 
 /** What is asked of every replica. */
@@ -110,7 +110,7 @@ export class UncertainAppends {
   async #ask(question: Question, peers: Pick<Peers, 'ask'>) {
     const own = this.hear(question);
     if (own.read) return { answers: [own], notReached: [] };
-    const { answers, notReached } = await peers.ask('/cutover/uncertain', question, askMs);
+    const { answers, notReached } = await peers.ask(peerPaths.uncertain, question, askMs);
     // It may have been read here meanwhile, and waits at the connections then.
     const here = { read: this.#parts.log.hasRead(question.eventId) };
     return { answers: [here, ...answers.map(readAnswer)], notReached };
@@ -142,7 +142,7 @@ export class UncertainAppends {
     const { peers, clock } = this.#parts;
     let untold: string[] | undefined;
     for (let times = 0; times < tellTimes; times++) {
-      const { notReached } = await peers.tell('/cutover/uncertain-decided', verdict, askMs, untold);
+      const { notReached } = await peers.tell(peerPaths.uncertainDecided, verdict, askMs, untold);
       if (notReached.length === 0) return;
       untold = notReached;
       await pause(clock, askMs);
