@@ -1,6 +1,6 @@
-// `crossfade serve`: one replica for the life of this process. Promises: runs until it is told to end (SIGTERM, SIGINT,
-// SIGHUP, SIGQUIT), then drains and ends within 10 s; ends with exit code 1 if another process takes its instance name, or if something fails that no boundary
-// caught: it drains then, too, and never vanishes without a word.
+// `crossfade serve`: one replica for the life of this process. Promises: runs until it is told to end (SIGTERM, SIGINT, SIGHUP,
+// SIGQUIT), then drains and ends within 10 s; ends with exit code 1 if another process takes its instance name, or if something
+// fails that no boundary caught: it drains then, too, and never vanishes without a word.
 
 import type { Config, HostPort } from '../config.ts';
 import { type Replica, startReplica } from '../replica.ts';
