@@ -12,15 +12,15 @@ export type Page = keyof typeof pages;
 
 /** What a client may spend, in words, with its label of the metric. */
 const budgetWords: Record<keyof ClientLimits, [what: string, label: Budget]> = {
-  bytes: ['bytes that a client sends', 'client_bytes'],
+  bytes: ['bytes that a native client sends', 'client_bytes'],
   records: ['records that a client sends (invocations, pings)', 'client_invocations'],
   recordsPerMessage: ['records in one message', 'client_records'],
   publishes: ['messages of a native client to others', 'client_publishes'],
   rooms: ['rooms that a client is in', 'client_rooms'],
-  farewells: ['remote sessions that a client is in', 'client_rooms'],
-  nameChars: ['characters of a room, a session or a user', 'name_length'],
+  farewells: ['remote sessions that a native client is in', 'client_rooms'],
+  nameChars: ['characters of what becomes a name (a room, a session)', 'name_length'],
   searched: ['bytes of a proxied client that are searched for joins and typing', 'client_bytes'],
-  typings: ['typing of a proxied client that is told to other replicas', 'typing_notes'],
+  typings: ['typing of a proxied client that is read for its room; beyond it counts for all', 'typing_notes'],
 };
 
 const tables = {
