@@ -55,7 +55,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   cutover.connect(lanes);
   edge.connect({
     publish: (event) => lanes.publish(event),
-    untilLogIsRead: () => cutover.lanes.untilCaughtUp(),
+    untilLogIsRead: () => cutover.laneChoice.untilCaughtUp(),
     onHubTyping: ({ room, user }) => cutover.onHubTyping(room, user),
   });
   parts.faults.guard('core', () => cutover.learn());
@@ -64,7 +64,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     listen: config.listen,
     apiKey: config.apiKey,
     maxBodyBytes: config.maxBody,
-    cutover: cutover.lanes,
+    cutover: cutover.laneChoice,
     lanes,
   });
   const opening = clientsSide.open();
@@ -131,7 +131,7 @@ function makeLanes(config: Config, parts: Parts, cutover: CutoverStage): Lanes {
     fallback: config.fallback,
     bridgeFallback: config.bridgeFallback,
     coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
-    cutover: cutover.lanes,
+    cutover: cutover.laneChoice,
     onLogFailure: (room, reason) => detour.take(room, reason),
     hadElsewhere: (room) => detour.hadElsewhere(room),
     hasAudience: () => hasAudience(config, parts),

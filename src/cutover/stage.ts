@@ -69,7 +69,7 @@ const detourMs = 1_000;
 
 export class CutoverStage {
   /** Which lane a call takes. */
-  readonly lanes: Cutover;
+  readonly laneChoice: Cutover;
   readonly detour: Detour;
   readonly operator: Operator;
   readonly uncertain: UncertainAppends;
@@ -101,7 +101,7 @@ export class CutoverStage {
     const flights = new Flights();
     const settled = () => (options.severalBridges() ? settleMs : 0);
     const follow = { silentMs: () => options.reads.silentMs, reachable: () => log.reachable };
-    this.lanes = new Cutover({
+    this.laneChoice = new Cutover({
       standalone: this.#standalone,
       killSwitch: config.killSwitch,
       gate,
@@ -121,8 +121,8 @@ export class CutoverStage {
       flights,
       unfenced,
       flush,
-      state: () => this.lanes.state,
-      adopt: (state) => this.lanes.adopt(state),
+      state: () => this.laneChoice.state,
+      adopt: (state) => this.laneChoice.adopt(state),
       timeoutMs,
       settleMs: settled,
       faults: options.faults,
@@ -130,7 +130,7 @@ export class CutoverStage {
       logger,
     });
     this.readerWatch = new ReaderWatch({
-      usesStream: () => this.lanes.usesStream,
+      usesStream: () => this.laneChoice.usesStream,
       silentMs: () => options.reads.silentMs,
       logAnswers: () => log.reachable,
       peers: this.#peers,
@@ -163,7 +163,7 @@ export class CutoverStage {
       unfenced,
       flush,
       emitting: () => this.#windows!.emittingRooms,
-      logAnswers: () => log.reachable && this.lanes.isFresh,
+      logAnswers: () => log.reachable && this.laneChoice.isFresh,
       beforeReturn: (sinceMs) => this.#rememberRecentIds(sinceMs),
       tell: (note) => this.#handover.tell(note),
       post: async (news) => void (await this.#peers.tell(peerPaths.detour, news, showMs() + detourMs)),
@@ -174,7 +174,7 @@ export class CutoverStage {
     });
     this.#moves = new Moves({
       instance,
-      cutover: this.lanes,
+      cutover: this.laneChoice,
       handover: this.#handover,
       guard,
       rememberRecentIds: () => this.#rememberRecentIds(),
@@ -182,7 +182,7 @@ export class CutoverStage {
       logger,
     });
     this.#shared = new SharedState({
-      cutover: this.lanes,
+      cutover: this.laneChoice,
       detour: this.detour,
       unfenced,
       moves: this.#moves,
@@ -196,7 +196,7 @@ export class CutoverStage {
       instance,
       wish,
       killSwitch: config.killSwitch,
-      cutover: this.lanes,
+      cutover: this.laneChoice,
       moves: this.#moves,
       roster: log.roster,
       follows: () => this.#shared.follows,
@@ -206,7 +206,7 @@ export class CutoverStage {
     this.operator = new Operator({
       instance,
       wish,
-      cutover: this.lanes,
+      cutover: this.laneChoice,
       moves: this.#moves,
       shared: this.#shared,
       wishes: this.#wishes,
@@ -221,10 +221,10 @@ export class CutoverStage {
     });
     this.#stopWatching = this.#standalone
       ? () => {}
-      : watchSurplus({ cutover: this.lanes, guard, log, clock, logger, metrics });
+      : watchSurplus({ cutover: this.laneChoice, guard, log, clock, logger, metrics });
     this.#showState();
-    tellChanges(this.lanes, logger);
-    this.lanes.onAdopted(() => {
+    tellChanges(this.laneChoice, logger);
+    this.laneChoice.onAdopted(() => {
       this.#showState();
       this.#describe();
     });
@@ -237,7 +237,7 @@ export class CutoverStage {
 
   /** The share of rooms on the stream lane here and now. */
   get percent(): number {
-    return this.lanes.percent;
+    return this.laneChoice.percent;
   }
 
   /** What the other replicas shall know of this one. @param facts its admin address among them, see peers.ts */
@@ -248,8 +248,8 @@ export class CutoverStage {
 
   /** Calls `run` now and with every change of whether rooms may be on the stream lane. */
   onUse(run: (inUse: boolean) => void): void {
-    run(this.lanes.usesStream);
-    this.lanes.onAdopted(() => run(this.lanes.usesStream));
+    run(this.laneChoice.usesStream);
+    this.laneChoice.onAdopted(() => run(this.laneChoice.usesStream));
   }
 
   /** Reads the shared state as soon as the log answers: calls wait for it. Resolves when it is known, or after close(). */
@@ -259,7 +259,7 @@ export class CutoverStage {
 
   /** Whether rooms may have been on the stream lane since `sinceMs` (ms since 1970), also if they are not any more. */
   mayHaveUsedStream(sinceMs: number): boolean {
-    return this.#standalone || mayHaveUsedStream(this.lanes.state, sinceMs);
+    return this.#standalone || mayHaveUsedStream(this.laneChoice.state, sinceMs);
   }
 
   /** Brings this replica into the shared state, before it reads anything of the log, and keeps it there. */
@@ -288,7 +288,7 @@ export class CutoverStage {
 
   onRead(entry: Entry): void {
     if (this.#standalone) return;
-    const { state } = this.lanes;
+    const { state } = this.laneChoice;
     const wasOvertaken =
       entry.epoch !== undefined && entry.epoch < state.epoch && laneOf(state, entry.room) === 'bridge';
     this.#fenceTyping(entry);
@@ -297,7 +297,7 @@ export class CutoverStage {
 
   /** A client types through its bridge hub, in a room whose messages go by stream: all replicas know before its next message. */
   onHubTyping(room: string | undefined, user: string): void {
-    if (room === undefined ? !this.lanes.usesStream : this.lanes.decide(room).lane === 'bridge') return;
+    if (room === undefined ? !this.laneChoice.usesStream : this.laneChoice.decide(room).lane === 'bridge') return;
     const telling = this.#typings.typed(room, user);
     if (telling === 'unheard') this.#options.metrics.overBudget.inc({ budget: 'typing_notes' });
     if (room !== undefined && telling === 'room') this.#tellTyping({ kind: 'hub typing', room, user });
@@ -349,7 +349,7 @@ export class CutoverStage {
   }
 
   #describe(): void {
-    this.#options.log.roster.describe({ ...this.#facts, [epochFact]: String(this.lanes.state.epoch) });
+    this.#options.log.roster.describe({ ...this.#facts, [epochFact]: String(this.laneChoice.state.epoch) });
   }
 
   #rememberRecentIds(withinMs = Number.POSITIVE_INFINITY): Promise<void> {
@@ -358,7 +358,7 @@ export class CutoverStage {
 
   #showState(): void {
     const { metrics } = this.#options;
-    metrics.cutoverEpoch.set(this.lanes.state.epoch);
-    metrics.cutoverPercent.set(this.lanes.percent);
+    metrics.cutoverEpoch.set(this.laneChoice.state.epoch);
+    metrics.cutoverPercent.set(this.laneChoice.percent);
   }
 }

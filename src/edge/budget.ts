@@ -93,7 +93,7 @@ export class ClientBudget {
     this.#typings = new TokenBucket(this.limits.typings, now);
   }
 
-  /** @param records that end in it */
+  /** One message of a native client. @param records how many end in it */
   takeMessage(bytes: number, records: number): void {
     if (!this.#bytes.take(bytes)) {
       this.#exceed('client_bytes', `The client sends more than ${this.limits.bytes.perSecond} bytes per second.`);
@@ -106,7 +106,7 @@ export class ClientBudget {
     this.#metrics.overBudget.inc({ budget: 'client_bytes' });
   }
 
-  /** Those of one message; one that ends none costs as much to receive. */
+  /** The records that end in one message; a message in which none ends counts as one: it costs as much to receive. */
   takeRecords(count: number): void {
     const { records, recordsPerMessage } = this.limits;
     if (count > recordsPerMessage) {

@@ -288,7 +288,7 @@ export class Lanes {
     }
   }
 
-  /** What the log cannot say at this moment: that it has the event, and so a repeat of it is one. */
+  /** Whether this replica has read the event: the log has it then, even if it does not answer now, and a repeat is a duplicate. */
   #wasRead(eventId: string | undefined): boolean {
     return eventId !== undefined && this.#options.reads.hasRead(eventId);
   }
