@@ -7,3 +7,10 @@ export function keepNewest(entries: Map<string, unknown> | Set<string>, maxCount
     entries.delete(oldest);
   }
 }
+
+/** Puts the entry at the end, whether it was there before or not, and keeps to the bound. */
+export function setNewest<Value>(entries: Map<string, Value>, key: string, value: Value, maxCount: number): void {
+  entries.delete(key);
+  entries.set(key, value);
+  keepNewest(entries, maxCount);
+}

@@ -2,23 +2,26 @@
 // stages ask of that. It is made before the reader, and knows nothing until there is one. Bounded: the oldest go first.
 
 import { keepNewest } from '../keep-newest.ts';
-import type { Entry, Position, Reader, Typing } from '../log/log.ts';
+import { type Entry, idempotencyTtlMs, type Position, type Reader, type Typing } from '../log/log.ts';
+import { Recent } from '../recent.ts';
 import type { Clock } from '../telemetry/clock.ts';
-import { SeenIds } from './seen.ts';
 import { TypingGuard } from './typing.ts';
 
+/** Ids that are remembered: of 1,600 events a second. */
+const maxSeen = 500_000;
 /** Events that the bridge shows, as their appends had no answer. */
 const maxWithheld = 10_000;
 
 export class ReadMemory {
-  readonly #seen: SeenIds;
+  /** An event may stand in the log twice (a publisher's repeat, a log that was replaced), and is shown once. */
+  readonly #seen: Recent;
   readonly #typing = new TypingGuard();
   /** Not for a time: the log may bring them after any outage. */
   readonly #withheld = new Set<string>();
   #reader: Pick<Reader, 'position' | 'silentMs'> | undefined;
 
   constructor(clock: Clock) {
-    this.#seen = new SeenIds(clock);
+    this.#seen = new Recent({ clock, forMs: idempotencyTtlMs, maxCount: maxSeen });
   }
 
   /** From now on this reader says how far the log is read. */

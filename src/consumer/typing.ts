@@ -3,7 +3,7 @@
 // same sender in the same room behind that place makes it stale. It carries when its last state was accepted, too, in the log's
 // own time: each replica ends its windows by itself, so that of two states the older one may come later.
 
-import { keepNewest } from '../keep-newest.ts';
+import { setNewest } from '../keep-newest.ts';
 import { comparePositions, type Entry, type Position, type Typing } from '../log/log.ts';
 import { shortKey } from '../short-key.ts';
 
@@ -23,11 +23,11 @@ export class TypingGuard {
 
   /** Notes messages and typing as they pass; false for a typing note that must not be shown any more. */
   allows({ room, position, typing, endsTypingOf }: Entry): boolean {
-    if (endsTypingOf !== undefined) remember(this.#lastMessage, shortKey(room, endsTypingOf), position);
+    if (endsTypingOf !== undefined) setNewest(this.#lastMessage, shortKey(room, endsTypingOf), position, maxRemembered);
     if (typing === undefined) return true;
     if (this.#isOver(room, typing, position)) return false;
     const { user, statedAt } = typing;
-    if (statedAt !== undefined) remember(this.#lastState, shortKey(room, user), { statedAt, position });
+    if (statedAt !== undefined) setNewest(this.#lastState, shortKey(room, user), { statedAt, position }, maxRemembered);
     return true;
   }
 
@@ -44,12 +44,6 @@ export class TypingGuard {
     if (state === undefined || statedAt === undefined || state.statedAt <= statedAt) return false;
     return position === undefined || msOf(position) - msOf(state.position) < outdatesMs;
   }
-}
-
-function remember<Value>(values: Map<string, Value>, key: string, value: Value): void {
-  values.delete(key);
-  values.set(key, value);
-  keepNewest(values, maxRemembered);
 }
 
 function msOf(position: Position): number {

@@ -3,7 +3,8 @@
 // Promises: a user that types in many rooms at once is told of once for all of them, and all users of a replica together are told
 // of within a rate; what is known takes a few MB at most.
 
-import { keepNewest } from '../keep-newest.ts';
+import { setNewest } from '../keep-newest.ts';
+import { Recent } from '../recent.ts';
 import { shortKey } from '../short-key.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { type Rate, TokenBucket } from '../token-bucket.ts';
@@ -23,13 +24,15 @@ export type Telling = 'room' | 'user' | 'nothing' | 'unheard';
 
 export class HubTypings {
   readonly #clock: Clock;
-  readonly #told = new Map<string, number>();
-  readonly #known = new Map<string, number>();
+  readonly #told: Recent;
+  readonly #known: Recent;
   readonly #users = new Map<string, TokenBucket>();
   readonly #replica: TokenBucket;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.#told = new Recent({ clock, forMs: tellEveryMs, maxCount: maxKnown });
+    this.#known = new Recent({ clock, forMs: knownMs, maxCount: maxKnown });
     this.#replica = this.#bucket(replicaRate);
   }
 
@@ -38,56 +41,36 @@ export class HubTypings {
    * @returns what the other replicas are to be told of this user: that it types in this room, or that it types
    */
   typed(room: string | undefined, user: string): Telling {
-    const now = this.#clock.monotonic();
-    if (isIn(this.#told, keyOf(user), now) || isIn(this.#told, keyOf(user, room), now)) return 'nothing';
+    if (this.#told.has(keyOf(user)) || this.#told.has(keyOf(user, room))) return 'nothing';
     const telling = room !== undefined && this.#bucketOf(user).take(1) ? 'room' : 'user';
     if (!this.#replica.take(1)) {
       this.note(user, room);
       return 'unheard';
     }
-    put(this.#told, telling === 'room' ? keyOf(user, room) : keyOf(user), now, tellEveryMs);
+    this.#told.renew(telling === 'room' ? keyOf(user, room) : keyOf(user));
     return telling;
   }
 
   /** A replica has told, this one included. @param room undefined: somewhere */
   note(user: string, room?: string): void {
-    put(this.#known, keyOf(user, room), this.#clock.monotonic(), knownMs);
+    this.#known.renew(keyOf(user, room));
   }
 
   /** Whether this user may have typed in this room just now. */
   mayBeOnItsWay(room: string, user: string): boolean {
-    const now = this.#clock.monotonic();
-    return isIn(this.#known, keyOf(user, room), now) || isIn(this.#known, keyOf(user), now);
+    return this.#known.has(keyOf(user, room)) || this.#known.has(keyOf(user));
   }
 
   #bucketOf(user: string): TokenBucket {
     const key = keyOf(user);
     const bucket = this.#users.get(key) ?? this.#bucket(userRate);
-    // Behind all others: the oldest go first.
-    this.#users.delete(key);
-    this.#users.set(key, bucket);
-    keepNewest(this.#users, maxKnown);
+    setNewest(this.#users, key, bucket, maxKnown);
     return bucket;
   }
 
   #bucket(rate: Rate): TokenBucket {
     return new TokenBucket(rate, () => this.#clock.monotonic());
   }
-}
-
-function isIn(until: Map<string, number>, key: string, now: number): boolean {
-  return (until.get(key) ?? Number.NEGATIVE_INFINITY) > now;
-}
-
-/** All have the same time to live, so those that are over stand in front. */
-function put(until: Map<string, number>, key: string, now: number, forMs: number): void {
-  for (const [oldest, end] of until) {
-    if (end > now) break;
-    until.delete(oldest);
-  }
-  until.delete(key);
-  until.set(key, now + forMs);
-  keepNewest(until, maxKnown);
 }
 
 function keyOf(user: string, room?: string): string {
