@@ -1,4 +1,5 @@
-// What a call or a hub method becomes, before it is kept anywhere: the event, its deliveries and how it may be coalesced.
+// The event: what comes of a call or a hub method, and goes to the lanes, before it is kept anywhere; with its deliveries, and how it
+// may be coalesced.
 
 /** One hub message that an event causes. `except` is the connection id that must not get it (a hub method's caller). */
 export interface Delivery {

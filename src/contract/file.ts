@@ -1,4 +1,4 @@
-// Where a contract comes from: a file that an operator names.
+// Where a contract comes from: in comes the name of a file that an operator gives, out goes its text.
 
 import { readFileSync } from 'node:fs';
 import { CrossfadeError } from '../errors.ts';

@@ -1,4 +1,5 @@
-// The key check, as the bridge does it: before the route, for everything under /internal, in constant time.
+// The key check, as the bridge does it: before the route, for everything under /internal, in constant time. In comes a request, out
+// goes what to refuse it with, if anything.
 
 import type { IncomingMessage } from 'node:http';
 import { isSecret } from '../secret.ts';
