@@ -261,7 +261,8 @@ export class Lanes {
     if (this.#wasRead(entry.eventId)) return known;
     // What waits in the room's windows finds the same detour, and must not be overtaken on it.
     await this.#flushRoom(call.event.room);
-    const answer = await (isUnknown ? this.#settleUncertain(call, entry) : bridge.send(call.request));
+    const send = () => bridge.send(call.request);
+    const answer = await (isUnknown ? this.#settleUncertain(entry, send) : send());
     if (answer === 'kept') return broadcast;
     const [eventId] = call.event.eventIds;
     if (eventId !== undefined && answer.status === 200) void log.settle(eventId, true);
@@ -269,8 +270,8 @@ export class Lanes {
   }
 
   /** The log may have kept it: whether it goes to the bridge as well, and which copy is shown, is agreed with the other replicas. */
-  #settleUncertain({ event: { room }, request }: IncomingCall, { eventId }: NewEntry): Promise<BridgeAnswer | 'kept'> {
-    return this.#options.settleUncertain({ room, eventId: eventId! }, () => this.#requireBridge().send(request));
+  #settleUncertain({ room, eventId }: NewEntry, send: () => Promise<BridgeAnswer>): Promise<BridgeAnswer | 'kept'> {
+    return this.#options.settleUncertain({ room, eventId: eventId! }, send);
   }
 
   #claim(eventId: string, epoch: number | undefined): Promise<'claimed' | 'duplicate'> {
@@ -370,11 +371,20 @@ export class Lanes {
       countFallback(metrics, reason);
       await onLogFailure(entry.room, reason);
     }
-    for (const call of calls) {
-      const isUnknown = code === 'LOG_APPEND_UNKNOWN';
-      const sent: Promise<unknown> = isUnknown ? this.#settleUncertain(call, entry) : bridge.send(call.request);
-      await sent.catch(() => this.#countLost(call.event));
-    }
+    const send = () => this.#sendAll(bridge, calls);
+    await (code === 'LOG_APPEND_UNKNOWN' ? this.#settleUncertain(entry, send) : send());
+  }
+
+  /**
+   * A window's calls, of which the log's one entry holds everything: it is in place of them all, or of none.
+   * @returns the first answer that is no 200, if there is one
+   */
+  async #sendAll(bridge: BridgeLane, calls: IncomingCall[]): Promise<BridgeAnswer> {
+    const sent = await Promise.allSettled(calls.map(({ request }) => bridge.send(request)));
+    for (const [i, { event }] of calls.entries()) if (!wasTaken(sent[i]!)) this.#countLost(event);
+    const answer = sent.find((each) => !wasTaken(each)) ?? sent[0]!;
+    if (answer.status === 'rejected') throw answer.reason;
+    return answer.value;
   }
 
   #countLost(event: Event): void {
@@ -419,6 +429,10 @@ function statusOf(outcome: Outcome): 'success' | 'duplicate' | 'failure' {
   if (outcome.kind === 'broadcast') return 'success';
   if (outcome.answer.status !== 200) return 'failure';
   return isDuplicate(outcome.answer) ? 'duplicate' : 'success';
+}
+
+function wasTaken(sent: PromiseSettledResult<BridgeAnswer>): boolean {
+  return sent.status === 'fulfilled' && sent.value.status === 200;
 }
 
 function isDuplicate(answer: BridgeAnswer): boolean {

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import type { BridgeAnswer, BridgeLane, RawRequest } from '../../src/bridge/lane.ts';
 import type { Event } from '../../src/contract/event.ts';
 import { CrossfadeError } from '../../src/errors.ts';
-import { type Decision, type IncomingCall, Lanes, StaleEpoch } from '../../src/lanes/lanes.ts';
+import { type Decision, type IncomingCall, Lanes, type LanesOptions, StaleEpoch } from '../../src/lanes/lanes.ts';
 import type { AppendResult, ClaimResult, Log, NewEntry } from '../../src/log/log.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
@@ -24,6 +24,7 @@ class Scene {
   /** When a room whose log has failed may go to the bridge. */
   ready = async () => {};
   wasRead: (eventId: string) => boolean = () => false;
+  settleUncertain: LanesOptions['settleUncertain'] = (_, callBridge) => callBridge();
   isTypingOver = false;
   hadElsewhere = false;
   readonly settled: [string, boolean][] = [];
@@ -66,7 +67,7 @@ class Scene {
       },
       onBlind: () => {},
       hadElsewhere: () => this.hadElsewhere,
-      settleUncertain: (_, callBridge) => callBridge(),
+      settleUncertain: (event, callBridge) => this.settleUncertain(event, callBridge),
       hasAudience: () => true,
       coalesceWindowMs,
       clock,
@@ -229,4 +230,39 @@ test('typing whose room another replica takes to the bridge is dropped; a read r
   scene.hadElsewhere = true;
   await scene.lanes.drain();
   assert.deepEqual(scene.journal, ['log receipt']);
+});
+
+test('read receipts of one window that may be in the log are asked for once: all of them go to the bridge, or none', async () => {
+  const scene = new Scene();
+  let asked = 0;
+  // After the first answer of the bridge the log's copy is withheld; whoever has read it meanwhile says so when asked again.
+  scene.settleUncertain = async (_, callBridge) => (asked++ === 0 ? callBridge() : 'kept');
+  scene.append = unknown;
+  for (const name of ['first', 'second', 'third']) await scene.carry(receipt(name));
+  await scene.lanes.drain();
+  assert.deepEqual(scene.journal, ['log third', 'bridge first', 'bridge second', 'bridge third']);
+  assert.equal(asked, 1);
+});
+
+test('a window’s copy in the log is withheld only if the bridge has taken every call of it', async () => {
+  const failed: BridgeAnswer = { status: 503, rawHeaders: [], body: Buffer.alloc(0) };
+  const timedOut = () => Promise.reject(new CrossfadeError('BRIDGE_TIMEOUT', 'no answer'));
+  for (const answer of [async () => failed, timedOut]) {
+    const scene = new Scene();
+    const verdicts: string[] = [];
+    scene.settleUncertain = async (_, callBridge) => {
+      const given = await callBridge().catch((error) => {
+        verdicts.push('show');
+        throw error;
+      });
+      verdicts.push(given.status === 200 ? 'withhold' : 'show');
+      return given;
+    };
+    scene.append = unknown;
+    scene.send = async ({ body }) => (String(body) === 'first' ? answer() : ok);
+    for (const name of ['first', 'second']) await scene.carry(receipt(name));
+    await scene.lanes.drain();
+    assert.deepEqual(verdicts, ['show']);
+    assert.deepEqual(scene.journal.slice(1), ['bridge first', 'bridge second']);
+  }
 });
