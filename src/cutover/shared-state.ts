@@ -13,7 +13,16 @@ import type { Cutover } from './cutover.ts';
 import type { Detour } from './detour.ts';
 import { answerMs, idsSlackMs } from './handover.ts';
 import type { Moves } from './moves.ts';
-import { type CutoverState, initialState, isRolledBack, moveOf, movesBetween, readState, rolledBack } from './state.ts';
+import {
+  type CutoverState,
+  initialState,
+  isRolledBack,
+  mayHaveUsedStream,
+  moveOf,
+  movesBetween,
+  readState,
+  rolledBack,
+} from './state.ts';
 import type { Unfenced } from './unfenced.ts';
 
 export interface SharedStateParts {
@@ -30,6 +39,8 @@ export interface SharedStateParts {
 
 /** Between two tries to read the state for the first time, while calls wait for it. */
 const learnMs = 25;
+/** Between two looks at whether anything must be read again. */
+const lookMs = answerMs / 2;
 const keepMs = 1_000;
 const sayEveryMs = 10_000;
 const commitMs = 1_000;
@@ -54,23 +65,32 @@ export class SharedState {
   }
 
   /**
-   * Reads the state as soon as the log answers, which needs neither the instance name nor a reader: until then calls wait.
-   * Resolves when it is known, or after close().
+   * Reads the state as soon as the log answers, which needs neither the instance name nor a reader: until then calls wait. Both
+   * may take long, and no note of a change is read until then: the state is read again and again. Resolves after start() or close().
    */
   async learn(): Promise<void> {
     const { clock } = this.#parts;
-    while (!this.#closed && !this.#follows) {
+    while (!this.#closed && !this.#isStarted) {
       await this.follow().catch(() => {
         this.#lostAt ??= clock.monotonic();
-        return pause(clock, learnMs);
       });
+      await pause(clock, this.#follows ? lookMs : learnMs);
     }
   }
 
   /** Begins to watch the log. */
   start(): void {
     const { clock } = this.#parts;
-    this.#stops = [clock.every(answerMs / 2, () => this.#followIfLost()), clock.every(keepMs, () => this.#keep())];
+    this.#stops = [clock.every(lookMs, () => this.#followIfLost()), clock.every(keepMs, () => this.#keep())];
+  }
+
+  get #isStarted(): boolean {
+    return this.#stops.length > 0;
+  }
+
+  /** Whether rooms are on the stream lane, or may have been since `sinceMs` (ms since 1970): where the state is not known, yes. */
+  mayHaveUsedStream(sinceMs: number): boolean {
+    return !this.#follows || mayHaveUsedStream(this.#parts.cutover.state, sinceMs);
   }
 
   /** Whether our state and the log's have been compared since the log was last away. */
@@ -79,14 +99,21 @@ export class SharedState {
   }
 
   /**
-   * Compares them: at start, before the first read, and after the log was away. Who asks while it is being done waits for that.
-   * Errors: LOG_*, CUTOVER_CONFLICT.
+   * Compares them: at start, before the first read, and after the log was away. Who asks while it is being done waits for another
+   * one: what was read before may be older than where the reader stands now. Errors: LOG_*, CUTOVER_CONFLICT.
    */
-  follow(): Promise<void> {
-    this.#following ??= this.#follow().finally(() => {
-      this.#following = undefined;
-    });
-    return this.#following;
+  async follow(): Promise<void> {
+    const before = this.#following?.catch(() => {});
+    const following = before === undefined ? this.#follow() : before.then(() => this.#follow());
+    this.#following = following;
+    try {
+      await following;
+    } catch (error) {
+      this.#follows = false;
+      throw error;
+    } finally {
+      if (this.#following === following) this.#following = undefined;
+    }
   }
 
   async #follow(): Promise<void> {
@@ -135,7 +162,7 @@ export class SharedState {
       return;
     }
     // What stands in the log is read first: the changes that were missed come with their fences then.
-    if (this.#follows || !cutover.isFresh) return;
+    if (this.#follows || this.#following !== undefined || !cutover.isFresh) return;
     await this.follow().catch((error) => this.#sayFailed(error, 'the shared state could not be read'));
   }
 

@@ -29,7 +29,7 @@ import { PeerSignature } from './peer-signature.ts';
 import { adminFact, epochFact, Peers, peerPaths } from './peers.ts';
 import { ReaderWatch } from './reader-watch.ts';
 import { SharedState } from './shared-state.ts';
-import { laneOf, mayHaveUsedStream } from './state.ts';
+import { laneOf } from './state.ts';
 import { UncertainAppends, type UncertainParts } from './uncertain.ts';
 import { Unfenced } from './unfenced.ts';
 import { Wishes } from './wishes.ts';
@@ -252,14 +252,14 @@ export class CutoverStage {
     this.laneChoice.onAdopted(() => run(this.laneChoice.usesStream));
   }
 
-  /** Reads the shared state as soon as the log answers: calls wait for it. Resolves when it is known, or after close(). */
+  /** Reads the shared state as soon as the log answers, and until begin(): calls wait for it. Resolves after begin() or close(). */
   async learn(): Promise<void> {
     if (!this.#standalone) await this.#shared.learn();
   }
 
   /** Whether rooms may have been on the stream lane since `sinceMs` (ms since 1970), also if they are not any more. */
   mayHaveUsedStream(sinceMs: number): boolean {
-    return this.#standalone || mayHaveUsedStream(this.laneChoice.state, sinceMs);
+    return this.#standalone || this.#shared.mayHaveUsedStream(sinceMs);
   }
 
   /** Brings this replica into the shared state, before it reads anything of the log, and keeps it there. */

@@ -77,6 +77,7 @@ function setUp() {
   });
   return {
     shared,
+    log,
     clock,
     follow,
     remembered,
@@ -216,4 +217,67 @@ test('a state that cannot be read counts as percent 0 under its epoch: calls go 
   await begin();
   assert.deepEqual([cutover.state.epoch, cutover.percent, cutover.decides, state.follows], [7, 0, true, true]);
   state.close();
+});
+
+const untilLater = (clock: TestClock, isSo: () => boolean) =>
+  until(() => {
+    clock.advance(250);
+    return isSo();
+  });
+
+async function ended(clock: TestClock, running: Promise<void>): Promise<void> {
+  let isOver = false;
+  const over = running.then(() => {
+    isOver = true;
+  });
+  await untilLater(clock, () => isOver);
+  await over;
+}
+
+test('a replica that knows the state, but waits for its name and so reads nothing yet, follows what others change', async () => {
+  const { shared, clock, follow, cutover, state, detours } = setUp();
+  follow.silentMs = Number.POSITIVE_INFINITY;
+  const learning = state.learn();
+  await until(() => state.follows);
+  shared.state = stored(raised(50));
+  await untilLater(clock, () => cutover.state.percent === 50);
+  assert.deepEqual(detours, ['connection_lost'], 'what it has sent to the bridge meanwhile is fenced first');
+  shared.reachable = false;
+  await untilLater(clock, () => !state.follows);
+  state.close();
+  await ended(clock, learning);
+});
+
+test('what a replica reads when its reader stands is not older than that, also if it was reading the state just then', async () => {
+  const { shared, log, clock, cutover, state } = setUp();
+  const answered = Promise.withResolvers<void>();
+  const { readState } = log;
+  log.readState = async () => {
+    const read = await readState();
+    await answered.promise;
+    return read;
+  };
+  const learning = state.learn();
+  shared.state = stored(raised(50));
+  const following = state.follow();
+  answered.resolve();
+  await following;
+  assert.equal(cutover.state.percent, 50);
+  state.start();
+  state.close();
+  await ended(clock, learning);
+});
+
+test('while the state is not known, rooms may have been on the stream lane', async () => {
+  const { shared, clock, cutover, state } = setUp();
+  shared.reachable = false;
+  await assert.rejects(state.follow());
+  assert.equal(state.mayHaveUsedStream(clock.now()), true);
+  shared.reachable = true;
+  await state.follow();
+  assert.deepEqual([cutover.usesStream, state.mayHaveUsedStream(clock.now())], [false, false]);
+  shared.state = stored(raised(50));
+  shared.reachable = false;
+  await assert.rejects(state.follow());
+  assert.equal(state.mayHaveUsedStream(clock.now()), true, 'what was known once may be outdated');
 });
