@@ -16,12 +16,17 @@ export class ReadMemory {
   /** An event may stand in the log twice (a publisher's repeat, a log that was replaced), and is shown once. */
   readonly #seen: Recent;
   readonly #typing = new TypingGuard();
-  /** Not for a time: the log may bring them after any outage. */
-  readonly #withheld = new Set<string>();
+  /**
+   * Id -> until when (ms since 1970) an event with it is the one that the bridge shows. By when it was published, not by when
+   * it is read: the log may bring it after any outage. After 5 minutes its id may be another event's; clocks differ by less than half of that.
+   */
+  readonly #withheld = new Map<string, number>();
+  readonly #clock: Clock;
   #reader: Pick<Reader, 'position' | 'silentMs'> | undefined;
 
   constructor(clock: Clock) {
     this.#seen = new Recent({ clock, forMs: idempotencyTtlMs, maxCount: maxSeen });
+    this.#clock = clock;
   }
 
   /** From now on this reader says how far the log is read. */
@@ -46,7 +51,7 @@ export class ReadMemory {
 
   /** The bridge shows this event: it is not shown if the log brings it from now on. */
   withhold(eventId: string): void {
-    this.#withheld.add(eventId);
+    this.#withheld.set(eventId, this.#clock.now() + idempotencyTtlMs / 2);
     keepNewest(this.#withheld, maxWithheld);
   }
 
@@ -57,8 +62,14 @@ export class ReadMemory {
 
   /** An entry is read. @returns why it is not to be shown; undefined: it is new, and to be shown */
   take(entry: Entry): 'bridge' | 'repeat' | 'typing' | undefined {
-    if (this.#withheld.has(entry.eventId)) return 'bridge';
+    if (this.#isWithheld(entry)) return 'bridge';
     if (entry.eventId !== '' && !this.#seen.add(entry.eventId)) return 'repeat';
     return this.#typing.allows(entry) ? undefined : 'typing';
+  }
+
+  /** Also where it says nothing of when it was published. */
+  #isWithheld({ eventId, publishedAtMs }: Entry): boolean {
+    const until = this.#withheld.get(eventId);
+    return until !== undefined && !(publishedAtMs > until);
   }
 }

@@ -331,3 +331,11 @@ test('an event that the bridge shows is not shown when the log brings it, howeve
   );
   assert.equal((await counted('withheld')).bridge, 1);
 });
+
+test('an event whose id the bridge has shown is a new one when its 5 minutes are over', async () => {
+  const { consumer, reads, shown, clock } = setUp([batch([entry('e', { publishedAtMs: startMs + 5 * 60_000 })])]);
+  reads.withhold('e');
+  clock.advance(5 * 60_000);
+  await consumer.run();
+  assert.equal(shown.length, 1);
+});
