@@ -57,6 +57,24 @@ test('a second process is refused also while the first one is connecting again',
   assert.equal(await client.get(leaseKey), token);
 });
 
+test('a second process is refused also where Redis lets nobody name a connection', async (t) => {
+  const redis = await startRedis(t);
+  await redis.client().call('ACL', 'SETUSER', 'default', '-client|setname');
+  await openNamed(t, redis.url);
+  await assert.rejects(openNamed(t, redis.url), (error) => hasCode(error, 'LOG_INSTANCE_TAKEN'));
+});
+
+test('a process that took its name, and did not hear of it, has it', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url);
+  const list = (await client.client('LIST')) as string;
+  const [, token] = /name=crossfade:(holder:\S+) /.exec(list)!;
+  await client.set(leaseKey, token!, 'PX', 60_000);
+  await log.openReader([chat]);
+  assert.equal(await client.get(leaseKey), token);
+});
+
 test('a lease that nobody renews is waited out', async (t) => {
   const redis = await startRedis(t);
   await redis.client().set(leaseKey, 'dead', 'PX', 1_200);

@@ -56,7 +56,9 @@ export async function takeLease(redis: Redis, token: string, options: LogOptions
   const key = keys.lease(group, instance);
 
   const question = <T>(run: () => Promise<T>) => ask(clock, answerMs, 'the instance name could not be leased', run);
-  const take = async () => (await question(() => redis.set(key, token, 'PX', leaseTtlMs, 'NX'))) !== null;
+  const renew = () => run(redis, 'renewLease', [key], [token, leaseTtlMs]);
+  // It may be ours already: we asked before, and did not hear the answer.
+  const take = async () => (await question(renew)) !== 'lost';
   const takeFrom = async (holder: string) =>
     (await question(() => run(redis, 'replaceLease', [key], [holder, token, leaseTtlMs]))) === 1;
   const look = () => question(async () => ({ token: await redis.get(key), leftMs: await redis.pttl(key) }));
@@ -74,7 +76,7 @@ export async function takeLease(redis: Redis, token: string, options: LogOptions
       if (now.token !== before.token || now.leftMs > before.leftMs) return false;
       before = now;
       const { token: holder } = now;
-      if (await question(() => mayBeConnected(redis, holder))) connectedAt = clock.monotonic();
+      if (await question(() => mayBeConnected(redis, holder, token))) connectedAt = clock.monotonic();
       else if (clock.monotonic() - connectedAt >= deadMs) return takeFrom(holder);
     }
     return false;
@@ -86,7 +88,7 @@ export async function takeLease(redis: Redis, token: string, options: LogOptions
   return {
     token,
     async renew() {
-      const answer = await run(redis, 'renewLease', [key], [token, leaseTtlMs]);
+      const answer = await renew();
       if (answer === 'taken') logger.warn({ instance }, 'the lease on the instance name was gone; taken again');
       return answer !== 'lost';
     },
@@ -97,16 +99,17 @@ export async function takeLease(redis: Redis, token: string, options: LogOptions
 }
 
 /**
- * Whether a lease's holder may be there. A user without the right to CLIENT LIST cannot tell, nor does an older release name
- * its connection: then the lease must end by its time.
+ * Whether a lease's holder may be there. A user without the right to CLIENT LIST cannot tell, nor where no connection can be
+ * named, ours neither, nor does an older release name its connection: then the lease must end by its time.
  */
-async function mayBeConnected(redis: Redis, token: string): Promise<boolean> {
-  if (!token.startsWith(tokenPrefix)) return true;
+async function mayBeConnected(redis: Redis, holder: string, ours: string): Promise<boolean> {
+  if (!holder.startsWith(tokenPrefix)) return true;
   let list: string;
   try {
     list = (await redis.client('LIST')) as string;
   } catch {
     return true;
   }
-  return list.includes(` name=${connectionOf(token)} `);
+  const isNamed = (token: string) => list.includes(` name=${connectionOf(token)} `);
+  return isNamed(holder) || !isNamed(ours);
 }
