@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { command, say, shownOf } from '../e2e/operating.ts';
+import { command, say } from '../e2e/operating.ts';
 import { join, startSidecar } from '../e2e/sidecar.ts';
 import { startBridge, type ToyBridge } from '../support/bridge.ts';
 import type { Crossfade } from '../support/process.ts';
@@ -167,14 +167,21 @@ export class World {
     const health = await fetch(`${this.#running.admin}/healthz`).catch(() => undefined);
     if (health?.status !== 200) return `/healthz answers ${health?.status}`;
     for (const room of this.kind === 'proxied' ? Object.values(rooms) : [rooms.stream]) {
+      let answer = '';
       const isShown = async () => {
         const content = `message ${++this.#messages}`;
-        await say(this.#running, room, content).catch(() => {});
-        const seen = () => shownOf(this.#bystander!, room).includes(content);
+        answer = await say(this.#running, room, content).then(
+          () => 'it was taken',
+          (error) => String(error.message),
+        );
+        const seen = () => this.#bystander!.of('ReceiveMessage').some(({ args }) => isMessage(args[0], room, content));
         return until(seen, { timeoutMs: 2_000 }).catch(() => false);
       };
       const shown = await until(isShown, { timeoutMs: 2 * answerMs }).catch(() => false);
-      if (!shown) return `the bystander is not shown a message of ${room}`;
+      if (!shown) {
+        const { state } = this.#bystander!.connection;
+        return `the bystander (${state}) is not shown a message of ${room}: ${answer}\n${this.#lastLines.join('\n')}`;
+      }
     }
     this.#bystander!.received.length = 0;
     return undefined;
@@ -193,7 +200,7 @@ export class World {
       const fault = `${where}: ${String(err?.stack).split('\n').slice(0, 6).join(' ')}`;
       if (this.faults.size < maxFaults) this.faults.set(fault, (this.faults.get(fault) ?? 0) + 1);
     }
-    this.#lastLines = [...this.#lastLines, ...lines].slice(-4);
+    this.#lastLines = [...this.#lastLines, ...lines].slice(-12);
   }
 
   async close(): Promise<void> {
@@ -220,6 +227,12 @@ class Cleanups {
   async run(): Promise<void> {
     for (const run of this.#runs.splice(0)) await run();
   }
+}
+
+/** Others may have written to the room, anything. */
+function isMessage(shown: unknown, room: string, content: string): boolean {
+  const message = shown as { requestId?: unknown; content?: unknown } | null;
+  return message?.requestId === room && message.content === content;
 }
 
 function portOf(url: string): number {
