@@ -133,7 +133,7 @@ function makeLanes(config: Config, parts: Parts, cutover: CutoverStage): Lanes {
     coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
     cutover: cutover.laneChoice,
     onLogFailure: (room, reason) => detour.take(room, reason),
-    hadElsewhere: (room) => detour.hadElsewhere(room),
+    hadElsewhere: (room) => cutover.hadElsewhere(room),
     hasAudience: () => hasAudience(config, parts),
     onBlind: (event) => cutover.onBlind(event),
     settleUncertain: (event, callBridge) => uncertain.settle(event, callBridge),

@@ -42,6 +42,8 @@ const learnMs = 25;
 /** Between two looks at whether anything must be read again. */
 const lookMs = answerMs / 2;
 const keepMs = 1_000;
+/** Longer than a window and its append take. */
+const leftRecentlyMs = 2_000;
 const sayEveryMs = 10_000;
 const commitMs = 1_000;
 
@@ -57,6 +59,8 @@ export class SharedState {
   #behindSince: number | undefined;
   /** A rollback was decided without the log, here or by another replica: what stands in the log does not count against it. */
   #owesRollback = false;
+  /** The last rooms that left the stream lane without a handover; until: ms monotonic. */
+  #leftAtOnce: { covers(room: string): boolean; until: number } = { covers: () => false, until: 0 };
   readonly #saysFailed: Seldom;
 
   constructor(parts: SharedStateParts) {
@@ -91,6 +95,12 @@ export class SharedState {
   /** Whether rooms are on the stream lane, or may have been since `sinceMs` (ms since 1970): where the state is not known, yes. */
   mayHaveUsedStream(sinceMs: number): boolean {
     return !this.#follows || mayHaveUsedStream(this.#parts.cutover.state, sinceMs);
+  }
+
+  /** Whether the room has left the stream lane a moment ago, without a handover: other replicas did not wait for its windows here. */
+  hasLeftAtOnce(room: string): boolean {
+    const { covers, until } = this.#leftAtOnce;
+    return this.#parts.clock.monotonic() < until && covers(room);
   }
 
   /** Whether our state and the log's have been compared since the log was last away. */
@@ -224,7 +234,9 @@ export class SharedState {
     const { cutover, unfenced } = this.#parts;
     const before = cutover.state;
     cutover.adopt(state);
-    unfenced.overtakes((room) => moveOf(before, cutover.state, room) === 'lower');
+    const covers = (room: string) => moveOf(before, cutover.state, room) === 'lower';
+    unfenced.overtakes(covers);
+    this.#leftAtOnce = { covers, until: this.#parts.clock.monotonic() + leftRecentlyMs };
   }
 
   /** Whatever stands in the log, and however high its epoch is: a rollback outranks it. */

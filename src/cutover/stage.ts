@@ -257,6 +257,14 @@ export class CutoverStage {
     if (!this.#standalone) await this.#shared.learn();
   }
 
+  /**
+   * Whether the bridge carries, or a moment ago began to carry, this room's calls through other replicas while its windows here were
+   * not waited for: typing that comes of them might be shown behind its sender's message.
+   */
+  hadElsewhere(room: string): boolean {
+    return this.detour.hadElsewhere(room) || this.#shared.hasLeftAtOnce(room);
+  }
+
   /** Whether rooms may have been on the stream lane since `sinceMs` (ms since 1970), also if they are not any more. */
   mayHaveUsedStream(sinceMs: number): boolean {
     return this.#standalone || this.#shared.mayHaveUsedStream(sinceMs);

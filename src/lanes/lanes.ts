@@ -353,10 +353,10 @@ export class Lanes {
   }
 
   async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number, error: unknown): Promise<void> {
-    const { bridge, fallback, logger, metrics, reads, onLogFailure } = this.#options;
+    const { bridge, fallback, logger, metrics, reads, onLogFailure, hadElsewhere } = this.#options;
     const { code, reason } = error as CrossfadeError;
     // By the bridge it might come behind its sender's message, which another replica has taken meanwhile.
-    const mayBeOver = reason !== undefined || lateMs > outdatedMs;
+    const mayBeOver = reason !== undefined || lateMs > outdatedMs || hadElsewhere(entry.room);
     if (entry.typing !== undefined && (mayBeOver || reads.isTypingOver(entry.room, entry.typing)))
       return this.#countLost(entry);
     // Of typing only the latest counts; each read receipt has its own message ids.

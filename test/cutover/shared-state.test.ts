@@ -281,3 +281,14 @@ test('while the state is not known, rooms may have been on the stream lane', asy
   await assert.rejects(state.follow());
   assert.equal(state.mayHaveUsedStream(clock.now()), true, 'what was known once may be outdated');
 });
+
+test('rooms that left the stream lane without a handover are known for 2 s: typing of their windows came too late', async () => {
+  const { cutover, state, clock } = setUp();
+  cutover.adopt(raised(100));
+  assert.equal(state.hasLeftAtOnce('r'), false);
+  state.rollBackWithoutLog(nextState(cutover.state, rolledBack, by));
+  assert.equal(state.hasLeftAtOnce('r'), true);
+  clock.advance(2_000);
+  assert.equal(state.hasLeftAtOnce('r'), false);
+  state.close();
+});
