@@ -88,6 +88,7 @@ async function runTrial(t: TestContext, { percents, restarts, takeRedis }: Trial
     apiKey,
     jwtSecret,
     messagePack: stage.messagePack,
+    bareOnly: true,
     clientCount: 60,
     callCount: 6_000,
     durationMs: 10_000,

@@ -20,6 +20,8 @@ export interface ClientOptions {
   rooms: Rooms;
   /** Whether the bridge speaks MessagePack; every second client then does. */
   messagePack: boolean;
+  /** Bare WebSockets alone: the real client throws out of reach where its server dies while it connects. */
+  bareOnly?: boolean;
 }
 
 type Kind = 'real' | 'raw' | 'events' | 'polling';
@@ -83,8 +85,11 @@ export function describeMix(options: ClientOptions): string {
 }
 
 /** One person's connections. */
-function planClient(i: number, { edges, front, rooms: { requests, users }, messagePack }: ClientOptions): Plan[] {
-  const kind = kindOf(i);
+function planClient(
+  i: number,
+  { edges, front, rooms: { requests, users }, messagePack, bareOnly }: ClientOptions,
+): Plan[] {
+  const kind = bareOnly ? 'raw' : kindOf(i);
   const isStalled = i % 20 === 19;
   const user = users[i] ?? `user-${i}`;
   const count = isStalled ? roomsPerStalled : roomsPerClient;
