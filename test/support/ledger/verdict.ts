@@ -45,7 +45,7 @@ export async function assertBothLanes(replicas: Replica[]): Promise<void> {
 
 /** For runs in which a replica starts again, and forgets what it has counted. */
 export async function assertStreamLane(replicas: Replica[]): Promise<void> {
-  await assertPublished(replicas, 'redis_streams', 500);
+  await assertPublished(replicas, 'redis_streams', 100);
 }
 
 async function assertPublished(replicas: Replica[], transport: string, atLeast: number): Promise<void> {
