@@ -54,6 +54,8 @@ export class ClientsSide {
     const inTime = stands.then(() => true);
     const tooLate = () => pause(clock, unknownStateMs).then(() => false);
     const isInTime = await (config.hubs === 'proxy' ? Promise.race([inTime, tooLate()]) : inTime);
+    // A replica that is already draining takes no clients any more.
+    if (this.#isClosed) return;
     const openedAtMs = clock.now();
     await edge.listen(config.edge);
     this.#opened.resolve(edge.address);
