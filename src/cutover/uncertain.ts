@@ -6,7 +6,7 @@
 //                       not read: hold the room        at connections    shown if it comes (anything else: in doubt twice)
 //
 // Promises: at every replica that was reached one copy is shown, the log's or the bridge's; what follows the event in its room is
-// shown behind it; a replica that was not reached may show both, and the event is counted.
+// shown behind it; a replica that was not reached, or whose asker ended before its verdict, may show both: the event is counted.
 
 import type { BridgeAnswer } from '../bridge/lane.ts';
 import type { ReadMemory } from '../consumer/read-memory.ts';
@@ -41,7 +41,7 @@ export interface UncertainParts {
     withhold(eventId: string): void;
   };
   peers: Pick<Peers, 'tell' | 'ask'>;
-  unfenced: Pick<Unfenced, 'notAsked'>;
+  unfenced: Pick<Unfenced, 'inDoubt'>;
   /** ms between the answer of a bridge and the fence: several bridges on one backplane deliver after their 200. */
   settleMs(): number;
   faults: Faults;
@@ -79,7 +79,7 @@ export class UncertainAppends {
       this.#conclude({ id: question.id, verdict: 'show' });
       return 'kept';
     }
-    if (notReached.length > 0) unfenced.notAsked(event);
+    if (notReached.length > 0) unfenced.inDoubt(event);
     let verdict: Verdict['verdict'] = 'show';
     try {
       const answer = await callBridge();
@@ -117,12 +117,16 @@ export class UncertainAppends {
   }
 
   async #hold({ id, eventId, room }: Question): Promise<void> {
-    const { log, edge, settleMs, clock } = this.#parts;
+    const { log, edge, unfenced, settleMs, clock } = this.#parts;
     const { promise: decided, resolve } = Promise.withResolvers<Verdict['verdict']>();
     this.#waiting.set(id, resolve);
     const hold = `uncertain-${id}`;
     edge.hold(hold, (each) => each === room);
-    const cancel = clock.after(lateLimitMs, () => resolve('show'));
+    // The asker may have been killed behind the bridge's 200.
+    const cancel = clock.after(lateLimitMs, () => {
+      unfenced.inDoubt({ room, eventId });
+      resolve('show');
+    });
     const verdict = await decided;
     cancel();
     this.#waiting.delete(id);

@@ -37,9 +37,9 @@ export class Unfenced {
     this.#count(room, eventIds[0] ?? '', 'state_unknown');
   }
 
-  /** Counts an event that may be on both lanes, of which not every replica could be told: that one may show it twice. */
-  notAsked({ room, eventId }: { room: string; eventId: string }): void {
-    this.#count(room, eventId, 'not_asked');
+  /** Counts an event that may be on both lanes, where a replica does not know which copy to show: that one may show both. */
+  inDoubt({ room, eventId }: { room: string; eventId: string }): void {
+    this.#count(room, eventId, 'in_doubt');
   }
 
   /** The bridge goes on with these rooms at once: counts what is not shown of them. */

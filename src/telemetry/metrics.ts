@@ -10,7 +10,7 @@ const secondsBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2,
 export type Transport = 'http' | 'redis_streams';
 
 /** Why an event is not in a proven order, see `crossfade_order_unfenced_total`. */
-const unfencedReasons = ['unread', 'other_replica', 'state_unknown', 'not_asked'] as const;
+const unfencedReasons = ['unread', 'other_replica', 'state_unknown', 'in_doubt'] as const;
 export type UnfencedReason = (typeof unfencedReasons)[number];
 
 /** Where something from outside was being handled when a fault was caught, see faults.ts; `core`: the consumer loop, or no boundary at all. */
@@ -200,7 +200,7 @@ export function createMetrics() {
     }),
     unfenced: new Counter({
       name: 'crossfade_order_unfenced_total',
-      help: 'Events that are not in a proven order with the other lane: unread (not shown in time), other_replica, state_unknown (sent by a replica that had not read the shared state) or not_asked (it may be on both lanes, and a replica was not reached)',
+      help: 'Events that are not in a proven order with the other lane: unread (not shown in time), other_replica, state_unknown (sent by a replica that had not read the shared state) or in_doubt (it may be on both lanes, and a replica was not reached, or did not learn what became of it: that one may show it twice)',
       labelNames: ['reason'],
       registers,
     }),

@@ -46,7 +46,7 @@ function setUp({ severalBridges = false } = {}) {
         return { reached: [], notReached: [...others.notReached] };
       },
     },
-    unfenced: { notAsked: ({ eventId }) => journal.push(`not asked ${eventId}`) },
+    unfenced: { inDoubt: ({ eventId }) => journal.push(`in doubt ${eventId}`) },
     settleMs: () => (severalBridges ? 500 : 0),
     faults: new Faults(silentLogger, metrics),
     clock,
@@ -113,7 +113,7 @@ test('a replica that cannot be reached, or answers nothing known, does not keep 
   others.answers = [undefined, null, 'yes', { read: 'true' }];
   others.notReached = ['b'];
   await uncertain.settle(event, callBridge);
-  assert.deepEqual(journal.slice(0, 3), ['hold', 'not asked e', 'bridge']);
+  assert.deepEqual(journal.slice(0, 3), ['hold', 'in doubt e', 'bridge']);
 });
 
 test('behind a backplane what follows in the room waits for it, too', async () => {
@@ -128,12 +128,12 @@ test('behind a backplane what follows in the room waits for it, too', async () =
   assert.equal(journal.at(-1), 'fence');
 });
 
-test('a verdict that never comes is not waited for beyond what a call may take, and the copy in the log is shown', async () => {
+test('a verdict that never comes is not waited for beyond what a call may take: the copy in the log is shown, and counted', async () => {
   const { uncertain, clock, journal } = setUp();
   uncertain.hear({ id: '1', ...event });
   clock.advance(12_000);
   await turn();
-  assert.deepEqual(journal, ['hold', 'fence']);
+  assert.deepEqual(journal, ['hold', 'in doubt e', 'fence']);
 });
 
 test('a question that comes twice holds once, and one that comes behind its verdict not at all', async () => {

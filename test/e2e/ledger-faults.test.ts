@@ -9,7 +9,14 @@ import { apiKey, jwtSecret } from '../support/bridge.ts';
 import { type LedgerReport, type Progress, runLedger } from '../support/ledger/ledger.ts';
 import { findCountedOutside, toldOutages } from '../support/ledger/outages.ts';
 import type { MadeCall } from '../support/ledger/owed.ts';
-import { bridgeName, type Replica, readMetric, readUnfenced, setStage } from '../support/ledger/stage.ts';
+import {
+  bridgeName,
+  type Replica,
+  readMetric,
+  readUnfenced,
+  setStage,
+  unfencedRules,
+} from '../support/ledger/stage.ts';
 import { assertBothLanes, assertNoFault, tell } from '../support/ledger/verdict.ts';
 import type { Step } from '../support/ledger/walk.ts';
 import { noDotnet } from '../support/reference-bridge.ts';
@@ -103,7 +110,7 @@ test(title, async (t) => {
     messagePack,
     walk,
     rules: async () => ({
-      unfenced: new Set(readUnfenced(replicas).flatMap(({ eventIds }) => eventIds)),
+      ...unfencedRules(replicas),
       mayLose,
       endMarginMs: bridgeLossMs,
     }),
@@ -131,7 +138,7 @@ async function countUnfenced(replicas: Replica[]) {
   return Promise.all(
     replicas.map(async (replica) => {
       const lines = readUnfenced([replica]);
-      const reasons = ['unread', 'other_replica', 'state_unknown', 'not_asked'];
+      const reasons = ['unread', 'other_replica', 'state_unknown', 'in_doubt'];
       const count = (reason: string) => readMetric(replica, 'crossfade_order_unfenced_total', { reason });
       const counted = Object.fromEntries(await Promise.all(reasons.map(async (each) => [each, await count(each)])));
       const logged = Object.fromEntries(

@@ -6,6 +6,8 @@ import type { Mismatch } from './sequence.ts';
 export interface Rules extends Bounds {
   /** Ids of the events of which a replica has said that their order cannot be proven: those may be out of order. */
   unfenced: ReadonlySet<string>;
+  /** Ids of those among them of which a replica has said that it may show them twice. */
+  inDoubt: ReadonlySet<string>;
   /** A stay whose member was closed in order to fetch what it missed: it is owed nothing, and judged by its order alone. */
   isExcused(stay: Stay): boolean;
   /** What was in a window may be lost, as by a crash (promise 4): it is then judged by its order alone. */
@@ -16,6 +18,7 @@ export const standardRules: Rules = {
   endMarginMs: 1_000,
   replayMs: 5_000,
   unfenced: new Set(),
+  inDoubt: new Set(),
   isExcused: () => false,
   mayLose: () => false,
 };

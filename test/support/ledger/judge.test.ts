@@ -105,6 +105,15 @@ test('what is counted as unfenced may be at any place, but has to be there, once
   assert.deepEqual(kindsOf(find(made(called), stay(['n5', 'n0', 'same', 'same', 'n3', 'same']), rules)), ['order']);
 });
 
+test('what may be on both lanes may be shown twice, and has to be shown once', () => {
+  const rules = { unfenced: new Set(['r-1']), inDoubt: new Set(['r-1']) };
+  assert.equal(called[1], 'same');
+  for (const seen of [called, ['same', ...called]])
+    assert.deepEqual(find(made(called), stay(seen), rules), [], `${seen}`);
+  assert.deepEqual(kindsOf(find(made(called), stay(['same', 'same', ...called]), rules)), ['double']);
+  assert.deepEqual(kindsOf(find(made(called), stay(['n0', 'same', 'same', 'n3', 'n5']), rules)), ['lost']);
+});
+
 test('messages of another hub are not expected', () => {
   const calls = made(['n0', 'n1'], (i) => ({ shows: [{ hub: i === 0 ? 'ticket' : 'chat', label: `n${i}` }] }));
   assert.deepEqual(find(calls, stay(['n1'])), []);

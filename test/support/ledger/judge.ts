@@ -28,12 +28,11 @@ function expectedOf(made: MadeCall, stay: Stay, rules: Rules): ExpectedOfCall[] 
   if (claim === 'barred') return [];
   const { shows, eventId } = made.call;
   const here = shows.filter(({ hub }) => hub === stay.hub);
-  return here.map(({ label }) => ({
-    label,
-    isOwed: claim === 'owed' && !rules.isExcused(stay),
-    isLoose: rules.unfenced.has(eventId),
-    made,
-  }));
+  return here.flatMap(({ label }) => {
+    const isOwed = claim === 'owed' && !rules.isExcused(stay);
+    const once = { label, isOwed, isLoose: rules.unfenced.has(eventId), made };
+    return rules.inDoubt.has(eventId) ? [once, { ...once, isOwed: false, isLoose: true }] : [once];
+  });
 }
 
 /** An expected message and the call that causes it. */

@@ -48,6 +48,8 @@ export interface StageOptions {
   durable?: boolean;
   /** How far the wall clock of each replica is off, in ms. */
   clockOffsetsMs?: number[];
+  /** A built binary to run in place of the sources. */
+  binary?: string;
 }
 
 /** Which bridge the ledgers are played with on this machine. */
@@ -93,7 +95,7 @@ async function startReplica(
   number: number,
   redis: Redis,
   bridges: Bridge[],
-  { flags = [], clockOffsetsMs = [] }: StageOptions,
+  { flags = [], clockOffsetsMs = [], ...program }: StageOptions,
 ): Promise<Replica> {
   const instance = `replica-${number}`;
   const toRedis = await startProxy(t, redis.port);
@@ -107,7 +109,7 @@ async function startReplica(
     ...flags,
   ];
   const env = { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret, ...clock };
-  const crossfade = await startCrossfade(t, args, env);
+  const crossfade = await startCrossfade(t, args, env, program);
   const { listen, edge, admin } = crossfade;
   const ports = Object.entries({ listen, edge, admin }).flatMap(([side, url]) => [`--${side}`, new URL(url).host]);
   const processes = [crossfade.process];
@@ -124,7 +126,7 @@ async function startReplica(
     },
     async restart() {
       const begunAt = performance.now();
-      processes.push((await startCrossfade(t, [...args, ...ports], env)).process);
+      processes.push((await startCrossfade(t, [...args, ...ports], env, program)).process);
       return performance.now() - begunAt;
     },
   };
@@ -146,6 +148,13 @@ export async function readMetric(
   const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
   const matching = series.filter((line) => wanted.every((part) => line.includes(part)));
   return matching.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+}
+
+/** What the replicas' log lines allow the events that they name. */
+export function unfencedRules(replicas: Replica[]): { unfenced: Set<string>; inDoubt: Set<string> } {
+  const said = readUnfenced(replicas);
+  const ids = (of: typeof said) => new Set(of.flatMap(({ eventIds }) => eventIds));
+  return { unfenced: ids(said), inDoubt: ids(said.filter(({ reason }) => reason === 'in_doubt')) };
 }
 
 /** The events whose order the replicas could not prove, as their log lines name them. */
