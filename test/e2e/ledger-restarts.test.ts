@@ -7,9 +7,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { apiKey, jwtSecret } from '../support/bridge.ts';
 import { runLedger } from '../support/ledger/ledger.ts';
 import type { MadeCall, Stay } from '../support/ledger/owed.ts';
-import { bridgeName, patientFlags, type Replica, readUnfenced, setStage } from '../support/ledger/stage.ts';
+import {
+  bridgeName,
+  patientFlags,
+  type Replica,
+  readUnfenced,
+  setStage,
+  unfencedRules,
+} from '../support/ledger/stage.ts';
 import { assertNoFault, assertStreamLane, tell } from '../support/ledger/verdict.ts';
 import type { Step } from '../support/ledger/walk.ts';
+import { builtBinary } from '../support/process.ts';
 
 /** What a killed replica, or a bridge that it leaves, has not sent yet is lost with the connection. */
 const endMarginMs = 3_000;
@@ -58,7 +66,7 @@ for (const trial of trials) {
 
 async function runTrial(t: TestContext, { percents, restarts, takeRedis }: Trial): Promise<void> {
   const flags = takeRedis === undefined ? patientFlags : [];
-  const stage = await setStage(t, { replicaCount: 2, bridgeCount: 1, durable: true, flags });
+  const stage = await setStage(t, { replicaCount: 2, bridgeCount: 1, durable: true, flags, binary: builtBinary });
   const [one, two] = stage.replicas as [Replica, Replica];
   const readyAfter: number[] = [];
   /** When clients of the starting replica may have come before it could read the log, ms of performance.now(). */
@@ -98,7 +106,7 @@ async function runTrial(t: TestContext, { percents, restarts, takeRedis }: Trial
       endMarginMs,
       mayLose,
       isExcused: wasToldToFetch,
-      unfenced: new Set(readUnfenced(stage.replicas).flatMap(({ eventIds }) => eventIds)),
+      ...unfencedRules(stage.replicas),
     }),
   });
   await tell(t, report, stage.replicas);

@@ -21,7 +21,7 @@ const watchStepMs = 100;
  * A holder without a connection for so long is dead. A live one whose connection was broken connects again within this time,
  * and renews its lease then.
  */
-const deadMs = 600;
+const deadMs = 400;
 const answerMs = 2_000;
 
 export interface Lease {
