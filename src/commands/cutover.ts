@@ -3,20 +3,14 @@
 
 import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readSecret } from '../config.ts';
-import { CrossfadeError, isCode } from '../errors.ts';
+import { CrossfadeError } from '../errors.ts';
+import { ask } from './admin-port.ts';
 import { type Status, statusText } from './cutover-status.ts';
 
 export interface Target {
   /** Base URL of the admin port. */
   admin: string;
   force?: boolean;
-}
-
-/** What the admin port says where it does not do what it was asked. */
-interface Refusal {
-  error?: string;
-  message?: string;
 }
 
 const patienceMs = 300;
@@ -87,34 +81,6 @@ async function untilAllFollow(target: Target): Promise<Status> {
     if (allFollow || performance.now() > givesUpAt) return status;
     await sleep(askAgainMs);
   }
-}
-
-async function ask<Answer>({ admin }: Target, method: string, path: string, body?: object): Promise<Answer> {
-  if (!/^https?:$/.test(URL.parse(admin)?.protocol ?? '')) {
-    throw new CrossfadeError('CONFIG_INVALID', `--admin: '${admin}' is not an http:// or https:// address`);
-  }
-  const token = readSecret('CROSSFADE_ADMIN_TOKEN', process.env);
-  let response: Response;
-  try {
-    response = await fetch(admin.replace(/\/$/, '') + path, {
-      method,
-      headers: {
-        ...(body !== undefined && { 'content-type': 'application/json' }),
-        ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-  } catch (cause) {
-    const reason = ((cause as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? (cause as Error).message;
-    throw new CrossfadeError('ADMIN_UNREACHABLE', `no crossfade answers at ${admin} (${reason})`, { cause });
-  }
-  const answer = (await response.json().catch(() => undefined)) as (Answer & Refusal) | undefined;
-  if (response.ok && answer !== undefined) return answer;
-  if (response.status === 401) throw new CrossfadeError('ADMIN_UNREACHABLE', `${admin} wants CROSSFADE_ADMIN_TOKEN`);
-  const { error = '', message = '' } = answer ?? {};
-  if (isCode(error)) throw new CrossfadeError(error, message);
-  const hint = 'is that the admin port (--admin of `serve`, CROSSFADE_ADMIN)?';
-  throw new CrossfadeError('ADMIN_UNREACHABLE', `${admin} answered ${response.status}; ${hint}`);
 }
 
 function words({ force = false }: Target): { by: string; force: boolean } {
