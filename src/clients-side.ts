@@ -1,5 +1,6 @@
 // How the clients' side of a replica opens, reads and closes. In come the edge, made and not listening, and the log; out go the
-// moment at which clients may come, and the consumer loop behind it.
+// moment at which clients may come, and the consumer loop behind it. An ingress alone has no client and reads all the same: the
+// cutover's notes stand among the events, and which of these were read decides what becomes of a repeat.
 // Promises: the edge opens when the reader stands at the tail; a bridge's clients do not wait for a log that is away, but are closed
 // when it is there, if they may have missed something; what was published last is still shown before clients are closed.
 
@@ -31,7 +32,7 @@ export interface ClientsSideParts extends Parts {
 
 export class ClientsSide {
   readonly #parts: ClientsSideParts;
-  readonly #opened = Promise.withResolvers<HostPort>();
+  readonly #opened = Promise.withResolvers<HostPort | undefined>();
   #reader: Reader | undefined;
   #consuming: Promise<void> | undefined;
   #isClosed = false;
@@ -42,8 +43,8 @@ export class ClientsSide {
     this.#saysAway = new Seldom(parts.clock, sayAwayMs);
   }
 
-  /** Its address, once clients may come. */
-  get opened(): Promise<HostPort> {
+  /** Its address, once clients may come; undefined for an ingress alone, once it knows what it has to do. */
+  get opened(): Promise<HostPort | undefined> {
     return this.#opened.promise;
   }
 
@@ -53,12 +54,14 @@ export class ClientsSide {
     const stands = this.#standAtTail();
     const inTime = stands.then(() => true);
     const tooLate = () => pause(clock, unknownStateMs).then(() => false);
-    const isInTime = await (config.hubs === 'proxy' ? Promise.race([inTime, tooLate()]) : inTime);
+    // Only native hubs have nothing to give without the log.
+    const mustWait = config.hubs === 'native' && config.edge !== undefined;
+    const isInTime = await (mustWait ? inTime : Promise.race([inTime, tooLate()]));
     // A replica that is already draining takes no clients any more.
     if (this.#isClosed) return;
     const openedAtMs = clock.now();
-    await edge.listen(config.edge);
-    this.#opened.resolve(edge.address);
+    if (config.edge !== undefined) await edge.listen(config.edge);
+    this.#opened.resolve(config.edge && edge.address);
     const reader = await stands;
     if (!isInTime && cutover.mayHaveUsedStream(openedAtMs)) this.#closeWhoMissed();
     this.#consume(reader);

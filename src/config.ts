@@ -13,9 +13,15 @@ export interface HostPort {
 }
 
 export interface Config {
-  readonly listen: HostPort;
-  readonly edge: HostPort;
+  /** undefined: an edge alone, which takes no calls. */
+  readonly listen: HostPort | undefined;
+  /** undefined: an ingress alone, which takes no clients. */
+  readonly edge: HostPort | undefined;
   readonly admin: HostPort;
+  /** undefined: there is no port for probes. */
+  readonly health: HostPort | undefined;
+  /** Clients closed per second when the replica ends; undefined: so many that all are within 60 s. */
+  readonly drainRate?: number;
   /** Base URLs of the bridge's instances; empty: standalone. */
   readonly bridges: readonly string[];
   /** With several bridges: whether a call goes to one of them (they share a backplane) or to all. */
@@ -79,16 +85,16 @@ export const settings: Setting[] = [
     flag: '--listen <host:port>',
     variables: ['CROSSFADE_LISTEN'],
     standard: '127.0.0.1:7400',
-    meaning: "backend side: the bridge's HTTP API",
-    parse: hostPort,
+    meaning: "backend side: the bridge's HTTP API; `off`: an edge alone",
+    parse: hostPortOrOff,
   },
   {
     key: 'edge',
     flag: '--edge <host:port>',
     variables: ['CROSSFADE_EDGE'],
     standard: '127.0.0.1:7401',
-    meaning: 'client side: `/hubs/*` only',
-    parse: hostPort,
+    meaning: 'client side: `/hubs/*` only; `off`: an ingress alone',
+    parse: hostPortOrOff,
   },
   {
     key: 'admin',
@@ -97,6 +103,22 @@ export const settings: Setting[] = [
     standard: '127.0.0.1:7402',
     meaning: 'metrics, health and the cutover; beyond loopback only with a token',
     parse: hostPort,
+  },
+  {
+    key: 'health',
+    flag: '--health <host:port>',
+    variables: ['CROSSFADE_HEALTH'],
+    standard: 'off',
+    meaning: '`/startupz`, `/livez` and `/readyz` for probes from the node: no token, no detail',
+    parse: hostPortOrOff,
+  },
+  {
+    key: 'drainRate',
+    flag: '--drain-rate <n>',
+    variables: ['CROSSFADE_DRAIN_RATE'],
+    standard: 'all within 60 s',
+    meaning: 'clients closed per second when the replica ends, so that they do not come back all at once',
+    parse: integer(1, 100_000),
   },
   {
     key: 'bridges',
@@ -378,6 +400,26 @@ function variableLike(flag: string): string {
   return `CROSSFADE_${flag.split(' ')[0]!.replace(/^--/, '').replaceAll('-', '_').toUpperCase()}`;
 }
 
+const standardAdmin: HostPort = { host: '127.0.0.1', port: 7402 };
+/** Where one listens for all, and by which address this machine reaches it. */
+const anyHosts = new Map([
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+]);
+
+/** For a command beside `serve`: the URL of its admin port, as the environment of both has it. Error: CONFIG_INVALID. */
+export function ownAdminUrl(env: NodeJS.ProcessEnv): string {
+  const setting = settings.find(({ key }) => key === 'admin')!;
+  const given = givenValue(setting, {}, env);
+  try {
+    const { host, port } = given === undefined ? standardAdmin : hostPort(given);
+    const reached = anyHosts.get(host) ?? host;
+    return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
+  } catch (error) {
+    throw new ConfigError([`${namesOf(setting)}: ${(error as Error).message}`]);
+  }
+}
+
 /** A secret of a command other than serve. Error: CONFIG_INVALID where its file cannot be read. */
 export function readSecret(variable: string, env: NodeJS.ProcessEnv): string | undefined {
   const found = findSecret([variable], env);
@@ -414,7 +456,8 @@ function withStandards(values: Partial<Record<Key, unknown>>): Config {
   return {
     listen: { host: '127.0.0.1', port: 7400 },
     edge: { host: '127.0.0.1', port: 7401 },
-    admin: { host: '127.0.0.1', port: 7402 },
+    admin: standardAdmin,
+    health: undefined,
     bridges: [],
     bridgeCalls: 'one',
     bridgeFallback: false,
@@ -459,11 +502,19 @@ function contradictions(config: Config, values: Partial<Record<Key, unknown>>): 
       `--hubs (CROSSFADE_HUBS): native with a bridge needs --percent 100 (${variablesOf('percent')}): native clients get nothing of the bridge lane`,
     );
   }
+  faults.push(...oddShape(config));
   if (config.insecure) return faults;
   if (config.apiKey === undefined) {
-    faults.push('INTERNAL_API_KEY: is not set, so anyone could broadcast; set it, or say --insecure');
+    const why =
+      config.listen === undefined ? 'bridges and replicas could not be asked with it' : 'anyone could broadcast';
+    faults.push(`INTERNAL_API_KEY: is not set, so ${why}; set it, or say --insecure`);
   }
-  if (config.hubs === 'native' && config.jwtSecret === undefined && config.jwksUrl === undefined) {
+  if (
+    config.edge !== undefined &&
+    config.hubs === 'native' &&
+    config.jwtSecret === undefined &&
+    config.jwksUrl === undefined
+  ) {
     faults.push(
       'JWT_SECRET_KEY or CROSSFADE_JWKS_URL: neither is set, so no client could be known; set one, or say --insecure',
     );
@@ -474,6 +525,14 @@ function contradictions(config: Config, values: Partial<Record<Key, unknown>>): 
     );
   }
   return faults;
+}
+
+/** One side alone needs the other one somewhere else, and a log that both have. */
+function oddShape({ listen, edge, redis }: Config): string[] {
+  if (listen === undefined && edge === undefined) return [`${nameOf('listen')}, ${nameOf('edge')}: both are off`];
+  if ((listen !== undefined && edge !== undefined) || redis !== undefined) return [];
+  const off = nameOf(listen === undefined ? 'listen' : 'edge');
+  return [`${off}: off needs ${nameOf('redis')}: no other replica has the embedded log`];
 }
 
 /** Whether a host or a remote address can only be reached from this machine. */
@@ -500,6 +559,10 @@ function hostPort(text: string): HostPort {
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) throw new Error(`'${text}' is not host:port, such as 127.0.0.1:7400`);
   return { host: (match[1] ?? match[2])!, port };
+}
+
+function hostPortOrOff(text: string): HostPort | undefined {
+  return text === 'off' ? undefined : hostPort(text);
 }
 
 function httpUrls(text: string): string[] {

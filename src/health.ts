@@ -42,33 +42,50 @@ export async function measure(parts: {
   }
 }
 
-export function readiness(parts: {
+export interface ReadinessParts {
   config: Config;
   log: Log;
   bridgeStates: BridgeState[];
-  edge: Edge | undefined;
+  /** Whether any bridge answers; false where there is none. */
+  canForward: boolean;
+  edge: Pick<Edge, 'listening'>;
   hasAudience: boolean;
   isCutOff: boolean;
   draining: boolean;
-}): Record<string, Check> {
-  const { config, log, bridgeStates, edge, hasAudience, isCutOff, draining } = parts;
-  const canFallBack = bridgeStates.length > 0 && config.fallback;
+}
+
+/** Ready is who can do its own job; an ingress alone shares its pod with the backend, which nothing but its own end may take away. */
+export function readiness(parts: ReadinessParts): Record<string, Check> {
+  const { config, draining } = parts;
   return {
-    log: logCheck(log, canFallBack),
+    ...(config.edge === undefined ? { calls: callsCheck(parts) } : {}),
+    ...(config.edge !== undefined && config.listen !== undefined ? { log: logCheck(parts) } : {}),
+    ...(config.edge === undefined ? {} : edgeChecks(parts)),
+    draining: { ok: !draining, detail: draining ? 'yes: no new calls' : 'no' },
+  };
+}
+
+/** One way is enough: by which one a room's calls go is not the business of who sends clients or pods here. */
+function callsCheck({ config, log, bridgeStates, canForward }: ReadinessParts): Check {
+  const fault = faultOf(log);
+  const bridge = config.bridges.length === 0 ? 'there is no bridge' : wordsFor(bridgeStates);
+  return { ok: canForward || fault === undefined, detail: `${bridge}; the log: ${fault ?? 'takes events'}` };
+}
+
+function edgeChecks({ log, bridgeStates, edge, hasAudience, isCutOff }: ReadinessParts): Record<string, Check> {
+  return {
     reader: readerCheck(log, isCutOff),
-    edge: edge?.listening ? { ok: true, detail: 'listening' } : { ok: false, detail: 'not open' },
+    edge: edge.listening ? { ok: true, detail: 'listening' } : { ok: false, detail: 'not open' },
     audience: hasAudience
       ? { ok: true, detail: 'reachable' }
       : { ok: false, detail: 'no bridge answers, so there is no client behind one' },
     // Proxied connections end with their bridge (see audience); native ones go on without it.
-    ...(bridgeStates.length > 0 && {
-      bridge: {
-        ok: hasAudience,
-        detail: bridgeStates.map(({ bridge, detail }) => `${bridge}: ${detail}`).join('; '),
-      },
-    }),
-    draining: { ok: !draining, detail: draining ? 'yes: no new calls' : 'no' },
+    ...(bridgeStates.length > 0 && { bridge: { ok: hasAudience, detail: wordsFor(bridgeStates) } }),
   };
+}
+
+function wordsFor(bridgeStates: BridgeState[]): string {
+  return bridgeStates.map(({ bridge, detail }) => `${bridge}: ${detail}`).join('; ');
 }
 
 function readerCheck({ reachable }: Log, isCutOff: boolean): Check {
@@ -76,9 +93,15 @@ function readerCheck({ reachable }: Log, isCutOff: boolean): Check {
   return { ok: true, detail: reachable ? 'reads the log' : 'the log is away for all that can be asked' };
 }
 
-/** A log that answers and takes nothing keeps no event either. */
-function logCheck({ reachable, refusal }: Log, canFallBack: boolean): Check {
-  if (reachable && refusal === undefined) return { ok: true, detail: 'reachable' };
-  const fault = reachable ? `refuses every event (${refusal})` : 'not reachable';
+function logCheck({ config, log, bridgeStates }: ReadinessParts): Check {
+  const fault = faultOf(log);
+  if (fault === undefined) return { ok: true, detail: 'reachable' };
+  const canFallBack = bridgeStates.length > 0 && config.fallback;
   return { ok: canFallBack, detail: canFallBack ? `${fault}: calls go to the bridge` : fault };
+}
+
+/** A log that answers and takes nothing keeps no event either. */
+function faultOf({ reachable, refusal }: Log): string | undefined {
+  if (!reachable) return 'not reachable';
+  return refusal && `refuses every event (${refusal})`;
 }

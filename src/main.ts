@@ -4,8 +4,9 @@ import { Command, CommanderError, Option } from 'commander';
 import { checkContract } from './commands/contract.ts';
 import * as cutover from './commands/cutover.ts';
 import { demo } from './commands/demo.ts';
+import { health } from './commands/health.ts';
 import { serve } from './commands/serve.ts';
-import { type GivenFlags, readConfig, settings } from './config.ts';
+import { type GivenFlags, ownAdminUrl, readConfig, settings } from './config.ts';
 import { CrossfadeError } from './errors.ts';
 import { version } from './version.ts';
 
@@ -36,6 +37,13 @@ for (const setting of settings) {
   if (setting.repeatable) option.argParser((value, before: string[] | undefined) => [...(before ?? []), value]);
   serveCommand.addOption(option);
 }
+
+program
+  .command('health')
+  .description('exit 0 if this replica is ready, else 1 and why: for a container’s health check')
+  .option('--admin <url>', 'its admin port (default: where CROSSFADE_ADMIN says)')
+  .addOption(new Option('--output <form>', 'how it is written').choices(['text', 'json']).default('text'))
+  .action(({ admin = ownAdminUrl(process.env), output }) => health({ admin, output }));
 
 program
   .command('demo')

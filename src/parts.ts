@@ -50,8 +50,9 @@ export async function makeParts(config: Config, logger: Logger, onLost: (why: st
 async function addressesOf(config: Config, clock: Clock): Promise<BridgeAddresses | undefined> {
   if (config.bridges.length === 0) return undefined;
   const addresses = await BridgeAddresses.open([...config.bridges], { clock });
-  for (const own of ['listen', 'edge', 'admin'] as const) {
-    const found = addresses.all.find((address) => isAt(address, config[own]));
+  for (const own of ['listen', 'edge', 'admin', 'health'] as const) {
+    const port = config[own];
+    const found = port && addresses.all.find((address) => isAt(address, port));
     if (found === undefined) continue;
     const detail = `${nameOf('bridges')}: ${found.origin} is crossfade's own ${nameOf(own)}`;
     throw new CrossfadeError('CONFIG_INVALID', detail);

@@ -2,7 +2,8 @@
 // Promises: the backend's side opens at once, the clients' side as soon as they miss nothing; a stop loses nothing that was accepted.
 
 import { networkInterfaces } from 'node:os';
-import { Admin } from './admin/admin.ts';
+import { Admin, type Check, isReady } from './admin/admin.ts';
+import { HealthPort } from './admin/health-port.ts';
 import { ClientsSide } from './clients-side.ts';
 import type { Config, HostPort } from './config.ts';
 import { CutoverStage } from './cutover/stage.ts';
@@ -21,10 +22,12 @@ const callsDrainMs = 5_000;
 const sayUnsignedMs = 5_000;
 
 export interface Replica {
-  readonly listen: HostPort;
+  /** undefined: an edge alone. */
+  readonly listen: HostPort | undefined;
   readonly admin: HostPort;
-  /** The client side's address, once clients may come. Errors: LOG_*, CONFIG_INVALID. */
-  readonly ready: Promise<HostPort>;
+  readonly health: HostPort | undefined;
+  /** The client side's address, once clients may come; undefined: an ingress alone. Errors: LOG_*, CONFIG_INVALID. */
+  readonly ready: Promise<HostPort | undefined>;
   /** Rejects if the log refuses this replica, also after it was ready. Errors: LOG_INSTANCE_TAKEN, CONFIG_INVALID. */
   readonly failed: Promise<never>;
   /** The share of rooms on the stream lane, as it holds here now. */
@@ -59,31 +62,27 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     onHubTyping: ({ room, user }) => cutover.onHubTyping(room, user),
   });
   parts.faults.guard('core', () => cutover.learn());
-  const ingress = await Ingress.listen({
-    ...parts,
-    listen: config.listen,
-    apiKey: config.apiKey,
-    maxBodyBytes: config.maxBody,
-    cutover: cutover.laneChoice,
-    lanes,
-  });
+  const ingress = config.listen && (await listenIngress(config, config.listen, parts, { cutover, lanes }));
   const opening = clientsSide.open();
   // Whoever looks at `failed` gets the error; until then it is nobody's.
   opening.catch(() => {});
   let draining = false;
-  const admin = await listenAdmin(config, parts, { edge, cutover, lanes, isDraining: () => draining });
+  const checks = () => checksOf(config, parts, { edge, cutover, draining });
+  const admin = await listenAdmin(config, parts, { cutover, lanes, checks });
+  const health = config.health && (await listenHealth(config.health, parts, { clientsSide, checks }));
   if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
 
   return {
-    listen: ingress.address,
+    listen: ingress?.address,
     admin: admin.address,
+    health: health?.address,
     ready: clientsSide.opened,
     failed: opening.then(() => new Promise<never>(() => {})),
     percent: () => cutover.percent,
     coreFailed,
     async stop() {
       draining = true;
-      await ingress.drain(callsDrainMs);
+      await ingress?.drain(callsDrainMs);
       await lanes.drain();
       await clientsSide.close();
       cutover.close();
@@ -92,6 +91,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
       parts.bridgeHealth?.close();
       parts.addresses?.close();
       admin.close();
+      health?.close();
     },
   };
 }
@@ -144,10 +144,53 @@ interface Stages {
   edge: Edge;
   cutover: CutoverStage;
   lanes: Lanes;
-  isDraining(): boolean;
+  clientsSide: ClientsSide;
+  checks(): Record<string, Check>;
 }
 
-async function listenAdmin(config: Config, parts: Parts, { edge, cutover, lanes, isDraining }: Stages): Promise<Admin> {
+function listenIngress(
+  { apiKey, maxBody: maxBodyBytes }: Config,
+  listen: HostPort,
+  parts: Parts,
+  { cutover, lanes }: Pick<Stages, 'cutover' | 'lanes'>,
+): Promise<Ingress> {
+  return Ingress.listen({ ...parts, listen, apiKey, maxBodyBytes, cutover: cutover.laneChoice, lanes });
+}
+
+function checksOf(
+  config: Config,
+  parts: Parts,
+  { edge, cutover, draining }: Pick<Stages, 'edge' | 'cutover'> & { draining: boolean },
+): Record<string, Check> {
+  return readiness({
+    config,
+    log: parts.log,
+    bridgeStates: parts.bridgeHealth?.states ?? [],
+    canForward: parts.bridgeHealth?.reachable ?? false,
+    edge,
+    hasAudience: hasAudience(config, parts),
+    isCutOff: cutover.readerWatch.isCutOff,
+    draining,
+  });
+}
+
+async function listenHealth(
+  listen: HostPort,
+  { clock, faults }: Parts,
+  { clientsSide, checks }: Pick<Stages, 'clientsSide' | 'checks'>,
+): Promise<HealthPort> {
+  let hasStarted = false;
+  clientsSide.opened.then(() => {
+    hasStarted = true;
+  });
+  return HealthPort.listen({ listen, hasStarted: () => hasStarted, isReady: () => isReady(checks()), clock, faults });
+}
+
+async function listenAdmin(
+  config: Config,
+  parts: Parts,
+  { cutover, lanes, checks }: Pick<Stages, 'cutover' | 'lanes' | 'checks'>,
+): Promise<Admin> {
   const bridgeStates = () => parts.bridgeHealth?.states ?? [];
   // Who asks at once whether this replica is ready gets an answer that holds.
   await parts.bridgeHealth?.begun;
@@ -158,16 +201,7 @@ async function listenAdmin(config: Config, parts: Parts, { edge, cutover, lanes,
     faults: parts.faults,
     metrics: parts.metrics,
     beforeScrape: () => measure({ ...parts, config, lanes, bridgeStates: bridgeStates() }),
-    readiness: () =>
-      readiness({
-        config,
-        log: parts.log,
-        bridgeStates: bridgeStates(),
-        edge,
-        hasAudience: hasAudience(config, parts),
-        isCutOff: cutover.readerWatch.isCutOff,
-        draining: isDraining(),
-      }),
+    readiness: checks,
     cutover: {
       instance: config.instance,
       operator: cutover.operator,

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { type Config, ConfigError, isLoopback, readConfig, secrets, settings } from '../src/config.ts';
+import { type Config, ConfigError, isLoopback, ownAdminUrl, readConfig, secrets, settings } from '../src/config.ts';
 
 const keys = { INTERNAL_API_KEY: 'key', JWT_SECRET_KEY: 'secret' };
 const bridge = 'http://bridge:5000';
@@ -34,6 +34,7 @@ describe('what holds when nothing is set', () => {
       listen: { host: '127.0.0.1', port: 7400 },
       edge: { host: '127.0.0.1', port: 7401 },
       admin: { host: '127.0.0.1', port: 7402 },
+      health: undefined,
       bridges: [],
       bridgeCalls: 'one',
       bridgeFallback: false,
@@ -262,6 +263,51 @@ describe('closed by default', () => {
     for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.example.com', '1127.0.0.1', '::ffff:10.0.0.1', '']) {
       assert.ok(!isLoopback(host), host);
     }
+  });
+});
+
+describe('the sides of a replica', () => {
+  const redis = 'redis://localhost';
+
+  test('an edge alone, or an ingress alone', () => {
+    assert.equal(read({ listen: 'off', redis }).listen, undefined);
+    assert.equal(read({ redis }, { CROSSFADE_EDGE: 'off' }).edge, undefined);
+    assert.deepEqual(read({ health: '0.0.0.0:7403' }).health, { host: '0.0.0.0', port: 7403 });
+    assert.equal(read({ health: 'off' }).health, undefined);
+  });
+
+  test('a replica without any side is none, whatever else is said', () => {
+    for (const insecure of [true, false]) {
+      assert.deepEqual(faults({ listen: 'off', edge: 'off', redis, insecure }), [
+        '--listen (CROSSFADE_LISTEN), --edge (CROSSFADE_EDGE): both are off',
+      ]);
+    }
+  });
+
+  test('one side alone needs a log that the other one has, too', () => {
+    for (const side of ['listen', 'edge']) {
+      assert.match(faults({ [side]: 'off', bridges: bridge }).join(), new RegExp(`^--${side} .*: off needs --redis`));
+      assert.deepEqual(faults({ [side]: 'off', redis }), []);
+    }
+  });
+
+  test('who takes no client needs no secret of theirs; who takes no call still proves itself by the key', () => {
+    assert.deepEqual(faults({ edge: 'off', redis }, { INTERNAL_API_KEY: 'key' }), []);
+    assert.match(faults({ listen: 'off', redis }, { JWT_SECRET_KEY: 's' }).join(), /^INTERNAL_API_KEY: is not set/);
+  });
+
+  test('how many clients are closed in a second', () => {
+    assert.equal(read({ drainRate: '50' }).drainRate, 50);
+    for (const wrong of ['0', '-1', 'all']) assert.match(faults({ drainRate: wrong }).join(), /^--drain-rate /);
+  });
+
+  test('the other commands find the admin port where serve has it', () => {
+    const found = (address: string) => ownAdminUrl({ CROSSFADE_ADMIN: address });
+    assert.equal(ownAdminUrl({}), 'http://127.0.0.1:7402');
+    assert.equal(found('0.0.0.0:7500'), 'http://127.0.0.1:7500');
+    assert.equal(found('[::]:7500'), 'http://[::1]:7500');
+    assert.equal(found('10.1.2.3:7500'), 'http://10.1.2.3:7500');
+    assert.throws(() => found('7500'), /--admin \(CROSSFADE_ADMIN\): '7500'/);
   });
 });
 

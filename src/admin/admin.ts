@@ -105,9 +105,13 @@ export class Admin {
 
   #readyz(response: ServerResponse): void {
     const checks = this.#options.readiness();
-    const ready = Object.values(checks).every((check) => check.ok);
+    const ready = isReady(checks);
     writeJson(response, ready ? 200 : 503, { status: ready ? 'ready' : 'not ready', checks });
   }
+}
+
+export function isReady(checks: Record<string, Check>): boolean {
+  return Object.values(checks).every(({ ok }) => ok);
 }
 
 /** Whether loopback was asked for by a name of its own: a page may let its own name point here (DNS rebinding). */

@@ -41,11 +41,11 @@ export async function demo(portText: string): Promise<void> {
   const replica = await startReplica(config, createLogger({ level: config.logLevel, instance: config.instance }), () =>
     process.exit(1),
   );
-  const edge = await replica.ready;
+  const edge = (await replica.ready)!;
   const urls = {
     page: page.url,
     bridge: bridge.url,
-    ingress: `http://127.0.0.1:${replica.listen.port}`,
+    ingress: `http://127.0.0.1:${replica.listen!.port}`,
     edge: `http://127.0.0.1:${edge.port}`,
     admin: `http://127.0.0.1:${replica.admin.port}`,
   };

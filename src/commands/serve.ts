@@ -28,11 +28,12 @@ export async function serve(config: Config): Promise<void> {
     process.exitCode = 1;
     stopping.resolve(why);
   });
-  const [listen, admin] = [addressText(replica.listen), addressText(replica.admin)];
-  logger.info({ listen, admin }, 'the backend side is open');
   const { ready, percent } = replica;
+  const [listen, admin, health] = [replica.listen, replica.admin, replica.health].map(addressText);
+  if (listen !== undefined) logger.info({ listen, admin, health }, 'the backend side is open');
   const running = ready.then((edge) => {
-    logger.info({ listen, edge: addressText(edge), admin, hubs: config.hubs, percent: percent() }, 'ready');
+    const sides = { listen, edge: addressText(edge), admin, health };
+    logger.info({ ...sides, hubs: config.hubs, percent: percent() }, 'ready');
     return stopping.promise;
   });
   const reason = await Promise.race([running, stopping.promise, replica.failed]);
@@ -46,6 +47,9 @@ export async function serve(config: Config): Promise<void> {
   process.exit();
 }
 
-function addressText({ host, port }: HostPort): string {
+/** undefined for a side that is off: the line of the log says nothing of it. */
+function addressText(address: HostPort | undefined): string | undefined {
+  if (address === undefined) return undefined;
+  const { host, port } = address;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

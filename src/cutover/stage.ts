@@ -203,6 +203,8 @@ export class CutoverStage {
       clock,
       logger,
     });
+    // An edge alone decides no call's lane: what its flags say, or do not say, must not move those who do.
+    if (config.listen === undefined) this.#wishes.drop();
     this.operator = new Operator({
       instance,
       wish,

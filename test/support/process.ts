@@ -79,13 +79,15 @@ export class Running {
   }
 }
 
-/** A running `crossfade serve` with the URLs of its three sides. */
+/** A running `crossfade serve` with the URLs of its sides; one that is off has none that leads anywhere. */
 export interface Crossfade {
   process: Running;
   /** `http://host:port` of the backend's side. */
   listen: string;
   edge: string;
   admin: string;
+  /** Only with `--health`. */
+  health: string;
 }
 
 export interface StartOptions {
@@ -137,8 +139,9 @@ export async function startCrossfade(
   });
   const ready = findReady();
   if (ready === undefined) throw new Error(`crossfade ended before it was ready\n${running.stdout}${running.stderr}`);
-  const { listen, edge, admin } = ready;
-  return { process: running, listen: `http://${listen}`, edge: `http://${edge}`, admin: `http://${admin}` };
+  const { listen, edge, admin, health } = ready;
+  const [atListen, atEdge, atAdmin, atHealth] = [listen, edge, admin, health].map((address) => `http://${address}`);
+  return { process: running, listen: atListen!, edge: atEdge!, admin: atAdmin!, health: atHealth! };
 }
 
 function onFreePorts(args: string[]): string[] {

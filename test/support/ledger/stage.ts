@@ -110,11 +110,11 @@ async function startReplica(
   ];
   const env = { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret, ...clock };
   const crossfade = await startCrossfade(t, args, env, program);
-  const { listen, edge, admin } = crossfade;
+  const { listen, edge, admin, health } = crossfade;
   const ports = Object.entries({ listen, edge, admin }).flatMap(([side, url]) => [`--${side}`, new URL(url).host]);
   const processes = [crossfade.process];
   return {
-    ...{ listen, edge, admin, instance, operator: new Operator(admin), toRedis },
+    ...{ listen, edge, admin, health, instance, operator: new Operator(admin), toRedis },
     get process() {
       return processes.at(-1)!;
     },
