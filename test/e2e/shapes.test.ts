@@ -73,13 +73,17 @@ test('an ingress alone is ready as long as it can forward or append, and says wh
   assert.deepEqual([await probe(ingress, '/startupz'), await probe(ingress)], [200, 200]);
   assert.deepEqual(Object.keys(await checksOf(ingress)), ['calls', 'draining']);
 
-  const said = async (pattern: RegExp) => pattern.test((await checksOf(ingress)).calls!.detail);
+  const untilSaid = (pattern: RegExp) =>
+    until(async () => pattern.test((await checksOf(ingress)).calls!.detail), {
+      what: String(pattern),
+      timeoutMs: 15_000,
+    });
   await bridge.close();
-  await until(() => said(/ECONNREFUSED; the log: takes events/), { what: 'the bridge to be missed' });
+  await untilSaid(/ECONNREFUSED; the log: takes events/);
   assert.equal(await probe(ingress), 200);
 
   await redis.kill9();
-  await until(() => said(/ECONNREFUSED; the log: not reachable/), { what: 'the log to be missed', timeoutMs: 15_000 });
+  await untilSaid(/ECONNREFUSED; the log: not reachable/);
   assert.deepEqual(
     [await probe(ingress), await probe(ingress, '/livez'), await probe(ingress, '/startupz')],
     [503, 200, 200],
@@ -89,8 +93,8 @@ test('an ingress alone is ready as long as it can forward or append, and says wh
   assert.match(words, /^not ready\ncalls +http:\S+ ECONNREFUSED; the log: not reachable\n$/);
 
   await startBridge(t, { port });
-  await until(() => said(/answers 200; the log: not reachable/), { what: 'the bridge to be back' });
-  assert.equal(await probe(ingress), 200);
+  await until(async () => (await probe(ingress)) === 200, { what: 'the bridge to be back', timeoutMs: 15_000 });
+  assert.match((await checksOf(ingress)).calls!.detail, /answers 200; the log: not reachable/);
   assert.equal((await fetch(`${ingress.listen}/health`)).status, 200);
 });
 
