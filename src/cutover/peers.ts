@@ -2,7 +2,7 @@
 // have taken it, what they answer, and those that could not be reached. Promises: their addresses come from the log, where others
 // may write too, so whoever listens there learns no secret; an answer is short JSON, whose shape the asker checks.
 
-import type { Replica, Roster } from '../log/log.ts';
+import type { LiveReplica, Roster } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Seldom } from '../telemetry/seldom.ts';
@@ -52,7 +52,7 @@ export class Peers {
   readonly #options: PeersOptions;
   readonly #stop: () => void;
   /** As the roster last had them, this one first. */
-  #known: Replica[];
+  #known: LiveReplica[];
   readonly #says: Seldom;
 
   constructor(options: PeersOptions) {
@@ -66,7 +66,7 @@ export class Peers {
    * Reads the roster again.
    * @returns every live replica, this one first; without the log those that were known last, as far as it still holds
    */
-  async refresh(): Promise<Replica[]> {
+  async refresh(): Promise<LiveReplica[]> {
     const { roster, clock } = this.#options;
     const reading = roster.replicas().then(
       (replicas) => {
@@ -173,7 +173,7 @@ async function readShort(answer: Response): Promise<unknown> {
 }
 
 /** What an epoch was, it need not be any more. */
-function withoutEpoch(replica: Replica): Replica {
+function withoutEpoch(replica: LiveReplica): LiveReplica {
   const { [epochFact]: _, ...facts } = replica.facts;
   return { ...replica, facts };
 }

@@ -34,7 +34,7 @@ export const controlStream = 'crossfade:control';
 export const typingStream = 'crossfade:typing';
 
 /** The one cutover state of all replicas, as the log keeps it. */
-export interface SharedState {
+export interface StoredState {
   /** Rises with every state; 0 is none. */
   epoch: number;
   /** JSON; the log does not look into it. */
@@ -117,7 +117,7 @@ export interface ForeignReader {
 }
 
 /** One live replica as it tells the others of itself. */
-export interface Replica {
+export interface LiveReplica {
   instance: string;
   /** What it said with {@link Roster.describe}. */
   facts: Record<string, string>;
@@ -134,7 +134,7 @@ export interface Roster {
   /** Tells all replicas of this one (addresses, release, …), in place of what was told before. Kept as counters are. */
   describe(facts: Record<string, string>): void;
   /** Every live replica, this one first, with these counters. A dead one counts for up to 30 s. Error: LOG_UNAVAILABLE. */
-  replicas(counters?: string[]): Promise<Replica[]>;
+  replicas(counters?: string[]): Promise<LiveReplica[]>;
   /** `presence:desktop:{session}` = user and session in the set `presence:user:{user}`, both for 660 s, renewed while held. */
   holdPresence(user: string, session: string): void;
   /** Ends what was held for this user if no live replica counts a connection of the user (`counter` > 0) any more. */
@@ -169,13 +169,18 @@ export interface StreamState {
   lag: number;
 }
 
-export interface Log {
-  /**
-   * Makes it ready. Until then every append is refused and every question fails, as while it cannot be reached; what this replica
-   * says of itself in the roster is kept. May be called again where it has failed.
-   * Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN (another process has the embedded log's folder).
-   */
-  open(): Promise<void>;
+/** Whether the log can be used. */
+export interface LogHealth {
+  /** Whether the log answers at this moment. */
+  readonly reachable: boolean;
+  /** Why the log has itself refused what it was last asked to write, though it answers; undefined: it has not. */
+  readonly refusal: string | undefined;
+  /** Error: LOG_UNAVAILABLE. */
+  streamStates(): Promise<StreamState[]>;
+}
+
+/** Keeps events, in one order. */
+export interface EventLog {
   /**
    * Keeps the entry at the end of its stream, unless one of its ids was kept in the last 5 minutes.
    * Resolves when the log itself has acknowledged. Nothing can be written after a rejection with LOG_APPEND_REFUSED.
@@ -185,6 +190,15 @@ export interface Log {
    * `reason` on both: `redis_error`, `timeout` or `connection_lost`.
    */
   append(entry: NewEntry): Promise<AppendResult>;
+  /**
+   * The log's own time in ms, with a fraction, at a moment of this question: who asks after another, at whatever replica, has
+   * got its answer is told a later one. Error: LOG_UNAVAILABLE.
+   */
+  time(): Promise<number>;
+}
+
+/** Remembers event ids that were not appended, so that every replica knows a repeat. */
+export interface EventIds {
   /**
    * Remembers an id whose event goes by the bridge lane; open until settled, for 15 s at most, and not much longer than its
    * process lives. Error: LOG_UNAVAILABLE.
@@ -198,39 +212,53 @@ export interface Log {
    * before, and an open claim on one is settled by it: whoever claimed it was sent a repeat. Error: LOG_UNAVAILABLE.
    */
   rememberIds(ids: AcceptedId[]): Promise<void>;
-  /**
-   * The log's own time in ms, with a fraction, at a moment of this question: who asks after another, at whatever replica, has
-   * got its answer is told a later one. Error: LOG_UNAVAILABLE.
-   */
-  time(): Promise<number>;
+}
+
+export interface CommitOptions {
+  /** The highest epoch that the next state may replace. */
+  over: number;
+  /** Kept at the end of its stream in the same step. */
+  note: NewEntry;
+  /** The log itself refuses it later (`late`). */
+  withinMs: number;
+}
+
+/** Holds the one cutover state of all replicas. */
+export interface StateCell {
   /** undefined where there is none. Error: LOG_UNAVAILABLE. */
-  readState(): Promise<SharedState | undefined>;
+  readState(): Promise<StoredState | undefined>;
   /**
-   * Puts `next` in place of the shared state and keeps `note` at the end of its stream, in one step.
-   * @param options.over the highest epoch that `next` may replace
-   * @param options.withinMs the log itself refuses it later (`late`)
+   * Puts `next` in place of the shared state and keeps the note, in one step.
    * @returns `conflict` where the state's epoch is above `over`, or not below that of `next`
    * Errors: LOG_APPEND_REFUSED (certainly not put), LOG_APPEND_UNKNOWN (sent, no answer, could not be looked up).
    */
-  commitState(next: SharedState, options: { over: number; note: NewEntry; withinMs: number }): Promise<CommitResult>;
+  commitState(next: StoredState, options: CommitOptions): Promise<CommitResult>;
+}
+
+/** Small values that all replicas can see for a while. */
+export interface SharedValues {
+  /** Shares a value for `ttlMs`. Resolves when all replicas can see it, or never will: it may be lost with the log. */
+  share(key: string, value: string, ttlMs: number): Promise<void>;
+  /** Error: LOG_UNAVAILABLE. */
+  shared(key: string): Promise<string | undefined>;
+}
+
+/** What an engine is: each stage takes of it what it calls. */
+export interface Log extends LogHealth, EventLog, EventIds, StateCell, SharedValues {
+  /**
+   * Makes it ready. Until then every append is refused and every question fails, as while it cannot be reached; what this replica
+   * says of itself in the roster is kept. May be called again where it has failed.
+   * Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN (another process has the embedded log's folder).
+   */
+  open(): Promise<void>;
+  /** Opens the replica's cursor at the tail of the streams. Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN. */
+  openReader(streams: string[]): Promise<Reader>;
+  readonly roster: Roster;
   /**
    * Groups on these streams that crossfade did not make and that a consumer reads: one that was active within `withinMs`,
    * or, where the log cannot tell that, one that may be. Error: LOG_UNAVAILABLE.
    */
   foreignReaders(streams: string[], withinMs: number): Promise<ForeignReader[]>;
-  /** Shares a small value with all replicas for `ttlMs`. Resolves when they can see it, or never will: it may be lost with the log. */
-  share(key: string, value: string, ttlMs: number): Promise<void>;
-  /** Error: LOG_UNAVAILABLE. */
-  shared(key: string): Promise<string | undefined>;
-  /** Opens the replica's cursor at the tail of the streams. Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN. */
-  openReader(streams: string[]): Promise<Reader>;
-  readonly roster: Roster;
-  /** Whether the log answers at this moment. */
-  readonly reachable: boolean;
-  /** Why the log has itself refused what it was last asked to write, though it answers; undefined: it has not. */
-  readonly refusal: string | undefined;
-  /** Error: LOG_UNAVAILABLE. */
-  streamStates(): Promise<StreamState[]>;
   /** Finishes what is under way (bounded), gives the instance name back, closes. */
   close(): Promise<void>;
 }

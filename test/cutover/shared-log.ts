@@ -1,14 +1,14 @@
 // One log in memory for several replicas of one test: appends are ordered at once, each replica reads when the test's event
 // loop turns, and any replica can be stopped and continued as SIGSTOP does. It does what the cutover needs of a log.
 
-import type { Entry, Log, NewEntry, Replica, SharedState } from '../../src/log/log.ts';
+import type { Entry, LiveReplica, Log, NewEntry, StoredState } from '../../src/log/log.ts';
 
 export class SharedLog {
   readonly entries: Entry[] = [];
   readonly readers = new Map<string, (entry: Entry) => void>();
   readonly #stopped = new Set<string>();
   readonly #readTo = new Map<string, number>();
-  state: SharedState | undefined;
+  state: StoredState | undefined;
   reachable = true;
   /** Why nothing can be written. */
   refusal: Error | undefined;
@@ -26,7 +26,7 @@ export class SharedLog {
         this.#require();
         return this.state;
       },
-      commitState: async (next: SharedState, { over, note, withinMs }: Parameters<Log['commitState']>[1]) => {
+      commitState: async (next: StoredState, { over, note, withinMs }: Parameters<Log['commitState']>[1]) => {
         this.#require();
         if (this.refusal !== undefined) throw this.refusal;
         if (withinMs <= 0) return 'late';
@@ -40,7 +40,7 @@ export class SharedLog {
       rememberIds: async () => {},
       roster: {
         describe: (told: Record<string, string>) => Object.assign(facts, told),
-        replicas: async (): Promise<Replica[]> => {
+        replicas: async (): Promise<LiveReplica[]> => {
           this.#require();
           return [...this.readers.keys()].map((each) => ({ instance: each, facts: {}, counters: new Map() }));
         },

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { createEmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
+import { EmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
 import { Store } from '../../src/log/embedded/store.ts';
 import { comparePositions, type Log, type LogOptions } from '../../src/log/log.ts';
 import { createLog } from '../../src/log/open.ts';
@@ -284,7 +284,7 @@ describe('embedded: nothing acknowledged is lost', () => {
 });
 
 async function openIn(t: TestContext, dataDir: string, overrides?: Partial<LogOptions>): Promise<Log> {
-  const log = createEmbeddedLog({ ...logOptions(overrides), dataDir });
+  const log = new EmbeddedLog({ ...logOptions(overrides), dataDir });
   t.after(() => log.close());
   await log.open();
   return log;
@@ -334,7 +334,7 @@ function eventIds(dir: string): string[] {
 }
 
 test('until it is open nothing is kept, claimed or known, and what a replica says of itself is not lost', async (t) => {
-  const log = createEmbeddedLog({ ...logOptions(), dataDir: temporaryDir(t) });
+  const log = new EmbeddedLog({ ...logOptions(), dataDir: temporaryDir(t) });
   t.after(() => log.close());
   const refused = { code: 'LOG_APPEND_REFUSED', reason: 'connection_lost' };
   const unavailable = { code: 'LOG_UNAVAILABLE', reason: 'connection_lost' };

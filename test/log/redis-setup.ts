@@ -2,7 +2,7 @@
 
 import type { TestContext } from 'node:test';
 import type { Batch, Entry, Log, LogOptions, NewEntry, Reader } from '../../src/log/log.ts';
-import { createRedisLog } from '../../src/log/redis/redis-log.ts';
+import { RedisLog } from '../../src/log/redis/redis-log.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 
@@ -11,7 +11,7 @@ export const ticket = 'events:ticket';
 
 /** A log that is closed when the test ends. */
 export async function openTestLog(t: TestContext, url: string, options: Partial<LogOptions> = {}): Promise<Log> {
-  const log = createRedisLog({
+  const log = new RedisLog({
     url,
     group: 'test',
     instance: 'a',

@@ -2,14 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createRedisLog } from '../../src/log/redis/redis-log.ts';
+import { RedisLog } from '../../src/log/redis/redis-log.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 import { conformance, logOptions, newEntry } from './conformance.ts';
 
 conformance('redis', async (t, overrides) => {
   const redis = await startRedis(t);
-  const log = createRedisLog({ ...logOptions(overrides), url: redis.url });
+  const log = new RedisLog({ ...logOptions(overrides), url: redis.url });
   t.after(() => log.close());
   await log.open();
   return log;
@@ -18,7 +18,7 @@ conformance('redis', async (t, overrides) => {
 describe('redis: what is remembered ends by itself', () => {
   test('a kept id after 5 minutes, an open claim after 4 seconds', async (t) => {
     const redis = await startRedis(t);
-    const log = createRedisLog({ ...logOptions(), url: redis.url });
+    const log = new RedisLog({ ...logOptions(), url: redis.url });
     t.after(() => log.close());
     await log.open();
     await log.append(newEntry({ eventIds: ['kept'] }));
@@ -36,7 +36,7 @@ describe('redis: what is remembered ends by itself', () => {
   test('an open claim is kept while its process lives, and a repeat waits no longer than 4 s for one that is dead', async (t) => {
     const redis = await startRedis(t);
     const open = async (instance: string) => {
-      const log = createRedisLog({ ...logOptions({ instance }), url: redis.url });
+      const log = new RedisLog({ ...logOptions({ instance }), url: redis.url });
       t.after(() => log.close());
       await log.open();
       return log;
@@ -57,7 +57,7 @@ describe('redis: what is remembered ends by itself', () => {
 
   test('an id that was accepted elsewhere after its rest, but never earlier than before', async (t) => {
     const redis = await startRedis(t);
-    const log = createRedisLog({ ...logOptions(), url: redis.url });
+    const log = new RedisLog({ ...logOptions(), url: redis.url });
     t.after(() => log.close());
     await log.open();
     await log.append(newEntry({ eventIds: ['appended'] }));
@@ -79,7 +79,7 @@ describe('redis: what is remembered ends by itself', () => {
 
   test('a shared value after its time', async (t) => {
     const redis = await startRedis(t);
-    const log = createRedisLog({ ...logOptions(), url: redis.url });
+    const log = new RedisLog({ ...logOptions(), url: redis.url });
     t.after(() => log.close());
     await log.open();
     log.share('token', 'bridge', 60_000);

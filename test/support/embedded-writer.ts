@@ -3,10 +3,10 @@
 
 import { writeSync } from 'node:fs';
 import { hasCode } from '../../src/errors.ts';
-import { createEmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
+import { EmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
 import { logOptions, newEntry } from '../log/conformance.ts';
 
-const log = createEmbeddedLog({ ...logOptions(), dataDir: process.argv[2]! });
+const log = new EmbeddedLog({ ...logOptions(), dataDir: process.argv[2]! });
 await log.open();
 const payload = JSON.stringify('x'.repeat(500));
 

@@ -8,6 +8,7 @@ import {
   type AcceptedId,
   type AppendResult,
   type ClaimResult,
+  type CommitOptions,
   type CommitResult,
   claimTtlMs,
   type ForeignReader,
@@ -18,7 +19,7 @@ import {
   type NewEntry,
   type Reader,
   type Roster,
-  type SharedState,
+  type StoredState,
   type StreamState,
 } from '../log.ts';
 import { EmbeddedReader } from './reader.ts';
@@ -36,18 +37,14 @@ export type EmbeddedLogOptions = LogOptions & {
   dataDir: string;
 };
 
-export function createEmbeddedLog(options: EmbeddedLogOptions): Log {
-  return new EmbeddedLog(options);
-}
-
 /** A change that waits for the commit of its turn. `run` is called within the transaction. */
-interface Change {
+interface PendingChange {
   run(): void;
   committed(): void;
   failed(reason: FailureReason, cause: unknown): void;
 }
 
-class EmbeddedLog implements Log {
+export class EmbeddedLog implements Log {
   readonly roster: Roster;
   /** A file that cannot be written counts as not reachable. */
   readonly refusal = undefined;
@@ -55,7 +52,7 @@ class EmbeddedLog implements Log {
   readonly #shared: EmbeddedShared;
   readonly #stopTidying: () => void;
   #opened: Store | undefined;
-  #waiting: Change[] = [];
+  #waiting: PendingChange[] = [];
   #reader: EmbeddedReader | undefined;
   #reachable = true;
   #closed = false;
@@ -116,14 +113,11 @@ class EmbeddedLog implements Log {
     }
   }
 
-  readState(): Promise<SharedState | undefined> {
+  readState(): Promise<StoredState | undefined> {
     return this.#change('LOG_UNAVAILABLE', () => this.#store.state);
   }
 
-  commitState(
-    next: SharedState,
-    { over, note, withinMs }: { over: number; note: NewEntry; withinMs: number },
-  ): Promise<CommitResult> {
+  commitState(next: StoredState, { over, note, withinMs }: CommitOptions): Promise<CommitResult> {
     const { clock } = this.#options;
     const deadline = clock.monotonic() + withinMs;
     return this.#change('LOG_APPEND_REFUSED', (nowMs) => {

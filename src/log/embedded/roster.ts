@@ -1,7 +1,7 @@
 // The roster of the embedded log: counters and facts come in and go out. There is one replica, so they live in its memory,
 // and nobody outside could read presence keys, so none are written.
 
-import type { Replica, Roster } from '../log.ts';
+import type { LiveReplica, Roster } from '../log.ts';
 
 export class EmbeddedRoster implements Roster {
   readonly #instance: string;
@@ -25,7 +25,7 @@ export class EmbeddedRoster implements Roster {
     this.#facts = { ...facts };
   }
 
-  async replicas(names: string[] = []): Promise<Replica[]> {
+  async replicas(names: string[] = []): Promise<LiveReplica[]> {
     const counters = new Map([...this.#counters].filter(([name]) => names.includes(name)));
     return [{ instance: this.#instance, facts: { ...this.#facts }, counters }];
   }

@@ -8,7 +8,7 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { CrossfadeError } from '../../errors.ts';
-import { comparePositions, type Position, type SharedState } from '../log.ts';
+import { comparePositions, type Position, type StoredState } from '../log.ts';
 
 /**
  * `nth` numbers a stream's entries from 1 without holes, so a reader sees by it how many were trimmed before it came.
@@ -188,12 +188,12 @@ export class Store {
     this.#expireIds.run(nowMs);
   }
 
-  get state(): SharedState | undefined {
+  get state(): StoredState | undefined {
     const row = this.#state.get();
     return row && { epoch: row.epoch as number, value: row.value as string };
   }
 
-  setState({ epoch, value }: SharedState): void {
+  setState({ epoch, value }: StoredState): void {
     this.#setState.run(epoch, value);
   }
 

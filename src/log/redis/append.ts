@@ -11,46 +11,68 @@ import { keys, run } from './scripts.ts';
 /** An append without ids leaves its mark this much longer than its look-up may take. */
 const markSlackMs = 10_000;
 
-export function createAppend(parts: WriteParts): (entry: NewEntry) => Promise<AppendResult> {
-  const { commands, options } = parts;
-  const { clock, publishTimeoutMs: withinMs } = options;
-  const tokenPrefix = randomBytes(6).toString('base64url');
-  let count = 0;
+/** What names one append in Redis: the keys that it leaves there, and what they hold. */
+interface Marks {
+  keys: string[];
+  value: string;
+  /** Whether the keys are those of the entry's own ids, which the append compares and keeps. */
+  areIds: boolean;
+}
 
-  return async function append(entry) {
-    count += 1;
-    const token = `${tokenPrefix}${count.toString(36)}`;
-    const value = `kept:${token}`;
-    const comparesIds = entry.eventIds.length > 0 && !entry.idsSettled;
-    const marks = comparesIds ? entry.eventIds.map(keys.id) : [keys.mark(token)];
+export class Appender {
+  readonly #parts: WriteParts;
+  readonly #tokenPrefix = randomBytes(6).toString('base64url');
+  #count = 0;
 
-    const send = (deadline: number) =>
-      run(
-        commands,
-        'append',
-        [entry.stream, keys.clock, keys.cutover, ...marks],
-        [
-          deadline,
-          value,
-          comparesIds ? idempotencyTtlMs : 2 * withinMs + markSlackMs,
-          comparesIds ? 1 : 0,
-          entry.epoch ?? '',
-          entry.maxLength,
-          options.maxStreamBytes ?? maxStreamBytes,
-          ...encodeEntry(entry, originOf(entry, clock.now(), options)),
-        ],
-      );
-    const lookUp = (redis: Redis) => lookUpMark(redis, marks[0]!, value);
-    const answer = await attempt<AppendResult>(parts, { withinMs, send, lookUp });
+  constructor(parts: WriteParts) {
+    this.#parts = parts;
+  }
+
+  /** As {@link EventLog.append}. */
+  async append(entry: NewEntry): Promise<AppendResult> {
+    const { options } = this.#parts;
+    const withinMs = options.publishTimeoutMs;
+    const marks = this.#marksOf(entry);
+    const answer = await attempt<AppendResult>(this.#parts, {
+      withinMs,
+      send: (deadline) => this.#send(entry, marks, deadline),
+      lookUp: (redis) => lookUpMark(redis, marks),
+    });
     if (Array.isArray(answer)) options.onOverBytes(entry.stream);
     if (answer === 'late') throw refused('timeout', `Redis executed it after ${withinMs} ms`);
     return answer === 'duplicate' || answer === 'undecided' || answer === 'stale' ? answer : 'appended';
-  };
+  }
+
+  #marksOf(entry: NewEntry): Marks {
+    this.#count += 1;
+    const token = `${this.#tokenPrefix}${this.#count.toString(36)}`;
+    const areIds = entry.eventIds.length > 0 && !entry.idsSettled;
+    return { keys: areIds ? entry.eventIds.map(keys.id) : [keys.mark(token)], value: `kept:${token}`, areIds };
+  }
+
+  #send(entry: NewEntry, marks: Marks, deadline: number): Promise<unknown> {
+    const { commands, options } = this.#parts;
+    return run(
+      commands,
+      'append',
+      [entry.stream, keys.clock, keys.cutover, ...marks.keys],
+      [
+        deadline,
+        marks.value,
+        marks.areIds ? idempotencyTtlMs : 2 * options.publishTimeoutMs + markSlackMs,
+        marks.areIds ? 1 : 0,
+        entry.epoch ?? '',
+        entry.maxLength,
+        options.maxStreamBytes ?? maxStreamBytes,
+        ...encodeEntry(entry, originOf(entry, options.clock.now(), options)),
+      ],
+    );
+  }
 }
 
-async function lookUpMark(redis: Redis, key: string, value: string): Promise<Finding<AppendResult>> {
-  const [mark, nowMs] = (await run(redis, 'lookUp', [key])) as [string, string];
-  return { outcome: outcomeOf(mark, value), isOurs: mark === value, nowMs: Number(nowMs) };
+async function lookUpMark(redis: Redis, marks: Marks): Promise<Finding<AppendResult>> {
+  const [mark, nowMs] = (await run(redis, 'lookUp', [marks.keys[0]!])) as [string, string];
+  return { outcome: outcomeOf(mark, marks.value), isOurs: mark === marks.value, nowMs: Number(nowMs) };
 }
 
 function outcomeOf(mark: string, ours: string): AppendResult | undefined {

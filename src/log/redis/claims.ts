@@ -5,7 +5,14 @@
 
 import type { Redis } from 'ioredis';
 import { Seldom } from '../../telemetry/seldom.ts';
-import { type AcceptedId, type ClaimResult, claimTtlMs, idempotencyTtlMs, type LogOptions } from '../log.ts';
+import {
+  type AcceptedId,
+  type ClaimResult,
+  claimTtlMs,
+  type EventIds,
+  idempotencyTtlMs,
+  type LogOptions,
+} from '../log.ts';
 import { ask, isReady, noAnswer, within, withoutArguments } from './connections.ts';
 import { keys, run } from './scripts.ts';
 
@@ -20,64 +27,81 @@ const chunkAnswerMs = 2_000;
 /** Of each kind of line: a slow Redis would write one for every call. */
 const sayEveryMs = 5_000;
 
-export function createClaims(commands: Redis, options: LogOptions) {
-  const { clock, publishTimeoutMs, logger } = options;
-  const open = `open:${options.instance}`;
-  const saysLate = new Seldom(clock, sayEveryMs);
-  const saysFailed = new Seldom(clock, sayEveryMs);
+export class Claims implements EventIds {
+  readonly #redis: Redis;
+  readonly #options: LogOptions;
+  /** What Redis holds while a claim of this replica is open. */
+  readonly #open: string;
+  /** This replica's open claims, oldest first, and when each was opened (ms monotonic). */
+  readonly #opened = new Map<string, number>();
+  readonly #saysLate: Seldom;
+  readonly #saysFailed: Seldom;
+  readonly #stopRenewing: () => void;
 
-  /** Our open claims, oldest first, and when each was opened (ms monotonic). */
-  const opened = new Map<string, number>();
-  const stop = clock.every(renewEveryMs, () => renew());
+  constructor(redis: Redis, options: LogOptions) {
+    this.#redis = redis;
+    this.#options = options;
+    this.#open = `open:${options.instance}`;
+    this.#saysLate = new Seldom(options.clock, sayEveryMs);
+    this.#saysFailed = new Seldom(options.clock, sayEveryMs);
+    this.#stopRenewing = options.clock.every(renewEveryMs, () => this.#renew());
+  }
 
-  /** Error: LOG_UNAVAILABLE. */
-  async function claim(eventId: string, epoch?: number): Promise<ClaimResult> {
-    const question = () => run(commands, 'claim', [keys.id(eventId), keys.cutover], [open, openMs, epoch ?? '']);
+  async claim(eventId: string, epoch?: number): Promise<ClaimResult> {
+    const { clock, publishTimeoutMs } = this.#options;
+    const names = [keys.id(eventId), keys.cutover];
+    const question = () => run(this.#redis, 'claim', names, [this.#open, openMs, epoch ?? '']);
     const result = (await ask(clock, publishTimeoutMs, 'the event id could not be claimed', question)) as ClaimResult;
-    if (result === 'claimed') opened.set(eventId, clock.monotonic());
+    if (result === 'claimed') this.#opened.set(eventId, clock.monotonic());
     return result;
   }
 
-  /** Most claims are settled before it is their turn. */
-  async function renew(): Promise<void> {
-    const now = clock.monotonic();
-    for (const [eventId, at] of opened) if (now - at >= claimTtlMs) opened.delete(eventId);
-    const slow = [...opened].filter(([, at]) => now - at >= renewEveryMs).map(([eventId]) => keys.id(eventId));
-    for (let start = 0; isReady(commands) && start < slow.length; start += chunkSize) {
-      await run(commands, 'renewClaims', slow.slice(start, start + chunkSize), [open, openMs]).catch(sayFailed);
-    }
-  }
-
-  function sayFailed(error: unknown): void {
-    if (saysFailed.isDue())
-      logger.warn({ reason: withoutArguments(error).message }, 'claims could not be kept or ended');
-  }
-
-  /** Never rejects: without it the claim lapses, and a repeat is then delivered again rather than lost. */
-  async function settle(eventId: string, kept: boolean): Promise<void> {
-    opened.delete(eventId);
+  /** Never rejects: a claim that could not be settled lapses, and a repeat is then delivered again rather than lost. */
+  async settle(eventId: string, kept: boolean): Promise<void> {
+    const { clock, publishTimeoutMs, logger } = this.#options;
+    this.#opened.delete(eventId);
     const settled = kept
-      ? commands.set(keys.id(eventId), keptByBridge, 'PX', idempotencyTtlMs)
-      : run(commands, 'deleteIfOwn', [keys.id(eventId)], [open]);
+      ? this.#redis.set(keys.id(eventId), keptByBridge, 'PX', idempotencyTtlMs)
+      : run(this.#redis, 'deleteIfOwn', [keys.id(eventId)], [this.#open]);
     try {
       const answer = await within<unknown>(clock, publishTimeoutMs, settled);
-      if (answer === noAnswer && saysLate.isDue()) logger.warn('claims were settled, but Redis did not answer in time');
+      if (answer === noAnswer && this.#saysLate.isDue()) {
+        logger.warn('claims were settled, but Redis did not answer in time');
+      }
     } catch (error) {
-      sayFailed(error);
+      this.#sayFailed(error);
     }
   }
 
-  /** Error: LOG_UNAVAILABLE. */
-  async function rememberIds(ids: AcceptedId[]): Promise<void> {
+  async rememberIds(ids: AcceptedId[]): Promise<void> {
     const wanted = ids.filter(({ eventId, ttlMs }) => eventId !== '' && ttlMs >= 1);
     for (let start = 0; start < wanted.length; start += chunkSize) {
       const chunk = wanted.slice(start, start + chunkSize);
       const names = chunk.map(({ eventId }) => keys.id(eventId));
       const ttls = chunk.map(({ ttlMs }) => Math.ceil(ttlMs));
-      const question = () => run(commands, 'remember', names, [keptByBridge, ...ttls]);
-      await ask(clock, chunkAnswerMs, 'ids could not be remembered', question);
+      const question = () => run(this.#redis, 'remember', names, [keptByBridge, ...ttls]);
+      await ask(this.#options.clock, chunkAnswerMs, 'ids could not be remembered', question);
     }
   }
 
-  return { claim, settle, rememberIds, stop };
+  /** Ends the renewals: what is open lapses. */
+  close(): void {
+    this.#stopRenewing();
+  }
+
+  /** Most claims are settled before they are due for a renewal. */
+  async #renew(): Promise<void> {
+    const now = this.#options.clock.monotonic();
+    for (const [eventId, at] of this.#opened) if (now - at >= claimTtlMs) this.#opened.delete(eventId);
+    const slow = [...this.#opened].filter(([, at]) => now - at >= renewEveryMs).map(([eventId]) => keys.id(eventId));
+    for (let start = 0; isReady(this.#redis) && start < slow.length; start += chunkSize) {
+      const chunk = slow.slice(start, start + chunkSize);
+      await run(this.#redis, 'renewClaims', chunk, [this.#open, openMs]).catch((error) => this.#sayFailed(error));
+    }
+  }
+
+  #sayFailed(error: unknown): void {
+    if (!this.#saysFailed.isDue()) return;
+    this.#options.logger.warn({ reason: withoutArguments(error).message }, 'claims could not be kept or ended');
+  }
 }

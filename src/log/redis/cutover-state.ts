@@ -3,48 +3,51 @@
 
 import type { Redis } from 'ioredis';
 import { encodeEntry, originOf } from '../entry.ts';
-import { type CommitResult, type Log, maxStreamBytes, type SharedState } from '../log.ts';
+import { type CommitOptions, type CommitResult, maxStreamBytes, type StateCell, type StoredState } from '../log.ts';
 import { attempt, type Finding, type WriteParts } from './attempt.ts';
 import { ask } from './connections.ts';
 import { keys, run } from './scripts.ts';
 
 const answerMs = 2_000;
 
-export function createCutoverState(parts: WriteParts): Pick<Log, 'readState' | 'commitState'> {
-  const { commands, options } = parts;
-  const { clock } = options;
+export class RedisStateCell implements StateCell {
+  readonly #parts: WriteParts;
 
-  return {
-    async readState() {
-      const question = () => commands.hmget(keys.cutover, 'epoch', 'value');
-      const [epoch, value] = await ask(clock, answerMs, 'the cutover state could not be read', question);
-      return epoch && value ? { epoch: Number(epoch), value } : undefined;
-    },
+  constructor(parts: WriteParts) {
+    this.#parts = parts;
+  }
 
-    async commitState(next, { over, note, withinMs }) {
-      const send = (deadline: number) =>
-        run(
-          commands,
-          'commit',
-          [keys.cutover, note.stream, keys.clock],
-          [
-            deadline,
-            over,
-            next.epoch,
-            next.value,
-            note.maxLength,
-            options.maxStreamBytes ?? maxStreamBytes,
-            ...encodeEntry(note, originOf(note, clock.now(), options)),
-          ],
-        );
-      const lookUp = (redis: Redis) => lookUpState(redis, next);
-      return (await attempt<CommitResult>(parts, { withinMs, send, lookUp })) as CommitResult;
-    },
-  };
+  async readState(): Promise<StoredState | undefined> {
+    const { commands, options } = this.#parts;
+    const question = () => commands.hmget(keys.cutover, 'epoch', 'value');
+    const [epoch, value] = await ask(options.clock, answerMs, 'the cutover state could not be read', question);
+    return epoch && value ? { epoch: Number(epoch), value } : undefined;
+  }
+
+  async commitState(next: StoredState, { over, note, withinMs }: CommitOptions): Promise<CommitResult> {
+    const { commands, options } = this.#parts;
+    const send = (deadline: number) =>
+      run(
+        commands,
+        'commit',
+        [keys.cutover, note.stream, keys.clock],
+        [
+          deadline,
+          over,
+          next.epoch,
+          next.value,
+          note.maxLength,
+          options.maxStreamBytes ?? maxStreamBytes,
+          ...encodeEntry(note, originOf(note, options.clock.now(), options)),
+        ],
+      );
+    const lookUp = (redis: Redis) => lookUpState(redis, next);
+    return (await attempt<CommitResult>(this.#parts, { withinMs, send, lookUp })) as CommitResult;
+  }
 }
 
 /** A higher epoch may have followed ours: it is a conflict all the same, for another state stands there. */
-async function lookUpState(redis: Redis, next: SharedState): Promise<Finding<CommitResult>> {
+async function lookUpState(redis: Redis, next: StoredState): Promise<Finding<CommitResult>> {
   const [epoch, value, nowMs] = (await run(redis, 'lookUpState', [keys.cutover])) as [string, string, string];
   const isOurs = Number(epoch) === next.epoch && value === next.value;
   const isTaken = Number(epoch) >= next.epoch;

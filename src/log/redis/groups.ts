@@ -24,7 +24,7 @@ export function groupName(options: LogOptions): string {
 
 /** Makes this replica's group anew, behind `after` (`$`: at the tail; `0`: at the start). */
 export async function makeGroup(redis: Redis, stream: string, options: LogOptions, after: string): Promise<StreamInfo> {
-  const noted = note(stream, options.group, options.instance);
+  const noted = groupNote(stream, options.group, options.instance);
   return readInfo(await run(redis, 'makeGroup', [stream, keys.groups], [groupName(options), noted, after]));
 }
 
@@ -32,7 +32,7 @@ export async function makeGroup(redis: Redis, stream: string, options: LogOption
 export async function removeGroup(redis: Redis, stream: string, options: LogOptions, token: string): Promise<void> {
   const { group, instance } = options;
   const names = [stream, keys.groups, keys.lease(group, instance)];
-  await run(redis, 'removeGroup', names, [groupName(options), note(stream, group, instance), token]);
+  await run(redis, 'removeGroup', names, [groupName(options), groupNote(stream, group, instance), token]);
 }
 
 export async function inspect(redis: Redis, streams: string[], options: LogOptions): Promise<StreamInfo[]> {
@@ -44,53 +44,67 @@ const sweepEveryMs = 60_000;
 const goneMs = 10 * 60_000;
 
 /**
- * Removes the groups of replicas that have held no lease for 10 minutes, by our own watching: after an outage of Redis
+ * Removes the groups of replicas that have held no lease for 10 minutes, by this replica's own watching: after an outage of Redis
  * every replica gets its whole time again.
- * @returns ends it
  */
-export function sweepGroups(redis: Redis, { clock, logger }: LogOptions): () => void {
-  const goneSince = new Map<string, number>();
-  const forget = () => goneSince.clear();
+export class GroupSweeper {
+  readonly #redis: Redis;
+  readonly #options: LogOptions;
+  /** Noted groups without a lease, and since when (ms monotonic). */
+  readonly #goneSince = new Map<string, number>();
+  readonly #onClose = () => this.#goneSince.clear();
+  readonly #stop: () => void;
 
-  async function sweep(): Promise<void> {
-    if (!isReady(redis)) return;
-    const noted = await redis.smembers(keys.groups);
-    for (const gone of goneSince.keys()) if (!noted.includes(gone)) goneSince.delete(gone);
-    for (const each of noted) await sweepOne(each);
+  constructor(redis: Redis, options: LogOptions) {
+    this.#redis = redis;
+    this.#options = options;
+    redis.on('close', this.#onClose);
+    this.#stop = options.clock.every(sweepEveryMs, () => this.#trySweep());
   }
 
-  async function sweepOne(noted: string): Promise<void> {
-    const named = readNote(noted);
+  close(): void {
+    this.#stop();
+    this.#redis.off('close', this.#onClose);
+  }
+
+  async #trySweep(): Promise<void> {
+    try {
+      if (isReady(this.#redis)) await this.#sweep();
+    } catch (error) {
+      this.#options.logger.warn({ reason: withoutArguments(error).message }, 'groups could not be swept');
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    const noted = await this.#redis.smembers(keys.groups);
+    for (const gone of this.#goneSince.keys()) if (!noted.includes(gone)) this.#goneSince.delete(gone);
+    for (const each of noted) await this.#sweepOne(each);
+  }
+
+  async #sweepOne(noted: string): Promise<void> {
+    const named = readGroupNote(noted);
     if (named === undefined) return;
+    const { clock, logger } = this.#options;
     const [stream, group, instance] = named;
     const lease = keys.lease(group, instance);
-    const since = goneSince.get(noted) ?? clock.monotonic();
-    if ((await redis.exists(lease)) === 1) {
-      goneSince.delete(noted);
+    const since = this.#goneSince.get(noted) ?? clock.monotonic();
+    if ((await this.#redis.exists(lease)) === 1) {
+      this.#goneSince.delete(noted);
       return;
     }
-    goneSince.set(noted, since);
+    this.#goneSince.set(noted, since);
     if (clock.monotonic() - since < goneMs) return;
-    await run(redis, 'removeGroup', [stream, keys.groups, lease], [`${group}:${instance}`, noted, '']);
+    await run(this.#redis, 'removeGroup', [stream, keys.groups, lease], [`${group}:${instance}`, noted, '']);
     logger.info({ stream, instance }, 'removed the consumer group of a replica that is gone');
   }
-
-  redis.on('close', forget);
-  const stop = clock.every(sweepEveryMs, () => {
-    sweep().catch((error) => logger.warn({ reason: withoutArguments(error).message }, 'groups could not be swept'));
-  });
-  return () => {
-    stop();
-    redis.off('close', forget);
-  };
 }
 
-function note(stream: string, group: string, instance: string): string {
+function groupNote(stream: string, group: string, instance: string): string {
   return JSON.stringify([stream, group, instance]);
 }
 
-/** undefined where it is none: whoever else can write there may have. */
-function readNote(noted: string): [stream: string, group: string, instance: string] | undefined {
+/** undefined where it is none: another program that can write to Redis may have added anything to the set. */
+function readGroupNote(noted: string): [stream: string, group: string, instance: string] | undefined {
   try {
     const names = JSON.parse(noted);
     const isNote = Array.isArray(names) && names.length === 3 && names.every((name) => typeof name === 'string');

@@ -12,7 +12,7 @@ import { ask } from './connections.ts';
 import { keys, run } from './scripts.ts';
 
 const leaseTtlMs = 10_000;
-/** Roster and lease are renewed together, see redis-log.ts. */
+/** Roster and lease are renewed together, see instance-name.ts. */
 export const renewEveryMs = 3_000;
 /** A live holder renews within 3 s; a lost one's lease is gone after 10. */
 const watchMs = 11_000;
@@ -23,17 +23,6 @@ const watchStepMs = 100;
  */
 const deadMs = 400;
 const answerMs = 2_000;
-
-export interface Lease {
-  /** What Redis holds while the name is ours. */
-  readonly token: string;
-  /**
-   * Takes it again where Redis lost it. Rejects as the connection does.
-   * @returns false if another process has the name now
-   */
-  renew(): Promise<boolean>;
-  giveBack(): Promise<void>;
-}
 
 const tokenPrefix = 'holder:';
 
@@ -47,55 +36,89 @@ export function connectionOf(token: string): string {
   return `crossfade:${token}`;
 }
 
-/**
- * Waits for a dead holder's lease to end. Errors: LOG_INSTANCE_TAKEN, LOG_UNAVAILABLE.
- * @param redis the connection that is named by {@link connectionOf}
- */
-export async function takeLease(redis: Redis, token: string, options: LogOptions): Promise<Lease> {
-  const { clock, logger, instance, group } = options;
-  const key = keys.lease(group, instance);
+export class Lease {
+  readonly #redis: Redis;
+  /** What Redis holds while the name is ours. */
+  readonly #token: string;
+  readonly #options: LogOptions;
+  readonly #key: string;
 
-  const question = <T>(run: () => Promise<T>) => ask(clock, answerMs, 'the instance name could not be leased', run);
-  const renew = () => run(redis, 'renewLease', [key], [token, leaseTtlMs]);
-  // It may be ours already: we asked before, and did not hear the answer.
-  const take = async () => (await question(renew)) !== 'lost';
-  const takeFrom = async (holder: string) =>
-    (await question(() => run(redis, 'replaceLease', [key], [holder, token, leaseTtlMs]))) === 1;
-  const look = () => question(async () => ({ token: await redis.get(key), leftMs: await redis.pttl(key) }));
+  private constructor(redis: Redis, token: string, options: LogOptions) {
+    this.#redis = redis;
+    this.#token = token;
+    this.#options = options;
+    this.#key = keys.lease(options.group, options.instance);
+  }
+
+  /**
+   * Waits for a dead holder's lease to end. Errors: LOG_INSTANCE_TAKEN, LOG_UNAVAILABLE.
+   * @param redis the connection that is named by {@link connectionOf}
+   */
+  static async take(redis: Redis, token: string, options: LogOptions): Promise<Lease> {
+    const lease = new Lease(redis, token, options);
+    if ((await lease.#take()) || (await lease.#outlastHolder())) return lease;
+    throw new CrossfadeError('LOG_INSTANCE_TAKEN', `another live process has the instance name ${options.instance}`);
+  }
+
+  /**
+   * Takes it again where Redis lost it. Rejects as the connection does.
+   * @returns false if another process has the name now
+   */
+  async renew(): Promise<boolean> {
+    const { logger, instance } = this.#options;
+    const answer = await this.#write();
+    if (answer === 'taken') logger.warn({ instance }, 'the lease on the instance name was gone; taken again');
+    return answer !== 'lost';
+  }
+
+  async giveBack(): Promise<void> {
+    await run(this.#redis, 'deleteIfOwn', [this.#key], [this.#token]);
+  }
+
+  #write(): Promise<unknown> {
+    return run(this.#redis, 'renewLease', [this.#key], [this.#token, leaseTtlMs]);
+  }
+
+  /** The name may be ours already: this process asked before, and did not hear the answer. */
+  async #take(): Promise<boolean> {
+    return (await this.#ask(() => this.#write())) !== 'lost';
+  }
+
+  async #takeFrom(holder: string): Promise<boolean> {
+    const args = [holder, this.#token, leaseTtlMs];
+    return (await this.#ask(() => run(this.#redis, 'replaceLease', [this.#key], args))) === 1;
+  }
 
   /** @returns whether the name is ours now; false where its holder has renewed, and so is alive */
-  async function outlast(): Promise<boolean> {
+  async #outlastHolder(): Promise<boolean> {
+    const { clock, logger, instance } = this.#options;
     logger.info({ instance }, 'another process holds this instance name; looking whether it is alive');
     const giveUpAt = clock.monotonic() + watchMs;
-    let before = await look();
+    let before = await this.#look();
     let connectedAt = clock.monotonic();
     while (clock.monotonic() < giveUpAt) {
       await pause(clock, watchStepMs);
-      const now = await look();
-      if (now.token === null) return take();
-      if (now.token !== before.token || now.leftMs > before.leftMs) return false;
-      before = now;
+      const now = await this.#look();
       const { token: holder } = now;
-      if (await question(() => mayBeConnected(redis, holder, token))) connectedAt = clock.monotonic();
-      else if (clock.monotonic() - connectedAt >= deadMs) return takeFrom(holder);
+      if (holder === null) return this.#take();
+      if (holder !== before.token || now.leftMs > before.leftMs) return false;
+      before = now;
+      if (await this.#ask(() => mayBeConnected(this.#redis, holder, this.#token))) connectedAt = clock.monotonic();
+      else if (clock.monotonic() - connectedAt >= deadMs) return this.#takeFrom(holder);
     }
     return false;
   }
 
-  if (!(await take()) && !(await outlast())) {
-    throw new CrossfadeError('LOG_INSTANCE_TAKEN', `another live process has the instance name ${instance}`);
+  #look(): Promise<{ token: string | null; leftMs: number }> {
+    return this.#ask(async () => ({
+      token: await this.#redis.get(this.#key),
+      leftMs: await this.#redis.pttl(this.#key),
+    }));
   }
-  return {
-    token,
-    async renew() {
-      const answer = await renew();
-      if (answer === 'taken') logger.warn({ instance }, 'the lease on the instance name was gone; taken again');
-      return answer !== 'lost';
-    },
-    async giveBack() {
-      await run(redis, 'deleteIfOwn', [key], [token]);
-    },
-  };
+
+  #ask<T>(question: () => Promise<T>): Promise<T> {
+    return ask(this.#options.clock, answerMs, 'the instance name could not be leased', question);
+  }
 }
 
 /**

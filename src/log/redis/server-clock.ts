@@ -3,8 +3,7 @@
 
 import type { Redis } from 'ioredis';
 import type { Clock } from '../../telemetry/clock.ts';
-import type { LogOptions } from '../log.ts';
-import { ask, isReady } from './connections.ts';
+import { isReady } from './connections.ts';
 
 const probeMs = 1_000;
 /** Clocks drift apart: a measurement is trusted this long before a slower one may replace it. */
@@ -15,17 +14,6 @@ const trustMs = 10_000;
  */
 const silentProbes = 3;
 
-export interface ServerClock {
-  /** Redis' time in ms at the moment `ms` from now, at the latest; undefined while it is not known. */
-  deadline(ms: number): number | undefined;
-  /** Whether Redis answers at this moment. */
-  readonly answers: boolean;
-  /** Asks at once; rejects as the connection does. */
-  measure(): Promise<void>;
-  /** From then on nothing is known: every append is refused. */
-  close(): void;
-}
-
 interface Measurement {
   /** Redis' clock minus ours. Redis read its clock before we got the answer, so the true value is this or more. */
   offsetMs: number;
@@ -33,61 +21,78 @@ interface Measurement {
   takenAt: number;
 }
 
-/** Redis' time in ms, asked now. Error: LOG_UNAVAILABLE. */
-export async function askTime(redis: Redis, { clock, publishTimeoutMs }: LogOptions): Promise<number> {
-  const [seconds, micros] = await ask(clock, publishTimeoutMs, 'its time could not be read', () => redis.time());
+/** Redis' time in ms, with a fraction. Rejects as the connection does. */
+export async function readTime(redis: Redis): Promise<number> {
+  const [seconds, micros] = await redis.time();
   return Number(seconds) * 1000 + Number(micros) / 1000;
 }
 
-/** @param maxRoundTripMs a slower measurement says little; it is used only where there is no other */
-export function watchServerClock(redis: Redis, clock: Clock, maxRoundTripMs: number): ServerClock {
-  let best: Measurement | undefined;
-  let hasAnswered = false;
-  let unanswered = 0;
+export class ServerClock {
+  readonly #redis: Redis;
+  readonly #clock: Clock;
+  readonly #maxRoundTripMs: number;
+  readonly #stopProbing: () => void;
+  readonly #onReady = () => this.#probe();
+  /** Behind the same address there may be another Redis when the connection is back. */
+  readonly #onClose = () => this.#forget();
+  #best: Measurement | undefined;
+  #hasAnswered = false;
+  #unanswered = 0;
 
-  async function measure(): Promise<void> {
-    const sentAt = clock.monotonic();
-    const [seconds, micros] = (await redis.time()) as unknown as [string, string];
-    const takenAt = clock.monotonic();
-    hasAnswered = true;
-    unanswered = 0;
-    const roundTripMs = takenAt - sentAt;
-    if (best !== undefined && !isBetter(best, roundTripMs, takenAt)) return;
-    best = { offsetMs: Number(seconds) * 1000 + Number(micros) / 1000 - takenAt, roundTripMs, takenAt };
+  /** @param maxRoundTripMs a slower measurement says little; it is used only where there is no other */
+  constructor(redis: Redis, clock: Clock, maxRoundTripMs: number) {
+    this.#redis = redis;
+    this.#clock = clock;
+    this.#maxRoundTripMs = maxRoundTripMs;
+    redis.on('ready', this.#onReady);
+    redis.on('close', this.#onClose);
+    this.#stopProbing = clock.every(probeMs, () => this.#probe());
+    this.#probe();
   }
 
-  function isBetter(known: Measurement, roundTripMs: number, takenAt: number): boolean {
+  /** Redis' time in ms at the moment `ms` from now, at the latest; undefined while it is not known. */
+  deadline(ms: number): number | undefined {
+    return this.#best && Math.floor(this.#best.offsetMs + this.#clock.monotonic() + ms);
+  }
+
+  /** Whether Redis answers at this moment. */
+  get answers(): boolean {
+    return isReady(this.#redis) && this.#hasAnswered && this.#unanswered < silentProbes;
+  }
+
+  /** Asks at once; rejects as the connection does. */
+  async measure(): Promise<void> {
+    const sentAt = this.#clock.monotonic();
+    const serverMs = await readTime(this.#redis);
+    const takenAt = this.#clock.monotonic();
+    this.#hasAnswered = true;
+    this.#unanswered = 0;
+    const measured = { offsetMs: serverMs - takenAt, roundTripMs: takenAt - sentAt, takenAt };
+    if (this.#best === undefined || this.#isBetter(measured, this.#best)) this.#best = measured;
+  }
+
+  /** From then on nothing is known: every append is refused. */
+  close(): void {
+    this.#stopProbing();
+    this.#redis.off('ready', this.#onReady);
+    this.#redis.off('close', this.#onClose);
+    this.#forget();
+  }
+
+  #probe(): void {
+    if (!isReady(this.#redis)) return;
+    this.#unanswered += 1;
+    this.measure().catch(() => {});
+  }
+
+  #isBetter({ roundTripMs, takenAt }: Measurement, known: Measurement): boolean {
     if (roundTripMs <= 2 * known.roundTripMs) return true;
-    return roundTripMs <= maxRoundTripMs && takenAt - known.takenAt >= trustMs;
+    return roundTripMs <= this.#maxRoundTripMs && takenAt - known.takenAt >= trustMs;
   }
 
-  const measureIfConnected = () => {
-    if (!isReady(redis)) return;
-    unanswered += 1;
-    measure().catch(() => {});
-  };
-  // Behind the same address there may be another Redis now.
-  const forget = () => {
-    best = undefined;
-    hasAnswered = false;
-    unanswered = 0;
-  };
-  redis.on('ready', measureIfConnected);
-  redis.on('close', forget);
-  const stop = clock.every(probeMs, measureIfConnected);
-  measureIfConnected();
-
-  return {
-    deadline: (ms) => (best === undefined ? undefined : Math.floor(best.offsetMs + clock.monotonic() + ms)),
-    get answers() {
-      return isReady(redis) && hasAnswered && unanswered < silentProbes;
-    },
-    measure,
-    close() {
-      stop();
-      redis.off('ready', measureIfConnected);
-      redis.off('close', forget);
-      forget();
-    },
-  };
+  #forget(): void {
+    this.#best = undefined;
+    this.#hasAnswered = false;
+    this.#unanswered = 0;
+  }
 }

@@ -2,25 +2,32 @@
 // Redis cannot take now is lost.
 
 import type { Redis } from 'ioredis';
-import type { Log, LogOptions } from '../log.ts';
+import type { LogOptions, SharedValues } from '../log.ts';
 import { ask, withoutArguments } from './connections.ts';
 import { keys } from './scripts.ts';
 
 const answerMs = 2_000;
 
-export function createShared(commands: Redis, { clock, logger }: LogOptions): Pick<Log, 'share' | 'shared'> {
-  return {
-    async share(key, value, ttlMs) {
-      try {
-        await commands.set(keys.shared(key), value, 'PX', Math.ceil(ttlMs));
-      } catch (error) {
-        logger.debug({ reason: withoutArguments(error).message }, 'a value could not be shared');
-      }
-    },
+export class RedisShared implements SharedValues {
+  readonly #redis: Redis;
+  readonly #options: LogOptions;
 
-    async shared(key) {
-      const question = () => commands.get(keys.shared(key));
-      return (await ask(clock, answerMs, 'a shared value could not be read', question)) ?? undefined;
-    },
-  };
+  constructor(redis: Redis, options: LogOptions) {
+    this.#redis = redis;
+    this.#options = options;
+  }
+
+  async share(key: string, value: string, ttlMs: number): Promise<void> {
+    try {
+      await this.#redis.set(keys.shared(key), value, 'PX', Math.ceil(ttlMs));
+    } catch (error) {
+      this.#options.logger.debug({ reason: withoutArguments(error).message }, 'a value could not be shared');
+    }
+  }
+
+  async shared(key: string): Promise<string | undefined> {
+    const question = () => this.#redis.get(keys.shared(key));
+    const { clock } = this.#options;
+    return (await ask(clock, answerMs, 'a shared value could not be read', question)) ?? undefined;
+  }
 }
