@@ -68,7 +68,7 @@ export function readiness(parts: ReadinessParts): Record<string, Check> {
 /** One way is enough: by which one a room's calls go is not the business of who sends clients or pods here. */
 function callsCheck({ config, log, bridgeStates, canForward }: ReadinessParts): Check {
   const fault = faultOf(log);
-  const bridge = config.bridges.length === 0 ? 'there is no bridge' : wordsFor(bridgeStates);
+  const bridge = config.bridges.length === 0 ? 'there is no bridge' : bridgesInWords(bridgeStates);
   return { ok: canForward || fault === undefined, detail: `${bridge}; the log: ${fault ?? 'takes events'}` };
 }
 
@@ -80,11 +80,11 @@ function edgeChecks({ log, bridgeStates, edge, hasAudience, isCutOff }: Readines
       ? { ok: true, detail: 'reachable' }
       : { ok: false, detail: 'no bridge answers, so there is no client behind one' },
     // Proxied connections end with their bridge (see audience); native ones go on without it.
-    ...(bridgeStates.length > 0 && { bridge: { ok: hasAudience, detail: wordsFor(bridgeStates) } }),
+    ...(bridgeStates.length > 0 && { bridge: { ok: hasAudience, detail: bridgesInWords(bridgeStates) } }),
   };
 }
 
-function wordsFor(bridgeStates: BridgeState[]): string {
+function bridgesInWords(bridgeStates: BridgeState[]): string {
   return bridgeStates.map(({ bridge, detail }) => `${bridge}: ${detail}`).join('; ');
 }
 

@@ -68,7 +68,7 @@ operate('mirror <on|off>', 'shadow bridge-lane events into the log').action((on:
 );
 moving('pin <room> <lane>', 'keep one room on a lane: bridge or stream').action(
   (room: string, lane: string, target: cutover.Target) =>
-    cutover.change(target, { pins: { [cutover.roomOf(room)]: cutover.laneOf(lane) } }),
+    cutover.change(target, { pins: { [cutover.roomOf(room)]: cutover.laneArgument(lane) } }),
 );
 moving('unpin <room>', 'let the percent decide again').action((room: string, target: cutover.Target) =>
   cutover.change(target, { pins: { [cutover.roomOf(room)]: null } }),

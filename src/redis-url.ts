@@ -19,12 +19,12 @@ const placeForm = /^(\[[0-9a-f:.]+\]|[^:/?#[\]\s]+)(?::(\d{1,5}))?(?:\/(\d*))?$/
 /** Errors: CONFIG_INVALID. */
 export function parseRedisUrl(url: string): RedisAddress {
   const [, scheme, rest] = schemeForm.exec(url.trim()) ?? [];
-  if (scheme === undefined || rest === undefined) throw invalid('it does not begin with redis:// or rediss://');
+  if (scheme === undefined || rest === undefined) throw invalidAddress('it does not begin with redis:// or rediss://');
 
   const at = rest.lastIndexOf('@');
   const [, host, port, db] = placeForm.exec(rest.slice(at + 1)) ?? [];
-  if (host === undefined) throw invalid('host[:port][/db] cannot be read');
-  if (Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535) throw invalid('the port is not between 1 and 65535');
+  if (host === undefined) throw invalidAddress('host[:port][/db] cannot be read');
+  if (Number(port ?? 1) < 1 || Number(port ?? 1) > 65_535) throw invalidAddress('the port is not between 1 and 65535');
 
   return {
     host: host.replace(/^\[|\]$/g, ''),
@@ -51,6 +51,6 @@ function unescaped(text: string): string {
   }
 }
 
-function invalid(why: string): CrossfadeError {
+function invalidAddress(why: string): CrossfadeError {
   return new CrossfadeError('CONFIG_INVALID', `the address of Redis cannot be used: ${why}`);
 }

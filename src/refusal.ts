@@ -51,6 +51,13 @@ export function refuseFurther(response: ServerResponse): void {
   if (response.req.complete || !hasBody(response.req)) response.shouldKeepAlive = false;
 }
 
+/** Answers without a body; the connection takes no other request. @param contentType where the answer names one all the same */
+export function refuse(response: ServerResponse, status: number, contentType?: string): undefined {
+  refuseFurther(response);
+  if (contentType !== undefined) response.setHeader('Content-Type', contentType);
+  response.writeHead(status, { 'Content-Length': 0 }).end();
+}
+
 /** The refusal of an upgrade, to be answered like any other request and sent by {@link sendRefusal}. */
 export function refusalOf(request: IncomingMessage): ServerResponse {
   const response = new ServerResponse(request);

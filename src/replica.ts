@@ -2,7 +2,7 @@
 // Promises: the backend's side opens at once, the clients' side as soon as they miss nothing; a stop loses nothing that was accepted.
 
 import { networkInterfaces } from 'node:os';
-import { Admin, type Check, isReady } from './admin/admin.ts';
+import { Admin, allPass, type Check } from './admin/admin.ts';
 import { HealthPort } from './admin/health-port.ts';
 import { ClientsSide } from './clients-side.ts';
 import type { Config, HostPort } from './config.ts';
@@ -183,7 +183,7 @@ async function listenHealth(
   clientsSide.opened.then(() => {
     hasStarted = true;
   });
-  return HealthPort.listen({ listen, hasStarted: () => hasStarted, isReady: () => isReady(checks()), clock, faults });
+  return HealthPort.listen({ listen, hasStarted: () => hasStarted, isReady: () => allPass(checks()), clock, faults });
 }
 
 async function listenAdmin(

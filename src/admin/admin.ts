@@ -105,12 +105,12 @@ export class Admin {
 
   #readyz(response: ServerResponse): void {
     const checks = this.#options.readiness();
-    const ready = isReady(checks);
+    const ready = allPass(checks);
     writeJson(response, ready ? 200 : 503, { status: ready ? 'ready' : 'not ready', checks });
   }
 }
 
-export function isReady(checks: Record<string, Check>): boolean {
+export function allPass(checks: Record<string, Check>): boolean {
   return Object.values(checks).every(({ ok }) => ok);
 }
 

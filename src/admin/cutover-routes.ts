@@ -83,17 +83,17 @@ type Route = (options: CutoverRoutesOptions, request: IncomingMessage) => Promis
 const routes: Record<string, Route> = {
   'GET /cutover': ({ operator }) => operator.status(),
   'PUT /cutover': async ({ operator }, request) => {
-    const { by, force, ...command } = await readBody(request, commandBody);
+    const { by, force, ...command } = await readRequest(request, commandBody);
     await operator.set(withoutUndefined(command), { who: by, force });
     return operator.status();
   },
   'POST /cutover/reset': async ({ operator }, request) => {
-    const { by, force } = await readBody(request, resetBody);
+    const { by, force } = await readRequest(request, resetBody);
     await operator.reset({ who: by, force });
     return operator.status();
   },
   'POST /cutover/rollback': async ({ operator }, request) => {
-    const told = await operator.rollback((await readBody(request, rollbackBody)).by);
+    const told = await operator.rollback((await readRequest(request, rollbackBody)).by);
     return { ...told, ...(await operator.status()) };
   },
 };
@@ -122,7 +122,7 @@ async function peerRoute(options: CutoverRoutesOptions, request: IncomingMessage
   const answer = await words[path]!(options, async (shape) => {
     const body = await readBytes(request, maxBodyBytes);
     if (!isSigned(body)) throw unsigned('its body is not the one that was signed');
-    return parseBody(body, shape);
+    return parseRequest(body, shape);
   });
   return answer === undefined ? {} : (answer as object);
 }
@@ -136,8 +136,8 @@ function routeOf(request: IncomingMessage): string {
 }
 
 /** Error: CUTOVER_INVALID. */
-async function readBody<Value>(request: IncomingMessage, shape: z.ZodType<Value>): Promise<Value> {
-  return parseBody(await readBytes(request, maxBodyBytes), shape);
+async function readRequest<Value>(request: IncomingMessage, shape: z.ZodType<Value>): Promise<Value> {
+  return parseRequest(await readBytes(request, maxBodyBytes), shape);
 }
 
 /** Error: CUTOVER_INVALID. */
@@ -146,29 +146,31 @@ async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Bu
   let size = 0;
   for await (const chunk of request) {
     size += chunk.length;
-    if (size > maxBytes) throw invalid(`the body is larger than ${maxBytes} bytes`);
+    if (size > maxBytes) throw invalidRequest(`the body is larger than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
 }
 
 /** Error: CUTOVER_INVALID. */
-function parseBody<Value>(body: Buffer, shape: z.ZodType<Value>): Value {
+function parseRequest<Value>(body: Buffer, shape: z.ZodType<Value>): Value {
   let value: unknown;
   try {
     value = body.length === 0 ? {} : JSON.parse(body.toString('utf8'));
   } catch {
-    throw invalid('the body is not JSON');
+    throw invalidRequest('the body is not JSON');
   }
   const result = shape.safeParse(value);
   if (result.success) return result.data;
-  throw invalid(result.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; '));
+  throw invalidRequest(
+    result.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; '),
+  );
 }
 
 function withoutUndefined(command: z.infer<typeof commandBody> | object): Command {
   return Object.fromEntries(Object.entries(command).filter(([, value]) => value !== undefined));
 }
 
-function invalid(message: string): CrossfadeError {
+function invalidRequest(message: string): CrossfadeError {
   return new CrossfadeError('CUTOVER_INVALID', message);
 }

@@ -10,7 +10,7 @@ import { type Dispatcher, errors, Pool } from 'undici';
 import { CrossfadeError } from '../errors.ts';
 import type { BridgeAddress, BridgeAddresses } from './addresses.ts';
 import { endToEnd } from './headers.ts';
-import { type BridgeResponse, headerOf, headersOf, neverSent, readBody } from './response.ts';
+import { type BridgeResponse, headerOf, headersOf, neverSent, readAnswerBody } from './response.ts';
 
 /** A request as the backend sent it. */
 export interface RawRequest {
@@ -142,7 +142,7 @@ export class BridgeLane {
 
   async #sendTo(address: BridgeAddress, { method, url, rawHeaders, body }: RawRequest): Promise<BridgeAnswer> {
     const answer = await this.#request(address, method, url, rawHeaders, method === 'GET' ? null : body);
-    const bytes = await readBody(answer, maxAnswerBytes);
+    const bytes = await readAnswerBody(answer, maxAnswerBytes);
     return { status: answer.statusCode, rawHeaders: headersOf(answer), body: bytes };
   }
 
@@ -235,7 +235,7 @@ function bodyOf(request: IncomingMessage): Readable | null {
 
 async function passOn(answer: BridgeResponse, response: ServerResponse): Promise<void> {
   const chunks: AsyncIterator<Buffer> = answer.body[Symbol.asyncIterator]();
-  const begun = await gather(chunks, isEventStream(answer) ? 0 : heldBytes);
+  const begun = await readUpTo(chunks, isEventStream(answer) ? 0 : heldBytes);
   response.sendDate = false;
   response.writeHead(answer.statusCode, headersOf(answer));
   if (begun.isAll) response.end(begun.bytes);
@@ -248,7 +248,7 @@ function isEventStream(answer: BridgeResponse): boolean {
 }
 
 /** Reads until there are more than `limit` bytes, or to the end. */
-async function gather(chunks: AsyncIterator<Buffer>, limit: number): Promise<{ bytes: Buffer; isAll: boolean }> {
+async function readUpTo(chunks: AsyncIterator<Buffer>, limit: number): Promise<{ bytes: Buffer; isAll: boolean }> {
   const gathered: Buffer[] = [];
   let length = 0;
   while (length <= limit) {

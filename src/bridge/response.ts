@@ -20,7 +20,7 @@ export function headerOf({ headers }: BridgeResponse, wanted: string): string | 
 }
 
 /** The whole body. Rejects, and leaves the rest unread, if it has more bytes than that. */
-export async function readBody({ body }: BridgeResponse, maxBytes: number): Promise<Buffer> {
+export async function readAnswerBody({ body }: BridgeResponse, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {

@@ -12,7 +12,7 @@ export interface AdminPort {
 }
 
 /** What the admin port says where it does not do what it was asked. */
-interface Refusal {
+interface AdminRefusal {
   error?: string;
   message?: string;
 }
@@ -22,15 +22,15 @@ interface Refusal {
  * @returns the JSON of a 2xx
  * Errors: CONFIG_INVALID, ADMIN_UNREACHABLE, and the code that the answer itself names.
  */
-export async function ask<Answer>(port: AdminPort, method: string, path: string, body?: object): Promise<Answer> {
-  const { status, answer } = await askForAny<Answer & Refusal>(port, method, path, body);
+export async function askAdmin<Answer>(port: AdminPort, method: string, path: string, body?: object): Promise<Answer> {
+  const { status, answer } = await askForAny<Answer & AdminRefusal>(port, method, path, body);
   if (status < 300) return answer;
   const { error = '', message = '' } = answer;
   if (isCode(error)) throw new CrossfadeError(error, message);
   throw notTheAdminPort(port, status);
 }
 
-/** As {@link ask}, for answers that count whatever their status is. Errors: CONFIG_INVALID, ADMIN_UNREACHABLE. */
+/** As {@link askAdmin}, for answers that count whatever their status is. Errors: CONFIG_INVALID, ADMIN_UNREACHABLE. */
 export async function askForAny<Answer>(
   port: AdminPort,
   method: string,

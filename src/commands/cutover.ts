@@ -4,7 +4,7 @@
 import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CrossfadeError } from '../errors.ts';
-import { ask } from './admin-port.ts';
+import { askAdmin } from './admin-port.ts';
 import { type Status, statusText } from './cutover-status.ts';
 
 export interface Target {
@@ -24,18 +24,18 @@ export async function show(target: Target): Promise<void> {
 
 /** @param command the body of `PUT /cutover` */
 export async function change(target: Target, command: object): Promise<void> {
-  await withPatience(ask(target, 'PUT', '/cutover', { ...command, ...words(target) }));
+  await withPatience(askAdmin(target, 'PUT', '/cutover', { ...command, ...words(target) }));
   print(await untilAllFollow(target));
 }
 
 export async function reset(target: Target): Promise<void> {
-  await withPatience(ask(target, 'POST', '/cutover/reset', words(target)));
+  await withPatience(askAdmin(target, 'POST', '/cutover/reset', words(target)));
   print(await untilAllFollow(target));
 }
 
 /** Exit 1 if a replica could not be told. */
 export async function rollback(target: Target): Promise<void> {
-  const { notReached } = await ask<{ notReached: string[] }>(target, 'POST', '/cutover/rollback', { by: who() });
+  const { notReached } = await askAdmin<{ notReached: string[] }>(target, 'POST', '/cutover/rollback', { by: who() });
   print(await untilAllFollow(target));
   if (notReached.length === 0) return;
   throw new CrossfadeError(
@@ -57,7 +57,7 @@ export function roomOf(text: string): string {
 }
 
 /** @throws CrossfadeError CONFIG_INVALID */
-export function laneOf(text: string): string {
+export function laneArgument(text: string): string {
   if (text === 'bridge' || text === 'stream') return text;
   throw new CrossfadeError('CONFIG_INVALID', `'${text}' is not a lane: bridge or stream`);
 }
@@ -69,7 +69,7 @@ export function onOrOff(text: string): boolean {
 }
 
 function read(target: Target): Promise<Status> {
-  return ask<Status>(target, 'GET', '/cutover');
+  return askAdmin<Status>(target, 'GET', '/cutover');
 }
 
 /** The state that all replicas say they have, those that say anything; after a second also what some are behind of. */

@@ -32,7 +32,7 @@ const busyBuckets = [3, 13, 23, 33, 43, 62, 72, 82, 92];
 
 /** @param portText port of the page; errors: CONFIG_INVALID */
 export async function demo(portText: string): Promise<void> {
-  const page = await PageServer.listen(portOf(portText));
+  const page = await PageServer.listen(portArgument(portText));
   const dataDir = mkdtempSync(join(tmpdir(), 'crossfade-demo-'));
   const bridge = await startToyBridge({ apiKey, jwtSecret, allowedOrigins: [page.url] });
   const witness = new BridgeWitness();
@@ -111,7 +111,7 @@ export async function demo(portText: string): Promise<void> {
   process.exit();
 }
 
-function portOf(text: string): number {
+function portArgument(text: string): number {
   const port = Number(text);
   if (/^\d{1,5}$/.test(text) && port <= 65_535) return port;
   throw new CrossfadeError('CONFIG_INVALID', `--port: '${text}' is not a port from 0 to 65535`);

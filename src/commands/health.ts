@@ -23,11 +23,11 @@ const nameWidth = 10;
 /** Errors: CONFIG_INVALID, ADMIN_UNREACHABLE. */
 export async function health({ admin, output }: HealthOptions): Promise<void> {
   const { status, answer } = await askForAny<Readiness>({ admin, timeoutMs }, 'GET', '/readyz');
-  console.log(output === 'json' ? JSON.stringify(answer) : textOf(answer));
+  console.log(output === 'json' ? JSON.stringify(answer) : readinessText(answer));
   if (status !== 200) process.exitCode = 1;
 }
 
-function textOf({ status, checks }: Readiness): string {
+function readinessText({ status, checks }: Readiness): string {
   const failed = Object.entries(checks).filter(([, { ok }]) => !ok);
   return [status, ...failed.map(([name, { detail }]) => `${name.padEnd(nameWidth)}${detail}`)].join('\n');
 }

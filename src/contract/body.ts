@@ -25,14 +25,14 @@ export interface Field {
  * @returns the raw values of all fields, nested ones under dotted names; objects are written out normalised
  * @throws BodyFault
  */
-export function readBody(shape: Shape, text: string): Values {
-  const node = parseBody(text);
+export function readValues(shape: Shape, text: string): Values {
+  const node = parseCallBody(text);
   const reading = new BodyReading();
   reading.object(shape, node, []);
   return reading.finish();
 }
 
-function parseBody(text: string): RawNode {
+function parseCallBody(text: string): RawNode {
   if (text.trim() === '' || text.trim() === 'null') {
     throw new BodyFault({ '': ['A non-empty request body is required.'], ...missingArgument });
   }

@@ -1,7 +1,7 @@
 // Compiles the parts of a contract document into the lookups of contract.ts: in go parsed YAML parts, out come calls,
 // foreign entries and hubs. Every name is checked here; faults are collected, so that all are reported at once.
 
-import { type Field, readBody, type Shape } from './body.ts';
+import { type Field, readValues, type Shape } from './body.ts';
 import type {
   Call,
   Effect,
@@ -112,7 +112,7 @@ export function compileCall(path: string, document: CallDocument, scope: Scope):
   const toEvent = compileEvent(document, at, names, scope, compileDeliveries(document.deliver, at, names, scope));
   return {
     path,
-    read: (body) => readBody(shape, body),
+    read: (body) => readValues(shape, body),
     toEvent(values) {
       const event = toEvent(values);
       const eventId = textOf(values, 'event_id');
@@ -143,7 +143,7 @@ export function compileForeign(eventType: string, document: ForeignDocument, sco
         ['room_id', JSON.stringify(room)],
         ['payload', payload],
       ]);
-      if (shape !== undefined) for (const [name, raw] of readBody(shape, payload)) values.set(`payload.${name}`, raw);
+      if (shape !== undefined) for (const [name, raw] of readValues(shape, payload)) values.set(`payload.${name}`, raw);
       return { payload: argument(values), deliveries: deliveries(values) };
     },
   };
@@ -365,7 +365,7 @@ function compileDeliveries(
       .map(({ hub, group, method }) => ({ hub, group: group(values), method }));
 }
 
-/** All names under which readBody() gives values of this shape. */
+/** All names under which readValues() gives values of this shape. */
 function valueNames(shape: Shape, prefix = ''): Set<string> {
   const names = new Set<string>();
   for (const field of shape.values()) {

@@ -3,7 +3,7 @@
 // Promises: a room's messages are numbered, and the next call of a room waits for the answer to the one before.
 
 import { randomUUID } from 'node:crypto';
-import type { Lane } from './bridge-witness.ts';
+import type { ShownLane } from './bridge-witness.ts';
 
 /** A message that crossfade or the bridge has accepted: every member of the room is owed it. */
 export interface Accepted {
@@ -11,7 +11,7 @@ export interface Accepted {
   room: string;
   /** From 1, in the order of the room. */
   number: number;
-  lane: Lane;
+  lane: ShownLane;
 }
 
 export interface BackendOptions {
@@ -19,7 +19,7 @@ export interface BackendOptions {
   apiKey: string;
   /** Those that are kept busy, in turn. */
   rooms: string[];
-  laneOf(messageId: string): Lane;
+  laneOf(messageId: string): ShownLane;
   onAccepted(message: Accepted): void;
 }
 

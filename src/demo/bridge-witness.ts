@@ -4,7 +4,7 @@
 import { keepNewest } from '../keep-newest.ts';
 import type { RecordedCall } from './toy-bridge.ts';
 
-export type Lane = 'bridge' | 'stream';
+export type ShownLane = 'bridge' | 'stream';
 
 const maxIds = 10_000;
 
@@ -22,7 +22,7 @@ export class BridgeWitness {
   }
 
   /** @param messageId of a message whose call was answered, or that a client has shown */
-  laneOf(messageId: string): Lane {
+  laneOf(messageId: string): ShownLane {
     return this.#ids.has(messageId) ? 'bridge' : 'stream';
   }
 }

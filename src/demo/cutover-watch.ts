@@ -1,7 +1,7 @@
 // The page's hand on the sidecar's admin port: in come a percent or a rollback, out go the admin port's own answers, and
 // its state whenever that has changed, whoever has changed it.
 
-import type { Answer } from './page-server.ts';
+import type { PageAnswer } from './page-server.ts';
 
 const askEveryMs = 500;
 const who = 'the demo’s page';
@@ -29,15 +29,15 @@ export class CutoverWatch {
     void this.#look();
   }
 
-  set(percent: number): Promise<Answer> {
+  set(percent: number): Promise<PageAnswer> {
     return this.#ask('PUT', '/cutover', { percent, by: who });
   }
 
-  rollback(): Promise<Answer> {
+  rollback(): Promise<PageAnswer> {
     return this.#ask('POST', '/cutover/rollback', { by: who });
   }
 
-  async #ask(method: string, path: string, body: object): Promise<Answer> {
+  async #ask(method: string, path: string, body: object): Promise<PageAnswer> {
     const answer = await fetch(this.#adminUrl + path, { method, body: JSON.stringify(body) });
     return { status: answer.status, body: await answer.json() };
   }

@@ -8,7 +8,7 @@ import { addressOf, listenOn } from '../listen.ts';
 
 export interface PageOptions {
   /** What the page asks for, by `METHOD /path`; the body is the request's JSON. The result is answered as JSON. */
-  routes: Record<string, (body: Body, query: URLSearchParams) => Promise<Answer> | Answer>;
+  routes: Record<string, (body: Body, query: URLSearchParams) => Promise<PageAnswer> | PageAnswer>;
   /** What a page that has just opened its events gets to know first. */
   greeting(): object;
   /** The first page has come, or the last one has gone. */
@@ -18,7 +18,7 @@ export interface PageOptions {
 // biome-ignore lint/suspicious/noExplicitAny: the demo's own page writes these bodies.
 type Body = any;
 
-export interface Answer {
+export interface PageAnswer {
   status: number;
   body: unknown;
 }
@@ -54,7 +54,7 @@ export class PageServer {
   serve(options: PageOptions): void {
     this.#server.on('request', (request: IncomingMessage, response: ServerResponse) => {
       this.#answer(request, response, options).catch((error: Error) => {
-        if (!response.headersSent) writeJson(response, { status: 502, body: { message: error.message } });
+        if (!response.headersSent) writeAnswer(response, { status: 502, body: { message: error.message } });
       });
     });
   }
@@ -79,13 +79,13 @@ export class PageServer {
     if (`http://${request.headers.host}` !== this.url)
       return void response.writeHead(307, { Location: this.url }).end();
     if (!this.#isFromPage(request))
-      return writeJson(response, { status: 403, body: { message: 'not the demo’s page' } });
+      return writeAnswer(response, { status: 403, body: { message: 'not the demo’s page' } });
     const file = request.method === 'GET' ? files[pathname] : undefined;
     if (file !== undefined) return writeFile(response, file());
     if (request.method === 'GET' && pathname === '/events') return this.#watch(response, options);
     const route = options.routes[`${request.method} ${pathname}`];
-    if (route === undefined) return writeJson(response, { status: 404, body: { message: 'not found' } });
-    writeJson(response, await route(await readBody(request), searchParams));
+    if (route === undefined) return writeAnswer(response, { status: 404, body: { message: 'not found' } });
+    writeAnswer(response, await route(await readJson(request), searchParams));
   }
 
   /** Browsers name the origin with whatever changes something, and with whatever another origin asks for. */
@@ -106,7 +106,7 @@ export class PageServer {
 }
 
 /** Error: what is no JSON, or too long. */
-async function readBody(request: IncomingMessage): Promise<unknown> {
+async function readJson(request: IncomingMessage): Promise<unknown> {
   let text = '';
   for await (const chunk of request.setEncoding('utf8')) {
     text += chunk;
@@ -123,7 +123,7 @@ function writeFile(response: ServerResponse, { type, text }: { type: string; tex
   response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(text);
 }
 
-function writeJson(response: ServerResponse, { status, body }: Answer): void {
+function writeAnswer(response: ServerResponse, { status, body }: PageAnswer): void {
   response
     .writeHead(status, { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' })
     .end(JSON.stringify(body));

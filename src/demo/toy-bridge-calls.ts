@@ -2,9 +2,9 @@
 // Promises ASP.NET's model binding: names in any case, the last repeat wins, unknown fields dropped, missing optional
 // ones filled in, nothing converted but "7" to an integer; a refusal names the field.
 
-import { type Json, JsonError, parseJson, writeObject } from './toy-bridge-json.ts';
+import { type Json, JsonError, parseJson, writeMembers } from './toy-bridge-json.ts';
 
-export interface Delivery {
+export interface ToyDelivery {
   hub: string;
   group: string;
   method: string;
@@ -13,7 +13,7 @@ export interface Delivery {
 }
 
 /** Why a body is refused: field or JSON path -> texts, as in ASP.NET's problem details. */
-export class Refusal extends Error {
+export class CallRefusal extends Error {
   readonly errors: Record<string, string[]>;
 
   constructor(errors: Record<string, string[]>) {
@@ -22,25 +22,25 @@ export class Refusal extends Error {
   }
 }
 
-interface Call {
-  body: Shape;
-  deliver(raw: (field: string) => string, text: (field: string) => string): Delivery[];
+interface ToyCall {
+  body: ToyShape;
+  deliver(raw: (field: string) => string, text: (field: string) => string): ToyDelivery[];
 }
 
-type Kind = 'string' | 'int' | 'bool' | 'any' | 'strings' | Shape;
-type Shape = { [name: string]: Field };
-interface Field {
+type Kind = 'string' | 'int' | 'bool' | 'any' | 'strings' | ToyShape;
+type ToyShape = { [name: string]: ToyField };
+interface ToyField {
   kind: Kind;
   /** Raw JSON of a field that is missing; without it the field is required. */
   fallback?: string;
 }
 
-const must = (kind: Kind): Field => ({ kind });
-const may = (kind: Kind, fallback = 'null'): Field => ({ kind, fallback });
+const must = (kind: Kind): ToyField => ({ kind });
+const may = (kind: Kind, fallback = 'null'): ToyField => ({ kind, fallback });
 const text = must('string');
 
-const sender: Shape = { id: text, username: text, fullName: may('string'), email: may('string') };
-const chatMessage: Shape = {
+const sender: ToyShape = { id: text, username: text, fullName: may('string'), email: may('string') };
+const chatMessage: ToyShape = {
   id: text,
   requestId: text,
   senderId: may('string'),
@@ -54,7 +54,7 @@ const chatMessage: Shape = {
   updatedAt: may('string'),
   clientTempId: may('string'),
 };
-const notificationMessage: Shape = {
+const notificationMessage: ToyShape = {
   id: text,
   requestId: text,
   requestTitle: may('string'),
@@ -66,7 +66,7 @@ const notificationMessage: Shape = {
   screenshotFileName: may('string'),
   createdAt: text,
 };
-const remoteSession: Shape = {
+const remoteSession: ToyShape = {
   sessionId: text,
   agentId: text,
   agentName: may('string'),
@@ -79,7 +79,7 @@ const remoteSession: Shape = {
 
 export const uacMessage = '"Waiting for user to complete UAC prompt..."';
 
-const calls: Record<string, Call> = {
+const calls: Record<string, ToyCall> = {
   'chat/message': {
     body: { request_id: text, message: must(chatMessage) },
     deliver: (raw, id) => [to('chat', `request:${id('request_id')}`, 'ReceiveMessage', raw('message'))],
@@ -194,12 +194,12 @@ const calls: Record<string, Call> = {
   },
 };
 
-function to(hub: string, group: string, method: string, argument: string | Record<string, string>): Delivery {
+function to(hub: string, group: string, method: string, argument: string | Record<string, string>): ToyDelivery {
   return {
     hub,
     group,
     method,
-    argument: typeof argument === 'string' ? argument : writeObject(Object.entries(argument)),
+    argument: typeof argument === 'string' ? argument : writeMembers(Object.entries(argument)),
   };
 }
 
@@ -208,10 +208,10 @@ export function isCall(path: string): boolean {
   return Object.hasOwn(calls, path);
 }
 
-/** @throws Refusal */
-export function readCall(path: string, bytes: Uint8Array): { eventId: string; deliveries: Delivery[] } {
+/** @throws CallRefusal */
+export function readCall(path: string, bytes: Uint8Array): { eventId: string; deliveries: ToyDelivery[] } {
   const call = calls[path]!;
-  const fields = readBody({ event_id: text, ...call.body }, bytes);
+  const fields = readShaped({ event_id: text, ...call.body }, bytes);
   const raw = (field: string) => fields.get(field)!;
   const string = (field: string) => JSON.parse(raw(field));
   return { eventId: string('event_id'), deliveries: call.deliver(raw, string) };
@@ -221,48 +221,48 @@ export function readCall(path: string, bytes: Uint8Array): { eventId: string; de
 const maxDepth = 32;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-function readBody(shape: Shape, bytes: Uint8Array): Map<string, string> {
-  const node = parseBody(shape, bytes);
+function readShaped(shape: ToyShape, bytes: Uint8Array): Map<string, string> {
+  const node = parseShaped(shape, bytes);
   const nulls: string[] = [];
   const fields = readObject(shape, node, [], nulls);
-  if (nulls.length > 0) throw new Refusal(Object.fromEntries(nulls.map((name) => [name, [required(name)]])));
+  if (nulls.length > 0) throw new CallRefusal(Object.fromEntries(nulls.map((name) => [name, [required(name)]])));
   return fields;
 }
 
-function parseBody(shape: Shape, bytes: Uint8Array): Json {
+function parseShaped(shape: ToyShape, bytes: Uint8Array): Json {
   try {
     const source = utf8.decode(bytes);
     if (/^\s*(null\s*)?$/.test(source)) {
-      throw new Refusal({ '': ['A non-empty request body is required.'], ...unparsed });
+      throw new CallRefusal({ '': ['A non-empty request body is required.'], ...unparsed });
     }
     return parseJson(source, maxDepth);
   } catch (error) {
-    if (error instanceof Refusal) throw error;
-    throw faultAt(error instanceof JsonError ? typedPart(shape, error.path) : [], `The body is not JSON: ${error}`);
+    if (error instanceof CallRefusal) throw error;
+    throw refusalAt(error instanceof JsonError ? typedPart(shape, error.path) : [], `The body is not JSON: ${error}`);
   }
 }
 
 /** The binder's parameter stays empty when a body cannot be parsed, and its validation says so. */
 const unparsed = { evt: ['The evt field is required.'] };
 
-function faultAt(path: string[], message: string): Refusal {
-  return new Refusal({ ...unparsed, [['$', ...path].join('.')]: [message] });
+function refusalAt(path: string[], message: string): CallRefusal {
+  return new CallRefusal({ ...unparsed, [['$', ...path].join('.')]: [message] });
 }
 
 /** The path down to the field that the bridge has a type for: an (any) value is one field, whatever is in it. */
-function typedPart(shape: Shape, path: string[]): string[] {
+function typedPart(shape: ToyShape, path: string[]): string[] {
   const [name, ...rest] = path;
   if (name === undefined) return [];
   const field = findField(shape, name)?.[1];
   return [name, ...(typeof field?.kind === 'object' ? typedPart(field.kind, rest) : [])];
 }
 
-function findField(shape: Shape, name: string): [string, Field] | undefined {
+function findField(shape: ToyShape, name: string): [string, ToyField] | undefined {
   return Object.entries(shape).find(([known]) => known.toLowerCase() === name.toLowerCase());
 }
 
-function readObject(shape: Shape, node: Json, path: string[], nulls: string[]): Map<string, string> {
-  if (node.kind !== 'object') throw cannotConvert('object', path);
+function readObject(shape: ToyShape, node: Json, path: string[], nulls: string[]): Map<string, string> {
+  if (node.kind !== 'object') throw refuseType('object', path);
   const found = new Map<string, string>();
   for (const [name, value] of node.members) {
     const [known, field] = findField(shape, name) ?? [];
@@ -271,20 +271,20 @@ function readObject(shape: Shape, node: Json, path: string[], nulls: string[]): 
   const missing = Object.keys(shape).filter((name) => !found.has(name) && shape[name]?.fallback === undefined);
   if (missing.length > 0) {
     const names = missing.map((name) => `'${name}'`).join(', ');
-    throw faultAt(path, `The JSON was missing required properties including: ${names}.`);
+    throw refusalAt(path, `The JSON was missing required properties including: ${names}.`);
   }
   return new Map(Object.entries(shape).map(([name, field]) => [name, found.get(name) ?? field.fallback!]));
 }
 
-function readField(field: Field, node: Json, path: string[], nulls: string[]): string {
+function readField(field: ToyField, node: Json, path: string[], nulls: string[]): string {
   const { kind } = field;
   if (node.kind === 'null' && kind !== 'int' && kind !== 'bool') {
     if (field.fallback !== 'null') nulls.push(path.map(pascalCase).join('.'));
     return 'null';
   }
-  if (typeof kind === 'object') return writeObject(readObject(kind, node, path, nulls));
+  if (typeof kind === 'object') return writeMembers(readObject(kind, node, path, nulls));
   const raw = convert(kind, node);
-  if (raw === undefined) throw cannotConvert(kind, path);
+  if (raw === undefined) throw refuseType(kind, path);
   return raw;
 }
 
@@ -307,8 +307,8 @@ export function convert(kind: 'string' | 'int' | 'bool' | 'any' | 'strings', nod
   }
 }
 
-function cannotConvert(type: string, path: string[]): Refusal {
-  return faultAt(path, `The JSON value could not be converted to ${type}.`);
+function refuseType(type: string, path: string[]): CallRefusal {
+  return refusalAt(path, `The JSON value could not be converted to ${type}.`);
 }
 
 function required(name: string): string {

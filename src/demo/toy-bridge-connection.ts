@@ -2,10 +2,10 @@
 // In comes text in any slices; records go out through the transport, those of one turn together.
 // Promises: handshake, completions, pings, client timeout and Close as ASP.NET Core SignalR has them.
 
-import type { Hub, Member } from './toy-bridge-hubs.ts';
+import type { ToyHub, ToyMember } from './toy-bridge-hubs.ts';
 import { type Json, parseJson } from './toy-bridge-json.ts';
 
-export interface Transport {
+export interface ToyTransport {
   write(text: string): void;
   /** Ends the transport once all that was written has gone. */
   close(): void;
@@ -26,10 +26,10 @@ const clientTimeoutMs = 30_000;
 const handshakeTimeoutMs = 15_000;
 const brokenClose = '{"type":7,"error":"Connection closed with an error.","allowReconnect":true}';
 
-export class Connection implements Member {
+export class ToyConnection implements ToyMember {
   readonly user: string;
-  readonly #hub: Hub;
-  readonly #transport: Transport;
+  readonly #hub: ToyHub;
+  readonly #transport: ToyTransport;
   #state: 'handshake' | 'open' | 'ended' = 'handshake';
   #input = '';
   #output = '';
@@ -37,7 +37,7 @@ export class Connection implements Member {
   #timer: NodeJS.Timeout;
 
   /** @param user undefined where the token names none: the connection is then closed after its handshake */
-  constructor(hub: Hub, user: string | undefined, transport: Transport) {
+  constructor(hub: ToyHub, user: string | undefined, transport: ToyTransport) {
     this.#hub = hub;
     this.user = user ?? '';
     this.#transport = transport;
@@ -138,13 +138,13 @@ function handshakeRefusal(record: string): string | undefined {
 function readMessages(records: string[], rest: string): Message[] | undefined {
   if ([rest, ...records].some((record) => Buffer.byteLength(record) >= maxRecordBytes)) return undefined;
   try {
-    return records.map(readMessage);
+    return records.map(readToyMessage);
   } catch {
     return undefined;
   }
 }
 
-function readMessage(record: string): Message {
+function readToyMessage(record: string): Message {
   const message = parseJson(record, maxHubDepth);
   const fields = new Map(message.members);
   const type = fields.get('type');

@@ -1,24 +1,24 @@
 // The toy bridge's four hubs: members and their groups, what happens on connect and on disconnect, and every method.
 // In come a member's invocations with raw JSON arguments; hub messages go out to the caller, to others or to a group.
 
-import { convert, type Delivery, uacMessage } from './toy-bridge-calls.ts';
-import { type Json, writeObject } from './toy-bridge-json.ts';
+import { convert, type ToyDelivery, uacMessage } from './toy-bridge-calls.ts';
+import { type Json, writeMembers } from './toy-bridge-json.ts';
 
 /** A connection as its hub sees it. */
-export interface Member {
+export interface ToyMember {
   readonly user: string;
   send(record: string): void;
 }
 
 /** `id` and `ids` must not be empty, else the method does nothing; `string` may be null. */
 type Parameter = 'id' | 'ids' | 'string' | 'bool' | 'any';
-type Run = (hub: Hub, me: Member, ...args: string[]) => void;
+type Run = (hub: ToyHub, me: ToyMember, ...args: string[]) => void;
 interface Method {
   parameters: Parameter[];
   run: Run;
 }
 interface HubSpec {
-  connect?: (hub: Hub, me: Member) => void;
+  connect?: (hub: ToyHub, me: ToyMember) => void;
   methods: Record<string, Method>;
 }
 
@@ -31,7 +31,7 @@ const signal = (type: string) => method(['id', 'any'], (hub, me, id, x) => sendS
 const toOthers = (name: string, fields: Record<string, string> = {}) =>
   method(['id'], (hub, me, id) => hub.toOthers(me, `remote-access:${text(id!)}`, name, { sessionId: id!, ...fields }));
 
-function sendSignal(hub: Hub, me: Member, id: string, type: string, payload: string): void {
+function sendSignal(hub: ToyHub, me: ToyMember, id: string, type: string, payload: string): void {
   const message = { sessionId: id, payload, fromUserId: quote(me.user) };
   hub.toOthers(me, `remote-access:${text(id)}`, text(type), message);
 }
@@ -81,7 +81,7 @@ const specs: Record<string, HubSpec> = {
   notification: {
     connect: (hub, me) => {
       hub.join(me, `notifications:${me.user}`);
-      hub.toCaller(me, 'Connected', writeObject([['userId', quote(me.user)]]));
+      hub.toCaller(me, 'Connected', writeMembers([['userId', quote(me.user)]]));
     },
     methods: {
       SetActiveChat: method(['string'], (hub, me, id) => hub.toCaller(me, 'ActiveChatSet', id!)),
@@ -94,7 +94,7 @@ const specs: Record<string, HubSpec> = {
         const group = `remote-access:${text(id!)}`;
         const joined = { sessionId: id!, participantType: participantType! };
         hub.join(me, group, { sessionId: id!, userId: quote(me.user) });
-        hub.toCaller(me, 'SessionJoined', writeObject(Object.entries(joined)));
+        hub.toCaller(me, 'SessionJoined', writeMembers(Object.entries(joined)));
         hub.toOthers(me, group, 'ParticipantJoined', { ...joined, userId: quote(me.user) });
       }),
       LeaveSession: method(['id'], (hub, me, id) => {
@@ -116,7 +116,7 @@ const specs: Record<string, HubSpec> = {
 };
 
 /** One invocation of a method that exists, with arguments that fit. */
-export interface Invocation {
+export interface ToyInvocation {
   hub: string;
   user: string;
   method: string;
@@ -126,24 +126,24 @@ export interface Invocation {
 /** What tests may put in a client's way: asked each time, undefined lets it through. */
 export interface HubHooks {
   /** Before a method runs. `throw`: it fails as by an exception of its own. `skip`: it completes and has done nothing. */
-  onInvoke: ((invocation: Invocation) => 'throw' | 'skip' | undefined) | undefined;
+  onInvoke: ((invocation: ToyInvocation) => 'throw' | 'skip' | undefined) | undefined;
   /** After the handshake of a connection that has a user. `abort`: it ends before it has joined anything. */
   onConnect: ((hub: string, user: string) => 'abort' | undefined) | undefined;
 }
 
-export function createHubs(hooks: HubHooks): Map<string, Hub> {
-  return new Map(Object.entries(specs).map(([name, spec]) => [name, new Hub(name, spec, hooks)]));
+export function createHubs(hooks: HubHooks): Map<string, ToyHub> {
+  return new Map(Object.entries(specs).map(([name, spec]) => [name, new ToyHub(name, spec, hooks)]));
 }
 
 /** What the others of a group get when a member's connection ends. */
 type Farewell = Record<string, string> | undefined;
 
-export class Hub {
+export class ToyHub {
   readonly #name: string;
   readonly #spec: HubSpec;
   readonly #hooks: HubHooks;
-  readonly #memberships = new Map<Member, Map<string, Farewell>>();
-  readonly #groups = new Map<string, Set<Member>>();
+  readonly #memberships = new Map<ToyMember, Map<string, Farewell>>();
+  readonly #groups = new Map<string, Set<ToyMember>>();
 
   constructor(name: string, spec: HubSpec, hooks: HubHooks) {
     this.#name = name;
@@ -151,7 +151,7 @@ export class Hub {
     this.#hooks = hooks;
   }
 
-  get members(): Member[] {
+  get members(): ToyMember[] {
     return [...this.#memberships.keys()];
   }
 
@@ -160,16 +160,16 @@ export class Hub {
     return [...this.#groups.keys()].filter((group) => group.startsWith('request:')).length;
   }
 
-  refuses(me: Member): boolean {
+  refuses(me: ToyMember): boolean {
     return me.user === '' || this.#hooks.onConnect?.(this.#name, me.user) === 'abort';
   }
 
-  connect(me: Member): void {
+  connect(me: ToyMember): void {
     this.#memberships.set(me, new Map());
     this.#spec.connect?.(this, me);
   }
 
-  disconnect(me: Member): void {
+  disconnect(me: ToyMember): void {
     for (const [group, farewell] of this.#memberships.get(me) ?? []) {
       if (farewell) this.toOthers(me, group, 'ParticipantLeft', farewell);
       this.leave(me, group);
@@ -178,7 +178,7 @@ export class Hub {
   }
 
   /** @returns the error of the completion, or undefined where the method ran (or had nothing to do) */
-  invoke(me: Member, target: string, args: Json[]): string | undefined {
+  invoke(me: ToyMember, target: string, args: Json[]): string | undefined {
     const name = Object.keys(this.#spec.methods).find((known) => known.toLowerCase() === target.toLowerCase());
     if (name === undefined) return `${failed(target)} HubException: Method does not exist.`;
     const { parameters, run } = this.#spec.methods[name]!;
@@ -197,35 +197,35 @@ export class Hub {
     return undefined;
   }
 
-  join(me: Member, group: string, farewell?: Farewell): void {
+  join(me: ToyMember, group: string, farewell?: Farewell): void {
     this.#memberships.get(me)?.set(group, farewell);
     const members = this.#groups.get(group) ?? new Set();
     this.#groups.set(group, members.add(me));
   }
 
-  leave(me: Member, group: string): void {
+  leave(me: ToyMember, group: string): void {
     this.#memberships.get(me)?.delete(group);
     const members = this.#groups.get(group);
     members?.delete(me);
     if (members?.size === 0) this.#groups.delete(group);
   }
 
-  deliver({ group, method: target, argument }: Delivery): void {
-    const record = invocation(target, [argument]);
+  deliver({ group, method: target, argument }: ToyDelivery): void {
+    const record = toyInvocation(target, [argument]);
     for (const member of this.#groups.get(group) ?? []) member.send(record);
   }
 
-  toCaller(me: Member, target: string, ...args: string[]): void {
-    me.send(invocation(target, args));
+  toCaller(me: ToyMember, target: string, ...args: string[]): void {
+    me.send(toyInvocation(target, args));
   }
 
-  toOthers(me: Member, group: string, target: string, message: Record<string, string>): void {
-    const record = invocation(target, [writeObject(Object.entries(message))]);
+  toOthers(me: ToyMember, group: string, target: string, message: Record<string, string>): void {
+    const record = toyInvocation(target, [writeMembers(Object.entries(message))]);
     for (const member of this.#groups.get(group) ?? []) if (member !== me) member.send(record);
   }
 }
 
-function invocation(target: string, args: string[]): string {
+function toyInvocation(target: string, args: string[]): string {
   return `{"type":1,"target":${quote(target)},"arguments":[${args.join(',')}]}`;
 }
 

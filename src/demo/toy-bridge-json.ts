@@ -28,7 +28,7 @@ export function parseJson(source: string, maxDepth: number): Json {
 }
 
 /** The text of an object with these raw values. */
-export function writeObject(members: Iterable<[name: string, raw: string]>): string {
+export function writeMembers(members: Iterable<[name: string, raw: string]>): string {
   return `{${Array.from(members, ([name, raw]) => `${JSON.stringify(name)}:${raw}`).join(',')}}`;
 }
 
@@ -78,7 +78,7 @@ class Parser {
       members.push([name, this.#value()]);
       this.#path.pop();
     });
-    return json('object', writeObject(members.map(([name, value]) => [name, value.raw])), { members });
+    return json('object', writeMembers(members.map(([name, value]) => [name, value.raw])), { members });
   }
 
   #array(): Json {

@@ -7,10 +7,10 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { Duplex } from 'node:stream';
 import { errors, jwtVerify } from 'jose';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { Connection, type Transport } from './toy-bridge-connection.ts';
-import type { Hub } from './toy-bridge-hubs.ts';
+import { ToyConnection, type ToyTransport } from './toy-bridge-connection.ts';
+import type { ToyHub } from './toy-bridge-hubs.ts';
 
-export interface Answer {
+export interface HttpAnswer {
   status: number;
   headers?: Record<string, string>;
   body?: string;
@@ -18,16 +18,16 @@ export interface Answer {
 
 /** What negotiate promised under a token, and what came of it. */
 interface Ticket {
-  hub: Hub;
+  hub: ToyHub;
   token: string;
-  carrier?: { kind: 'ws' } | { kind: 'sse' } | LongPolling;
-  connection?: Connection;
+  carrier?: { kind: 'ws' } | { kind: 'sse' } | ToyLongPolling;
+  connection?: ToyConnection;
   /** What was posted before the transport was opened. */
   early: string;
 }
 
-interface Route {
-  hub: Hub;
+interface HubRequest {
+  hub: ToyHub;
   isNegotiate: boolean;
   query: URLSearchParams;
 }
@@ -36,7 +36,7 @@ const unusedTicketMs = 15_000;
 const pollMs = 90_000;
 const clockSkewSeconds = 300;
 const plain = { 'content-type': 'text/plain' };
-const noSuchId: Answer = { status: 404, headers: plain, body: 'No Connection with that ID' };
+const noSuchId: HttpAnswer = { status: 404, headers: plain, body: 'No Connection with that ID' };
 const neverStored = {
   'cache-control': 'no-cache, no-store',
   expires: 'Thu, 01 Jan 1970 00:00:00 GMT',
@@ -49,20 +49,20 @@ const availableTransports = [
 ];
 
 export class HubEndpoints {
-  readonly #hubs: Map<string, Hub>;
+  readonly #hubs: Map<string, ToyHub>;
   readonly #secret: Uint8Array;
   readonly #allowedOrigins: string[];
   readonly #tickets = new Map<string, Ticket>();
   readonly #sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
 
-  constructor(hubs: Map<string, Hub>, jwtSecret: string, allowedOrigins: string[]) {
+  constructor(hubs: Map<string, ToyHub>, jwtSecret: string, allowedOrigins: string[]) {
     this.#hubs = hubs;
     this.#secret = new TextEncoder().encode(jwtSecret);
     this.#allowedOrigins = allowedOrigins;
   }
 
   /** @returns undefined where the request is answered by a transport, sooner or later */
-  async handle(req: IncomingMessage, res: ServerResponse, body: Buffer): Promise<Answer | undefined> {
+  async handle(req: IncomingMessage, res: ServerResponse, body: Buffer): Promise<HttpAnswer | undefined> {
     for (const [name, value] of Object.entries(this.#cors(req))) res.setHeader(name, value);
     if (req.method === 'OPTIONS' && req.headers['access-control-request-method']) return this.#preflight(req);
     const route = this.#route(req);
@@ -76,13 +76,13 @@ export class HubEndpoints {
   async upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     socket.on('error', () => socket.destroy());
     const route = this.#route(req);
-    if (route === undefined || route.isNegotiate) return refuse(socket, { status: 404 });
+    if (route === undefined || route.isNegotiate) return refuseUpgrade(socket, { status: 404 });
     const user = await this.#authenticate(req, route.query);
-    if (typeof user === 'object') return refuse(socket, user);
+    if (typeof user === 'object') return refuseUpgrade(socket, user);
     const id = route.query.get('id');
     const ticket = id === null ? this.#issue(route.hub) : this.#tickets.get(id);
-    if (ticket?.hub !== route.hub) return refuse(socket, { status: 404, body: noSuchId.body! });
-    if (ticket.carrier !== undefined) return refuse(socket, { status: 409 });
+    if (ticket?.hub !== route.hub) return refuseUpgrade(socket, { status: 404, body: noSuchId.body! });
+    if (ticket.carrier !== undefined) return refuseUpgrade(socket, { status: 409 });
     ticket.carrier = { kind: 'ws' };
     this.#sockets.handleUpgrade(req, socket, head, (ws) => this.#carryByWebSocket(ws, ticket, user));
   }
@@ -93,7 +93,7 @@ export class HubEndpoints {
     this.#sockets.close();
   }
 
-  #route(req: IncomingMessage): Route | undefined {
+  #route(req: IncomingMessage): HubRequest | undefined {
     const url = new URL(req.url!, 'http://bridge');
     const [, name = '', action] = /^\/hubs\/([^/]+)(\/negotiate)?\/?$/i.exec(url.pathname) ?? [];
     const hub = this.#hubs.get(name.toLowerCase());
@@ -107,7 +107,7 @@ export class HubEndpoints {
     return { 'access-control-allow-origin': origin, 'access-control-allow-credentials': 'true', vary: 'Origin' };
   }
 
-  #preflight(req: IncomingMessage): Answer {
+  #preflight(req: IncomingMessage): HttpAnswer {
     if (Object.keys(this.#cors(req)).length === 0) return { status: 204 };
     const headers = {
       'access-control-allow-headers': String(req.headers['access-control-request-headers'] ?? ''),
@@ -117,7 +117,7 @@ export class HubEndpoints {
   }
 
   /** @returns the user, undefined where the token names none, or the refusal */
-  async #authenticate(req: IncomingMessage, query: URLSearchParams): Promise<string | undefined | Answer> {
+  async #authenticate(req: IncomingMessage, query: URLSearchParams): Promise<string | undefined | HttpAnswer> {
     const bearer = /^bearer (.+)$/i.exec(req.headers.authorization ?? '')?.[1];
     const token = bearer ?? query.get('access_token');
     if (!token) return { status: 401, headers: { 'www-authenticate': 'Bearer' } };
@@ -127,11 +127,11 @@ export class HubEndpoints {
       const user = payload.sub ?? payload.nameid ?? payload[nameIdentifier];
       return user === undefined || user === '' ? undefined : String(user);
     } catch (error) {
-      return { status: 401, headers: { 'www-authenticate': `Bearer error="invalid_token"${describe(error)}` } };
+      return { status: 401, headers: { 'www-authenticate': `Bearer error="invalid_token"${reasonOf(error)}` } };
     }
   }
 
-  #negotiate(req: IncomingMessage, { hub, query }: Route): Answer {
+  #negotiate(req: IncomingMessage, { hub, query }: HubRequest): HttpAnswer {
     if (req.method !== 'POST') return { status: 405, headers: plain };
     const asked = query.get('negotiateversion') ?? '0';
     const headers = { 'content-type': 'application/json' };
@@ -145,7 +145,7 @@ export class HubEndpoints {
     return { status: 200, headers, body: JSON.stringify(answer) };
   }
 
-  #issue(hub: Hub): Ticket {
+  #issue(hub: ToyHub): Ticket {
     const ticket: Ticket = { hub, token: randomId(), early: '' };
     this.#tickets.set(ticket.token, ticket);
     setTimeout(() => ticket.carrier ?? this.#tickets.delete(ticket.token), unusedTicketMs).unref();
@@ -155,10 +155,10 @@ export class HubEndpoints {
   #transport(
     req: IncomingMessage,
     res: ServerResponse,
-    { hub, query }: Route,
+    { hub, query }: HubRequest,
     user: string | undefined,
     body: string,
-  ): Answer | undefined {
+  ): HttpAnswer | undefined {
     if (!['GET', 'POST', 'DELETE'].includes(req.method!)) return { status: 405, headers: plain };
     const id = query.get('id');
     if (id === null) return { status: 400, headers: plain, body: 'Connection ID required' };
@@ -177,7 +177,7 @@ export class HubEndpoints {
     ws.on('close', () => this.#end(ticket));
   }
 
-  #carryByEvents(res: ServerResponse, ticket: Ticket, user: string | undefined): Answer | undefined {
+  #carryByEvents(res: ServerResponse, ticket: Ticket, user: string | undefined): HttpAnswer | undefined {
     if (ticket.carrier !== undefined) return wrongCarrier(ticket.carrier.kind === 'sse');
     ticket.carrier = { kind: 'sse' };
     res.writeHead(200, {
@@ -192,19 +192,19 @@ export class HubEndpoints {
     return undefined;
   }
 
-  #carryByPolls(res: ServerResponse, ticket: Ticket, user: string | undefined): Answer | undefined {
+  #carryByPolls(res: ServerResponse, ticket: Ticket, user: string | undefined): HttpAnswer | undefined {
     if (ticket.carrier === undefined) {
-      ticket.carrier = new LongPolling(() => this.#end(ticket));
+      ticket.carrier = new ToyLongPolling(() => this.#end(ticket));
       this.#open(ticket, user, ticket.carrier);
       return { status: 200, headers: { 'content-type': 'application/octet-stream', ...neverStored }, body: '' };
     }
-    if (!(ticket.carrier instanceof LongPolling)) return wrongCarrier(false);
+    if (!(ticket.carrier instanceof ToyLongPolling)) return wrongCarrier(false);
     ticket.carrier.poll(res);
     return undefined;
   }
 
-  #delete(ticket: Ticket): Answer {
-    if (!(ticket.carrier instanceof LongPolling)) {
+  #delete(ticket: Ticket): HttpAnswer {
+    if (!(ticket.carrier instanceof ToyLongPolling)) {
       return { status: 400, headers: plain, body: 'Cannot terminate this connection using the DELETE endpoint.' };
     }
     ticket.carrier.close();
@@ -212,8 +212,8 @@ export class HubEndpoints {
     return { status: 202, headers: plain };
   }
 
-  #open(ticket: Ticket, user: string | undefined, transport: Transport): Connection {
-    ticket.connection = new Connection(ticket.hub, user, transport);
+  #open(ticket: Ticket, user: string | undefined, transport: ToyTransport): ToyConnection {
+    ticket.connection = new ToyConnection(ticket.hub, user, transport);
     ticket.connection.receive(ticket.early);
     return ticket.connection;
   }
@@ -225,7 +225,7 @@ export class HubEndpoints {
 }
 
 /** A connection carried by polls: what is written waits for the next one. */
-class LongPolling implements Transport {
+class ToyLongPolling implements ToyTransport {
   readonly kind = 'polling';
   readonly #onGone: () => void;
   #waiting = '';
@@ -269,7 +269,7 @@ class LongPolling implements Transport {
 
   #answer(status: number, type: string): void {
     if (this.#poll === undefined) return;
-    answer(this.#poll, { status, headers: { 'content-type': type, ...neverStored }, body: this.#waiting });
+    sendAnswer(this.#poll, { status, headers: { 'content-type': type, ...neverStored }, body: this.#waiting });
     this.#waiting = '';
     this.#poll = undefined;
     clearTimeout(this.#timer);
@@ -289,18 +289,18 @@ class LongPolling implements Transport {
   }
 }
 
-export function answer(res: ServerResponse, { status, headers = {}, body = '' }: Answer): void {
+export function sendAnswer(res: ServerResponse, { status, headers = {}, body = '' }: HttpAnswer): void {
   const length = status === 204 ? {} : { 'content-length': Buffer.byteLength(body) };
   res.writeHead(status, { ...headers, ...length }).end(body);
 }
 
-function refuse(socket: Duplex, { status, headers = {}, body = '' }: Answer): void {
+function refuseUpgrade(socket: Duplex, { status, headers = {}, body = '' }: HttpAnswer): void {
   const lines = Object.entries({ ...headers, 'content-length': Buffer.byteLength(body), connection: 'close' });
   const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`);
 }
 
-function post(ticket: Ticket, body: string): Answer {
+function post(ticket: Ticket, body: string): HttpAnswer {
   if (ticket.carrier?.kind === 'ws') {
     return { status: 405, headers: plain, body: 'POST requests are not allowed for WebSocket connections.' };
   }
@@ -309,14 +309,14 @@ function post(ticket: Ticket, body: string): Answer {
   return { status: 200, headers: plain };
 }
 
-function wrongCarrier(isSecond: boolean): Answer {
+function wrongCarrier(isSecond: boolean): HttpAnswer {
   if (isSecond) return { status: 409, headers: plain };
   return { status: 400, headers: plain, body: 'Cannot change transports mid-connection' };
 }
 
 const nameIdentifier = 'http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier';
 
-function describe(error: unknown): string {
+function reasonOf(error: unknown): string {
   const description = explain(error);
   return description && `, error_description="${description}"`;
 }

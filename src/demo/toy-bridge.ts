@@ -5,9 +5,9 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isCall, Refusal, readCall } from './toy-bridge-calls.ts';
-import { createHubs, type Hub, type HubHooks } from './toy-bridge-hubs.ts';
-import { type Answer, answer, HubEndpoints } from './toy-bridge-transports.ts';
+import { CallRefusal, isCall, readCall } from './toy-bridge-calls.ts';
+import { createHubs, type HubHooks, type ToyHub } from './toy-bridge-hubs.ts';
+import { type HttpAnswer, HubEndpoints, sendAnswer } from './toy-bridge-transports.ts';
 
 export interface ToyBridgeOptions {
   host?: string;
@@ -100,13 +100,13 @@ class Bridge implements ToyBridge {
 
   async #onRequest(req: IncomingMessage, res: ServerResponse): Promise<void> {
     try {
-      const body = await readBody(req);
+      const body = await readWhole(req);
       const call = this.#record(req, body);
       const fault = await this.onCall?.(call);
       if (fault === 'hang') return;
       if (fault === 'reset') return void req.socket.resetAndDestroy();
       const reply = fault ?? (await this.#route(req, res, body));
-      if (reply !== undefined) answer(res, reply);
+      if (reply !== undefined) sendAnswer(res, reply);
     } catch {
       req.socket.destroy();
     }
@@ -119,7 +119,7 @@ class Bridge implements ToyBridge {
     return call;
   }
 
-  async #route(req: IncomingMessage, res: ServerResponse, body: Buffer): Promise<Answer | undefined> {
+  async #route(req: IncomingMessage, res: ServerResponse, body: Buffer): Promise<HttpAnswer | undefined> {
     const path = req.url!.split('?')[0]!;
     if (/^\/hubs\//i.test(path)) return this.#endpoints.handle(req, res, body);
     if (/^\/health\/?$/i.test(path)) {
@@ -133,14 +133,14 @@ class Bridge implements ToyBridge {
   }
 
   /** The key comes before the route: an unknown path without one is 401. */
-  #refuseKey(req: IncomingMessage): Answer | undefined {
+  #refuseKey(req: IncomingMessage): HttpAnswer | undefined {
     const key = req.headers['x-internal-api-key'];
     if (!this.#apiKey || key === this.#apiKey) return undefined;
     if (!key) return { status: 401, headers: json, body: '{"error":"API key required"}' };
     return { status: 403, headers: json, body: '{"error":"Invalid API key"}' };
   }
 
-  #internal(req: IncomingMessage, path: string, body: Buffer): Answer {
+  #internal(req: IncomingMessage, path: string, body: Buffer): HttpAnswer {
     const [, user] = /^users\/([^/]+)\/online$/i.exec(path) ?? [];
     if (user !== undefined) return only('GET', req) ?? this.#online(decodeURIComponent(user));
     const name = path.toLowerCase();
@@ -149,8 +149,8 @@ class Bridge implements ToyBridge {
     return { status: 404 };
   }
 
-  #broadcast(req: IncomingMessage, name: string, body: Buffer): Answer {
-    if (!isJson(req.headers['content-type'])) return unsupportedMediaType();
+  #broadcast(req: IncomingMessage, name: string, body: Buffer): HttpAnswer {
+    if (!isJsonType(req.headers['content-type'])) return unsupportedMediaType();
     if (body.length > maxBodyBytes) return { status: 413, headers: { connection: 'close' } };
     try {
       const { eventId, deliveries } = readCall(name, body);
@@ -158,7 +158,7 @@ class Bridge implements ToyBridge {
       for (const delivery of deliveries) this.#hubs.get(delivery.hub)!.deliver(delivery);
       return ok({ broadcast: true });
     } catch (error) {
-      if (error instanceof Refusal) return badRequest(error);
+      if (error instanceof CallRefusal) return badRequest(error);
       throw error;
     }
   }
@@ -177,10 +177,13 @@ class Bridge implements ToyBridge {
     }
   }
 
-  #stats(): Answer {
+  #stats(): HttpAnswer {
     this.#forget();
     const users = this.#users();
-    const rooms = Array.from(this.#hubs.values(), (hub: Hub) => hub.roomCount).reduce((sum, count) => sum + count, 0);
+    const rooms = Array.from(this.#hubs.values(), (hub: ToyHub) => hub.roomCount).reduce(
+      (sum, count) => sum + count,
+      0,
+    );
     return ok({
       connections: users.length,
       users: new Set(users).size,
@@ -189,7 +192,7 @@ class Bridge implements ToyBridge {
     });
   }
 
-  #online(userId: string): Answer {
+  #online(userId: string): HttpAnswer {
     const connectionCount = this.#users().filter((user) => user === userId).length;
     return ok({ userId, isOnline: connectionCount > 0, connectionCount });
   }
@@ -201,7 +204,7 @@ class Bridge implements ToyBridge {
 }
 
 /** Reads to the end whatever the size, so that the answer finds a client that listens; keeps little more than the limit. */
-async function readBody(req: IncomingMessage): Promise<Buffer> {
+async function readWhole(req: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of req) {
@@ -211,19 +214,19 @@ async function readBody(req: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-function only(method: string, req: IncomingMessage): Answer | undefined {
+function only(method: string, req: IncomingMessage): HttpAnswer | undefined {
   return req.method === method ? undefined : { status: 405, headers: { allow: method } };
 }
 
-function isJson(contentType = ''): boolean {
+function isJsonType(contentType = ''): boolean {
   return /^(application\/json|text\/json|application\/[^;]+\+json)\s*(;|$)/i.test(contentType.trim());
 }
 
-function ok(body: object): Answer {
+function ok(body: object): HttpAnswer {
   return { status: 200, headers: json, body: JSON.stringify(body) };
 }
 
-function badRequest({ message, errors }: Refusal): Answer {
+function badRequest({ message, errors }: CallRefusal): HttpAnswer {
   const type = 'https://tools.ietf.org/html/rfc9110#section-15.5.1';
   return {
     status: 400,
@@ -232,7 +235,7 @@ function badRequest({ message, errors }: Refusal): Answer {
   };
 }
 
-function unsupportedMediaType(): Answer {
+function unsupportedMediaType(): HttpAnswer {
   const type = 'https://tools.ietf.org/html/rfc9110#section-15.5.16';
   const body = JSON.stringify({ type, title: 'Unsupported Media Type', status: 415, traceId });
   return { status: 415, headers: problem, body };

@@ -5,7 +5,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { endWithinBound, refusalOf, refuseFurther, sendRefusal } from '../refusal.ts';
+import { endWithinBound, refusalOf, refuse, sendRefusal } from '../refusal.ts';
 import { hasBody } from '../request-body.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
@@ -152,11 +152,6 @@ export class Door {
     this.#metrics.overBudget.inc({ budget: 'request_line' });
     return refusal;
   }
-}
-
-function refuse(response: ServerResponse, status: number): void {
-  refuseFurther(response);
-  response.writeHead(status, { 'Content-Length': 0 }).end();
 }
 
 /** ASP.NET's own check; whatever else asks for an upgrade is an ordinary request there, and so it is here. */

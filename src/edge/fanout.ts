@@ -49,7 +49,7 @@ export class Fanout implements Audience {
   }
 
   deliver(messages: OutgoingMessage[]): Promise<void> {
-    for (const gathered of gather(messages)) this.#enqueue(gathered);
+    for (const gathered of mergeByRoom(messages)) this.#enqueue(gathered);
     if (!this.#scheduled) this.#writeSlice();
     return this.#queue.length === 0 ? Promise.resolve() : new Promise((resolve) => this.#whenDrained.push(resolve));
   }
@@ -108,7 +108,7 @@ export class Fanout implements Audience {
  * Once per room, group and batch. A room whose events go on to another group of the same hub must not overtake itself at
  * a connection that is in both, so what it was gathered in is closed then.
  */
-function gather(messages: OutgoingMessage[]): Gathered[] {
+function mergeByRoom(messages: OutgoingMessage[]): Gathered[] {
   const all: Gathered[] = [];
   const open = new Map<string, Gathered>();
   const lastOfRoom = new Map<string, string>();

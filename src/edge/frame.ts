@@ -18,7 +18,7 @@ export function binaryFrame(body: Buffer): Buffer {
 }
 
 /** The body of such a frame; not a copy. */
-export function bodyOf(frame: Buffer): Buffer {
+export function frameBody(frame: Buffer): Buffer {
   const length = frame[1]!;
   return frame.subarray(length < 126 ? 2 : length === 126 ? 4 : 10);
 }

@@ -7,7 +7,7 @@ export class Groups {
 
   /** @returns how many members the group has now */
   join(hub: string, group: string, member: Member): number {
-    const key = keyOf(hub, group);
+    const key = groupKey(hub, group);
     const members = this.#members.get(key) ?? new Set();
     this.#members.set(key, members.add(member));
     return members.size;
@@ -15,7 +15,7 @@ export class Groups {
 
   /** @returns how many members the group has now */
   leave(hub: string, group: string, member: Member): number {
-    const key = keyOf(hub, group);
+    const key = groupKey(hub, group);
     const members = this.#members.get(key);
     if (members === undefined) return 0;
     members.delete(member);
@@ -24,11 +24,11 @@ export class Groups {
   }
 
   members(hub: string, group: string): ReadonlySet<Member> | undefined {
-    return this.#members.get(keyOf(hub, group));
+    return this.#members.get(groupKey(hub, group));
   }
 }
 
 /** A hub's name has no space, so that keys cannot meet. */
-function keyOf(hub: string, group: string): string {
+function groupKey(hub: string, group: string): string {
   return `${hub} ${group}`;
 }

@@ -25,7 +25,7 @@ export function tooLong(url: string): 400 | 414 | undefined {
 export function readHubPath(url: string): HubPath | undefined {
   const queryAt = url.indexOf('?');
   const path = queryAt === -1 ? url : url.slice(0, queryAt);
-  const decoded = decode(path);
+  const decoded = decodeQuery(path);
   if (decoded === undefined || !/^\/hubs\//i.test(decoded) || /(^|[/\\])\.\.?([/\\]|$)/.test(decoded)) return undefined;
   const [, hub = '', negotiate] = /^\/hubs\/([^/]+?)(\/negotiate)?\/?$/i.exec(decoded) ?? [];
   const query = new URLSearchParams(queryAt === -1 ? '' : url.slice(queryAt));
@@ -45,11 +45,11 @@ export function withoutQueryValue(url: string, name: string): string {
   const kept = url
     .slice(queryAt + 1)
     .split('&')
-    .filter((pair) => decode(pair.split('=', 1)[0]!)?.toLowerCase() !== name);
+    .filter((pair) => decodeQuery(pair.split('=', 1)[0]!)?.toLowerCase() !== name);
   return kept.length === 0 ? url.slice(0, queryAt) : `${url.slice(0, queryAt)}?${kept.join('&')}`;
 }
 
-function decode(text: string): string | undefined {
+function decodeQuery(text: string): string | undefined {
   try {
     return decodeURIComponent(text);
   } catch {

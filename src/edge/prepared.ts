@@ -1,9 +1,9 @@
 // Hub messages of one room for one group, prepared for every way in which a connection may take them.
 // In come a room and its records, out go bytes; each form is encoded at most once, when the first member asks for it.
 
-import { binaryFrame, bodyOf, textFrame } from './frame.ts';
-import * as messagePack from './messagepack.ts';
-import { invocation } from './protocol.ts';
+import { binaryFrame, frameBody, textFrame } from './frame.ts';
+import { invocation } from './hub-protocol/json.ts';
+import { messagePack } from './hub-protocol/messagepack.ts';
 
 /** One hub message with the event that caused it. */
 export interface PreparedRecord {
@@ -35,7 +35,7 @@ export class Prepared {
 
   /** JSON records with their separators. */
   get json(): Buffer {
-    return bodyOf(this.textFrame);
+    return frameBody(this.textFrame);
   }
 
   /** {@link json} as one WebSocket text message. */
@@ -46,7 +46,7 @@ export class Prepared {
 
   /** MessagePack records with their length prefixes. */
   get messagePack(): Buffer {
-    return bodyOf(this.binaryFrame);
+    return frameBody(this.binaryFrame);
   }
 
   /** {@link messagePack} as one WebSocket binary message. */

@@ -12,7 +12,11 @@ export class TooLarge extends Error {}
  * @param take told of each part's bytes as it comes; what it throws ends the reading
  * @throws TooLarge as soon as the limit is passed; what follows is left unread
  */
-export function readBody(request: IncomingMessage, limit: number, take: (bytes: number) => void): Promise<Buffer> {
+export function readRequestBody(
+  request: IncomingMessage,
+  limit: number,
+  take: (bytes: number) => void,
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;

@@ -20,7 +20,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { Seldom } from '../telemetry/seldom.ts';
 import { answer, answerError, answerJson, answerProblem, answerValidation } from './answers.ts';
-import { decodeBody, isJson, readBody, TooLarge } from './body.ts';
+import { decodeBody, isJson, readRequestBody, TooLarge } from './body.ts';
 import type { Idempotency } from './idempotency.ts';
 import { KeyCheck } from './key.ts';
 import { answerRead } from './reads.ts';
@@ -182,7 +182,7 @@ export class Ingress {
       this.#bytesInFlight += more;
     };
     try {
-      await accept(await readBody(request, maxBodyBytes, take));
+      await accept(await readRequestBody(request, maxBodyBytes, take));
     } catch (error) {
       if (!(error instanceof TooLarge)) throw error;
       this.#refuseAndClose(request, response, 413);

@@ -27,13 +27,13 @@ export async function answerRead(
 }
 
 function findRead(path: string): ((sources: Sources) => object | Promise<object>) | undefined {
-  if (/^\/health$/i.test(path)) return health;
+  if (/^\/health$/i.test(path)) return healthRead;
   if (/^\/internal\/stats$/i.test(path)) return stats;
   const user = /^\/internal\/users\/([^/]+)\/online$/i.exec(path)?.[1];
   return user === undefined ? undefined : (sources) => online(sources, user);
 }
 
-function health({ clock }: Sources): object {
+function healthRead({ clock }: Sources): object {
   return { status: 'healthy', timestamp: new Date(clock.now()).toISOString() };
 }
 

@@ -83,7 +83,7 @@ export function decodeEntry(stream: string, position: Position, fields: string[]
   if (!eventType) return malformed('event_type is missing');
   if (room === undefined) return malformed('room_id is missing');
   if (payload === undefined) return malformed('payload is missing');
-  if (parse(payload) === undefined) return malformed('payload is not JSON');
+  if (jsonOf(payload) === undefined) return malformed('payload is not JSON');
 
   const metadata = readMetadata(values.get('metadata'));
   if (typeof metadata === 'string') return malformed(metadata);
@@ -110,7 +110,7 @@ type FromMetadata = Pick<Entry, 'deliveries' | 'typing' | 'endsTypingOf' | 'epoc
 /** @returns the part of the entry that `metadata` holds, or why it is malformed */
 function readMetadata(text: string | undefined): FromMetadata | string {
   if (!text) return {};
-  const metadata = parse(text);
+  const metadata = jsonOf(text);
   if (metadata === undefined) return 'metadata is not JSON';
   if (metadata === null) return {};
   if (!isObject(metadata)) return 'metadata is not an object';
@@ -147,7 +147,7 @@ function readTimestamp(text: string | undefined): number {
 }
 
 /** undefined where the text is not JSON; no JSON text has that value. */
-function parse(text: string): unknown {
+function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as ws from 'ws';
-import { binaryFrame, bodyOf, textFrame } from '../../src/edge/frame.ts';
+import { binaryFrame, frameBody, textFrame } from '../../src/edge/frame.ts';
 
 /** Exported by `ws`, but missing in its types. */
 const { Receiver } = ws as unknown as {
@@ -30,7 +30,7 @@ test('a text of any length is one frame that a client reads back', async () => {
     const { data, isBinary } = await read(textFrame(text));
     assert.equal(isBinary, false);
     assert.equal(data.toString(), text);
-    assert.equal(bodyOf(textFrame(text)).toString(), text);
+    assert.equal(frameBody(textFrame(text)).toString(), text);
   }
 });
 
@@ -40,6 +40,6 @@ test('so are bytes of any length', async () => {
     const { data, isBinary } = await read(binaryFrame(body));
     assert.equal(isBinary, true);
     assert.deepEqual(data, body);
-    assert.deepEqual(bodyOf(binaryFrame(body)), body);
+    assert.deepEqual(frameBody(binaryFrame(body)), body);
   }
 });

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bodyOf } from '../../src/edge/frame.ts';
-import * as messagePack from '../../src/edge/messagepack.ts';
+import { frameBody } from '../../src/edge/frame.ts';
+import { messagePack } from '../../src/edge/hub-protocol/messagepack.ts';
 import { Prepared } from '../../src/edge/prepared.ts';
 
 const json =
@@ -20,7 +20,7 @@ function prepared(): Prepared {
 test('as JSON the payload keeps its text, bare, in a text frame and in a server-sent event', () => {
   const messages = prepared();
   assert.equal(messages.json.toString(), json);
-  assert.equal(bodyOf(messages.textFrame).toString(), json);
+  assert.equal(frameBody(messages.textFrame).toString(), json);
   assert.equal(messages.textFrame[0], 0x81);
   assert.equal(messages.serverSentEvent.toString(), `data: ${json}\r\n\r\n`);
 });
@@ -42,7 +42,7 @@ test('as MessagePack the records stand behind each other, bare and in a binary f
     args: ['\u{1f600}é'],
   });
   assert.equal(messagePack.recordLength(second, 0), second.length);
-  assert.deepEqual(bodyOf(messages.binaryFrame), messages.messagePack);
+  assert.deepEqual(frameBody(messages.binaryFrame), messages.messagePack);
   assert.equal(messages.binaryFrame[0], 0x82);
 });
 

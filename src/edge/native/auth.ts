@@ -34,7 +34,7 @@ export class Auth {
     try {
       return { user: userOf(await this.#verify(token)) };
     } catch (error) {
-      const description = describe(error);
+      const description = describeFault(error);
       const detail = description === undefined ? '' : `, error_description="${description}"`;
       return { challenge: `Bearer error="invalid_token"${detail}` };
     }
@@ -55,7 +55,7 @@ function tokenOf(request: IncomingMessage, query: URLSearchParams): string | und
   return bearerOf(request.headers.authorization) ?? (query.get('access_token') || undefined);
 }
 
-function describe(error: unknown): string | undefined {
+function describeFault(error: unknown): string | undefined {
   if (error instanceof errors.JWTExpired) return dated('The token expired at', error.payload.exp);
   if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JWKSNoMatchingKey) {
     return 'The signature key was not found';

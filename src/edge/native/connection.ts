@@ -9,8 +9,8 @@ import type { Hub } from '../../contract/contract.ts';
 import type { Member } from '../audience.ts';
 import { type ClientBudget, OverBudget } from '../budget.ts';
 import { textFrame } from '../frame.ts';
+import * as protocol from '../hub-protocol/json.ts';
 import type { Prepared } from '../prepared.ts';
-import * as protocol from '../protocol.ts';
 import type { Turns } from '../turns.ts';
 
 export interface ConnectionLimits {
@@ -29,19 +29,19 @@ export interface ConnectionLimits {
 }
 
 /** What a connection tells the edge; the edge runs the hub. */
-export interface ConnectionOwner {
+export interface NativeOwner {
   limits: ConnectionLimits;
   turns: Turns;
   /** ms, monotonic */
   now(): number;
   /** Runs what its client, or time, has caused: what goes wrong ends the connection alone. */
-  guard(connection: Connection, run: () => unknown): void;
-  onConnected(connection: Connection): void;
-  onInvocation(connection: Connection, invocation: Invocation): Promise<void>;
-  onSlow(connection: Connection): void;
+  guard(connection: NativeConnection, run: () => unknown): void;
+  onConnected(connection: NativeConnection): void;
+  onInvocation(connection: NativeConnection, invocation: Invocation): Promise<void>;
+  onSlow(connection: NativeConnection): void;
   /** It did more than its budget allows, and is closed for it or has been told. */
-  onOverBudget(connection: Connection, error: OverBudget): void;
-  onEnd(connection: Connection): void;
+  onOverBudget(connection: NativeConnection, error: OverBudget): void;
+  onEnd(connection: NativeConnection): void;
 }
 
 export type Invocation = Extract<protocol.ClientMessage, { kind: 'invocation' }>;
@@ -51,7 +51,7 @@ const maxQueuedRecords = 256;
 const pingFrame = textFrame(protocol.ping);
 const unexpectedEnd = { error: 'Connection closed with an error.', allowReconnect: true };
 
-export class Connection implements Member {
+export class NativeConnection implements Member {
   readonly id: string;
   readonly token: string;
   readonly hub: Hub;
@@ -66,7 +66,7 @@ export class Connection implements Member {
   farewells = 0;
   /** The groups that count as rooms in `/internal/stats`. */
   readonly countedRooms = new Set<string>();
-  readonly #owner: ConnectionOwner;
+  readonly #owner: NativeOwner;
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
   readonly #splitter: protocol.RecordSplitter;
@@ -84,10 +84,10 @@ export class Connection implements Member {
   #emptyAt: number;
 
   constructor(
-    owner: ConnectionOwner,
+    owner: NativeOwner,
     webSocket: WebSocket,
     socket: Socket,
-    facts: Pick<Connection, 'id' | 'token' | 'hub' | 'user' | 'session' | 'budget'>,
+    facts: Pick<NativeConnection, 'id' | 'token' | 'hub' | 'user' | 'session' | 'budget'>,
   ) {
     this.#owner = owner;
     this.#webSocket = webSocket;

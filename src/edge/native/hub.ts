@@ -8,8 +8,8 @@ import type { Roster } from '../../log/log.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
-import * as protocol from '../protocol.ts';
-import type { Connection, Invocation } from './connection.ts';
+import * as protocol from '../hub-protocol/json.ts';
+import type { Invocation, NativeConnection } from './connection.ts';
 
 export interface HubsOptions {
   groups: Groups;
@@ -17,7 +17,7 @@ export interface HubsOptions {
   /** Resolves when the event is kept. */
   publish(event: Event): Promise<void>;
   /** A client's invocation exceeds its budget; the client is told. */
-  onOverBudget(connection: Connection, error: OverBudget): void;
+  onOverBudget(connection: NativeConnection, error: OverBudget): void;
   logger: Logger;
 }
 
@@ -35,7 +35,7 @@ export class Hubs {
   }
 
   /** The connection has shaken hands. */
-  async connect(connection: Connection): Promise<void> {
+  async connect(connection: NativeConnection): Promise<void> {
     const user = connection.user!;
     this.#count(user, +1);
     if (connection.session) {
@@ -46,7 +46,7 @@ export class Hubs {
   }
 
   /** The connection has ended, however it did. */
-  disconnect(connection: Connection): void {
+  disconnect(connection: NativeConnection): void {
     const user = connection.user!;
     for (const [group, farewell] of connection.groups) {
       this.#leave(connection, group);
@@ -57,7 +57,7 @@ export class Hubs {
   }
 
   /** Error: OverBudget, where the protocol has no answer that could tell it. */
-  async invoke(connection: Connection, invocation: Invocation): Promise<void> {
+  async invoke(connection: NativeConnection, invocation: Invocation): Promise<void> {
     const { invocationId } = invocation;
     let error: string | undefined;
     try {
@@ -79,7 +79,7 @@ export class Hubs {
   }
 
   /** @returns the error text of the completion, if any (SignalR's texts, without details) */
-  async #invoke(connection: Connection, { target, args, streaming }: Invocation): Promise<string | undefined> {
+  async #invoke(connection: NativeConnection, { target, args, streaming }: Invocation): Promise<string | undefined> {
     const method = connection.hub.method(target);
     if (method === undefined) {
       return `Failed to invoke '${target}' due to an error on the server. HubException: Method does not exist.`;
@@ -102,7 +102,7 @@ export class Hubs {
   }
 
   /** Before anything of the method has happened. Error: OverBudget. */
-  #spend({ budget, groups, farewells }: Connection, method: HubMethod, values: Values): void {
+  #spend({ budget, groups, farewells }: NativeConnection, method: HubMethod, values: Values): void {
     budget.allowName(method.longestName(values));
     const joins = method.effects
       .filter((effect) => effect.kind === 'join')
@@ -112,7 +112,7 @@ export class Hubs {
     budget.takePublishes(method.effects.filter(({ kind }) => kind === 'others').length + withFarewell);
   }
 
-  async #run(effects: Effect[], connection: Connection, values: Values): Promise<void> {
+  async #run(effects: Effect[], connection: NativeConnection, values: Values): Promise<void> {
     for (const effect of effects) {
       if (effect.kind === 'join') this.#join(connection, effect, values);
       else if (effect.kind === 'leave') this.#leave(connection, effect.group(values));
@@ -125,7 +125,7 @@ export class Hubs {
     }
   }
 
-  #join(connection: Connection, effect: Extract<Effect, { kind: 'join' }>, values: Values): void {
+  #join(connection: NativeConnection, effect: Extract<Effect, { kind: 'join' }>, values: Values): void {
     const group = effect.group(values);
     const { farewell } = effect;
     this.#setFarewell(connection, group, farewell && (() => this.#bidFarewell(farewell, values, connection)));
@@ -135,20 +135,20 @@ export class Hubs {
     this.#countRoom(connection, group, +1);
   }
 
-  #leave(connection: Connection, group: string): void {
+  #leave(connection: NativeConnection, group: string): void {
     this.#setFarewell(connection, group, undefined);
     connection.groups.delete(group);
     this.#options.groups.leave(connection.hub.name, group, connection);
     if (connection.countedRooms.delete(group)) this.#countRoom(connection, group, -1);
   }
 
-  #setFarewell(connection: Connection, group: string, farewell: (() => void) | undefined): void {
+  #setFarewell(connection: NativeConnection, group: string, farewell: (() => void) | undefined): void {
     if (connection.groups.get(group) !== undefined) connection.farewells--;
     if (farewell !== undefined) connection.farewells++;
     connection.groups.set(group, farewell);
   }
 
-  #bidFarewell(farewell: OthersEffect, values: Values, connection: Connection): void {
+  #bidFarewell(farewell: OthersEffect, values: Values, connection: NativeConnection): void {
     const farewellSent = this.#options
       .publish(farewell.toEvent(values, connection.id))
       .catch((error) => this.#options.logger.warn({ hub: connection.hub.name, err: error }, 'a farewell was lost'))
@@ -164,7 +164,7 @@ export class Hubs {
   }
 
   /** The others need their number alone: names that clients choose would fill the roster. */
-  #countRoom(connection: Connection, group: string, change: 1 | -1): void {
+  #countRoom(connection: NativeConnection, group: string, change: 1 | -1): void {
     changed(this.#rooms, `${connection.hub.name} ${group}`, change);
     this.#options.roster.set(counterNames.rooms, this.#rooms.size);
   }

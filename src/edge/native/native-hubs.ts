@@ -7,7 +7,7 @@ import { WebSocketServer } from 'ws';
 import type { Contract, Hub } from '../../contract/contract.ts';
 import type { Event } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
-import { refusalOf, refuseFurther, sendRefusal } from '../../refusal.ts';
+import { refusalOf, refuse, refuseFurther, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -19,7 +19,7 @@ import { type HubPath, queryValue } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
 import { Turns } from '../turns.ts';
 import { Auth, type AuthOptions } from './auth.ts';
-import { Connection, type ConnectionLimits, type ConnectionOwner, type Invocation } from './connection.ts';
+import { type ConnectionLimits, type Invocation, NativeConnection, type NativeOwner } from './connection.ts';
 import { Cors } from './cors.ts';
 import { Hubs } from './hub.ts';
 import { type Negotiated, Negotiations } from './negotiate.ts';
@@ -53,7 +53,7 @@ const unusedTokenMs = 15_000;
 /** How long clients have to answer a Close before they are cut off. */
 const closeLimitMs = 2_000;
 
-export class NativeHubs implements HubsSide, ConnectionOwner {
+export class NativeHubs implements HubsSide, NativeOwner {
   readonly limits: ConnectionLimits;
   readonly turns: Turns;
   readonly #options: NativeHubsOptions;
@@ -67,7 +67,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
   readonly #cors: Cors;
   readonly #negotiations: Negotiations;
   readonly #hubs: Hubs;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<NativeConnection>();
   readonly #stopSweeping: () => void;
   readonly #saysOverBudget: Seldom;
   #whenEmpty: (() => void)[] = [];
@@ -88,7 +88,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
   async answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {
     if (this.#cors.answerPreflight(request, response)) return;
     this.#cors.apply(request, response);
-    if (this.#hubOf(path) === undefined) return answerEmpty(response, 404);
+    if (this.#hubOf(path) === undefined) return refuse(response, 404);
     if ((await this.#identify(request, response, path)) === undefined) return;
     if (path.negotiates) return this.#answerNegotiate(request, response, path);
     this.#answerOtherTransport(request, response, path);
@@ -128,30 +128,30 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
     return this.#options.clock.monotonic();
   }
 
-  guard(connection: Connection, run: () => unknown): void {
+  guard(connection: NativeConnection, run: () => unknown): void {
     this.#options.faults.guard('client', run, () => connection.terminate('fault'));
   }
 
-  onConnected(connection: Connection): void {
+  onConnected(connection: NativeConnection): void {
     this.#options.metrics.connections.inc({ hub: connection.hub.name });
     this.guard(connection, () => this.#hubs.connect(connection).catch((error) => connection.fail(error)));
   }
 
-  onInvocation(connection: Connection, invocation: Invocation): Promise<void> {
+  onInvocation(connection: NativeConnection, invocation: Invocation): Promise<void> {
     return this.#hubs.invoke(connection, invocation);
   }
 
-  onSlow(connection: Connection): void {
+  onSlow(connection: NativeConnection): void {
     this.#options.metrics.slowClients.inc();
     this.#options.logger.warn({ code: 'EDGE_SLOW_CLIENT', hub: connection.hub.name }, 'a slow client was cut off');
   }
 
-  onOverBudget({ hub, user }: Connection, { code, budget }: OverBudget): void {
+  onOverBudget({ hub, user }: NativeConnection, { code, budget }: OverBudget): void {
     if (!this.#saysOverBudget.isDue()) return;
     this.#options.logger.warn({ code, hub: hub.name, user, budget }, 'a client exceeds its budget');
   }
 
-  onEnd(connection: Connection): void {
+  onEnd(connection: NativeConnection): void {
     const hub = connection.hub.name;
     this.#connections.delete(connection);
     this.#negotiations.release(connection.token);
@@ -170,7 +170,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
   }
 
   #answerNegotiate(request: IncomingMessage, response: ServerResponse, { query }: HubPath): void {
-    if (request.method !== 'POST') return answerEmpty(response, 405, 'text/plain');
+    if (request.method !== 'POST') return refuse(response, 405, 'text/plain');
     const body = JSON.stringify(this.#negotiations.negotiate(query));
     response
       .writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
@@ -180,7 +180,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
   /** Server-sent events and long polling are not offered by native hubs; texts as ASP.NET's for such an endpoint. */
   #answerOtherTransport(request: IncomingMessage, response: ServerResponse, { query }: HubPath): void {
     const id = queryValue(query, 'id');
-    if (!['GET', 'POST', 'DELETE'].includes(request.method!)) return answerEmpty(response, 405);
+    if (!['GET', 'POST', 'DELETE'].includes(request.method!)) return refuse(response, 405);
     if (id === undefined) return answerText(response, 400, 'Connection ID required');
     if (!this.#negotiations.knows(id)) return answerText(response, 404, 'No Connection with that ID');
     if (request.method === 'POST') {
@@ -196,11 +196,11 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
   /** @returns undefined where the refusal is filled */
   async #admit(request: IncomingMessage, refusal: ServerResponse, path: HubPath): Promise<Admitted | undefined> {
     const hub = this.#hubOf(path);
-    if (hub === undefined || path.negotiates) return answerEmpty(refusal, 404);
+    if (hub === undefined || path.negotiates) return refuse(refusal, 404);
     const identity = await this.#identify(request, refusal, path);
     if (identity === undefined) return undefined;
     const negotiated = this.#negotiations.take(queryValue(path.query, 'id'));
-    if (negotiated === 'taken') return answerEmpty(refusal, 409);
+    if (negotiated === 'taken') return refuse(refusal, 409);
     if (negotiated === 'unknown') {
       refusal.writeHead(404).end('No Connection with that ID');
       return undefined;
@@ -221,7 +221,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
         metrics: this.#options.metrics,
         limits: this.#options.budget,
       });
-      this.#connections.add(new Connection(this, webSocket, socket, { id, token, hub, user, session, budget }));
+      this.#connections.add(new NativeConnection(this, webSocket, socket, { id, token, hub, user, session, budget }));
     });
   }
 
@@ -235,7 +235,7 @@ export class NativeHubs implements HubsSide, ConnectionOwner {
     if ('user' in identity) return identity;
     this.#options.logger.debug({ code: 'EDGE_TOKEN_INVALID' }, identity.challenge);
     response.setHeader('WWW-Authenticate', identity.challenge);
-    answerEmpty(response, 401);
+    refuse(response, 401);
     return undefined;
   }
 
@@ -251,12 +251,6 @@ interface Admitted {
   /** The desktop session named in the URL's query. */
   session: string | undefined;
   negotiated: Negotiated;
-}
-
-function answerEmpty(response: ServerResponse, status: number, contentType?: string): undefined {
-  refuseFurther(response);
-  if (contentType !== undefined) response.setHeader('Content-Type', contentType);
-  response.writeHead(status, { 'Content-Length': 0 }).end();
 }
 
 function answerText(response: ServerResponse, status: number, text: string): void {

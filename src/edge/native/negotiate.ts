@@ -31,12 +31,12 @@ export class Negotiations {
   negotiate(query: URLSearchParams): object {
     const version = queryValue(query, 'negotiateVersion') ?? '0';
     if (!/^\d+$/.test(version)) return { error: 'The client requested a non-integer protocol version.' };
-    const connectionId = newId();
+    const connectionId = newConnectionId();
     if (version === '0') {
       this.#give({ connectionId, token: connectionId });
       return { negotiateVersion: 0, connectionId, availableTransports: transports };
     }
-    const token = newId();
+    const token = newConnectionId();
     this.#give({ connectionId, token });
     return { negotiateVersion: 1, connectionId, connectionToken: token, availableTransports: transports };
   }
@@ -81,11 +81,11 @@ export class Negotiations {
 
 /** Without negotiation nothing addresses the connection again, so its id serves as its token. */
 function onTheFly(): Negotiated {
-  const connectionId = newId();
+  const connectionId = newConnectionId();
   return { connectionId, token: connectionId };
 }
 
 /** 16 random bytes as 22 characters that need no escaping in a URL. */
-function newId(): string {
+function newConnectionId(): string {
   return randomBytes(16).toString('base64url');
 }

@@ -28,7 +28,7 @@ export class Admission {
   constructor(http: BridgeHttp, address: BridgeAddress, opening: IncomingMessage, query: URLSearchParams) {
     this.#http = http;
     this.#address = address;
-    this.#accepted = digestOf(opening, query);
+    this.#accepted = credentialsDigest(opening, query);
     this.#last = addressing(opening);
   }
 
@@ -39,7 +39,7 @@ export class Admission {
 
   /** @returns false where the bridge has refused it, which is the answer that it got */
   async admits(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<boolean> {
-    const digest = digestOf(request, query);
+    const digest = credentialsDigest(request, query);
     if (digest !== this.#accepted && !(await this.#bridgeAccepts(request, response))) return false;
     this.#accepted = digest;
     this.#last = addressing(request);
@@ -74,7 +74,7 @@ function addressing(request: IncomingMessage): Addressing {
 }
 
 /** Of the tokens by which a bridge knows a client; of its cookies (which balancers change all the time) where it has none. */
-function digestOf({ headers }: IncomingMessage, query: URLSearchParams): string {
+function credentialsDigest({ headers }: IncomingMessage, query: URLSearchParams): string {
   const tokens = [headers.authorization, queryValue(query, 'access_token')];
   const credentials = tokens.some((token) => token !== undefined) ? tokens : [headers.cookie];
   return createHash('sha256').update(JSON.stringify(credentials)).digest('base64');

@@ -44,7 +44,7 @@ export class Affinity {
     this.#keep(token, address);
     if (addresses.all.length === 1) return;
     const isLate = pause(clock, shareMs);
-    await Promise.race([share(keyOf(token), address.key, unusedMs).catch(() => {}), isLate]);
+    await Promise.race([share(sharedKey(token), address.key, unusedMs).catch(() => {}), isLate]);
   }
 
   /** Where requests with this token go. */
@@ -55,7 +55,7 @@ export class Affinity {
     if (unused !== undefined) return this.#keep(token, unused.address);
     const { addresses } = this.#options;
     if (addresses.all.length === 1) return addresses.next();
-    const key = await this.#options.shared(keyOf(token)).catch(() => undefined);
+    const key = await this.#options.shared(sharedKey(token)).catch(() => undefined);
     const address = key === undefined ? undefined : await addresses.find(key);
     if (address !== undefined) return this.#keep(token, address);
     this.#warn();
@@ -98,6 +98,6 @@ export class Affinity {
 }
 
 /** The token is a secret: the log gets to see its hash. */
-function keyOf(token: string): string {
+function sharedKey(token: string): string {
   return `token:${createHash('sha256').update(token).digest('base64url')}`;
 }

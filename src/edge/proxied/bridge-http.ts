@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { Agent, type Dispatcher } from 'undici';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import { type BridgeResponse, headersOf } from '../../bridge/response.ts';
-import { refuseFurther } from '../../refusal.ts';
+import { refuse, refuseFurther } from '../../refusal.ts';
 import { hasBody } from '../../request-body.ts';
 
 export interface BridgeRequest {
@@ -69,7 +69,7 @@ export function writeHead(response: ServerResponse, answer: BridgeResponse, head
   response.writeHead(answer.statusCode, answer.statusText, headers);
 }
 
-export function bodyOf(request: IncomingMessage): IncomingMessage | null {
+export function bodyToForward(request: IncomingMessage): IncomingMessage | null {
   return hasBody(request) ? request : null;
 }
 
@@ -84,10 +84,5 @@ export function goneSignal(response: ServerResponse): AbortSignal {
 /** Answers for a bridge that gave no answer; a client that has a part of one already is cut off. */
 export function answerUnreachable(response: ServerResponse): void {
   if (response.headersSent) response.destroy();
-  else answerEmpty(response, 502);
-}
-
-export function answerEmpty(response: ServerResponse, status: number): void {
-  if (status >= 400) refuseFurther(response);
-  response.writeHead(status, { 'Content-Length': 0 }).end();
+  else refuse(response, 502);
 }

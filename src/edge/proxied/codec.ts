@@ -1,7 +1,7 @@
 // The hub protocols as a tap uses them: records out of what passes by, and crossfade's own records to send.
 
-import * as messagePack from '../messagepack.ts';
-import * as json from '../protocol.ts';
+import * as json from '../hub-protocol/json.ts';
+import { messagePack } from '../hub-protocol/messagepack.ts';
 import type { HubProtocolName } from './leg.ts';
 
 export interface Codec {
@@ -26,9 +26,7 @@ export const codecs: Record<HubProtocolName, Codec> = {
     completionMark: '"invocationId"',
   },
   messagepack: {
-    recordLength: messagePack.recordLength,
-    readRecord: messagePack.readRecord,
-    invocation: messagePack.invocation,
+    ...messagePack,
     completionMark: undefined,
   },
 };

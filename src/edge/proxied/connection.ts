@@ -13,9 +13,9 @@ import type { Groups } from '../groups.ts';
 import type { Prepared } from '../prepared.ts';
 import { ClientRecords } from './client-records.ts';
 import { type Codec, codecs, cutRecords } from './codec.ts';
-import { Fences, fenceMethod } from './fences.ts';
+import { fenceMethod, OpenFences } from './fences.ts';
 import { Handshake } from './handshake.ts';
-import { type Hold, Holds, type Waiting } from './holds.ts';
+import { type HeldMessage, type Hold, Holds } from './holds.ts';
 import { type HubTyping, typingIn } from './hub-typing.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
@@ -38,7 +38,7 @@ export interface ProxiedLimits {
 }
 
 /** What a connection asks of all of them together. */
-export interface ConnectionOwner {
+export interface ProxiedOwner {
   readonly limits: ProxiedLimits;
   readonly groups: Groups;
   /** Events that the bridge shows: copies of the log are not shown. */
@@ -79,7 +79,7 @@ const maxFencesOut = 100;
 export class ProxiedConnection implements Member, Tap, Place {
   readonly id: string;
   readonly hub: Hub;
-  readonly #owner: ConnectionOwner;
+  readonly #owner: ProxiedOwner;
   readonly #leg: Leg;
   readonly #user: string | undefined;
   readonly #budget: ClientBudget;
@@ -90,13 +90,13 @@ export class ProxiedConnection implements Member, Tap, Place {
   readonly #holds = new Holds();
   /** Holds everything while the groups of the connect are joined ahead of its proof. */
   readonly #untilProven: Hold = { covers: () => true };
-  readonly #fences = new Fences();
+  readonly #fences = new OpenFences();
   #caughtUpAt: number;
   /** Whether the log has sent anything since the client had everything. */
   #isOwed = false;
   #cutReason: string | undefined;
 
-  constructor(owner: ConnectionOwner, { hub, token, user }: ConnectionFacts, leg: Leg) {
+  constructor(owner: ProxiedOwner, { hub, token, user }: ConnectionFacts, leg: Leg) {
     this.#owner = owner;
     this.#leg = leg;
     this.id = token;
@@ -324,11 +324,11 @@ export class ProxiedConnection implements Member, Tap, Place {
     for (const { prepared } of waiting) this.#owner.onReleased(this, prepared);
   }
 
-  #showToMember(waiting: Waiting[]): void {
+  #showToMember(waiting: HeldMessage[]): void {
     for (const { prepared } of waiting.filter((each) => this.#isStillFor(each))) this.#show(prepared);
   }
 
-  #isStillFor({ group, join }: Waiting): boolean {
+  #isStillFor({ group, join }: HeldMessage): boolean {
     return this.#spoken!.membership.joinOf(group) === join;
   }
 

@@ -8,9 +8,9 @@ import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
 import { maxMessageBytes, writeHead } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
-import { type EventPart, EventSplitter, eventOf } from './events.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
+import { type EventPart, EventSplitter, eventOf } from './server-sent-events.ts';
 
 /** Bytes that may wait for the client before the bridge is not read any more. */
 const highWaterBytes = 256 * 1024;

@@ -9,7 +9,7 @@ const prefix = `${randomBytes(12).toString('base64url')}-`;
 export const fenceMethod = 'crossfade.fence';
 let lastFence = 0;
 
-export class Fences {
+export class OpenFences {
   readonly #out = new Map<string, (outcome: 'back' | 'gone') => void>();
 
   /** @returns the invocation id of a new fence @param onEnd called once: when it is back, or its connection gone */

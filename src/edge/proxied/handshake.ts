@@ -1,7 +1,7 @@
 // The handshake as it passes by: the client's record says which protocol will be spoken, the bridge's reply whether.
 // Both are JSON with a separator, whatever follows. Source: HubProtocol.md ("HandshakeRequest Message").
 
-import { recordLength } from '../protocol.ts';
+import { recordLength } from '../hub-protocol/json.ts';
 import type { HubProtocolName } from './leg.ts';
 
 /** No handshake is as long; the bridge refuses one then. */
@@ -37,7 +37,7 @@ export class Handshake {
    */
   readReply(data: Buffer): { said: 'accepted' | 'refused' | 'missed'; bytes: number } {
     const bytes = recordLength(data, 0) ?? data.length;
-    const reply = parse(data.subarray(0, bytes - 1));
+    const reply = objectIn(data.subarray(0, bytes - 1));
     if (reply !== undefined && 'error' in reply && !('type' in reply)) return { said: 'refused', bytes };
     const answersWhatPassed = this.#asked && reply !== undefined && !('type' in reply);
     return { said: answersWhatPassed ? 'accepted' : 'missed', bytes };
@@ -46,11 +46,11 @@ export class Handshake {
 
 /** The name is matched in any case. */
 function protocolOf(request: Buffer): HubProtocolName | undefined {
-  const name = parse(request)?.protocol;
+  const name = objectIn(request)?.protocol;
   return typeof name === 'string' ? knownNames.find((known) => known === name.toLowerCase()) : undefined;
 }
 
-function parse(record: Buffer): { [name: string]: unknown } | undefined {
+function objectIn(record: Buffer): { [name: string]: unknown } | undefined {
   try {
     const value = JSON.parse(record.toString());
     return typeof value === 'object' && value !== null ? value : undefined;

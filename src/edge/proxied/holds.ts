@@ -11,13 +11,13 @@ export interface Hold {
 
 interface Queue {
   hold: Hold;
-  waiting: Waiting[];
+  waiting: HeldMessage[];
   /** Whether its fence was sent. */
   isFenced: boolean;
 }
 
 /** Messages that wait, and the join by which the connection gets them. */
-export interface Waiting {
+export interface HeldMessage {
   prepared: Prepared;
   /** What they take in the connection's protocol. */
   bytes: number;
@@ -66,13 +66,13 @@ export class Holds {
     return this.#queueFor(room) !== undefined;
   }
 
-  push(waiting: Waiting): void {
+  push(waiting: HeldMessage): void {
     this.#queueFor(waiting.prepared.room)!.waiting.push(waiting);
     this.#bytes += waiting.bytes;
   }
 
   /** Ends a hold. @returns what waited for it */
-  release(hold: Hold): Waiting[] {
+  release(hold: Hold): HeldMessage[] {
     const queue = this.#queues.find((candidate) => candidate.hold === hold);
     if (queue === undefined) return [];
     this.#queues = this.#queues.filter((other) => other !== queue);
@@ -81,7 +81,7 @@ export class Holds {
   }
 
   /** Ends all of them. @returns what waited, in the order in which it would have gone on */
-  clear(): Waiting[] {
+  clear(): HeldMessage[] {
     const waited = this.#queues.flatMap(({ waiting }) => waiting);
     this.#queues = [];
     this.#bytes = 0;

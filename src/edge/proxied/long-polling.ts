@@ -8,7 +8,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
-import { type BridgeResponse, headersOf, readBody } from '../../bridge/response.ts';
+import { type BridgeResponse, headersOf, readAnswerBody } from '../../bridge/response.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
@@ -173,7 +173,7 @@ export class LongPolling implements Leg, Carrier {
   }
 
   async #finish(poll: BridgePoll, answer: BridgeResponse): Promise<void> {
-    const body = await readBody(answer, maxMessageBytes);
+    const body = await readAnswerBody(answer, maxMessageBytes);
     await this.#tap?.untilReady();
     if (!this.#polls.includes(poll)) return;
     this.#drop(poll);

@@ -6,7 +6,7 @@ import type { CallerEffect, Effect, Hub, HubMethod, JoinEffect, LeaveEffect, Val
 import type { Member } from '../audience.ts';
 import type { ClientBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
-import type { TappedRecord } from '../protocol.ts';
+import type { TappedRecord } from '../hub-protocol/json.ts';
 import type { Codec } from './codec.ts';
 import { comparable } from './comparable.ts';
 import { MethodNames } from './method-names.ts';

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import { forwardedHeaders } from '../../bridge/headers.ts';
 import type { Admission } from './admission.ts';
-import { type BridgeHttp, bodyOf } from './bridge-http.ts';
+import { type BridgeHttp, bodyToForward } from './bridge-http.ts';
 import type { HubProtocolName } from './leg.ts';
 
 const contentTypes: Record<HubProtocolName, string> = {
@@ -36,7 +36,7 @@ export class Posts {
   ): Promise<void> {
     // Not in turn: who is not admitted must not make the client wait.
     if (!(await this.#admission.admits(request, response, query))) return;
-    const body = bodyOf(request);
+    const body = bodyToForward(request);
     const outgoing = {
       method: 'POST',
       url: request.url!,

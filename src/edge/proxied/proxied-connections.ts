@@ -13,7 +13,7 @@ import type { OutgoingMessage } from '../audience.ts';
 import { type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { Prepared } from '../prepared.ts';
-import { type ConnectionFacts, type ConnectionOwner, ProxiedConnection, type ProxiedLimits } from './connection.ts';
+import { type ConnectionFacts, ProxiedConnection, type ProxiedLimits, type ProxiedOwner } from './connection.ts';
 import type { Hold } from './holds.ts';
 import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
@@ -39,7 +39,7 @@ const withheldMs = 60_000;
 const fanout: Place = { mayBeOvertaken: () => true };
 const standardLimits: ProxiedLimits = { maxBufferedBytes: 4 * 1024 * 1024, maxBackloggedMs: 30_000 };
 
-export class ProxiedConnections implements ConnectionOwner {
+export class ProxiedConnections implements ProxiedOwner {
   readonly limits: ProxiedLimits;
   readonly groups: Groups;
   /** Events that the bridge shows, of which copies may be on their way from the log to the connections. */

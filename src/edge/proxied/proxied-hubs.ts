@@ -9,8 +9,9 @@ import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
 import { forwardedHeaders } from '../../bridge/headers.ts';
-import { type BridgeResponse, headerOf, neverSent, readBody } from '../../bridge/response.ts';
+import { type BridgeResponse, headerOf, neverSent, readAnswerBody } from '../../bridge/response.ts';
 import type { Contract } from '../../contract/contract.ts';
+import { refuse } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -19,7 +20,7 @@ import { type HubPath, queryValue, withoutQueryValue } from '../hub-path.ts';
 import type { HubsSide } from '../hubs-side.ts';
 import { Admission } from './admission.ts';
 import { Affinity, type AffinityOptions } from './affinity.ts';
-import { answerEmpty, answerUnreachable, BridgeHttp, bodyOf, goneSignal, writeHead } from './bridge-http.ts';
+import { answerUnreachable, BridgeHttp, bodyToForward, goneSignal, writeHead } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
 import type { ConnectionFacts } from './connection.ts';
 import { EventStream } from './event-stream.ts';
@@ -66,7 +67,7 @@ export class ProxiedHubs implements HubsSide {
   }
 
   async answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {
-    if (this.#closing) return answerEmpty(response, 503);
+    if (this.#closing) return refuse(response, 503);
     try {
       await this.#answer(request, response, path);
     } catch (error) {
@@ -125,7 +126,7 @@ export class ProxiedHubs implements HubsSide {
     if (connection instanceof LongPolling && request.method === 'DELETE') return connection.remove(request, response);
     const address = await this.#affinity.addressOf(token);
     if (connection === undefined && request.method === 'GET') return this.#get(request, response, path, token, address);
-    await this.#http.forward(address, { ...requestOf(request), body: bodyOf(request) }, response);
+    await this.#http.forward(address, { ...requestOf(request), body: bodyToForward(request) }, response);
   }
 
   /** A GET that may open a connection: by its answer the bridge says which transport it is, if any. */
@@ -171,7 +172,7 @@ export class ProxiedHubs implements HubsSide {
     const url = asksForStateful ? withoutQueryValue(request.url!, stateful) : request.url!;
     if (asksForStateful) this.#sayStateful();
     const { address, answer } = await this.#ask(request, response, url);
-    const body = await readBody(answer, maxNegotiationBytes);
+    const body = await readAnswerBody(answer, maxNegotiationBytes);
     const token = answer.statusCode === 200 ? tokenIn(body, headerOf(answer, 'content-encoding')) : undefined;
     if (token !== undefined) await this.#affinity.learn(token, address);
     writeHead(response, answer);
@@ -191,7 +192,7 @@ export class ProxiedHubs implements HubsSide {
     url: string,
   ): Promise<{ address: BridgeAddress; answer: BridgeResponse }> {
     const { addresses } = this.#options;
-    const outgoing = { ...requestOf(request), url, body: bodyOf(request), signal: goneSignal(response) };
+    const outgoing = { ...requestOf(request), url, body: bodyToForward(request), signal: goneSignal(response) };
     for (let left = addresses.all.length; ; left--) {
       const address = addresses.next();
       try {

@@ -15,7 +15,7 @@ export interface UnshownEvent {
   eventId: string;
 }
 
-interface Waiting {
+interface WaitingEvent {
   /** With how often it waits there. */
   places: Map<Place, number>;
   /** Set where somebody waits for it. */
@@ -24,11 +24,11 @@ interface Waiting {
 
 export class Unshown {
   /** Room -> event id -> where it waits. */
-  readonly #rooms = new Map<string, Map<string, Waiting>>();
+  readonly #rooms = new Map<string, Map<string, WaitingEvent>>();
 
   /** An event waits there. */
   add(room: string, eventId: string, place: Place): void {
-    const events = this.#rooms.get(room) ?? new Map<string, Waiting>();
+    const events = this.#rooms.get(room) ?? new Map<string, WaitingEvent>();
     const waiting = events.get(eventId) ?? { places: new Map(), shown: undefined };
     waiting.places.set(place, (waiting.places.get(place) ?? 0) + 1);
     this.#rooms.set(room, events.set(eventId, waiting));
@@ -64,7 +64,7 @@ export class Unshown {
     );
   }
 
-  #covered(covers: (room: string) => boolean): (UnshownEvent & { waiting: Waiting })[] {
+  #covered(covers: (room: string) => boolean): (UnshownEvent & { waiting: WaitingEvent })[] {
     return [...this.#rooms].flatMap(([room, events]) => {
       if (!covers(room)) return [];
       const live = [...events].filter(([, { places }]) => places.keys().some((place) => place.mayBeOvertaken(room)));

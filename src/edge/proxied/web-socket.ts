@@ -9,12 +9,12 @@ import type { Socket } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import { endToEnd, forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
-import { refusalOf, sendRefusal } from '../../refusal.ts';
+import { refusalOf, refuse, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { FaultPlace } from '../../telemetry/metrics.ts';
 import type { Prepared } from '../prepared.ts';
-import { answerEmpty, maxHeaderBytes, maxMessageBytes } from './bridge-http.ts';
+import { maxHeaderBytes, maxMessageBytes } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import type { WaitingClient } from './waiting-client.ts';
@@ -127,7 +127,7 @@ export class WebSockets {
   }
 
   #refuse(upgrade: Upgrade, status: number): void {
-    answerEmpty(this.#refusalOf(upgrade), status);
+    refuse(this.#refusalOf(upgrade), status);
   }
 
   #passRefusal(upgrade: Upgrade, answer: IncomingMessage): void {

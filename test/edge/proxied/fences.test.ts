@@ -1,4 +1,4 @@
-// Fences and holds at proxied connections: what is sent to the bridge, what the client never sees, and in which order
+// OpenFences and holds at proxied connections: what is sent to the bridge, what the client never sees, and in which order
 // it gets what had waited.
 
 import assert from 'node:assert/strict';

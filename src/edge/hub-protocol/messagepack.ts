@@ -3,7 +3,7 @@
 // an integer stays one up to 64 bits, whatever has a fraction or an exponent is a float64.
 
 import { decode } from '@msgpack/msgpack';
-import { ProtocolFault, type TappedRecord } from './protocol.ts';
+import { ProtocolFault, type TappedRecord } from './json.ts';
 
 /** A length prefix has at most 5 bytes, the last of them at most 0x07 (2^31 - 1). */
 const maxPrefixBytes = 5;
@@ -11,54 +11,56 @@ const maxRecordBytes = 0x7fff_ffff;
 /** How deep an argument may nest; what is deeper than any hub reads is refused here rather than by the stack. */
 const maxArgumentDepth = 512;
 
-/**
- * @returns how many bytes the record that starts at `at` takes with its prefix; undefined while the prefix is not whole
- * @throws ProtocolFault for a prefix that is none
- */
-export function recordLength(bytes: Buffer, at: number): number | undefined {
-  const prefix = readPrefix(bytes, at);
-  return prefix && prefix.bytes + prefix.length;
-}
+export const messagePack = {
+  /**
+   * @returns how many bytes the record that starts at `at` takes with its prefix; undefined while the prefix is not whole
+   * @throws ProtocolFault for a prefix that is none
+   */
+  recordLength(bytes: Buffer, at: number): number | undefined {
+    const prefix = readPrefix(bytes, at);
+    return prefix && prefix.bytes + prefix.length;
+  },
 
-/** @returns undefined for a record that is not understood; it is the bridge's or the client's business then */
-export function readRecord(record: Buffer): TappedRecord | undefined {
-  const body = record.subarray(readPrefix(record, 0)!.bytes);
-  if (!isWhole(body)) return undefined;
-  let fields: unknown;
-  try {
-    fields = decode(body);
-  } catch {
-    return undefined;
-  }
-  if (!Array.isArray(fields) || typeof fields[0] !== 'number') return undefined;
-  const [type, , id, third, fourth] = fields as [number, ...unknown[]];
-  const invocationId = typeof id === 'string' && id !== '' ? id : undefined;
-  if (type === 3) return { type, invocationId, failed: third === 1 };
-  if ((type !== 1 && type !== 4) || typeof third !== 'string' || !Array.isArray(fourth)) {
-    return { type, invocationId: undefined };
-  }
-  return { type, invocationId, target: third, args: fourth };
-}
+  /** @returns undefined for a record that is not understood; it is the bridge's or the client's business then */
+  readRecord(record: Buffer): TappedRecord | undefined {
+    const body = record.subarray(readPrefix(record, 0)!.bytes);
+    if (!isWhole(body)) return undefined;
+    let fields: unknown;
+    try {
+      fields = decode(body);
+    } catch {
+      return undefined;
+    }
+    if (!Array.isArray(fields) || typeof fields[0] !== 'number') return undefined;
+    const [type, , id, third, fourth] = fields as [number, ...unknown[]];
+    const invocationId = typeof id === 'string' && id !== '' ? id : undefined;
+    if (type === 3) return { type, invocationId, failed: third === 1 };
+    if ((type !== 1 && type !== 4) || typeof third !== 'string' || !Array.isArray(fourth)) {
+      return { type, invocationId: undefined };
+    }
+    return { type, invocationId, target: third, args: fourth };
+  },
 
-/**
- * An invocation with its length prefix, with six elements as .NET writes it.
- * @param args raw JSON texts
- * @throws RangeError for an argument that nests deeper than any hub reads
- */
-export function invocation(target: string, args: string[], invocationId?: string): Buffer {
-  const writer = new Writer();
-  writer.arrayHeader(6);
-  writer.integer(1n);
-  writer.mapHeader(0);
-  if (invocationId === undefined) writer.nil();
-  else writer.string(invocationId);
-  writer.string(target);
-  writer.arrayHeader(args.length);
-  for (const arg of args) writer.json(arg);
-  writer.arrayHeader(0);
-  const body = writer.bytes();
-  return Buffer.concat([prefixOf(body.length), body]);
-}
+  /**
+   * An invocation with its length prefix, with six elements as .NET writes it.
+   * @param args raw JSON texts
+   * @throws RangeError for an argument that nests deeper than any hub reads
+   */
+  invocation(target: string, args: string[], invocationId?: string): Buffer {
+    const writer = new Writer();
+    writer.arrayHeader(6);
+    writer.integer(1n);
+    writer.mapHeader(0);
+    if (invocationId === undefined) writer.nil();
+    else writer.string(invocationId);
+    writer.string(target);
+    writer.arrayHeader(args.length);
+    for (const arg of args) writer.json(arg);
+    writer.arrayHeader(0);
+    const body = writer.bytes();
+    return Buffer.concat([prefixOf(body.length), body]);
+  },
+};
 
 function readPrefix(bytes: Buffer, at: number): { length: number; bytes: number } | undefined {
   let length = 0;

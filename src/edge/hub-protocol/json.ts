@@ -1,7 +1,7 @@
 // The JSON hub protocol without sockets: records out of bytes, messages out of records, and records to write.
 // Source: HubProtocol.md ("JSON Encoding") and what the recorded bridge does. Arguments stay raw JSON text.
 
-import { JsonFault, parseRaw, type RawNode } from '../contract/json.ts';
+import { JsonFault, parseRaw, type RawNode } from '../../contract/json.ts';
 
 export const recordSeparator = '\x1e';
 const separatorByte = 0x1e;

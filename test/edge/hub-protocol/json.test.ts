@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import * as protocol from '../../src/edge/protocol.ts';
+import * as protocol from '../../../src/edge/hub-protocol/json.ts';
 
 const mebibyte = 1024 * 1024;
 
