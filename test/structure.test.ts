@@ -1,0 +1,102 @@
+// What keeps the source a stranger can follow: one name for one thing, functions that fit on a page, imports that go one way.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { readSourceTree } from './support/source-tree.ts';
+
+const maxFunctionLines = 60;
+/** Long because they are one table, a line an entry. */
+const tables = ['telemetry/metrics.ts createMetrics'];
+/** Longer than they may be; this list only gets shorter. */
+const longStill = ['commands/demo.ts demo', 'cutover/stage.ts constructor'];
+/** Names of two things; this list only gets shorter. */
+const doubleStill = ['Verdict'];
+
+/** An import goes to the same level or to one below it; no file or folder of the source is missing here. */
+const levels = [
+  ['main.ts'],
+  ['commands'],
+  ['demo'],
+  ['replica.ts', 'clients-side.ts', 'parts.ts', 'health.ts'],
+  ['admin'],
+  ['ingress'],
+  ['cutover'],
+  ['lanes'],
+  ['consumer'],
+  ['edge'],
+  ['bridge', 'log'],
+  ['contract'],
+  [
+    'telemetry',
+    'assets.ts',
+    'config.ts',
+    'did-you-mean.ts',
+    'errors.ts',
+    'keep-newest.ts',
+    'listen.ts',
+    'recent.ts',
+    'redis-url.ts',
+    'refusal.ts',
+    'request-body.ts',
+    'secret.ts',
+    'short-key.ts',
+    'token-bucket.ts',
+    'version.ts',
+  ],
+];
+
+const modules = readSourceTree('src');
+const byPath = new Map(modules.map((module) => [module.path, module]));
+
+describe('the source', () => {
+  test('no type and no function name is defined twice', () => {
+    const owners = new Map<string, string[]>();
+    for (const { path, names } of modules) {
+      for (const name of names) owners.set(name, [...(owners.get(name) ?? []), path]);
+    }
+    const twice = [...owners].filter(([, paths]) => new Set(paths).size > 1).map(([name]) => name);
+    assert.deepEqual(twice.sort(), doubleStill);
+  });
+
+  test(`no function is longer than ${maxFunctionLines} lines, tables excepted`, () => {
+    const long = modules.flatMap(({ path, functions }) =>
+      functions.filter(({ lines }) => lines > maxFunctionLines).map(({ name }) => `${path} ${name}`),
+    );
+    assert.deepEqual(long.sort(), [...tables, ...longStill].sort());
+  });
+
+  test('no import leads back to where it came from, types included', () => {
+    assert.deepEqual(
+      modules.map(({ path }) => circleFrom(path)).find((circle) => circle !== undefined),
+      undefined,
+    );
+  });
+
+  test('no import points up', () => {
+    const up = modules.flatMap(({ path, imports }) =>
+      imports.filter((imported) => levelOf(imported) < levelOf(path)).map((imported) => `${path} -> ${imported}`),
+    );
+    assert.deepEqual(up, []);
+  });
+});
+
+function levelOf(path: string): number {
+  const level = levels.findIndex((members) => members.includes(path.split('/')[0]!));
+  assert.notEqual(level, -1, `${path} stands in no level of this test`);
+  return level;
+}
+
+/** @returns the shortest way from a module back to itself */
+function circleFrom(start: string): string[] | undefined {
+  const seen = new Set<string>();
+  const ways = [[start]];
+  for (const way of ways) {
+    for (const next of byPath.get(way.at(-1)!)?.imports ?? []) {
+      if (next === start) return [...way, start];
+      if (seen.has(next)) continue;
+      seen.add(next);
+      ways.push([...way, next]);
+    }
+  }
+  return undefined;
+}
