@@ -2,8 +2,9 @@
 // moment at which clients may come, and the consumer loop behind it. An ingress alone has no client and reads all the same: the
 // cutover's notes stand among the events, and which of these were read decides what becomes of a repeat.
 // Promises: the edge opens when the reader stands at the tail; a bridge's clients do not wait for a log that is away, but are closed
-// when it is there, if they may have missed something; what was published last is still shown before clients are closed.
+// when it is there, if they may have missed something; clients leave a few at a time, and who still waits is shown what comes.
 
+import type { Drained } from './admin/admin.ts';
 import type { Config, HostPort } from './config.ts';
 import { Consumer } from './consumer/consumer.ts';
 import { unknownStateMs } from './cutover/cutover.ts';
@@ -36,6 +37,8 @@ export class ClientsSide {
   #reader: Reader | undefined;
   #consuming: Promise<void> | undefined;
   #isClosed = false;
+  #draining: Promise<void> | undefined;
+  #isDrained = false;
   readonly #saysAway: Seldom;
 
   constructor(parts: ClientsSideParts) {
@@ -57,23 +60,51 @@ export class ClientsSide {
     // Only native hubs have nothing to give without the log.
     const mustWait = config.hubs === 'native' && config.edge !== undefined;
     const isInTime = await (mustWait ? inTime : Promise.race([inTime, tooLate()]));
-    // A replica that is already draining takes no clients any more.
     if (this.#isClosed) return;
     const openedAtMs = clock.now();
-    if (config.edge !== undefined) await edge.listen(config.edge);
-    this.#opened.resolve(config.edge && edge.address);
+    // A replica that is already draining takes no clients any more; it goes on reading for the calls that it still takes.
+    const opens = config.edge !== undefined && !this.isDraining;
+    if (opens) await edge.listen(config.edge!);
+    this.#opened.resolve(opens ? edge.address : undefined);
     const reader = await stands;
     if (!isInTime && cutover.mayHaveUsedStream(openedAtMs)) this.#closeWhoMissed();
     this.#consume(reader);
   }
 
-  /** Ends what {@link open} has begun, as far as it has come. */
+  /**
+   * Takes no new clients and lets those there are go, at the configured rate; whoever still waits is shown what comes. Asked again
+   * it is the same drain. Never rejects.
+   */
+  drain(): Promise<void> {
+    this.#draining ??= this.#drain();
+    return this.#draining;
+  }
+
+  get isDraining(): boolean {
+    return this.#draining !== undefined;
+  }
+
+  /** How far the drain has come. */
+  get drained(): Drained {
+    return { remaining: this.isDraining ? this.#parts.edge.clientCount : 0, done: this.#isDrained };
+  }
+
+  /** Ends what {@link open} has begun, as far as it has come; who is still connected is closed at once. */
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#consuming !== undefined) await this.#untilDelivered();
     await this.#parts.edge.close();
     await this.#reader?.close();
     await this.#consuming;
+  }
+
+  async #drain(): Promise<void> {
+    const { config, edge, logger } = this.#parts;
+    logger.info({ clients: edge.clientCount }, 'clients are let go');
+    // What was published last is still shown to all of them.
+    if (this.#consuming !== undefined) await this.#untilDelivered();
+    await edge.drain(config.drainRate);
+    this.#isDrained = true;
   }
 
   /** The reader stands at the tail; then the state is read, which is newer than what stands before that. */

@@ -87,6 +87,11 @@ export const catalogue = {
       'A client did more than a connection may (bytes, records, messages to others, rooms, a long name); its invocation failed, or its connection was closed.',
     remedy: 'No client of these hubs gets there: see `crossfade_budget_exceeded_total{budget}`, and whose token it is.',
   },
+  EDGE_DRAINING: {
+    meaning:
+      'Clients were left when the time of `crossfade drain` was over; they go on leaving, and new ones get a 503 with Retry-After.',
+    remedy: 'Give it as long as `--drain-rate` takes for all of them, and the pod a grace period that is longer.',
+  },
   EDGE_GAP: {
     meaning:
       'Entries were trimmed before this replica had read them; its clients were closed so that they fetch history.',

@@ -1,7 +1,7 @@
 // What a replica says of itself: in come its stages, out go the gauges of /metrics that are read at a scrape, and the checks
 // of /readyz.
 
-import type { Check } from './admin/admin.ts';
+import type { Check, Drained } from './admin/admin.ts';
 import type { BridgeState } from './bridge/health.ts';
 import type { BridgeLane } from './bridge/lane.ts';
 import type { Config } from './config.ts';
@@ -18,15 +18,17 @@ export async function measure(parts: {
   lanes: Lanes;
   bridge: BridgeLane | undefined;
   bridgeStates: BridgeState[];
+  drained: Drained;
   metrics: Metrics;
 }): Promise<void> {
-  const { config, contract, log, lanes, bridge, bridgeStates, metrics } = parts;
+  const { config, contract, log, lanes, bridge, bridgeStates, drained, metrics } = parts;
   metrics.coalescingWindows.set(lanes.openWindows);
   metrics.bridgeQueue.set(bridge?.inFlight ?? 0);
   metrics.dualWriteStatus.set(lanes.isMirroring ? 1 : 0);
   metrics.bridgeReachable.reset();
   for (const each of bridgeStates) metrics.bridgeReachable.set({ bridge: each.bridge }, each.reachable ? 1 : 0);
   metrics.logReachable.set(log.reachable ? 1 : 0);
+  metrics.drainRemaining.set(drained.remaining);
   const states = await log.streamStates().catch(() => []);
   // What the log does not say now is not said: the last value would look like good health.
   for (const gauge of [metrics.queueDepth, metrics.consumerLag, metrics.controlDepth, metrics.controlLag])
@@ -61,7 +63,7 @@ export function readiness(parts: ReadinessParts): Record<string, Check> {
     ...(config.edge === undefined ? { calls: callsCheck(parts) } : {}),
     ...(config.edge !== undefined && config.listen !== undefined ? { log: logCheck(parts) } : {}),
     ...(config.edge === undefined ? {} : edgeChecks(parts)),
-    draining: { ok: !draining, detail: draining ? 'yes: no new calls' : 'no' },
+    draining: { ok: !draining, detail: draining ? 'yes: it takes no new clients' : 'no' },
   };
 }
 

@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { checkContract } from './commands/contract.ts';
 import * as cutover from './commands/cutover.ts';
 import { demo } from './commands/demo.ts';
+import { drain } from './commands/drain.ts';
 import { health } from './commands/health.ts';
 import { serve } from './commands/serve.ts';
 import { type GivenFlags, ownAdminUrl, readConfig, settings } from './config.ts';
@@ -38,12 +39,18 @@ for (const setting of settings) {
   serveCommand.addOption(option);
 }
 
-program
-  .command('health')
-  .description('exit 0 if this replica is ready, else 1 and why: for a container’s health check')
-  .option('--admin <url>', 'its admin port (default: where CROSSFADE_ADMIN says)')
-  .addOption(new Option('--output <form>', 'how it is written').choices(['text', 'json']).default('text'))
-  .action(({ admin = ownAdminUrl(process.env), output }) => health({ admin, output }));
+const ofOwnReplica = (name: string, description: string) =>
+  program
+    .command(name)
+    .description(description)
+    .option('--admin <url>', 'its admin port (default: where CROSSFADE_ADMIN says)')
+    .addOption(new Option('--output <form>', 'how it is written').choices(['text', 'json']).default('text'));
+ofOwnReplica('drain', 'let this replica’s clients go, and wait for it: for a pod’s preStop, before SIGTERM')
+  .option('--timeout <s>', 'how long to wait for it (default: as long as it takes)')
+  .action(({ admin = ownAdminUrl(process.env), ...options }) => drain({ admin, ...options }));
+ofOwnReplica('health', 'exit 0 if this replica is ready, else 1 and why: for a container’s health check').action(
+  ({ admin = ownAdminUrl(process.env), output }) => health({ admin, output }),
+);
 
 program
   .command('demo')

@@ -34,7 +34,12 @@ export interface Replica {
   percent(): number;
   /** Counts and logs what no boundary caught, and calls `onLost`. */
   coreFailed(error: unknown): void;
-  /** Ends it as SIGTERM does, ready or not. */
+  /**
+   * Lets the clients go, at the configured rate, and goes on taking calls and showing events. Asked again, by whomever, it is
+   * the same drain. Never rejects.
+   */
+  drain(): Promise<void>;
+  /** Ends it, ready or not; who is still connected is closed at once. */
   stop(): Promise<void>;
 }
 
@@ -66,9 +71,9 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   const opening = clientsSide.open();
   // Whoever looks at `failed` gets the error; until then it is nobody's.
   opening.catch(() => {});
-  let draining = false;
-  const checks = () => checksOf(config, parts, { edge, cutover, draining });
-  const admin = await listenAdmin(config, parts, { cutover, lanes, checks });
+  let stopping = false;
+  const checks = () => checksOf(config, parts, { edge, cutover, draining: stopping || clientsSide.isDraining });
+  const admin = await listenAdmin(config, parts, { cutover, lanes, clientsSide, checks });
   const health = config.health && (await listenHealth(config.health, parts, { clientsSide, checks }));
   if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
 
@@ -80,8 +85,9 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     failed: opening.then(() => new Promise<never>(() => {})),
     percent: () => cutover.percent,
     coreFailed,
+    drain: () => clientsSide.drain(),
     async stop() {
-      draining = true;
+      stopping = true;
       await ingress?.drain(callsDrainMs);
       await lanes.drain();
       await clientsSide.close();
@@ -189,7 +195,7 @@ async function listenHealth(
 async function listenAdmin(
   config: Config,
   parts: Parts,
-  { cutover, lanes, checks }: Pick<Stages, 'cutover' | 'lanes' | 'checks'>,
+  { cutover, lanes, clientsSide, checks }: Pick<Stages, 'cutover' | 'lanes' | 'clientsSide' | 'checks'>,
 ): Promise<Admin> {
   const bridgeStates = () => parts.bridgeHealth?.states ?? [];
   // Who asks at once whether this replica is ready gets an answer that holds.
@@ -200,8 +206,13 @@ async function listenAdmin(
     insecure: config.insecure,
     faults: parts.faults,
     metrics: parts.metrics,
-    beforeScrape: () => measure({ ...parts, config, lanes, bridgeStates: bridgeStates() }),
+    beforeScrape: () =>
+      measure({ ...parts, config, lanes, bridgeStates: bridgeStates(), drained: clientsSide.drained }),
     readiness: checks,
+    drain() {
+      parts.faults.guard('client', () => clientsSide.drain());
+      return clientsSide.drained;
+    },
     cutover: {
       instance: config.instance,
       operator: cutover.operator,

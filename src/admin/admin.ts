@@ -1,5 +1,5 @@
 // The admin port: /metrics for Prometheus, /healthz and /readyz for whoever starts and stops replicas, /cutover for the
-// operator (see cutover-routes.ts).
+// operator (see cutover-routes.ts), `POST /drain` for the end of a replica, as often as somebody waits for it.
 // Promises: beyond loopback nothing is answered without the admin token, nor to a web page of another site, which reaches
 // loopback through the operator's browser; what replicas say to each other is heard by its signature alone.
 
@@ -18,6 +18,13 @@ export interface Check {
   detail: string;
 }
 
+/** How far the clients have left, where a replica ends. */
+export interface Drained {
+  /** Clients that are still connected; 0 as long as it does not end. */
+  remaining: number;
+  done: boolean;
+}
+
 export interface AdminOptions {
   listen: HostPort;
   /** undefined: callers beyond loopback are let in only if `insecure`. */
@@ -28,6 +35,8 @@ export interface AdminOptions {
   /** Brings the gauges up to date that are only read at a scrape. */
   beforeScrape(): Promise<void>;
   readiness(): Record<string, Check>;
+  /** Begins to let the clients go, unless that has begun. @returns how far it has come */
+  drain(): Drained;
   cutover: CutoverRoutesOptions;
 }
 
@@ -81,8 +90,10 @@ export class Admin {
       '/readyz': (answer) => this.#readyz(answer),
     };
     if (await answerCutover(request, response, this.#options.cutover)) return;
-    const page = pages[request.url!.split('?', 1)[0]!];
-    if (page === undefined)
+    const path = request.url!.split('?', 1)[0]!;
+    const page = pages[path];
+    if (path === '/drain' && request.method === 'POST') writeJson(response, 200, this.#options.drain());
+    else if (page === undefined)
       writeJson(response, 404, { error: 'not found', pages: [...Object.keys(pages), '/cutover'] });
     else if (request.method !== 'GET' && request.method !== 'HEAD')
       response.writeHead(405, ['Allow', 'GET, HEAD']).end();

@@ -1,13 +1,13 @@
 // `crossfade serve`: one replica for the life of this process. Promises: runs until it is told to end (SIGTERM, SIGINT, SIGHUP,
-// SIGQUIT), then drains and ends within 10 s; ends with exit code 1 if another process takes its instance name, or if something
-// fails that no boundary caught: it drains then, too, and never vanishes without a word.
+// SIGQUIT), then lets its clients go at the configured rate and ends within 10 s more; ends with exit code 1 if another process
+// takes its instance name, or if something fails that no boundary caught: its clients go at once then, and never without a word.
 
 import type { Config, HostPort } from '../config.ts';
 import { type Replica, startReplica } from '../replica.ts';
 import { createLogger } from '../telemetry/logger.ts';
 
-/** ms after which a drain that hangs (on a bridge that does not answer, say) is given up. */
-const drainLimitMs = 9_500;
+/** ms that the end may take once the clients are gone: one that hangs (on a bridge that does not answer, say) is given up. */
+const stopLimitMs = 9_500;
 
 /** What may end a process from outside and lets it drain. */
 export const endSignals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const;
@@ -15,8 +15,9 @@ export const endSignals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const;
 /** Errors: LOG_UNAVAILABLE (without a bridge), LOG_INSTANCE_TAKEN, CONTRACT_INVALID, CONFIG_INVALID. */
 export async function serve(config: Config): Promise<void> {
   const logger = createLogger({ level: config.logLevel, instance: config.instance });
-  const stopping = Promise.withResolvers<string>();
-  for (const signal of endSignals) process.on(signal, () => stopping.resolve(signal));
+  const asked = Promise.withResolvers<string>();
+  const lost = Promise.withResolvers<string>();
+  for (const signal of endSignals) process.on(signal, () => asked.resolve(signal));
   let replica: Replica | undefined;
   const onUncaught = (error: unknown) => {
     if (replica !== undefined) return replica.coreFailed(error);
@@ -26,7 +27,7 @@ export async function serve(config: Config): Promise<void> {
   process.on('uncaughtException', onUncaught).on('unhandledRejection', onUncaught);
   replica = await startReplica(config, logger, (why) => {
     process.exitCode = 1;
-    stopping.resolve(why);
+    lost.resolve(why);
   });
   const { ready, percent } = replica;
   const [listen, admin, health] = [replica.listen, replica.admin, replica.health].map(addressText);
@@ -34,14 +35,16 @@ export async function serve(config: Config): Promise<void> {
   const running = ready.then((edge) => {
     const sides = { listen, edge: addressText(edge), admin, health };
     logger.info({ ...sides, hubs: config.hubs, percent: percent() }, 'ready');
-    return stopping.promise;
+    return asked.promise;
   });
-  const reason = await Promise.race([running, stopping.promise, replica.failed]);
+  const reason = await Promise.race([running, asked.promise, lost.promise, replica.failed]);
   logger.info({ reason }, 'draining');
+  // Of one that cannot go on clients have nothing any more: they go at once, by its stop.
+  await Promise.race([asked.promise.then(() => replica.drain()), lost.promise]);
   setTimeout(() => {
-    logger.error('the drain took too long; what was still under way is cut off');
+    logger.error('the end took too long; what was still under way is cut off');
     process.exit(1);
-  }, drainLimitMs).unref();
+  }, stopLimitMs).unref();
   await replica.stop();
   logger.info('stopped');
   process.exit();

@@ -10,7 +10,8 @@ import type { Audience, OutgoingMessage } from './audience.ts';
 import { Door } from './door.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
-import type { HubsSide } from './hubs-side.ts';
+import type { CloseReason, HubsSide } from './hubs-side.ts';
+import { Leaving } from './leaving.ts';
 import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
 import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
@@ -42,6 +43,7 @@ export class Edge implements Audience {
   readonly #hubs: HubsSide;
   /** Those that end at a bridge; undefined where hubs are native. */
   readonly #proxied: ProxiedConnections | undefined;
+  readonly #leaving: Leaving;
   readonly #stopSweeping: () => void;
   #owner: EdgeOwner | undefined;
 
@@ -63,6 +65,7 @@ export class Edge implements Audience {
       this.#hubs = new ProxiedHubs({ ...options, open: (facts, leg) => proxied.open(facts, leg) });
     }
     this.#door = new Door(this.#hubs, { clock, faults, metrics });
+    this.#leaving = new Leaving(this.#hubs, { clock, faults });
     this.#stopSweeping = clock.every(sweepMs, () => {
       this.#door.sweep();
       this.#proxied?.sweep(clock.monotonic());
@@ -134,15 +137,31 @@ export class Edge implements Audience {
     if (this.#proxied !== undefined) this.#proxied.provesConnects = proves;
   }
 
-  /** Closes every client so that it reconnects (and fetches history); resolves when all are gone, cut off if need be. */
-  closeClients(reason: 'gap' | 'shutdown'): Promise<void> {
-    return this.#hubs.closeClients(reason);
+  /** How many clients are connected. */
+  get clientCount(): number {
+    return this.#hubs.clients.size;
   }
 
-  /** Takes no new clients, closes those there are, and waits for what their ends have published. */
+  /** Closes every client so that it reconnects (and fetches history); resolves when all are gone, cut off if need be. */
+  closeClients(reason: CloseReason): Promise<void> {
+    return this.#leaving.closeAll(reason);
+  }
+
+  /**
+   * Takes no new clients from now on, and lets those there are go a few at a time; who still waits is shown what comes. Resolves
+   * when all are gone. @param perSecond see leaving.ts
+   */
+  async drain(perSecond?: number): Promise<void> {
+    this.#hubs.refuseNew();
+    await this.#leaving.drain(perSecond);
+  }
+
+  /** Takes no new clients, closes those there are at once, and waits for what their ends have published. */
   async close(): Promise<void> {
     this.#door.server.close();
     this.#door.server.closeIdleConnections();
+    this.#hubs.refuseNew();
+    await this.#leaving.closeAll('shutdown');
     await this.#hubs.close();
     this.#stopSweeping();
     this.#door.server.closeAllConnections();

@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { refuse } from '../refusal.ts';
 import type { HubPath } from './hub-path.ts';
 
 export interface HubsSide {
@@ -9,8 +10,34 @@ export interface HubsSide {
   answer(request: IncomingMessage, response: ServerResponse, path: HubPath): void | Promise<void>;
   /** A well-formed WebSocket handshake without a body; what arrived behind it is in `head`. */
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer, path: HubPath): void | Promise<void>;
-  /** Closes every client so that it reconnects (and fetches history); resolves when all are gone, cut off if need be. */
-  closeClients(reason: 'gap' | 'shutdown'): Promise<void>;
-  /** Closes the clients for good. */
+  /** Every connection that is open. */
+  readonly clients: ReadonlySet<Client>;
+  /** From now on whoever is not among them gets a 503; who is just being let in is cut off. */
+  refuseNew(): void;
+  /** The clients are gone: waits for what their ends have published. */
   close(): Promise<void>;
+}
+
+/** Why a replica closes its clients: they have missed something, or it ends. */
+export type CloseReason = 'gap' | 'shutdown';
+
+/** A client as its leaving sees it, wherever its connection ends and whichever transport carries it. */
+export interface Client {
+  /** ms, monotonic: when it last said, or was shown, more than a ping. */
+  readonly usedAt: number;
+  /** Resolves when its connection is over. */
+  readonly gone: Promise<void>;
+  /** Ends the connection as the protocol has it, with the word that the client may come back. */
+  closeForReconnect(reason: CloseReason): void;
+  /** Ends it at once; the client comes back if it reconnects at all. */
+  terminate(reason: string): void;
+}
+
+/** s: it comes to another replica then, or to the next one in this one's place. */
+const comeAgainAfter = '1';
+
+/** The answer to whoever comes while this replica lets its clients go. */
+export function refuseLeaving(response: ServerResponse): undefined {
+  response.setHeader('Retry-After', comeAgainAfter);
+  return refuse(response, 503);
 }

@@ -236,6 +236,11 @@ export function createMetrics() {
       labelNames: ['hub', 'reason'],
       registers,
     }),
+    drainRemaining: new Gauge({
+      name: 'crossfade_drain_remaining',
+      help: 'Clients that a replica which ends has still to let go; 0 on any other',
+      registers,
+    }),
     framesWritten: new Counter({
       name: 'crossfade_edge_frames_total',
       help: 'Prepared frames written to connections',

@@ -40,6 +40,7 @@ async function startAdmin(
     metrics,
     beforeScrape: async () => {},
     readiness: () => ({}),
+    drain: () => ({ remaining: 0, done: true }),
     cutover: {
       instance: 'here',
       operator,

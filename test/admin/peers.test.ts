@@ -39,6 +39,7 @@ async function startReplica(t: TestContext, secret: string | undefined) {
     metrics,
     beforeScrape: async () => {},
     readiness: () => ({}),
+    drain: () => ({ remaining: 0, done: true }),
     cutover: {
       instance: 'here',
       operator: { adoptFromPeer: async () => hear('/cutover/adopt')() } as unknown as Operator,

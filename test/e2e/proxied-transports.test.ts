@@ -72,7 +72,7 @@ for (const { name, skip, start } of bridges) {
         tap.leg.cut();
         await until(() => reconnected.length === 1);
         await connection.invoke('JoinRoom', 'r');
-        await proxied.hubs.closeClients();
+        await proxied.closeClients();
         await until(() => reconnected.length === 2);
         assert.equal(await connection.invoke('JoinRoom', 'r'), null);
         assert.equal(connection.state, HubConnectionState.Connected);

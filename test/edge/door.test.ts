@@ -35,7 +35,8 @@ async function startDoor(t: TestContext, { answer, upgrade, stalledMs }: Script 
         upgraded.push(socket);
         return upgrade?.(request, socket);
       },
-      closeClients: async () => {},
+      clients: new Set(),
+      refuseNew() {},
       close: async () => {},
     },
     { clock, faults: new Faults(silentLogger, metrics), metrics, stalledMs },

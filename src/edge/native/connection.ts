@@ -10,6 +10,7 @@ import type { Member } from '../audience.ts';
 import { type ClientBudget, OverBudget } from '../budget.ts';
 import { textFrame } from '../frame.ts';
 import * as protocol from '../hub-protocol/json.ts';
+import type { Client, CloseReason } from '../hubs-side.ts';
 import type { Prepared } from '../prepared.ts';
 import type { Turns } from '../turns.ts';
 
@@ -51,7 +52,7 @@ const maxQueuedRecords = 256;
 const pingFrame = textFrame(protocol.ping);
 const unexpectedEnd = { error: 'Connection closed with an error.', allowReconnect: true };
 
-export class NativeConnection implements Member {
+export class NativeConnection implements Member, Client {
   readonly id: string;
   readonly token: string;
   readonly hub: Hub;
@@ -66,6 +67,7 @@ export class NativeConnection implements Member {
   farewells = 0;
   /** The groups that count as rooms in `/internal/stats`. */
   readonly countedRooms = new Set<string>();
+  usedAt: number;
   readonly #owner: NativeOwner;
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
@@ -82,6 +84,9 @@ export class NativeConnection implements Member {
   #hasPinged = false;
   #nextPingAt = 0;
   #emptyAt: number;
+  /** Made for whoever waits for the end. */
+  #over: PromiseWithResolvers<void> | undefined;
+  #hasEnded = false;
 
   constructor(
     owner: NativeOwner,
@@ -101,6 +106,7 @@ export class NativeConnection implements Member {
     this.#splitter = new protocol.RecordSplitter(owner.limits.maxRecordBytes);
     this.#openedAt = owner.now();
     this.#emptyAt = this.#openedAt;
+    this.usedAt = this.#openedAt;
     webSocket.on('message', (data) => owner.guard(this, () => this.#receive(data as Buffer)));
     webSocket.on('error', (error) => owner.guard(this, () => this.#broken(error)));
     webSocket.once('close', () => owner.guard(this, () => this.#ended()));
@@ -116,7 +122,14 @@ export class NativeConnection implements Member {
     return this.#closeReason;
   }
 
+  get gone(): Promise<void> {
+    this.#over ??= Promise.withResolvers();
+    if (this.#hasEnded) this.#over.resolve();
+    return this.#over.promise;
+  }
+
   write(prepared: Prepared): void {
+    this.usedAt = this.#owner.now();
     this.#write(prepared.textFrame);
   }
 
@@ -136,6 +149,10 @@ export class NativeConnection implements Member {
     if (this.#closing) return;
     if (this.#shookHands) this.#answers += protocol.close(message);
     this.#end(reason);
+  }
+
+  closeForReconnect(reason: CloseReason): void {
+    this.close(reason, { allowReconnect: true });
   }
 
   /** Cuts the connection off without a word; the client sees 1006 and comes back if it reconnects at all. */
@@ -220,8 +237,11 @@ export class NativeConnection implements Member {
     for (const message of messages) {
       await this.#turn();
       if (this.#closing) return;
-      if (message.kind === 'invocation') await this.#owner.onInvocation(this, message);
-      else if (message.kind === 'ping') this.#hasPinged = true;
+      if (message.kind === 'invocation') {
+        this.usedAt = this.#lastHeardAt;
+        await this.#owner.onInvocation(this, message);
+      }
+      if (message.kind === 'ping') this.#hasPinged = true;
       else if (message.kind === 'close') this.close('client');
     }
   }
@@ -252,7 +272,12 @@ export class NativeConnection implements Member {
   #ended(): void {
     this.#closing = true;
     this.#queued = [];
-    this.#owner.onEnd(this);
+    try {
+      this.#owner.onEnd(this);
+    } finally {
+      this.#hasEnded = true;
+      this.#over?.resolve();
+    }
   }
 
   /** Ends the connection for what its client has done, or what failed for it. */

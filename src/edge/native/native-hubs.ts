@@ -16,7 +16,7 @@ import { Seldom } from '../../telemetry/seldom.ts';
 import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import { type HubPath, queryValue } from '../hub-path.ts';
-import type { HubsSide } from '../hubs-side.ts';
+import { type HubsSide, refuseLeaving } from '../hubs-side.ts';
 import { Turns } from '../turns.ts';
 import { Auth, type AuthOptions } from './auth.ts';
 import { type ConnectionLimits, type Invocation, NativeConnection, type NativeOwner } from './connection.ts';
@@ -50,9 +50,6 @@ const standardLimits: ConnectionLimits = {
   closeTimeoutMs: 5_000,
 };
 const unusedTokenMs = 15_000;
-/** How long clients have to answer a Close before they are cut off. */
-const closeLimitMs = 2_000;
-
 export class NativeHubs implements HubsSide, NativeOwner {
   readonly limits: ConnectionLimits;
   readonly turns: Turns;
@@ -67,10 +64,10 @@ export class NativeHubs implements HubsSide, NativeOwner {
   readonly #cors: Cors;
   readonly #negotiations: Negotiations;
   readonly #hubs: Hubs;
-  readonly #connections = new Set<NativeConnection>();
+  readonly clients = new Set<NativeConnection>();
   readonly #stopSweeping: () => void;
   readonly #saysOverBudget: Seldom;
-  #whenEmpty: (() => void)[] = [];
+  #refusesNew = false;
 
   constructor(options: NativeHubsOptions) {
     this.#options = options;
@@ -88,6 +85,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
   async answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {
     if (this.#cors.answerPreflight(request, response)) return;
     this.#cors.apply(request, response);
+    if (this.#refusesNew) return refuseLeaving(response);
     if (this.#hubOf(path) === undefined) return refuse(response, 404);
     if ((await this.#identify(request, response, path)) === undefined) return;
     if (path.negotiates) return this.#answerNegotiate(request, response, path);
@@ -102,22 +100,11 @@ export class NativeHubs implements HubsSide, NativeOwner {
     else this.#open(request, socket, head, admitted);
   }
 
-  /** Closes every client so that it reconnects (and fetches history); resolves when all are gone, cut off if need be. */
-  async closeClients(reason: 'gap' | 'shutdown'): Promise<void> {
-    const closing = [...this.#connections];
-    if (closing.length === 0) return;
-    const gone = new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
-    for (const connection of closing) connection.close(reason, { allowReconnect: true });
-    const cancel = this.#options.clock.after(closeLimitMs, () => {
-      for (const connection of closing) connection.terminate(reason);
-    });
-    await gone;
-    cancel();
+  refuseNew(): void {
+    this.#refusesNew = true;
   }
 
-  /** Closes the clients there are, and waits for what their ends have published. */
   async close(): Promise<void> {
-    await this.closeClients('shutdown');
     this.#stopSweeping();
     await this.#hubs.drain();
   }
@@ -153,20 +140,18 @@ export class NativeHubs implements HubsSide, NativeOwner {
 
   onEnd(connection: NativeConnection): void {
     const hub = connection.hub.name;
-    this.#connections.delete(connection);
+    this.clients.delete(connection);
     this.#negotiations.release(connection.token);
     if (connection.wasConnected) {
       this.guard(connection, () => this.#hubs.disconnect(connection));
       this.#options.metrics.connections.dec({ hub });
     }
     this.#options.metrics.connectionsClosed.inc({ hub, reason: connection.closeReason });
-    if (this.#connections.size > 0) return;
-    for (const resolve of this.#whenEmpty.splice(0)) resolve();
   }
 
   #sweep(): void {
     const now = this.now();
-    for (const connection of [...this.#connections]) this.guard(connection, () => connection.sweep(now));
+    for (const connection of [...this.clients]) this.guard(connection, () => connection.sweep(now));
   }
 
   #answerNegotiate(request: IncomingMessage, response: ServerResponse, { query }: HubPath): void {
@@ -195,6 +180,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
 
   /** @returns undefined where the refusal is filled */
   async #admit(request: IncomingMessage, refusal: ServerResponse, path: HubPath): Promise<Admitted | undefined> {
+    if (this.#refusesNew) return refuseLeaving(refusal);
     const hub = this.#hubOf(path);
     if (hub === undefined || path.negotiates) return refuse(refusal, 404);
     const identity = await this.#identify(request, refusal, path);
@@ -212,6 +198,8 @@ export class NativeHubs implements HubsSide, NativeOwner {
   #open(request: IncomingMessage, socket: Socket, head: Buffer, { hub, user, session, negotiated }: Admitted): void {
     const { connectionId: id, token } = negotiated;
     const release = () => this.#negotiations.release(token);
+    // Who was looked at while it began to refuse is none of those who are told to go.
+    if (this.#refusesNew) socket.destroy();
     if (socket.destroyed) return release();
     socket.once('close', release);
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
@@ -221,7 +209,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
         metrics: this.#options.metrics,
         limits: this.#options.budget,
       });
-      this.#connections.add(new NativeConnection(this, webSocket, socket, { id, token, hub, user, session, budget }));
+      this.clients.add(new NativeConnection(this, webSocket, socket, { id, token, hub, user, session, budget }));
     });
   }
 

@@ -73,12 +73,15 @@ interface Spoken {
   records: ClientRecords;
 }
 
+/** Pings are shorter, in either protocol; so is nothing else that anybody would miss. */
+const maxPingBytes = 16;
 /** A bridge that answers none of so many does not answer this connection at all. */
 const maxFencesOut = 100;
 
 export class ProxiedConnection implements Member, Tap, Place {
   readonly id: string;
   readonly hub: Hub;
+  usedAt: number;
   readonly #owner: ProxiedOwner;
   readonly #leg: Leg;
   readonly #user: string | undefined;
@@ -104,6 +107,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     this.#user = user;
     this.#budget = new ClientBudget({ now: () => owner.now(), metrics: owner.metrics });
     this.#caughtUpAt = owner.now();
+    this.usedAt = this.#caughtUpAt;
     for (const hold of owner.holds) this.#holds.add(hold);
   }
 
@@ -128,6 +132,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   }
 
   fromClient(data: Buffer): void {
+    this.#noteUse(data);
     if (this.#state === 'untapped' || this.#state === 'ended') return;
     const behindHandshake = this.#spoken === undefined ? this.#greet(data) : data;
     if (this.#spoken === undefined || behindHandshake === undefined) return;
@@ -144,6 +149,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   }
 
   fromBridge(data: Buffer): Buffer | undefined {
+    this.#noteUse(data);
     if (this.#state === 'greeting') return this.#readReply(data);
     return this.#state === 'open' ? this.#pass(data) : data;
   }
@@ -168,6 +174,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     if (this.#state !== 'open' || this.#cutReason !== undefined) return;
     if (this.#bytesBehind > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
     this.#isOwed = true;
+    this.usedAt = this.#owner.now();
     if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
     const join = this.#spoken!.membership.joinOf(group);
     this.#holds.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
@@ -210,6 +217,10 @@ export class ProxiedConnection implements Member, Tap, Place {
     if (this.#cutReason !== undefined || this.#state === 'ended') return;
     this.#cutReason = reason;
     this.#leg.cut();
+  }
+
+  #noteUse({ length }: Buffer): void {
+    if (length > maxPingBytes) this.usedAt = this.#owner.now();
   }
 
   // The handshake.

@@ -11,13 +11,13 @@ import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
 import { forwardedHeaders } from '../../bridge/headers.ts';
 import { type BridgeResponse, headerOf, neverSent, readAnswerBody } from '../../bridge/response.ts';
 import type { Contract } from '../../contract/contract.ts';
-import { refuse } from '../../refusal.ts';
+import { refusalOf, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
 import { type HubPath, queryValue, withoutQueryValue } from '../hub-path.ts';
-import type { HubsSide } from '../hubs-side.ts';
+import { type Client, type HubsSide, refuseLeaving } from '../hubs-side.ts';
 import { Admission } from './admission.ts';
 import { Affinity, type AffinityOptions } from './affinity.ts';
 import { answerUnreachable, BridgeHttp, bodyToForward, goneSignal, writeHead } from './bridge-http.ts';
@@ -43,21 +43,18 @@ export interface ProxiedHubsOptions extends Pick<AffinityOptions, 'share' | 'sha
 }
 
 const warnEveryMs = 10_000;
-/** How long clients have to answer a Close before they are cut off. */
-const closeLimitMs = 2_000;
 
 export class ProxiedHubs implements HubsSide {
   readonly #options: ProxiedHubsOptions;
   readonly #affinity: Affinity;
   readonly #http = new BridgeHttp();
   readonly #webSockets: WebSockets;
-  /** Every open connection, with its end. */
-  readonly #open = new Map<Carrier, PromiseWithResolvers<void>>();
+  readonly clients = new Set<OpenClient>();
   /** Connections that come by many requests, by their token. */
   readonly #byRequests = new Map<string, EventStream | LongPolling>();
   readonly #unreachable: Seldom;
   #saidStateful = false;
-  #closing = false;
+  #refusesNew = false;
 
   constructor(options: ProxiedHubsOptions) {
     this.#options = options;
@@ -67,7 +64,7 @@ export class ProxiedHubs implements HubsSide {
   }
 
   async answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {
-    if (this.#closing) return refuse(response, 503);
+    if (this.#refusesNew && !this.#byRequests.has(queryValue(path.query, 'id') ?? '')) return refuseLeaving(response);
     try {
       await this.#answer(request, response, path);
     } catch (error) {
@@ -79,9 +76,10 @@ export class ProxiedHubs implements HubsSide {
   }
 
   async upgrade(request: IncomingMessage, socket: Socket, head: Buffer, path: HubPath): Promise<void> {
-    if (this.#closing) {
-      socket.destroy();
-      return;
+    if (this.#refusesNew) {
+      const refusal = refusalOf(request);
+      refuseLeaving(refusal);
+      return sendRefusal(refusal, socket, this.#options.clock);
     }
     const client = new WaitingClient(socket, head);
     const token = queryValue(path.query, 'id');
@@ -91,27 +89,11 @@ export class ProxiedHubs implements HubsSide {
     if (!client.left) this.#dial(request, client, path, address, 1);
   }
 
-  /** Closes every client so that it reconnects; resolves when all are gone, cut off if need be. */
-  async closeClients(): Promise<void> {
-    const carriers = [...this.#open.keys()];
-    const gone = Array.from(this.#open.values(), ({ promise }) => promise);
-    const { clock, faults } = this.#options;
-    const cut = (carrier: Carrier) => faults.guard('client', () => carrier.cut());
-    for (const carrier of carriers) {
-      faults.guard(
-        'client',
-        () => carrier.closeForReconnect(),
-        () => cut(carrier),
-      );
-    }
-    const cancel = clock.after(closeLimitMs, () => carriers.forEach(cut));
-    await Promise.all(gone);
-    cancel();
+  refuseNew(): void {
+    this.#refusesNew = true;
   }
 
   async close(): Promise<void> {
-    this.#closing = true;
-    await this.closeClients();
     await this.#http.close();
   }
 
@@ -241,28 +223,30 @@ export class ProxiedHubs implements HubsSide {
     const { contract, faults } = this.#options;
     const hub = contract.hub(path.hub);
     const token = negotiated ?? randomUUID();
-    this.#open.set(leg, Promise.withResolvers());
     this.#affinity.hold(token, address);
-    // It was being dialled when the closing began.
-    if (this.#closing) queueMicrotask(faults.guarded('client', () => leg.cut()));
-    // What goes wrong with the Tap's end must not keep the connection from being forgotten.
-    const onEnded = (tap: Tap) => {
-      faults.guard('client', () => tap.ended());
-      this.#ended(leg, token);
+    const open = (tap: Tap) => {
+      // What goes wrong with the Tap's end must not keep the connection from being forgotten.
+      const client = new OpenClient(tap, leg, () => {
+        faults.guard('client', () => tap.ended());
+        this.#ended(client, leg, token);
+      });
+      this.clients.add(client);
+      // It was being dialled when that began.
+      if (this.#refusesNew) queueMicrotask(faults.guarded('client', () => leg.cut()));
+      return client;
     };
-    if (hub === undefined) return new WatchedTap(untapped, onEnded);
+    if (hub === undefined) return open(untapped);
     const { user, contradictory } = userOfRequest(request, path.query);
     if (contradictory) {
       this.#options.logger.warn({ hub: hub.name }, 'a client brings tokens of two users: it is in no group of either');
     }
-    return new WatchedTap(this.#options.open({ hub, token, user }, leg), onEnded);
+    return open(this.#options.open({ hub, token, user }, leg));
   }
 
-  #ended(leg: Carrier, token: string): void {
+  #ended(client: OpenClient, leg: Carrier, token: string): void {
     this.#affinity.release(token);
     if (leg instanceof EventStream) this.#byRequests.delete(token);
-    this.#open.get(leg)?.resolve();
-    this.#open.delete(leg);
+    this.clients.delete(client);
   }
 
   #sayStateful(): void {
@@ -277,14 +261,33 @@ export class ProxiedHubs implements HubsSide {
   }
 }
 
-/** Leaves the end to the proxied hubs. */
-class WatchedTap implements Tap {
+/** A connection that is open on both sides, between its transport and what looks at its bytes. */
+class OpenClient implements Tap, Client {
   readonly #tap: Tap;
-  readonly #onEnded: (tap: Tap) => void;
+  readonly #carrier: Carrier;
+  readonly #onEnded: () => void;
+  readonly #gone = Promise.withResolvers<void>();
 
-  constructor(tap: Tap, onEnded: (tap: Tap) => void) {
+  constructor(tap: Tap, carrier: Carrier, onEnded: () => void) {
     this.#tap = tap;
+    this.#carrier = carrier;
     this.#onEnded = onEnded;
+  }
+
+  get usedAt(): number {
+    return this.#tap.usedAt;
+  }
+
+  get gone(): Promise<void> {
+    return this.#gone.promise;
+  }
+
+  closeForReconnect(): void {
+    this.#carrier.closeForReconnect();
+  }
+
+  terminate(): void {
+    this.#carrier.cut();
   }
 
   untilReady(): Promise<void> | undefined {
@@ -300,11 +303,18 @@ class WatchedTap implements Tap {
   }
 
   ended(): void {
-    this.#onEnded(this.#tap);
+    this.#onEnded();
+    this.#gone.resolve();
   }
 }
 
-const untapped: Tap = { untilReady: () => undefined, fromClient() {}, fromBridge: (data) => data, ended() {} };
+const untapped: Tap = {
+  usedAt: 0,
+  untilReady: () => undefined,
+  fromClient() {},
+  fromBridge: (data) => data,
+  ended() {},
+};
 
 function requestOf(request: IncomingMessage): { method: string; url: string; headers: string[] } {
   return { method: request.method!, url: request.url!, headers: forwardedHeaders(request) };

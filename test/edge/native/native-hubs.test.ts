@@ -212,6 +212,25 @@ test('closing the clients tells them to come back, and cuts off who does not ans
   await closed;
 });
 
+test('while the clients are let go nobody new comes in: a 503 that browsers may read, for upgrades too', async (t) => {
+  const { edge, url, token } = await startEdge(t);
+  const client = await shaken(t, `${url}/chat`, token);
+  const drained = edge.drain();
+  const { status, headers } = await fetch(`${url}/chat/negotiate?negotiateVersion=1`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, origin: 'https://app.example' },
+  });
+  assert.deepEqual(
+    [status, headers.get('retry-after'), headers.get('access-control-allow-origin')],
+    [503, '1', 'https://app.example'],
+  );
+  assert.equal((await upgrade(`${url}/chat?access_token=${token}`)).status, 503);
+  await drained;
+  await until(() => client.closed);
+  assert.equal(client.records.at(-1), reconnect);
+  assert.equal(edge.clientCount, 0);
+});
+
 test('several records in one frame are answered in order; a broken one discards all of them', async (t) => {
   const { url, token } = await startEdge(t);
   const client = await shaken(t, `${url}/chat`, token);

@@ -126,12 +126,12 @@ for (const [name, connect] of Object.entries(transports)) {
 
   test(`${name}: a fault over the end of a connection does not keep it from being forgotten`, async (t) => {
     const connected = await connect(t);
-    const { tap, hubs } = connected;
+    const { tap, closeClients } = connected;
     tap.ended = fault;
     tap.leg.cut();
     await until(async () => (await faultsOf(connected, 'client')) === 1);
     // Would wait for those that it still knows.
-    await hubs.closeClients();
+    await closeClients();
   });
 }
 
@@ -148,11 +148,11 @@ test('a fault over what a client says ends its WebSocket alone', async (t) => {
 
 for (const transport of ['server-sent events', 'long polling']) {
   test(`${transport}: a fault over what a client posts ends that request`, async (t) => {
-    const { tap, hubs, url } = await transports[transport]!(t);
+    const { tap, closeClients, url } = await transports[transport]!(t);
     tap.fromClient = fault;
     const answer = await fetch(`${url}/hubs/chat?id=x`, { method: 'POST', body: 'said' });
     assert.equal(answer.status, 502);
-    await hubs.closeClients();
+    await closeClients();
   });
 }
 

@@ -205,10 +205,23 @@ test('a record of our own that the bridge refuses or loses disturbs nobody', asy
 });
 
 test('closing the client tells it to come back, then ends its stream', async (t) => {
-  const { stream, hubs, atBridge } = await connected(t);
-  await hubs.closeClients();
+  const { stream, closeClients, atBridge } = await connected(t);
+  await closeClients();
   await until(() => stream.ended() === 'whole' && atBridge.destroyed);
   assert.ok(stream.text().endsWith('data: {"type":7,"allowReconnect":true}\x1e\r\n\r\n'));
+});
+
+test('while clients are let go whoever still has a stream goes on with it, and no other comes about', async (t) => {
+  const { stream, hub, hubs, url, atBridge, posts } = await connected(t);
+  hubs.refuseNew();
+  const own = post(hub, 'ping');
+  await until(() => posts().length === 1);
+  finish(posts()[0]!);
+  assert.equal((await own).status, 200);
+  atBridge.write('data: {}\x1e\r\n\r\n');
+  await until(() => stream.text().endsWith('data: {}\x1e\r\n\r\n'));
+  const { response } = await openStream(t, `${url}/hubs/chat?id=other`);
+  assert.deepEqual([response.statusCode, response.headers['retry-after']], [503, '1']);
 });
 
 test('a refused stream is the client’s answer and no connection', async (t) => {

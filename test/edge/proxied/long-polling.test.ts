@@ -358,7 +358,7 @@ test('cut tells the client that it is over, now or at its next poll, and the bri
   assert.equal(now.tap.ends, 1);
 
   const later = await connected(t);
-  await later.hubs.closeClients();
+  await later.closeClients();
   assert.equal((await nth(later.bridge, 2)).request.method, 'DELETE');
   const next = later.poll();
   await until(() => next.answer?.status === 204);

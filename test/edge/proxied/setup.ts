@@ -6,6 +6,7 @@ import type { TestContext } from 'node:test';
 import { BridgeAddresses } from '../../../src/bridge/addresses.ts';
 import { loadContract } from '../../../src/contract/load.ts';
 import { Door } from '../../../src/edge/door.ts';
+import { Leaving } from '../../../src/edge/leaving.ts';
 import { Prepared } from '../../../src/edge/prepared.ts';
 import type { ConnectionFacts } from '../../../src/edge/proxied/connection.ts';
 import type { Leg, Tap } from '../../../src/edge/proxied/leg.ts';
@@ -25,6 +26,7 @@ export class TestTap implements Tap {
   readonly sent: string[] = [];
   readonly received: string[] = [];
   ends = 0;
+  usedAt = 0;
   /** What the client gets of the bridge's bytes; all of it unless a test says otherwise. */
   cutting: (data: Buffer) => Buffer | undefined = (data) => data;
 
@@ -69,6 +71,8 @@ export interface ProxiedEdge {
   taps: TestTap[];
   door: Door;
   metrics: Metrics;
+  /** Tells every client to come back; resolves when all are gone. */
+  closeClients(): Promise<void>;
 }
 
 export interface ProxiedEdgeOptions extends Partial<Pick<ProxiedHubsOptions, 'share' | 'shared' | 'logger'>> {
@@ -112,5 +116,7 @@ export async function startProxiedEdge(
     await hubs.close();
     server.closeAllConnections();
   });
-  return { url: `http://127.0.0.1:${addressOf(server).port}`, hubs, addresses, taps, door, metrics };
+  const leaving = new Leaving(hubs, { clock, faults });
+  const closeClients = () => leaving.closeAll('gap');
+  return { url: `http://127.0.0.1:${addressOf(server).port}`, hubs, addresses, taps, door, metrics, closeClients };
 }

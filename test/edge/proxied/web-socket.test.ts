@@ -416,7 +416,7 @@ test('what asks for an upgrade but is no WebSocket handshake is an ordinary requ
 test('closing the clients says that they may come back, at both sides by the protocol; who is silent is cut off', async (t) => {
   const clock = new TestClock();
   const bridge = await startScriptedBridge(t);
-  const { url, hubs, taps } = await startProxiedEdge(t, [bridge.url], { clock, logger: silentLogger });
+  const { url, closeClients, taps } = await startProxiedEdge(t, [bridge.url], { clock, logger: silentLogger });
   const opened: Record<string, { client: SeenSocket; atBridge: ScriptedBridge['sockets'][number] }> = {};
   for (const name of ['json', 'messagepack', 'early', 'silent']) {
     const client = await openWebSocket(t, url, `/hubs/chat?id=${name}`);
@@ -430,7 +430,7 @@ test('closing the clients says that they may come back, at both sides by the pro
   (silent!.client.socket as unknown as { _socket: { pause(): void } })._socket.pause();
 
   // A gap in the log, and a shutdown before its clients are gone.
-  const closed = Promise.all([hubs.closeClients(), hubs.closeClients()]);
+  const closed = Promise.all([closeClients(), closeClients()]);
   await until(() => json!.client.closed && messagepack!.client.closed && early!.client.closed);
   assert.equal(json!.client.messages.at(-1)!.data, '{"type":7,"allowReconnect":true}\x1e');
   assert.equal(json!.client.closed!.code, 1000);

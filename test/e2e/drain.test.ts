@@ -1,0 +1,101 @@
+// The end of a replica, as its clients and its pod see it: clients go one by one over each transport, whoever waits is shown
+// what comes, nobody new is let in, and however often it is asked for, it is one drain.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { startBridge } from '../support/bridge.ts';
+import { type Crossfade, spawnCrossfade } from '../support/process.ts';
+import { startRedis } from '../support/redis.ts';
+import { HttpTransportType, type HubClient } from '../support/signalr.ts';
+import { until } from '../support/wait.ts';
+import { force, metricOf, say, shownOf } from './operating.ts';
+import { join, patient, programs, startSidecar } from './sidecar.ts';
+
+const remaining = (replica: Crossfade) => metricOf(replica, 'crossfade_drain_remaining');
+
+function drain(t: TestContext, { admin }: Crossfade, words: string[] = [], options = {}) {
+  return spawnCrossfade(t, ['drain', '--admin', admin, ...words], {}, options);
+}
+
+/** Joins the room, and says when the connection is over. */
+async function member(t: TestContext, { edge }: Crossfade, user: string, room: string, transport: HttpTransportType) {
+  const client: HubClient & { closedAt?: number } = await join(t, edge, 'chat', user, { transport });
+  client.connection.onclose(() => {
+    client.closedAt = performance.now();
+  });
+  await client.connection.invoke('JoinRoom', room);
+  return client;
+}
+
+const { WebSockets, ServerSentEvents, LongPolling } = HttpTransportType;
+
+test('clients of every transport are let go one by one, the idle ones first; who waits is shown what comes', async (t) => {
+  const redis = await startRedis(t);
+  const flags = [...patient, '--redis', redis.url, '--bridge', (await startBridge(t)).url, '--drain-rate', '1'];
+  const replica = await startSidecar(t, flags);
+  await force(replica, 100);
+  const busy = await member(t, replica, 'busy', 'r', WebSockets);
+  const idle = [
+    await member(t, replica, 'idle-1', 'other', LongPolling),
+    await member(t, replica, 'idle-2', 'other', ServerSentEvents),
+    await member(t, replica, 'idle-3', 'other', WebSockets),
+  ];
+  await say(replica, 'r', '1');
+  await until(() => shownOf(busy, 'r').length === 1, { what: 'the first message' });
+
+  const command = drain(t, replica);
+  await until(async () => (await remaining(replica)) === 3, { what: 'the first to be gone' });
+  const negotiation = await fetch(`${replica.edge}/hubs/chat/negotiate?negotiateVersion=1`, { method: 'POST' });
+  assert.deepEqual([negotiation.status, negotiation.headers.get('retry-after')], [503, '1']);
+  await assert.rejects(join(t, replica.edge, 'chat', 'late', { transport: WebSockets, skipNegotiation: true }));
+  assert.equal((await fetch(`${replica.admin}/readyz`)).status, 503);
+  await say(replica, 'r', '2');
+  await until(() => shownOf(busy, 'r').length === 2, { what: 'what came meanwhile' });
+  assert.equal(busy.closedAt, undefined, 'whoever was shown something last goes last');
+
+  assert.equal((await command.exited).code, 0);
+  assert.equal(command.stdout, 'drained: no client is left\n');
+  await until(() => [...idle, busy].every(({ closedAt }) => closedAt !== undefined), { what: 'all to be told' });
+  assert.ok(idle.every(({ closedAt }) => closedAt! < busy.closedAt!));
+  assert.equal(await remaining(replica), 0);
+  // The ingress ends by itself, later.
+  await say(replica, 'r', '3');
+  assert.equal((await drain(t, replica).exited).code, 0, 'there is nothing left to be done');
+  assert.deepEqual(await replica.process.stop(), { code: 0, signal: null });
+});
+
+for (const { name, options } of programs) {
+  test(`${name} goes on with a drain that was begun when SIGTERM comes, and ends after it`, async (t) => {
+    const redis = await startRedis(t);
+    const replica = await startSidecar(t, ['--redis', redis.url, '--drain-rate', '1'], options);
+    const clients = await Promise.all(['a', 'b', 'c', 'd'].map((user) => member(t, replica, user, 'r', WebSockets)));
+    const open = () => clients.filter(({ closedAt }) => closedAt === undefined).length;
+    const command = drain(t, replica, ['--output', 'json'], options);
+    await until(() => open() === 3, { what: 'the first to be told', timeoutMs: 20_000 });
+    process.kill(replica.process.pid, 'SIGTERM');
+    process.kill(replica.process.pid, 'SIGTERM');
+    await until(() => open() === 1, { what: 'all but one to be told', timeoutMs: 10_000 });
+    assert.equal(replica.process.exit, undefined, 'it waits for who is left');
+    assert.deepEqual(await replica.process.exited, { code: 0, signal: null });
+    await until(() => open() === 0, { what: 'all to be told' });
+    assert.equal((await command.exited).code, 0, 'a replica that has ended has drained');
+    assert.equal(command.stdout, '{"remaining":0,"done":true}\n');
+    const said = replica.process.lines
+      .map(({ msg }) => msg)
+      .filter((msg) => /let go|draining|stopped/.test(String(msg)));
+    assert.deepEqual(said, ['clients are let go', 'draining', 'stopped']);
+  });
+}
+
+test('a replica that cannot go on does not keep its clients for the rate', async (t) => {
+  const redis = await startRedis(t);
+  const replica = await startSidecar(t, ['--redis', redis.url, '--drain-rate', '1', '--instance', 'one']);
+  const clients = await Promise.all(['a', 'b', 'c', 'd'].map((user) => member(t, replica, user, 'r', WebSockets)));
+  const open = () => clients.filter(({ closedAt }) => closedAt === undefined).length;
+  await redis.client().set('crossfade:lease:signalr-consumers:one', 'somebody else');
+  await until(() => open() < 4, { what: 'the first to be told', timeoutMs: 15_000 });
+  const first = Math.min(...clients.flatMap(({ closedAt }) => closedAt ?? []));
+  await until(() => open() === 0, { what: 'all to be told' });
+  assert.ok(Math.max(...clients.map(({ closedAt }) => closedAt!)) - first < 2_000);
+  assert.equal((await replica.process.exited).code, 1);
+});

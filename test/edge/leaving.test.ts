@@ -1,0 +1,130 @@
+// How clients leave a replica that ends: paced, those whom it hurts least first, and nobody stays because he does not answer.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Client } from '../../src/edge/hubs-side.ts';
+import { Leaving } from '../../src/edge/leaving.ts';
+import { Faults } from '../../src/telemetry/faults.ts';
+import { silentLogger } from '../../src/telemetry/logger.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { TestClock } from '../support/clock.ts';
+
+/** Clients that leave as soon as they are told, unless they are `silent`; and when each was told, in ms. */
+function setUp(usedAt: number[], { silent = false } = {}) {
+  const clock = new TestClock();
+  const clients = new Set<Client>();
+  const told: { usedAt: number; at: number }[] = [];
+  const cut: number[] = [];
+  const enter = (usedAt: number) => {
+    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    const leave = () => {
+      clients.delete(client);
+      resolve();
+    };
+    const client: Client = {
+      usedAt,
+      gone,
+      closeForReconnect() {
+        told.push({ usedAt, at: clock.monotonic() });
+        if (!silent) leave();
+      },
+      terminate() {
+        cut.push(clock.monotonic());
+        leave();
+      },
+    };
+    clients.add(client);
+  };
+  for (const each of usedAt) enter(each);
+  const leaving = new Leaving({ clients }, { clock, faults: new Faults(silentLogger, createMetrics()) });
+  /** Lets time pass as a process sees it that is not held up. */
+  const pass = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 20) {
+      clock.advance(20);
+      await turn();
+    }
+  };
+  return { clock, clients, told, cut, enter, leaving, pass };
+}
+
+const inOrder = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+/** How many were told in the busiest second. */
+function mostInASecond(told: { at: number }[]): number {
+  return Math.max(...told.map(({ at }) => told.filter((other) => other.at >= at && other.at < at + 1_000).length));
+}
+
+test('2,000 clients leave at 50 a second, no second sees many more, and the idle ones go first', async () => {
+  const { leaving, told, clients, pass } = setUp(inOrder(2_000).reverse());
+  const drained = leaving.drain(50);
+  await pass(39_000);
+  assert.ok(clients.size > 0, 'not faster than the rate');
+  await pass(3_000);
+  await drained;
+  assert.equal(told.length, 2_000);
+  assert.ok(mostInASecond(told) <= 60, String(mostInASecond(told)));
+  assert.deepEqual(
+    told.map(({ usedAt }) => usedAt),
+    inOrder(2_000),
+  );
+});
+
+test('a process that was held up does not make up for it', async () => {
+  const { leaving, told, clock, pass } = setUp(inOrder(500));
+  const drained = leaving.drain(50);
+  await pass(1_000);
+  const before = told.length;
+  clock.advance(5_000);
+  await turn();
+  assert.ok(told.length - before <= 10, `${told.length - before} at once`);
+  await pass(12_000);
+  await drained;
+  assert.ok(mostInASecond(told) <= 60);
+});
+
+test('without a rate all leave within a minute, and a few at once', async () => {
+  const many = setUp(inOrder(12_000));
+  const drained = many.leaving.drain();
+  await many.pass(30_000);
+  assert.ok(many.clients.size > 0, 'not all of many at once');
+  await many.pass(31_000);
+  await drained;
+  const few = setUp(inOrder(5));
+  await few.leaving.drain();
+  assert.equal(few.told.length, 5);
+});
+
+test('who does not answer is cut off, one after the other as they were told', async () => {
+  const { leaving, cut, pass } = setUp(inOrder(10), { silent: true });
+  const drained = leaving.drain(10);
+  await pass(1_900);
+  assert.deepEqual(cut, []);
+  await pass(1_500);
+  await drained;
+  assert.equal(cut.length, 10);
+  assert.ok(new Set(cut).size > 5, String(cut));
+});
+
+test('who was on the way in when the drain began leaves, too', async () => {
+  const { leaving, told, enter, pass } = setUp([1, 2]);
+  const drained = leaving.drain(1);
+  enter(3);
+  await pass(3_100);
+  await drained;
+  assert.deepEqual(
+    told.map(({ usedAt }) => usedAt),
+    [1, 2, 3],
+  );
+});
+
+test('a client whose close goes wrong does not keep the others from theirs', async () => {
+  const { leaving, clients, told } = setUp([1, 2, 3]);
+  const [first] = clients;
+  first!.closeForReconnect = () => assert.fail('odd');
+  await leaving.closeAll('gap');
+  assert.deepEqual(
+    told.map(({ usedAt }) => usedAt),
+    [2, 3],
+  );
+});
