@@ -2,10 +2,10 @@
 // that changes, and whether any answers. Promises: one that hangs is noticed too, though it takes connections; one slow
 // answer is not taken for that; until an address has answered once, it is not there.
 
-import { Client } from 'undici';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { BridgeAddress, BridgeAddresses } from './addresses.ts';
+import { BridgeClient } from './client.ts';
 
 export interface BridgeState {
   /** Where it is; without what may be secret in the URL. */
@@ -126,16 +126,14 @@ function placeOf({ origin, basePath }: BridgeAddress): string {
 }
 
 /** Over a connection of its own: whether one comes about is half of the question. */
-async function askHealth({ origin, basePath, host, servername }: BridgeAddress): Promise<number> {
-  const client = new Client(origin, {
-    connect: { timeout: answerMs, ...(servername !== undefined && { servername }) },
-  });
-  const request = { method: 'GET', path: `${basePath}/health`, headers: { host } } as const;
+async function askHealth(address: BridgeAddress): Promise<number> {
+  const client = new BridgeClient({ addresses: { all: [address] }, connections: 1, timeoutMs: answerMs });
+  const request = { method: 'GET', url: '/health', headers: [], body: null };
   try {
-    const { statusCode, body } = await client.request({ ...request, signal: AbortSignal.timeout(answerMs) });
+    const { statusCode, body } = await client.request(address, { ...request, signal: AbortSignal.timeout(answerMs) });
     await body.dump();
     return statusCode;
   } finally {
-    await client.destroy();
+    await client.close();
   }
 }

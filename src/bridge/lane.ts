@@ -4,13 +4,13 @@
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { type Dispatcher, errors, Pool } from 'undici';
+import { errors } from 'undici';
 import { CrossfadeError } from '../errors.ts';
 import type { BridgeAddress, BridgeAddresses } from './addresses.ts';
+import { BridgeClient, type BridgeRequest, type BridgeResponse, bodyOf, neverSent } from './client.ts';
 import { endToEnd } from './headers.ts';
-import { type BridgeResponse, headerOf, headersOf, neverSent, readAnswerBody } from './response.ts';
+import { headerOf, headersOf, readAnswerBody } from './response.ts';
 
 /** A request as the backend sent it. */
 export interface RawRequest {
@@ -51,13 +51,15 @@ const heldBytes = 64 * 1024;
 export class BridgeLane {
   readonly #options: BridgeLaneOptions;
   readonly #hop = randomUUID();
-  readonly #pools = new Map<string, Pool>();
+  readonly #client: BridgeClient;
   readonly #maxInFlight: number;
   #inFlight = 0;
 
   constructor(options: BridgeLaneOptions) {
+    const { addresses, connections = 128, timeoutMs = 10_000, maxInFlight = 2_000 } = options;
     this.#options = options;
-    this.#maxInFlight = options.maxInFlight ?? 2_000;
+    this.#client = new BridgeClient({ addresses, connections, timeoutMs });
+    this.#maxInFlight = maxInFlight;
   }
 
   /** Requests at the bridge or waiting for it. */
@@ -105,13 +107,13 @@ export class BridgeLane {
    */
   forward(request: IncomingMessage, response: ServerResponse, url: string, body?: Buffer): Promise<void> {
     return this.#bounded(async () => {
-      const { method, rawHeaders } = request;
       const address = this.#options.addresses.next();
       const left = new AbortController();
       response.once('close', () => {
         if (!response.writableFinished) left.abort();
       });
-      const answer = await this.#request(address, method!, url, rawHeaders, body ?? bodyOf(request), left.signal);
+      const outgoing = { method: request.method!, url, body: body ?? bodyOf(request), signal: left.signal };
+      const answer = await this.#request(address, outgoing, request.rawHeaders);
       try {
         await passOn(answer, response);
       } finally {
@@ -122,7 +124,7 @@ export class BridgeLane {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
+    await this.#client.close();
   }
 
   /** A bridge that certainly did not get the call is passed over for another one. */
@@ -141,7 +143,8 @@ export class BridgeLane {
   }
 
   async #sendTo(address: BridgeAddress, { method, url, rawHeaders, body }: RawRequest): Promise<BridgeAnswer> {
-    const answer = await this.#request(address, method, url, rawHeaders, method === 'GET' ? null : body);
+    const request = { method, url, body: method === 'GET' ? null : body };
+    const answer = await this.#request(address, request, rawHeaders);
     const bytes = await readAnswerBody(answer, maxAnswerBytes);
     return { status: answer.statusCode, rawHeaders: headersOf(answer), body: bytes };
   }
@@ -162,21 +165,12 @@ export class BridgeLane {
 
   async #request(
     address: BridgeAddress,
-    method: string,
-    url: string,
+    request: Omit<BridgeRequest, 'headers'>,
     rawHeaders: string[],
-    body: Buffer | Readable | null,
-    signal?: AbortSignal,
   ): Promise<BridgeResponse> {
+    const headers = [...endToEnd(rawHeaders), hopHeader, this.#hop];
     try {
-      const answer = await this.#poolOf(address).request({
-        method: method as Dispatcher.HttpMethod,
-        path: address.basePath + url,
-        headers: ['Host', address.host, ...endToEnd(rawHeaders), hopHeader, this.#hop],
-        body,
-        ...(signal !== undefined && { signal }),
-        responseHeaders: 'raw',
-      });
+      const answer = await this.#client.request(address, { ...request, headers });
       this.#options.addresses.answered(address);
       // Its reader is told of a failure; without this the process would be, too.
       answer.body.on('error', () => {});
@@ -186,51 +180,6 @@ export class BridgeLane {
       throw error;
     }
   }
-
-  #poolOf(address: BridgeAddress): Pool {
-    const known = this.#pools.get(address.key);
-    if (known !== undefined) return known;
-    this.#closePoolsOfGone();
-    const { connections = 128, timeoutMs = 10_000 } = this.#options;
-    const pool = new Pool(address.origin, {
-      connections,
-      pipelining: 1,
-      allowH2: false,
-      connect: {
-        timeout: Math.min(timeoutMs, 5_000),
-        ...(address.servername !== undefined && { servername: address.servername }),
-      },
-      headersTimeout: timeoutMs,
-      bodyTimeout: timeoutMs,
-    });
-    this.#pools.set(address.key, pool);
-    return pool;
-  }
-
-  /** A name has other addresses with each rollout of the bridge; what is under way at an old one is brought to its end. */
-  #closePoolsOfGone(): void {
-    const known = new Set(this.#options.addresses.all.map(({ key }) => key));
-    for (const [key, pool] of this.#pools) {
-      if (known.has(key)) continue;
-      this.#pools.delete(key);
-      pool.close().catch(() => {});
-    }
-  }
-}
-
-/**
- * The body of a request, to be sent on; null for one without. Not the request itself: undici destroys what it could not
- * send, and a request that is destroyed can no longer be answered.
- */
-function bodyOf(request: IncomingMessage): Readable | null {
-  const { headers } = request;
-  if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) return null;
-  const body = new PassThrough();
-  body.on('error', () => {});
-  request.once('close', () => {
-    if (!request.readableEnded) body.destroy(new Error('the backend broke the connection off'));
-  });
-  return request.pipe(body);
 }
 
 async function passOn(answer: BridgeResponse, response: ServerResponse): Promise<void> {

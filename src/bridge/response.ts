@@ -1,11 +1,7 @@
-// What a bridge sends back, whoever has asked it: in comes undici's response, out go its headers and, within a bound, its body; or,
-// where there is none, whether the bridge can have seen the request.
+// What a bridge sends back, whoever has asked it: in comes the client's response, out go its headers and, within a bound, its body.
 
-import type { Dispatcher } from 'undici';
+import type { BridgeResponse } from './client.ts';
 import { endToEnd } from './headers.ts';
-
-/** Asked for with `responseHeaders: 'raw'`; its body has not been read. */
-export type BridgeResponse = Dispatcher.ResponseData;
 
 /** The headers that go on, names and values in turn. */
 export function headersOf({ headers }: BridgeResponse): string[] {
@@ -29,12 +25,4 @@ export async function readAnswerBody({ body }: BridgeResponse, maxBytes: number)
     if (bytes > maxBytes) throw new Error(`an answer of the bridge has more than ${maxBytes} bytes`);
   }
   return Buffer.concat(chunks);
-}
-
-/** Whether the bridge cannot have seen the request: no connection to it came about. */
-export function neverSent(error: unknown): boolean {
-  const codes = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENETDOWN|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/;
-  const { code, errors } = error as { code?: string; errors?: unknown[] };
-  // A name with several addresses fails with the errors of all of them.
-  return codes.test(code ?? '') || (errors !== undefined && errors.length > 0 && errors.every(neverSent));
 }

@@ -5,11 +5,11 @@
 
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline } from 'node:stream/promises';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
+import type { BridgeClient } from '../../bridge/client.ts';
 import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import { queryValue } from '../hub-path.ts';
-import { type BridgeHttp, goneSignal, writeHead } from './bridge-http.ts';
+import { goneSignal, passAnswer } from './forwarding.ts';
 
 /** How a client addresses its connection: path and query as on the wire, and its headers with the credentials. */
 interface Addressing {
@@ -18,14 +18,14 @@ interface Addressing {
 }
 
 export class Admission {
-  readonly #http: BridgeHttp;
+  readonly #http: BridgeClient;
   readonly #address: BridgeAddress;
   /** Digest of what the bridge has accepted last; undefined once it has refused that. */
   #accepted: string | undefined;
   #last: Addressing;
 
   /** @param opening the request that made the connection: the bridge has accepted it */
-  constructor(http: BridgeHttp, address: BridgeAddress, opening: IncomingMessage, query: URLSearchParams) {
+  constructor(http: BridgeClient, address: BridgeAddress, opening: IncomingMessage, query: URLSearchParams) {
     this.#http = http;
     this.#address = address;
     this.#accepted = credentialsDigest(opening, query);
@@ -59,8 +59,7 @@ export class Admission {
       await answer.body.dump();
       return true;
     }
-    writeHead(response, answer);
-    await pipeline(answer.body, response);
+    await passAnswer(answer, response);
     return false;
   }
 }

@@ -3,11 +3,11 @@
 // read only as fast as the client takes it. Source: signalr-protocol.md, sections 2.2 and 2.4.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { BridgeResponse } from '../../bridge/response.ts';
+import type { BridgeResponse } from '../../bridge/client.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
-import { maxMessageBytes, writeHead } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
+import { maxMessageBytes, writeHead } from './forwarding.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
 import { type EventPart, EventSplitter, eventOf } from './server-sent-events.ts';

@@ -7,14 +7,15 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
+import type { BridgeClient, BridgeResponse } from '../../bridge/client.ts';
 import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
-import { type BridgeResponse, headersOf, readAnswerBody } from '../../bridge/response.ts';
+import { headersOf, readAnswerBody } from '../../bridge/response.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
 import type { Admission } from './admission.ts';
-import { answerUnreachable, type BridgeHttp, maxMessageBytes } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
+import { answerUnreachable, forward, maxMessageBytes } from './forwarding.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
 
@@ -34,7 +35,7 @@ interface PollAnswer {
 }
 
 export interface LongPollingOptions {
-  http: BridgeHttp;
+  http: BridgeClient;
   address: BridgeAddress;
   admission: Admission;
   posts: Posts;
@@ -102,7 +103,7 @@ export class LongPolling implements Leg, Carrier {
   /** The client's DELETE; polls go on until the bridge ends them. */
   async remove(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const outgoing = { method: 'DELETE', url: request.url!, headers: forwardedHeaders(request), body: null };
-    await this.#options.http.forward(this.#options.address, outgoing, response);
+    await forward(this.#options.http, this.#options.address, outgoing, response);
     if (response.statusCode < 300) this.#end();
   }
 

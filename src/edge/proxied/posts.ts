@@ -4,9 +4,10 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
+import { type BridgeClient, bodyOf } from '../../bridge/client.ts';
 import { forwardedHeaders } from '../../bridge/headers.ts';
 import type { Admission } from './admission.ts';
-import { type BridgeHttp, bodyToForward } from './bridge-http.ts';
+import { forward } from './forwarding.ts';
 import type { HubProtocolName } from './leg.ts';
 
 const contentTypes: Record<HubProtocolName, string> = {
@@ -15,13 +16,13 @@ const contentTypes: Record<HubProtocolName, string> = {
 };
 
 export class Posts {
-  readonly #http: BridgeHttp;
+  readonly #http: BridgeClient;
   readonly #address: BridgeAddress;
   readonly #admission: Admission;
   readonly #ended = new AbortController();
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(http: BridgeHttp, address: BridgeAddress, admission: Admission) {
+  constructor(http: BridgeClient, address: BridgeAddress, admission: Admission) {
     this.#http = http;
     this.#address = address;
     this.#admission = admission;
@@ -36,14 +37,14 @@ export class Posts {
   ): Promise<void> {
     // Not in turn: who is not admitted must not make the client wait.
     if (!(await this.#admission.admits(request, response, query))) return;
-    const body = bodyToForward(request);
+    const body = bodyOf(request);
     const outgoing = {
       method: 'POST',
       url: request.url!,
       headers: forwardedHeaders(request),
       body: body && shown(body, show),
     };
-    await this.#inTurn(() => this.#http.forward(this.#address, outgoing, response));
+    await this.#inTurn(() => forward(this.#http, this.#address, outgoing, response));
     this.#admission.noteStatus(response.statusCode);
   }
 

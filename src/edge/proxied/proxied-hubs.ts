@@ -6,10 +6,10 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { pipeline } from 'node:stream/promises';
 import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
+import { BridgeClient, type BridgeResponse, bodyOf, neverSent } from '../../bridge/client.ts';
 import { forwardedHeaders } from '../../bridge/headers.ts';
-import { type BridgeResponse, headerOf, neverSent, readAnswerBody } from '../../bridge/response.ts';
+import { headerOf, readAnswerBody } from '../../bridge/response.ts';
 import type { Contract } from '../../contract/contract.ts';
 import { refusalOf, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
@@ -20,10 +20,10 @@ import { type HubPath, queryValue, withoutQueryValue } from '../hub-path.ts';
 import { type Client, type HubsSide, refuseLeaving } from '../hubs-side.ts';
 import { Admission } from './admission.ts';
 import { Affinity, type AffinityOptions } from './affinity.ts';
-import { answerUnreachable, BridgeHttp, bodyToForward, goneSignal, writeHead } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
 import type { ConnectionFacts } from './connection.ts';
 import { EventStream } from './event-stream.ts';
+import { answerUnreachable, forward, goneSignal, passAnswer, writeHead } from './forwarding.ts';
 import type { Leg, Tap } from './leg.ts';
 import { LongPolling, pollOf } from './long-polling.ts';
 import { maxNegotiationBytes, tokenIn } from './negotiation.ts';
@@ -47,7 +47,7 @@ const warnEveryMs = 10_000;
 export class ProxiedHubs implements HubsSide {
   readonly #options: ProxiedHubsOptions;
   readonly #affinity: Affinity;
-  readonly #http = new BridgeHttp();
+  readonly #http: BridgeClient;
   readonly #webSockets: WebSockets;
   readonly clients = new Set<OpenClient>();
   /** Connections that come by many requests, by their token. */
@@ -59,6 +59,7 @@ export class ProxiedHubs implements HubsSide {
   constructor(options: ProxiedHubsOptions) {
     this.#options = options;
     this.#affinity = new Affinity(options);
+    this.#http = new BridgeClient({ addresses: options.addresses, timeoutMs: 0 });
     this.#webSockets = new WebSockets(options.clock, options.faults);
     this.#unreachable = new Seldom(options.clock, warnEveryMs);
   }
@@ -108,7 +109,7 @@ export class ProxiedHubs implements HubsSide {
     if (connection instanceof LongPolling && request.method === 'DELETE') return connection.remove(request, response);
     const address = await this.#affinity.addressOf(token);
     if (connection === undefined && request.method === 'GET') return this.#get(request, response, path, token, address);
-    await this.#http.forward(address, { ...requestOf(request), body: bodyToForward(request) }, response);
+    await forward(this.#http, address, { ...requestOf(request), body: bodyOf(request) }, response);
   }
 
   /** A GET that may open a connection: by its answer the bridge says which transport it is, if any. */
@@ -143,8 +144,7 @@ export class ProxiedHubs implements HubsSide {
       this.#byRequests.set(token, polls);
       return polls.start(this.#begin(request, path, token, address, polls), answer, response);
     }
-    writeHead(response, answer);
-    await pipeline(answer.body, response);
+    await passAnswer(answer, response);
   }
 
   /** The answer is read on its way to the client, which cannot use its token before it is known here. */
@@ -163,8 +163,7 @@ export class ProxiedHubs implements HubsSide {
 
   async #forwardAnywhere(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { answer } = await this.#ask(request, response, request.url!);
-    writeHead(response, answer);
-    await pipeline(answer.body, response);
+    await passAnswer(answer, response);
   }
 
   /** Asks the address whose turn it is, and the next where that one cannot be reached and nothing is lost by it. */
@@ -174,7 +173,7 @@ export class ProxiedHubs implements HubsSide {
     url: string,
   ): Promise<{ address: BridgeAddress; answer: BridgeResponse }> {
     const { addresses } = this.#options;
-    const outgoing = { ...requestOf(request), url, body: bodyToForward(request), signal: goneSignal(response) };
+    const outgoing = { ...requestOf(request), url, body: bodyOf(request), signal: goneSignal(response) };
     for (let left = addresses.all.length; ; left--) {
       const address = addresses.next();
       try {

@@ -8,14 +8,15 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
+import { maxHeaderBytes } from '../../bridge/client.ts';
 import { endToEnd, forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import { refusalOf, refuse, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { FaultPlace } from '../../telemetry/metrics.ts';
 import type { Prepared } from '../prepared.ts';
-import { maxHeaderBytes, maxMessageBytes } from './bridge-http.ts';
 import type { Carrier } from './carrier.ts';
+import { maxMessageBytes } from './forwarding.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import type { WaitingClient } from './waiting-client.ts';
 

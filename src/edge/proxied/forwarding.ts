@@ -1,0 +1,50 @@
+// Answers of the bridge on their way to a client: in come a client's request and what the bridge says to it, out go status, headers and
+// bytes as they are. Promises: a client that leaves ends its request at the bridge, and the other way round; how long an answer
+// takes is between those two (a poll takes 90 s, an event stream as long as it likes).
+
+import type { ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import type { BridgeAddress } from '../../bridge/addresses.ts';
+import type { BridgeClient, BridgeRequest, BridgeResponse } from '../../bridge/client.ts';
+import { headersOf } from '../../bridge/response.ts';
+import { refuse, refuseFurther } from '../../refusal.ts';
+
+/** What crossfade itself reads into memory of one answer; a hub message may be as large as a call of 30 MB becomes. */
+export const maxMessageBytes = 128 * 1024 * 1024;
+
+/** Streams the answer to a request through. Rejects, with the answer cut off, if either side breaks. */
+export async function forward(
+  client: BridgeClient,
+  address: BridgeAddress,
+  request: BridgeRequest,
+  response: ServerResponse,
+): Promise<void> {
+  const answer = await client.request(address, { ...request, signal: goneSignal(response) });
+  await passAnswer(answer, response);
+}
+
+/** Streams an answer through that has come. */
+export async function passAnswer(answer: BridgeResponse, response: ServerResponse): Promise<void> {
+  writeHead(response, answer);
+  await pipeline(answer.body, response);
+}
+
+export function writeHead(response: ServerResponse, answer: BridgeResponse): void {
+  response.sendDate = false;
+  if (answer.statusCode >= 400) refuseFurther(response);
+  response.writeHead(answer.statusCode, answer.statusText, headersOf(answer));
+}
+
+/** Aborted when the client is gone (or has its whole answer). */
+export function goneSignal(response: ServerResponse): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  if (response.destroyed) gone.abort();
+  return gone.signal;
+}
+
+/** Answers for a bridge that gave no answer; a client that has a part of one already is cut off. */
+export function answerUnreachable(response: ServerResponse): void {
+  if (response.headersSent) response.destroy();
+  else refuse(response, 502);
+}
