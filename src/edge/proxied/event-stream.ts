@@ -6,14 +6,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeResponse } from '../../bridge/client.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
+import { BridgeFeed } from './bridge-feed.ts';
 import type { Carrier } from './carrier.ts';
 import { maxMessageBytes, writeHead } from './forwarding.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
 import { type EventPart, EventSplitter, eventOf } from './server-sent-events.ts';
 
-/** Bytes that may wait for the client before the bridge is not read any more. */
-const highWaterBytes = 256 * 1024;
 const closeForReconnect = eventOf(Buffer.from('{"type":7,"allowReconnect":true}\x1e'));
 
 export class EventStream implements Leg, Carrier {
@@ -23,11 +22,7 @@ export class EventStream implements Leg, Carrier {
   readonly #faults: Faults;
   readonly #splitter = new EventSplitter();
   #tap: Tap | undefined;
-  /** Events that were injected while the Tap looked at one of the bridge's; undefined when it does not. */
-  #behind: Buffer[] | undefined;
-  /** What came while the Tap was not ready for it; undefined while it is. */
-  #early: Buffer[] | undefined;
-  #bridgeAhead = false;
+  readonly #feed: BridgeFeed<Buffer>;
 
   /** @param answer the bridge's 200, whose body has not been read */
   constructor(answer: BridgeResponse, response: ServerResponse, posts: Posts, faults: Faults) {
@@ -35,6 +30,13 @@ export class EventStream implements Leg, Carrier {
     this.#response = response;
     this.#posts = posts;
     this.#faults = faults;
+    this.#feed = new BridgeFeed({
+      bridge: answer.body,
+      untilReady: () => this.#tap?.untilReady(),
+      pass: (chunk) => this.#passChunk(chunk),
+      backlogBytes: () => this.backlogBytes,
+      guard: (run) => faults.guard('bridge', run, () => this.cut()),
+    });
   }
 
   start(tap: Tap): void {
@@ -45,13 +47,13 @@ export class EventStream implements Leg, Carrier {
     this.#response
       .on(
         'drain',
-        this.#faults.guarded('client', () => this.#onDrain(), cut),
+        this.#faults.guarded('client', () => this.#feed.drained(), cut),
       )
       .once('close', this.#faults.guarded('client', cut));
     this.#answer.body
       .on(
         'data',
-        this.#faults.guarded('bridge', (chunk: Buffer) => this.#onData(chunk), cut),
+        this.#faults.guarded('bridge', (chunk: Buffer) => this.#feed.take(chunk), cut),
       )
       .once(
         'end',
@@ -67,9 +69,7 @@ export class EventStream implements Leg, Carrier {
   // The Leg.
 
   inject(prepared: Prepared, _protocol: HubProtocolName): void {
-    const event = prepared.serverSentEvent;
-    if (this.#behind !== undefined) this.#behind.push(event);
-    else this.#write(event);
+    this.#write(prepared.serverSentEvent);
   }
 
   sendToBridge(record: Buffer, protocol: HubProtocolName): void {
@@ -81,7 +81,7 @@ export class EventStream implements Leg, Carrier {
   }
 
   get readsBridge(): boolean {
-    return !this.#bridgeAhead;
+    return this.#feed.reads;
   }
 
   cut(): void {
@@ -99,53 +99,23 @@ export class EventStream implements Leg, Carrier {
     this.#response.end();
   }
 
-  #onData(chunk: Buffer): void {
-    const ready = this.#early === undefined ? this.#tap?.untilReady() : undefined;
-    if (ready !== undefined) {
-      this.#early = [];
-      this.#answer.body.pause();
-      const passEarly = () => ready.then(() => this.#passEarly());
-      this.#faults.guard('bridge', passEarly, () => this.cut());
-    }
-    if (this.#early === undefined) this.#passChunk(chunk);
-    else this.#early.push(chunk);
-  }
-
-  #passEarly(): void {
-    const early = this.#early ?? [];
-    this.#early = undefined;
-    for (const chunk of early) this.#passChunk(chunk);
-    if (!this.#bridgeAhead) this.#answer.body.resume();
-  }
-
   #passChunk(chunk: Buffer): void {
     for (const part of this.#splitter.push(chunk)) this.#pass(part);
-    if (this.#splitter.pendingBytes > maxMessageBytes) return this.cut();
-    if (this.#response.writableLength <= highWaterBytes) return;
-    this.#bridgeAhead = true;
-    this.#answer.body.pause();
+    if (this.#splitter.pendingBytes > maxMessageBytes) this.cut();
   }
 
   #pass({ raw, data }: EventPart): void {
     if (data === undefined || this.#tap === undefined) return this.#write(raw);
-    this.#behind = [];
     const shown = this.#tap.fromBridge(data);
     if (shown !== undefined) this.#write(shown === data ? raw : eventOf(shown));
-    for (const event of this.#behind) this.#write(event);
-    this.#behind = undefined;
   }
 
   #write(bytes: Buffer): void {
     if (!this.#response.writableEnded && !this.#response.destroyed) this.#response.write(bytes);
   }
 
-  #onDrain(): void {
-    this.#bridgeAhead = false;
-    if (this.#early === undefined) this.#answer.body.resume();
-  }
-
   #onBridgeEnd(): void {
-    this.#passEarly();
+    this.#feed.passEarly();
     // What waited goes before the begin of an event that the bridge has not ended.
     this.#end();
     this.#write(this.#splitter.rest);

@@ -66,8 +66,6 @@ export class LongPolling implements Leg, Carrier {
   #last: PollAnswer | undefined;
   /** What an answer of this connection looks like: that of the bridge's latest 200. */
   #shape: Pick<PollAnswer, 'statusText' | 'headers'> = { statusText: 'OK', headers: [] };
-  /** What was injected while the Tap looked at an answer of the bridge; undefined when it does not. */
-  #behind: Buffer[] | undefined;
   #cancelAway = () => {};
 
   constructor(options: LongPollingOptions) {
@@ -111,10 +109,6 @@ export class LongPolling implements Leg, Carrier {
 
   inject(prepared: Prepared, protocol: HubProtocolName): void {
     const bytes = protocol === 'json' ? prepared.json : prepared.messagePack;
-    if (this.#behind !== undefined) {
-      this.#behind.push(bytes);
-      return;
-    }
     // What else is injected in this turn goes with the same answer.
     if (this.#waiting.length === 0) queueMicrotask(this.#guarded(() => this.#answerNewest()));
     this.#wait(bytes);
@@ -186,13 +180,10 @@ export class LongPolling implements Leg, Carrier {
 
   #pass({ client }: BridgePoll, answer: PollAnswer): void {
     this.#learnShape(answer);
-    this.#behind = [];
     const shown = this.#tap === undefined || answer.body.length === 0 ? answer.body : this.#tap.fromBridge(answer.body);
-    const behind = this.#behind;
-    this.#behind = undefined;
-    const asItCame = shown === answer.body && behind.length === 0 && this.#waiting.length === 0;
+    const asItCame = shown === answer.body && this.#waiting.length === 0;
     if (client !== undefined && asItCame) return this.#answer(client, answer);
-    for (const bytes of shown === undefined ? behind : [shown, ...behind]) if (bytes.length > 0) this.#wait(bytes);
+    if (shown !== undefined && shown.length > 0) this.#wait(shown);
     // Nothing is left for a client that waits: an empty answer, as after the poll's timeout, has it ask again.
     if (client !== undefined) this.#answerWaiting(client);
     else this.#answerNewest();

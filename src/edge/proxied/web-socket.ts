@@ -15,12 +15,13 @@ import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { FaultPlace } from '../../telemetry/metrics.ts';
 import type { Prepared } from '../prepared.ts';
+import { BridgeFeed } from './bridge-feed.ts';
 import type { Carrier } from './carrier.ts';
 import { maxMessageBytes } from './forwarding.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import type { WaitingClient } from './waiting-client.ts';
 
-/** Bytes that may wait for one side before the other is not read any more. */
+/** Bytes that may wait for the bridge before the client is not read any more. */
 const highWaterBytes = 256 * 1024;
 const dialTimeoutMs = 15_000;
 /**
@@ -198,11 +199,7 @@ export class ProxiedWebSocket implements Leg, Carrier {
   #tap: Tap | undefined;
   /** Known from the bridge's first message, its answer to the handshake. */
   #protocol: HubProtocolName | undefined;
-  /** Frames that were injected while the Tap looked at a message, which comes before them; undefined when it does not. */
-  #behind: Buffer[] | undefined;
-  /** Messages of the bridge that came while the Tap was not ready for them; undefined while it is. */
-  #early: { data: Buffer; binary: boolean }[] | undefined;
-  #bridgeAhead = false;
+  readonly #feed: BridgeFeed<{ data: Buffer; binary: boolean }>;
 
   constructor(clock: Clock, faults: Faults, client: Side, clientSocket: Socket, bridge: Side, bridgeSocket: Socket) {
     this.#clock = clock;
@@ -211,6 +208,13 @@ export class ProxiedWebSocket implements Leg, Carrier {
     this.#clientSocket = clientSocket;
     this.#bridge = bridge;
     this.#bridgeSocket = bridgeSocket;
+    this.#feed = new BridgeFeed({
+      bridge,
+      untilReady: () => this.#tap?.untilReady(),
+      pass: ({ data, binary }) => this.#passBridgeMessage(data, binary),
+      backlogBytes: () => this.backlogBytes,
+      guard: (run) => this.guard('bridge', run),
+    });
   }
 
   start(tap: Tap): void {
@@ -222,7 +226,7 @@ export class ProxiedWebSocket implements Leg, Carrier {
     this.#client.on('error', sideOnError);
     this.#client.on('message', clientOnMessage);
     this.#bridge.on('message', bridgeOnMessage);
-    const onClientDrain = () => this.#onClientDrain();
+    const onClientDrain = () => this.#feed.drained();
     const onBridgeDrain = () => this.#client.resume();
     this.#clientSocket.on('drain', () => this.guard('client', onClientDrain));
     this.#bridgeSocket.on('drain', () => this.guard('bridge', onBridgeDrain));
@@ -231,9 +235,9 @@ export class ProxiedWebSocket implements Leg, Carrier {
   // The Leg.
 
   inject(prepared: Prepared, protocol: HubProtocolName): void {
-    const frame = protocol === 'json' ? prepared.textFrame : prepared.binaryFrame;
-    if (this.#behind !== undefined) this.#behind.push(frame);
-    else this.#write(frame);
+    // Whole frames between those that `ws` writes, which it does in one go as long as there is no compression.
+    if (this.#client.readyState !== WebSocket.OPEN) return;
+    this.#clientSocket.write(protocol === 'json' ? prepared.textFrame : prepared.binaryFrame);
   }
 
   sendToBridge(record: Buffer, protocol: HubProtocolName): void {
@@ -245,7 +249,7 @@ export class ProxiedWebSocket implements Leg, Carrier {
   }
 
   get readsBridge(): boolean {
-    return !this.#bridgeAhead;
+    return this.#feed.reads;
   }
 
   cut(): void {
@@ -277,58 +281,28 @@ export class ProxiedWebSocket implements Leg, Carrier {
   }
 
   onBridgeMessage(data: Buffer, binary: boolean): void {
-    const ready = this.#early === undefined ? this.#tap?.untilReady() : undefined;
-    if (ready !== undefined) {
-      this.#early = [];
-      this.#bridge.pause();
-      this.guard('bridge', () => ready.then(() => this.#passEarly()));
-    }
-    if (this.#early === undefined) this.#passBridgeMessage(data, binary);
-    else this.#early.push({ data, binary });
+    this.#feed.take({ data, binary });
   }
 
   #passBridgeMessage(data: Buffer, binary: boolean): void {
     this.#protocol ??= binary ? 'messagepack' : 'json';
-    this.#behind = [];
     const shown = this.#tap === undefined ? data : this.#tap.fromBridge(data);
     if (shown !== undefined && this.#client.readyState === WebSocket.OPEN) this.#client.send(shown, { binary });
-    for (const frame of this.#behind) this.#write(frame);
-    this.#behind = undefined;
-    if (this.#client.bufferedAmount <= highWaterBytes) return;
-    this.#bridgeAhead = true;
-    this.#bridge.pause();
   }
 
   onConclude(side: Side, code: number | undefined, reason: string | Buffer | undefined): void {
     // Behind the bridge's close frame nothing may be injected any more.
     if (side === this.#bridge) {
-      this.#passEarly();
+      this.#feed.passEarly();
       this.#end();
     }
     this.#otherOf(side).sendClose(code, reason);
   }
 
   onClose(side: Side): void {
-    if (side === this.#bridge) this.#passEarly();
+    if (side === this.#bridge) this.#feed.passEarly();
     this.#end();
     if (!side.concluded) this.#lose(this.#otherOf(side));
-  }
-
-  #write(frame: Buffer): void {
-    // Whole frames between those that `ws` writes, which it does in one go as long as there is no compression.
-    if (this.#client.readyState === WebSocket.OPEN) this.#clientSocket.write(frame);
-  }
-
-  #passEarly(): void {
-    const early = this.#early ?? [];
-    this.#early = undefined;
-    for (const { data, binary } of early) this.#passBridgeMessage(data, binary);
-    if (!this.#bridgeAhead) this.#bridge.resume();
-  }
-
-  #onClientDrain(): void {
-    this.#bridgeAhead = false;
-    if (this.#early === undefined) this.#bridge.resume();
   }
 
   #otherOf(side: Side): Side {

@@ -87,11 +87,11 @@ test('what is injected stands between two events, wherever the bridge’s bytes 
   assert.equal(stream.text().replaceAll(own, ''), `:\r\n${event}`);
 });
 
-test('the client gets of an event what the tap leaves of it; what is injected meanwhile comes behind it', async (t) => {
+test('the client gets of an event what the tap leaves of it; what waited for it comes behind it', async (t) => {
   const { stream, atBridge, tap } = await connected(t);
   tap.cutting = (data) => {
     if (data.toString() !== 'a\x1eb\x1e') return undefined;
-    tap.inject('1');
+    queueMicrotask(() => tap.inject('1'));
     return data.subarray(0, 2);
   };
   atBridge.write('data: gone\x1e\r\n\r\ndata: a\x1eb\x1e\r\n\r\n');

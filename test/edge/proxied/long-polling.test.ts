@@ -149,17 +149,22 @@ test('what comes while no poll waits comes with the next, in its order, from bot
   assert.equal(bridge.asked.length, 2);
 });
 
-test('what is injected while the tap looks at an answer comes behind it, in the same one', async (t) => {
+test('what waits for an answer of the bridge comes behind it, with the next poll', async (t) => {
   const { bridge, poll, tap } = await connected(t);
   const waiting = poll();
   let injected = '';
   tap.cutting = (data) => {
-    injected = tap.inject('1');
+    queueMicrotask(() => {
+      injected = tap.inject('1');
+    });
     return data.subarray(0, 2);
   };
   give(await nth(bridge, 2), 'a\x1eb\x1e');
   await until(() => waiting.answer);
-  assert.equal(waiting.answer!.body, `a\x1e${injected}\x1e`);
+  assert.equal(waiting.answer!.body, 'a\x1e');
+  const next = poll();
+  await until(() => next.answer);
+  assert.equal(next.answer!.body, `${injected}\x1e`);
 });
 
 test('an answer of which nothing is left for the client is an empty one, upon which it asks again', async (t) => {

@@ -67,13 +67,15 @@ test('the client gets of a message what the tap leaves of it, and nothing if not
   );
 });
 
-test('what is injected comes as a message of its own, and behind the message during which it was injected', async (t) => {
+test('what is injected comes as a message of its own, and behind the message for whose passing it waited', async (t) => {
   const { client, tap, atBridge } = await connected(t);
   const first = tap.inject('1');
   await until(() => client.messages.length === 1);
   let second = '';
   tap.cutting = (data) => {
-    second = tap.inject('2');
+    queueMicrotask(() => {
+      second = tap.inject('2');
+    });
     return data;
   };
   atBridge.socket.send('of the bridge');
