@@ -2,7 +2,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { secrets, settings } from '../src/config.ts';
-import { type ClientLimits, standardLimits } from '../src/edge/budget.ts';
+import { type ClientLimits, defaultClientLimits } from '../src/edge/budget.ts';
 import { catalogue } from '../src/errors.ts';
 import type { Budget } from '../src/telemetry/metrics.ts';
 
@@ -43,7 +43,7 @@ const tables = {
   ),
   budgets: table(
     ['of one client', 'at once', 'each second', 'budget'],
-    Object.entries(standardLimits).map(([name, limit]) => {
+    Object.entries(defaultClientLimits).map(([name, limit]) => {
       const [what, label] = budgetWords[name as keyof ClientLimits];
       const [most, rate] = typeof limit === 'number' ? [limit, ''] : [limit.burst, count(limit.perSecond)];
       return [what, count(most), rate, code(label)];

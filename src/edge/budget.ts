@@ -44,7 +44,7 @@ export const maxMessageBytes = 2 * mebibyte;
 /** ms between two log lines about clients over their budget. */
 export const sayOverBudgetMs = 5_000;
 
-export const standardLimits: ClientLimits = {
+export const defaultClientLimits: ClientLimits = {
   bytes: { burst: 4 * mebibyte, perSecond: mebibyte },
   records: { burst: 6_000, perSecond: 500 },
   recordsPerMessage: 4_096,
@@ -84,7 +84,7 @@ export class ClientBudget {
   readonly #typings: TokenBucket;
 
   constructor({ now, metrics, limits }: ClientBudgetOptions) {
-    this.limits = { ...standardLimits, ...limits };
+    this.limits = { ...defaultClientLimits, ...limits };
     this.#metrics = metrics;
     this.#bytes = new TokenBucket(this.limits.bytes, now);
     this.#records = new TokenBucket(this.limits.records, now);

@@ -12,13 +12,10 @@ import { textFrame } from '../frame.ts';
 import * as protocol from '../hub-protocol/json.ts';
 import type { Client, CloseReason } from '../hubs-side.ts';
 import type { Prepared } from '../prepared.ts';
+import { SlowClient, type SlowClientLimits } from '../slow-client.ts';
 import type { Turns } from '../turns.ts';
 
-export interface ConnectionLimits {
-  /** Bytes that may wait for a client before the next frame. */
-  maxBufferedBytes: number;
-  /** ms for which a client may be behind at all. */
-  maxBackloggedMs: number;
+export interface ConnectionLimits extends SlowClientLimits {
   /** Bytes of one record, with its separator. */
   maxRecordBytes: number;
   handshakeTimeoutMs: number;
@@ -83,7 +80,7 @@ export class NativeConnection implements Member, Client {
   #lastHeardAt = 0;
   #hasPinged = false;
   #nextPingAt = 0;
-  #emptyAt: number;
+  readonly #slowness: SlowClient;
   /** Made for whoever waits for the end. */
   #over: PromiseWithResolvers<void> | undefined;
   #hasEnded = false;
@@ -105,8 +102,8 @@ export class NativeConnection implements Member, Client {
     this.budget = facts.budget;
     this.#splitter = new protocol.RecordSplitter(owner.limits.maxRecordBytes);
     this.#openedAt = owner.now();
-    this.#emptyAt = this.#openedAt;
     this.usedAt = this.#openedAt;
+    this.#slowness = new SlowClient(owner.limits, this.#openedAt);
     webSocket.on('message', (data) => owner.guard(this, () => this.#receive(data as Buffer)));
     webSocket.on('error', (error) => owner.guard(this, () => this.#broken(error)));
     webSocket.once('close', () => owner.guard(this, () => this.#ended()));
@@ -170,8 +167,7 @@ export class NativeConnection implements Member, Client {
       if (now - this.#closingSince > limits.closeTimeoutMs) this.#webSocket.terminate();
       return;
     }
-    if (this.#socket.writableLength === 0) this.#emptyAt = now;
-    else if (now - this.#emptyAt > limits.maxBackloggedMs) return this.#cutSlow();
+    if (this.#slowness.isBehind(this.#socket.writableLength, now)) return this.#cutSlow();
     if (!this.#shookHands) {
       if (now - this.#openedAt > limits.handshakeTimeoutMs) this.#refuseHandshake('Handshake was canceled.');
       return;
@@ -303,11 +299,10 @@ export class NativeConnection implements Member, Client {
     this.#put(textFrame(answers));
   }
 
-  /** One large message to a client that keeps up must pass, so only what waits already counts. */
   #put(frame: Buffer): void {
     // Nothing may follow the close frame with which `ws` has answered the client's.
     if (this.#webSocket.readyState !== WebSocket.OPEN) return;
-    if (this.#socket.writableLength > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
+    if (this.#slowness.isOver(this.#socket.writableLength)) return this.#cutSlow();
     this.#socket.write(frame);
   }
 

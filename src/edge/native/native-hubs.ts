@@ -17,6 +17,7 @@ import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget, sayO
 import type { Groups } from '../groups.ts';
 import { type HubPath, queryValue } from '../hub-path.ts';
 import { type HubsSide, refuseLeaving } from '../hubs-side.ts';
+import { defaultSlowLimits, tellSlow } from '../slow-client.ts';
 import { Turns } from '../turns.ts';
 import { Auth, type AuthOptions } from './auth.ts';
 import { type ConnectionLimits, type Invocation, NativeConnection, type NativeOwner } from './connection.ts';
@@ -40,9 +41,8 @@ export interface NativeHubsOptions {
   budget?: Partial<ClientLimits>;
 }
 
-const standardLimits: ConnectionLimits = {
-  maxBufferedBytes: 4 * 1024 * 1024,
-  maxBackloggedMs: 30_000,
+const defaultLimits: ConnectionLimits = {
+  ...defaultSlowLimits,
   maxRecordBytes: 1024 * 1024,
   handshakeTimeoutMs: 15_000,
   pingIntervalMs: 15_000,
@@ -71,7 +71,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
 
   constructor(options: NativeHubsOptions) {
     this.#options = options;
-    this.limits = { ...standardLimits, ...options.limits };
+    this.limits = { ...defaultLimits, ...options.limits };
     this.turns = new Turns(() => this.now());
     this.#saysOverBudget = new Seldom(options.clock, sayOverBudgetMs);
     this.#auth = new Auth(options.auth);
@@ -129,8 +129,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
   }
 
   onSlow(connection: NativeConnection): void {
-    this.#options.metrics.slowClients.inc();
-    this.#options.logger.warn({ code: 'EDGE_SLOW_CLIENT', hub: connection.hub.name }, 'a slow client was cut off');
+    tellSlow(this.#options, connection.hub.name);
   }
 
   onOverBudget({ hub, user }: NativeConnection, { code, budget }: OverBudget): void {

@@ -11,6 +11,7 @@ import type { Member } from '../audience.ts';
 import { ClientBudget, OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { Prepared } from '../prepared.ts';
+import { SlowClient, type SlowClientLimits, tellSlow } from '../slow-client.ts';
 import { ClientRecords } from './client-records.ts';
 import { type Codec, codecs, cutRecords } from './codec.ts';
 import { fenceMethod, OpenFences } from './fences.ts';
@@ -30,16 +31,9 @@ export interface ConnectionFacts {
   user: string | undefined;
 }
 
-export interface ProxiedLimits {
-  /** Bytes that may wait for a client before the next message. */
-  maxBufferedBytes: number;
-  /** ms for which a client may be behind at all. */
-  maxBackloggedMs: number;
-}
-
 /** What a connection asks of all of them together. */
 export interface ProxiedOwner {
-  readonly limits: ProxiedLimits;
+  readonly limits: SlowClientLimits;
   readonly groups: Groups;
   /** Events that the bridge shows: copies of the log are not shown. */
   readonly withheld: ReadonlySet<string>;
@@ -94,9 +88,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   /** Holds everything while the groups of the connect are joined ahead of its proof. */
   readonly #untilProven: Hold = { covers: () => true };
   readonly #fences = new OpenFences();
-  #caughtUpAt: number;
-  /** Whether the log has sent anything since the client had everything. */
-  #isOwed = false;
+  readonly #slowness: SlowClient;
   #cutReason: string | undefined;
 
   constructor(owner: ProxiedOwner, { hub, token, user }: ConnectionFacts, leg: Leg) {
@@ -106,8 +98,8 @@ export class ProxiedConnection implements Member, Tap, Place {
     this.hub = hub;
     this.#user = user;
     this.#budget = new ClientBudget({ now: () => owner.now(), metrics: owner.metrics });
-    this.#caughtUpAt = owner.now();
-    this.usedAt = this.#caughtUpAt;
+    this.usedAt = owner.now();
+    this.#slowness = new SlowClient(owner.limits, this.usedAt);
     for (const hold of owner.holds) this.#holds.add(hold);
   }
 
@@ -172,8 +164,7 @@ export class ProxiedConnection implements Member, Tap, Place {
 
   write(prepared: Prepared, group: string): void {
     if (this.#state !== 'open' || this.#cutReason !== undefined) return;
-    if (this.#bytesBehind > this.#owner.limits.maxBufferedBytes) return this.#cutSlow();
-    this.#isOwed = true;
+    if (this.#slowness.isOver(this.#bytesBehind)) return this.#cutSlow();
     this.usedAt = this.#owner.now();
     if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
     const join = this.#spoken!.membership.joinOf(group);
@@ -207,10 +198,7 @@ export class ProxiedConnection implements Member, Tap, Place {
 
   /** The slow-client clock; called about once a second. */
   sweep(now: number): void {
-    if (this.#bytesBehind === 0) this.#isOwed = false;
-    // How long the bridge's own messages may take is between the bridge and its client.
-    if (!this.#isOwed) this.#caughtUpAt = now;
-    else if (now - this.#caughtUpAt > this.#owner.limits.maxBackloggedMs) this.#cutSlow();
+    if (this.#slowness.isBehind(this.#bytesBehind, now)) this.#cutSlow();
   }
 
   terminate(reason: string): void {
@@ -383,8 +371,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   }
 
   #cutSlow(): void {
-    this.#owner.metrics.slowClients.inc();
-    this.#owner.logger.warn({ code: 'EDGE_SLOW_CLIENT', hub: this.hub.name }, 'a slow client was cut off');
+    tellSlow(this.#owner, this.hub.name);
     this.terminate('slow');
   }
 }

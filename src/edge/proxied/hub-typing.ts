@@ -3,7 +3,7 @@
 // types faster than people do is told of without the room, which costs no reading.
 
 import type { Hub } from '../../contract/contract.ts';
-import { type ClientBudget, standardLimits } from '../budget.ts';
+import { type ClientBudget, defaultClientLimits } from '../budget.ts';
 import type { Codec } from './codec.ts';
 import { MethodNames } from './method-names.ts';
 
@@ -30,7 +30,7 @@ export function typingIn(
   const values = method?.bind(args.map((arg) => JSON.stringify(arg) ?? 'null'));
   if (method === undefined || values === undefined || method.ignores(values)) return undefined;
   // Nobody is in such a room through crossfade, so there is nobody whom the note could reach behind a message.
-  if (method.longestName(values) > standardLimits.nameChars) return undefined;
+  if (method.longestName(values) > defaultClientLimits.nameChars) return undefined;
   values.set('sub', JSON.stringify(user));
   for (const effect of method.effects) {
     if (effect.kind !== 'others' || !effect.isTyping) continue;

@@ -13,7 +13,8 @@ import type { OutgoingMessage } from '../audience.ts';
 import { type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { Prepared } from '../prepared.ts';
-import { type ConnectionFacts, ProxiedConnection, type ProxiedLimits, type ProxiedOwner } from './connection.ts';
+import { defaultSlowLimits, type SlowClientLimits } from '../slow-client.ts';
+import { type ConnectionFacts, ProxiedConnection, type ProxiedOwner } from './connection.ts';
 import type { Hold } from './holds.ts';
 import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
@@ -30,17 +31,16 @@ export interface ProxiedConnectionsOptions {
   faults: Faults;
   logger: Logger;
   metrics: Metrics;
-  limits?: Partial<ProxiedLimits>;
+  limits?: Partial<SlowClientLimits>;
 }
 
 /** ms after which whatever was read before is shown or dropped: the longest that a hold may last, and the slow-client limit behind it. */
 const withheldMs = 60_000;
 /** Where messages are still being written. */
 const fanout: Place = { mayBeOvertaken: () => true };
-const standardLimits: ProxiedLimits = { maxBufferedBytes: 4 * 1024 * 1024, maxBackloggedMs: 30_000 };
 
 export class ProxiedConnections implements ProxiedOwner {
-  readonly limits: ProxiedLimits;
+  readonly limits: SlowClientLimits;
   readonly groups: Groups;
   /** Events that the bridge shows, of which copies may be on their way from the log to the connections. */
   readonly withheld = new Set<string>();
@@ -79,7 +79,7 @@ export class ProxiedConnections implements ProxiedOwner {
     this.faults = faults;
     this.logger = logger;
     this.metrics = metrics;
-    this.limits = { ...standardLimits, ...limits };
+    this.limits = { ...defaultSlowLimits, ...limits };
     this.#saysOverBudget = new Seldom(clock, sayOverBudgetMs);
   }
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { standardLimits } from '../../../src/edge/budget.ts';
+import { defaultClientLimits } from '../../../src/edge/budget.ts';
 import { connect, openRaw } from '../../support/signalr.ts';
 import { until } from '../../support/wait.ts';
 import { joined, shaken, startEdge } from './setup.ts';
@@ -100,7 +100,7 @@ test('who asks for no answer is closed with the reason', async (t) => {
   client.send(Array.from({ length: 300 }, (_, i) => invocation('SendTyping', `r${i}`, true)).join(''));
   await until(() => client.closed);
   assert.match(client.records.at(-1)!, overBudget);
-  assert.equal(published.length, standardLimits.publishes.burst);
+  assert.equal(published.length, defaultClientLimits.publishes.burst);
 });
 
 test('a client is in as many rooms as it may be, however often it joins them; the roster gets their number', async (t) => {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { standardLimits } from '../../../src/edge/budget.ts';
+import { defaultClientLimits } from '../../../src/edge/budget.ts';
 import { codecs } from '../../../src/edge/proxied/codec.ts';
 import { setUp } from './proxied.ts';
 
@@ -86,8 +86,8 @@ test('a connection in more rooms than any client is cut; one that joins all of i
     client.bridgeSends(client.invocation('RoomJoined', [`r${i}`]), client.completion(`${i}`));
   };
   // One is the user's own group.
-  for (let i = 1; i < standardLimits.rooms; i++) join(i);
-  for (let i = 1; i < standardLimits.rooms; i++) join(i);
+  for (let i = 1; i < defaultClientLimits.rooms; i++) join(i);
+  for (let i = 1; i < defaultClientLimits.rooms; i++) join(i);
   assert.equal(client.wasCut, false);
   assert.equal(groups.members('chat', 'request:r4999')!.size, 1);
   join(0);

@@ -11,10 +11,10 @@ import type { TappedRecord } from '../../../src/edge/hub-protocol/json.ts';
 import { messagePack } from '../../../src/edge/hub-protocol/messagepack.ts';
 import type { Prepared } from '../../../src/edge/prepared.ts';
 import { codecs, cutRecords } from '../../../src/edge/proxied/codec.ts';
-import type { ProxiedLimits } from '../../../src/edge/proxied/connection.ts';
 import type { HubTyping } from '../../../src/edge/proxied/hub-typing.ts';
 import type { HubProtocolName, Leg, Tap } from '../../../src/edge/proxied/leg.ts';
 import { ProxiedConnections } from '../../../src/edge/proxied/proxied-connections.ts';
+import type { SlowClientLimits } from '../../../src/edge/slow-client.ts';
 import { Faults } from '../../../src/telemetry/faults.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
@@ -108,7 +108,7 @@ export class FakeConnection implements Leg {
   }
 }
 
-export function setUp(limits: Partial<ProxiedLimits> = {}) {
+export function setUp(limits: Partial<SlowClientLimits> = {}) {
   const groups = new Groups();
   const clock = new TestClock();
   const metrics = createMetrics();
