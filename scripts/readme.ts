@@ -1,7 +1,7 @@
 // Writes the tables of README.md and SECURITY.md from the code's own declarations, so that neither can drift from the other.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { secrets, settings } from '../src/config.ts';
+import { defaultText, secrets, settings } from '../src/config.ts';
 import { type ClientLimits, defaultClientLimits } from '../src/edge/budget.ts';
 import { catalogue } from '../src/errors.ts';
 import type { Budget } from '../src/telemetry/metrics.ts';
@@ -26,11 +26,11 @@ const budgetWords: Record<keyof ClientLimits, [what: string, label: Budget]> = {
 const tables = {
   settings: table(
     ['flag of `serve`', 'variable', 'default', 'meaning'],
-    settings.map(({ flag, variables, standard, meaning }) => [
-      flag ? code(flag) : '-',
-      variables.map(code).join(', '),
-      standard,
-      meaning,
+    settings.map((setting) => [
+      setting.flag ? code(setting.flag) : '-',
+      setting.variables.map(code).join(', '),
+      defaultText(setting),
+      setting.meaning,
     ]),
   ),
   secrets: table(

@@ -63,6 +63,9 @@ export interface Config {
 
 type Key = Exclude<keyof Config, 'killSwitch'> | 'killSwitchOff';
 
+/** A text, read as if it had been given; or, where none can say it, the words that stand in the tables for a value, or for none. */
+type Default = string | { words: string; value?(standalone: boolean): unknown };
+
 export interface Setting {
   key: Key;
   /** As commander takes it, such as `--percent <0-100>`; absent for what only a variable can set. */
@@ -70,8 +73,8 @@ export interface Setting {
   /** The flag may be given several times; the variable holds a list with commas. */
   repeatable?: boolean;
   variables: string[];
-  /** For the tables: what holds when nothing is set. */
-  standard: string;
+  /** What holds when nothing is set. */
+  default: Default;
   meaning: string;
   /** @throws Error whose message says what a right value looks like */
   parse(text: string): unknown;
@@ -84,7 +87,7 @@ export const settings: Setting[] = [
     key: 'listen',
     flag: '--listen <host:port>',
     variables: ['CROSSFADE_LISTEN'],
-    standard: '127.0.0.1:7400',
+    default: '127.0.0.1:7400',
     meaning: "backend side: the bridge's HTTP API; `off`: an edge alone",
     parse: hostPortOrOff,
   },
@@ -92,7 +95,7 @@ export const settings: Setting[] = [
     key: 'edge',
     flag: '--edge <host:port>',
     variables: ['CROSSFADE_EDGE'],
-    standard: '127.0.0.1:7401',
+    default: '127.0.0.1:7401',
     meaning: 'client side: `/hubs/*` only; `off`: an ingress alone',
     parse: hostPortOrOff,
   },
@@ -100,7 +103,7 @@ export const settings: Setting[] = [
     key: 'admin',
     flag: '--admin <host:port>',
     variables: ['CROSSFADE_ADMIN'],
-    standard: '127.0.0.1:7402',
+    default: '127.0.0.1:7402',
     meaning: 'metrics, health and the cutover; beyond loopback only with a token',
     parse: hostPort,
   },
@@ -108,7 +111,7 @@ export const settings: Setting[] = [
     key: 'health',
     flag: '--health <host:port>',
     variables: ['CROSSFADE_HEALTH'],
-    standard: 'off',
+    default: 'off',
     meaning: '`/startupz`, `/livez` and `/readyz` for probes from the node: no token, no detail',
     parse: hostPortOrOff,
   },
@@ -116,7 +119,7 @@ export const settings: Setting[] = [
     key: 'drainRate',
     flag: '--drain-rate <n>',
     variables: ['CROSSFADE_DRAIN_RATE'],
-    standard: 'all within 60 s',
+    default: { words: 'all within 60 s' },
     meaning: 'clients closed per second when the replica ends, so that they do not come back all at once',
     parse: integer(1, 100_000),
   },
@@ -125,7 +128,7 @@ export const settings: Setting[] = [
     flag: '--bridge <url>',
     repeatable: true,
     variables: ['CROSSFADE_BRIDGE'],
-    standard: 'none',
+    default: { words: 'none', value: () => [] },
     meaning:
       'the legacy bridge, repeatable (the variable: separated by commas); a name with several addresses counts as several; none: standalone, everything by stream, hubs native',
     parse: httpUrls,
@@ -134,7 +137,7 @@ export const settings: Setting[] = [
     key: 'bridgeCalls',
     flag: '--bridge-calls <one|all>',
     variables: ['CROSSFADE_BRIDGE_CALLS'],
-    standard: 'one',
+    default: 'one',
     meaning: 'with several bridges: one (they share a backplane) or all (they do not: each reaches its own clients)',
     parse: oneOf('one', 'all'),
   },
@@ -142,7 +145,7 @@ export const settings: Setting[] = [
     key: 'bridgeFallback',
     flag: '--bridge-fallback',
     variables: ['CROSSFADE_BRIDGE_FALLBACK'],
-    standard: 'off',
+    default: 'off',
     meaning: 'send bridge-lane calls by stream while no bridge can be reached, instead of a 502',
     parse: boolean,
   },
@@ -150,7 +153,7 @@ export const settings: Setting[] = [
     key: 'hubs',
     flag: '--hubs <proxy|native>',
     variables: ['CROSSFADE_HUBS'],
-    standard: 'proxy with a bridge, else native',
+    default: { words: 'proxy with a bridge, else native', value: (standalone) => (standalone ? 'native' : 'proxy') },
     meaning: 'where hub connections end: at the bridge, behind crossfade, or at crossfade',
     parse: oneOf('proxy', 'native'),
   },
@@ -158,7 +161,7 @@ export const settings: Setting[] = [
     key: 'redis',
     flag: '--redis <url>',
     variables: ['REDIS_URL'],
-    standard: 'none',
+    default: { words: 'none' },
     meaning: '`redis://` or `rediss://`; none: the embedded log',
     parse: redisUrl,
   },
@@ -166,7 +169,7 @@ export const settings: Setting[] = [
     key: 'dataDir',
     flag: '--data-dir <dir>',
     variables: ['CROSSFADE_DATA_DIR'],
-    standard: './crossfade-data',
+    default: './crossfade-data',
     meaning: 'where the embedded log lives',
     parse: nonEmpty,
   },
@@ -174,7 +177,7 @@ export const settings: Setting[] = [
     key: 'percent',
     flag: '--percent <0-100>',
     variables: ['EVENT_TRANSPORT_REDIS_STREAMS_PERCENTAGE', 'EVENT_TRANSPORT_REDIS_PERCENTAGE'],
-    standard: '0 (100 without a bridge)',
+    default: { words: '0 (100 without a bridge)', value: (standalone) => (standalone ? 100 : 0) },
     meaning: 'share of rooms on the stream lane, until an operator sets another',
     parse: integer(0, 100),
   },
@@ -182,7 +185,7 @@ export const settings: Setting[] = [
     key: 'mirror',
     flag: '--mirror',
     variables: ['EVENT_TRANSPORT_DUAL_WRITE'],
-    standard: 'off',
+    default: 'off',
     meaning: 'also write bridge-lane events to shadow streams',
     parse: boolean,
   },
@@ -190,7 +193,7 @@ export const settings: Setting[] = [
     key: 'fallback',
     flag: '--no-fallback',
     variables: ['EVENT_TRANSPORT_FALLBACK_TO_HTTP'],
-    standard: 'fallback on',
+    default: { words: 'fallback on', value: () => true },
     meaning: 'refuse a call (503) when the log cannot take it in time, instead of sending it to the bridge',
     parse: boolean,
   },
@@ -198,7 +201,7 @@ export const settings: Setting[] = [
     key: 'publishTimeout',
     flag: '--publish-timeout <ms>',
     variables: ['EVENT_TRANSPORT_PUBLISH_TIMEOUT_MS'],
-    standard: '100',
+    default: '100',
     meaning: 'how long the log may take for one event',
     parse: integer(1, 60_000),
   },
@@ -206,7 +209,7 @@ export const settings: Setting[] = [
     key: 'handoverTimeout',
     flag: '--handover-timeout <ms>',
     variables: ['CROSSFADE_HANDOVER_TIMEOUT_MS'],
-    standard: '200',
+    default: '200',
     meaning: 'how long a room may wait while it changes lane',
     parse: integer(1, 10_000),
   },
@@ -214,7 +217,7 @@ export const settings: Setting[] = [
     key: 'consumerGroup',
     flag: '--consumer-group <name>',
     variables: ['EVENT_TRANSPORT_CONSUMER_GROUP'],
-    standard: 'signalr-consumers',
+    default: 'signalr-consumers',
     meaning: "prefix of the replicas' consumer groups",
     parse: nonEmpty,
   },
@@ -222,7 +225,7 @@ export const settings: Setting[] = [
     key: 'instance',
     flag: '--instance <id>',
     variables: ['CROSSFADE_INSTANCE', 'HOSTNAME'],
-    standard: 'hostname',
+    default: { words: 'hostname', value: () => hostname() },
     meaning: "this replica's name; two live replicas never share one",
     parse: nonEmpty,
   },
@@ -230,7 +233,7 @@ export const settings: Setting[] = [
     key: 'coalesceWindow',
     flag: '--coalesce-window <ms>',
     variables: ['EVENT_COALESCING_WINDOW_MS'],
-    standard: '100',
+    default: '100',
     meaning: 'how long typing and read receipts are gathered',
     parse: integer(1, 60_000),
   },
@@ -238,7 +241,7 @@ export const settings: Setting[] = [
     key: 'coalesce',
     flag: '--no-coalesce',
     variables: ['EVENT_COALESCING_ENABLED'],
-    standard: 'coalescing on',
+    default: { words: 'coalescing on', value: () => true },
     meaning: 'send every typing event and read receipt by itself',
     parse: boolean,
   },
@@ -246,7 +249,7 @@ export const settings: Setting[] = [
     key: 'maxBody',
     flag: '--max-body <bytes>',
     variables: ['CROSSFADE_MAX_BODY'],
-    standard: '30000000',
+    default: '30000000',
     meaning: 'larger calls are 413, as on the bridge',
     parse: integer(1, 1_000_000_000),
   },
@@ -254,7 +257,7 @@ export const settings: Setting[] = [
     key: 'contract',
     flag: '--contract <file>',
     variables: ['CROSSFADE_CONTRACT'],
-    standard: 'support-center',
+    default: { words: 'support-center' },
     meaning: 'the contract: which calls and hubs there are',
     parse: nonEmpty,
   },
@@ -262,7 +265,7 @@ export const settings: Setting[] = [
     key: 'allowedOrigins',
     flag: '--allowed-origins <list>',
     variables: ['CROSSFADE_ALLOWED_ORIGINS'],
-    standard: 'none',
+    default: { words: 'none', value: () => [] },
     meaning: 'native hubs: CORS with credentials for these origins, exactly; separated by commas',
     parse: origins,
   },
@@ -270,28 +273,28 @@ export const settings: Setting[] = [
     key: 'insecure',
     flag: '--insecure',
     variables: ['CROSSFADE_INSECURE'],
-    standard: 'off',
+    default: 'off',
     meaning: 'start without an API key, a JWT secret or an admin token (development only)',
     parse: boolean,
   },
   {
     key: 'killSwitchOff',
     variables: ['EVENT_TRANSPORT_USE_REDIS_STREAMS'],
-    standard: 'true',
+    default: 'true',
     meaning: 'false: the kill switch, everything by the bridge lane on all replicas; reading goes on',
     parse: boolean,
   },
   {
     key: 'streamMaxLength',
     variables: ['EVENT_TRANSPORT_STREAM_MAX_LEN'],
-    standard: "the contract's",
+    default: { words: "the contract's" },
     meaning: 'how many entries each stream keeps',
     parse: integer(1, 100_000_000),
   },
   {
     key: 'logLevel',
     variables: ['LOG_LEVEL'],
-    standard: 'info',
+    default: 'info',
     meaning: `what is logged, as JSON lines on stdout: ${levels.join(', ')}; at debug every event can be followed`,
     parse: logLevel,
   },
@@ -364,7 +367,7 @@ export function readConfig(flags: GivenFlags, env: NodeJS.ProcessEnv): Config {
   }
   faults.push(...unknownVariables(env));
   if (faults.length > 0) throw new ConfigError(faults);
-  const config = withStandards(values);
+  const config = withDefaults(values);
   faults.push(...contradictions(config, values));
   if (faults.length > 0) throw new ConfigError(faults);
   return Object.freeze(config);
@@ -400,7 +403,6 @@ function variableLike(flag: string): string {
   return `CROSSFADE_${flag.split(' ')[0]!.replace(/^--/, '').replaceAll('-', '_').toUpperCase()}`;
 }
 
-const standardAdmin: HostPort = { host: '127.0.0.1', port: 7402 };
 /** Where one listens for all, and by which address this machine reaches it. */
 const anyHosts = new Map([
   ['0.0.0.0', '127.0.0.1'],
@@ -410,9 +412,8 @@ const anyHosts = new Map([
 /** For a command beside `serve`: the URL of its admin port, as the environment of both has it. Error: CONFIG_INVALID. */
 export function ownAdminUrl(env: NodeJS.ProcessEnv): string {
   const setting = settings.find(({ key }) => key === 'admin')!;
-  const given = givenValue(setting, {}, env);
   try {
-    const { host, port } = given === undefined ? standardAdmin : hostPort(given);
+    const { host, port } = hostPort(givenValue(setting, {}, env) ?? defaultText(setting));
     const reached = anyHosts.get(host) ?? host;
     return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
   } catch (error) {
@@ -450,35 +451,19 @@ function readSecretFile(file: string): string {
   }
 }
 
-function withStandards(values: Partial<Record<Key, unknown>>): Config {
-  const { killSwitchOff, ...given } = values as Partial<Config> & { killSwitchOff?: boolean };
-  const standalone = (given.bridges ?? []).length === 0;
-  return {
-    listen: { host: '127.0.0.1', port: 7400 },
-    edge: { host: '127.0.0.1', port: 7401 },
-    admin: standardAdmin,
-    health: undefined,
-    bridges: [],
-    bridgeCalls: 'one',
-    bridgeFallback: false,
-    hubs: standalone ? 'native' : 'proxy',
-    dataDir: './crossfade-data',
-    fallback: true,
-    publishTimeout: 100,
-    handoverTimeout: 200,
-    consumerGroup: 'signalr-consumers',
-    instance: hostname(),
-    coalesceWindow: 100,
-    coalesce: true,
-    maxBody: 30_000_000,
-    allowedOrigins: [],
-    insecure: false,
-    logLevel: 'info',
-    percent: standalone ? 100 : 0,
-    mirror: false,
-    ...given,
-    killSwitch: killSwitchOff === false,
-  };
+function withDefaults(given: Partial<Record<Key, unknown>>): Config {
+  const standalone = ((given.bridges as string[] | undefined) ?? []).length === 0;
+  const defaults = settings.flatMap(({ key, default: unlessSet, parse }) => {
+    if (typeof unlessSet === 'string') return [[key, parse(unlessSet)]];
+    return unlessSet.value === undefined ? [] : [[key, unlessSet.value(standalone)]];
+  });
+  const { killSwitchOff, ...config } = { ...Object.fromEntries(defaults), ...given };
+  return { ...config, killSwitch: killSwitchOff === false };
+}
+
+/** As the tables have it. */
+export function defaultText({ default: unlessSet }: Setting): string {
+  return typeof unlessSet === 'string' ? unlessSet : unlessSet.words;
 }
 
 function contradictions(config: Config, values: Partial<Record<Key, unknown>>): string[] {

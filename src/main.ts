@@ -7,7 +7,7 @@ import { demo } from './commands/demo.ts';
 import { drain } from './commands/drain.ts';
 import { health } from './commands/health.ts';
 import { serve } from './commands/serve.ts';
-import { type GivenFlags, ownAdminUrl, readConfig, settings } from './config.ts';
+import { defaultText, type GivenFlags, ownAdminUrl, readConfig, settings } from './config.ts';
 import { CrossfadeError } from './errors.ts';
 import { version } from './version.ts';
 
@@ -33,7 +33,7 @@ const serveCommand = program
   .action(() => serve(readConfig(givenFlags(serveCommand), process.env)));
 for (const setting of settings) {
   if (setting.flag === undefined) continue;
-  const facts = `(${setting.variables.join(', ')}; default: ${setting.standard})`;
+  const facts = `(${setting.variables.join(', ')}; default: ${defaultText(setting)})`;
   const option = new Option(setting.flag, `${setting.meaning} ${facts}`);
   if (setting.repeatable) option.argParser((value, before: string[] | undefined) => [...(before ?? []), value]);
   serveCommand.addOption(option);
