@@ -8,13 +8,13 @@ import type { Config } from './config.ts';
 import type { Contract } from './contract/contract.ts';
 import type { Edge } from './edge/edge.ts';
 import type { Lanes } from './lanes/lanes.ts';
-import type { Log } from './log/log.ts';
+import type { LogHealth } from './log/log.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
 export async function measure(parts: {
   config: Config;
   contract: Contract;
-  log: Log;
+  log: LogHealth;
   lanes: Lanes;
   bridge: BridgeLane | undefined;
   bridgeStates: BridgeState[];
@@ -46,7 +46,7 @@ export async function measure(parts: {
 
 export interface ReadinessParts {
   config: Config;
-  log: Log;
+  log: LogHealth;
   bridgeStates: BridgeState[];
   /** Whether any bridge answers; false where there is none. */
   canForward: boolean;
@@ -90,7 +90,7 @@ function bridgesInWords(bridgeStates: BridgeState[]): string {
   return bridgeStates.map(({ bridge, detail }) => `${bridge}: ${detail}`).join('; ');
 }
 
-function readerCheck({ reachable }: Log, isCutOff: boolean): Check {
+function readerCheck({ reachable }: LogHealth, isCutOff: boolean): Check {
   if (isCutOff) return { ok: false, detail: 'others read the log, not this replica: its clients miss the stream lane' };
   return { ok: true, detail: reachable ? 'reads the log' : 'the log is away for all that can be asked' };
 }
@@ -103,7 +103,7 @@ function logCheck({ config, log, bridgeStates }: ReadinessParts): Check {
 }
 
 /** A log that answers and takes nothing keeps no event either. */
-function faultOf({ reachable, refusal }: Log): string | undefined {
+function faultOf({ reachable, refusal }: LogHealth): string | undefined {
   if (!reachable) return 'not reachable';
   return refusal && `refuses every event (${refusal})`;
 }

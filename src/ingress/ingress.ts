@@ -36,7 +36,7 @@ export interface IngressOptions {
   cutover: Pick<Cutover, 'carry' | 'remembersIds'>;
   lanes: Lanes;
   bridge: BridgeLane | undefined;
-  log: Log;
+  log: Pick<Log, 'roster'>;
   idempotency: Idempotency;
   clock: Clock;
   logger: Logger;

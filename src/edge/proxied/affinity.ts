@@ -4,16 +4,13 @@
 
 import { createHash } from 'node:crypto';
 import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
+import type { SharedValues } from '../../log/log.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
 
-export interface AffinityOptions {
+export interface AffinityOptions extends SharedValues {
   addresses: BridgeAddresses;
-  /** Tells every replica a small value for a while; may be lost. */
-  share(key: string, value: string, ttlMs: number): Promise<void>;
-  /** What a replica has told. */
-  shared(key: string): Promise<string | undefined>;
   clock: Clock;
   logger: Logger;
 }

@@ -11,6 +11,7 @@ import { BridgeClient, type BridgeResponse, bodyOf, neverSent } from '../../brid
 import { forwardedHeaders } from '../../bridge/headers.ts';
 import { headerOf, readAnswerBody } from '../../bridge/response.ts';
 import type { Contract } from '../../contract/contract.ts';
+import type { SharedValues } from '../../log/log.ts';
 import { refusalOf, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
@@ -19,7 +20,7 @@ import { Seldom } from '../../telemetry/seldom.ts';
 import { type HubPath, queryValue, withoutQueryValue } from '../hub-path.ts';
 import { type Client, type HubsSide, refuseLeaving } from '../hubs-side.ts';
 import { Admission } from './admission.ts';
-import { Affinity, type AffinityOptions } from './affinity.ts';
+import { Affinity } from './affinity.ts';
 import type { Carrier } from './carrier.ts';
 import type { ConnectionFacts } from './connection.ts';
 import { EventStream } from './event-stream.ts';
@@ -32,7 +33,7 @@ import { userOfRequest } from './user.ts';
 import { WaitingClient } from './waiting-client.ts';
 import { WebSockets } from './web-socket.ts';
 
-export interface ProxiedHubsOptions extends Pick<AffinityOptions, 'share' | 'shared'> {
+export interface ProxiedHubsOptions extends SharedValues {
   addresses: BridgeAddresses;
   contract: Contract;
   /** Begins a connection; what comes and goes on it is shown to the Tap. */
