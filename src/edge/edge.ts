@@ -90,9 +90,9 @@ export class Edge implements Audience {
   }
 
   async deliver(messages: OutgoingMessage[]): Promise<void> {
-    this.#proxied?.noteDelivered(messages);
+    this.#proxied?.willWrite(messages);
     await this.#fanout.deliver(messages);
-    this.#proxied?.noteWritten(messages);
+    this.#proxied?.didWrite(messages);
   }
 
   countMembers(deliveries: Delivery[]): number {

@@ -13,7 +13,8 @@ const awayMs = 2_500;
 
 async function open(t: TestContext): Promise<{ redis: Redis; client: ReturnType<typeof connect> }> {
   const redis = await startRedis(t);
-  const client = connect({ host: '127.0.0.1', port: redis.port, db: 0, tls: false }, 'test', silentLogger);
+  const address = { host: '127.0.0.1', port: redis.port, db: 0, tls: false };
+  const client = connect(address, 'test', { clock: systemClock, logger: silentLogger });
   t.after(() => client.disconnect());
   await untilReady(client, systemClock, () => true);
   return { redis, client };

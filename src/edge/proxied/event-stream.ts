@@ -7,15 +7,14 @@ import type { BridgeResponse } from '../../bridge/client.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
 import { BridgeFeed } from './bridge-feed.ts';
-import type { Carrier } from './carrier.ts';
 import { maxMessageBytes, writeHead } from './forwarding.ts';
-import type { HubProtocolName, Leg, Tap } from './leg.ts';
+import type { Carrier, HubProtocolName, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
 import { type EventPart, EventSplitter, eventOf } from './server-sent-events.ts';
 
 const closeForReconnect = eventOf(Buffer.from('{"type":7,"allowReconnect":true}\x1e'));
 
-export class EventStream implements Leg, Carrier {
+export class EventStream implements Carrier {
   readonly #answer: BridgeResponse;
   readonly #response: ServerResponse;
   readonly #posts: Posts;
@@ -89,8 +88,6 @@ export class EventStream implements Leg, Carrier {
     this.#answer.body.destroy();
     this.#response.destroy();
   }
-
-  // The Carrier.
 
   closeForReconnect(): void {
     this.#write(closeForReconnect);

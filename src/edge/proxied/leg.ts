@@ -19,8 +19,14 @@ export interface Leg {
   readonly backlogBytes: number;
   /** Whether what the bridge sends is being read now; not where the client does not take what was read before. */
   readonly readsBridge: boolean;
-  /** Ends both sides so that the client reconnects. */
+  /** Ends both sides at once; the client comes back if it reconnects at all. */
   cut(): void;
+}
+
+/** A transport as the proxied hubs hold it. */
+export interface Carrier extends Leg {
+  /** Ends both sides as the protocol has it, with the word that the client may come back. */
+  closeForReconnect(): void;
 }
 
 /** What the transport tells the connection. */

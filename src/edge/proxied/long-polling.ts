@@ -14,9 +14,8 @@ import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Prepared } from '../prepared.ts';
 import type { Admission } from './admission.ts';
-import type { Carrier } from './carrier.ts';
 import { answerUnreachable, forward, maxMessageBytes } from './forwarding.ts';
-import type { HubProtocolName, Leg, Tap } from './leg.ts';
+import type { Carrier, HubProtocolName, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
 
 /** One poll that is outstanding at the bridge. */
@@ -53,7 +52,7 @@ const bridgeLooksMs = 3_000;
 /** What may wait for the next poll, beyond one answer of the bridge. */
 const maxWaitingBytes = 16 * 1024 * 1024;
 
-export class LongPolling implements Leg, Carrier {
+export class LongPolling implements Carrier {
   readonly #options: LongPollingOptions;
   /** Oldest first; more than one only while a client has more than one poll out. */
   readonly #polls: BridgePoll[] = [];
@@ -138,8 +137,6 @@ export class LongPolling implements Leg, Carrier {
     }
     this.#expectPoll();
   }
-
-  // The Carrier.
 
   closeForReconnect(): void {
     this.cut();

@@ -128,14 +128,14 @@ export class ProxiedConnections implements ProxiedOwner {
   }
 
   /** Messages of the log are about to go to the members of their groups. */
-  noteDelivered(messages: OutgoingMessage[]): void {
+  willWrite(messages: OutgoingMessage[]): void {
     for (const message of messages) {
       this.#unshown.add(message.room, message.eventId, fanout);
     }
   }
 
   /** They have reached every member's connection; they may wait there. */
-  noteWritten(messages: OutgoingMessage[]): void {
+  didWrite(messages: OutgoingMessage[]): void {
     for (const { room, eventId } of messages) this.#unshown.remove(room, eventId, fanout);
   }
 

@@ -21,11 +21,10 @@ import { type HubPath, queryValue, withoutQueryValue } from '../hub-path.ts';
 import { type Client, type HubsSide, refuseLeaving } from '../hubs-side.ts';
 import { Admission } from './admission.ts';
 import { Affinity } from './affinity.ts';
-import type { Carrier } from './carrier.ts';
 import type { ConnectionFacts } from './connection.ts';
 import { EventStream } from './event-stream.ts';
 import { answerUnreachable, forward, goneSignal, passAnswer, writeHead } from './forwarding.ts';
-import type { Leg, Tap } from './leg.ts';
+import type { Carrier, Leg, Tap } from './leg.ts';
 import { LongPolling, pollOf } from './long-polling.ts';
 import { maxNegotiationBytes, tokenIn } from './negotiation.ts';
 import { Posts } from './posts.ts';
@@ -218,7 +217,7 @@ export class ProxiedHubs implements HubsSide {
     path: HubPath,
     negotiated: string | undefined,
     address: BridgeAddress,
-    leg: Leg & Carrier,
+    carrier: Carrier,
   ): Tap {
     const { contract, faults } = this.#options;
     const hub = contract.hub(path.hub);
@@ -226,13 +225,13 @@ export class ProxiedHubs implements HubsSide {
     this.#affinity.hold(token, address);
     const open = (tap: Tap) => {
       // What goes wrong with the Tap's end must not keep the connection from being forgotten.
-      const client = new OpenClient(tap, leg, () => {
+      const client = new OpenClient(tap, carrier, () => {
         faults.guard('client', () => tap.ended());
-        this.#ended(client, leg, token);
+        this.#ended(client, carrier, token);
       });
       this.clients.add(client);
       // It was being dialled when that began.
-      if (this.#refusesNew) queueMicrotask(faults.guarded('client', () => leg.cut()));
+      if (this.#refusesNew) queueMicrotask(faults.guarded('client', () => carrier.cut()));
       return client;
     };
     if (hub === undefined) return open(untapped);
@@ -240,12 +239,12 @@ export class ProxiedHubs implements HubsSide {
     if (contradictory) {
       this.#options.logger.warn({ hub: hub.name }, 'a client brings tokens of two users: it is in no group of either');
     }
-    return open(this.#options.open({ hub, token, user }, leg));
+    return open(this.#options.open({ hub, token, user }, carrier));
   }
 
-  #ended(client: OpenClient, leg: Carrier, token: string): void {
+  #ended(client: OpenClient, carrier: Carrier, token: string): void {
     this.#affinity.release(token);
-    if (leg instanceof EventStream) this.#byRequests.delete(token);
+    if (carrier instanceof EventStream) this.#byRequests.delete(token);
     this.clients.delete(client);
   }
 

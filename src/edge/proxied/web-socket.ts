@@ -16,9 +16,8 @@ import type { Faults } from '../../telemetry/faults.ts';
 import type { FaultPlace } from '../../telemetry/metrics.ts';
 import type { Prepared } from '../prepared.ts';
 import { BridgeFeed } from './bridge-feed.ts';
-import type { Carrier } from './carrier.ts';
 import { maxMessageBytes } from './forwarding.ts';
-import type { HubProtocolName, Leg, Tap } from './leg.ts';
+import type { Carrier, HubProtocolName, Tap } from './leg.ts';
 import type { WaitingClient } from './waiting-client.ts';
 
 /** Bytes that may wait for the bridge before the client is not read any more. */
@@ -189,7 +188,7 @@ export class WebSockets {
   }
 }
 
-export class ProxiedWebSocket implements Leg, Carrier {
+export class ProxiedWebSocket implements Carrier {
   readonly #clock: Clock;
   readonly #faults: Faults;
   readonly #client: Side;
@@ -256,8 +255,6 @@ export class ProxiedWebSocket implements Leg, Carrier {
     this.#client.terminate();
     this.#bridge.terminate();
   }
-
-  // The Carrier.
 
   closeForReconnect(): void {
     if (this.#protocol === undefined) return this.cut();

@@ -22,7 +22,12 @@ const maxRetryDelayMs = 500;
  * ioredis repeats what was under way when a connection broke; an entry would be written twice. Here it fails instead.
  * @param role what it is for, as log lines and `CLIENT LIST` show it
  */
-export function connect(address: RedisAddress, role: string, logger: Logger, options: RedisOptions = {}): Redis {
+export function connect(
+  address: RedisAddress,
+  role: string,
+  { clock, logger }: { clock: Clock; logger: Logger },
+  options: RedisOptions = {},
+): Redis {
   const { host, port, db, username, password } = address;
   const redis = new Redis({
     host,
@@ -40,7 +45,7 @@ export function connect(address: RedisAddress, role: string, logger: Logger, opt
     scripts: scriptOptions,
     ...options,
   });
-  endSilence(redis, silenceMs);
+  endSilence(redis, silenceMs, clock);
   logOutages(redis, role, logger);
   return redis;
 }

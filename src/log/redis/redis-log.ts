@@ -66,12 +66,12 @@ export class RedisLog implements Log {
 
   /** Error: CONFIG_INVALID (the address cannot be read). */
   constructor({ url, ...options }: RedisLogOptions) {
-    const { clock, logger } = options;
+    const { clock } = options;
     this.#options = options;
     this.#address = parseRedisUrl(url);
     const naming = { connectionName: connectionOf(this.#token) };
-    this.#commands = connect(this.#address, 'commands', logger, { enableAutoPipelining: true, ...naming });
-    this.#lookUps = connect(this.#address, 'lookups', logger);
+    this.#commands = connect(this.#address, 'commands', options, { enableAutoPipelining: true, ...naming });
+    this.#lookUps = connect(this.#address, 'lookups', options);
     this.#serverClock = new ServerClock(this.#commands, clock, Math.max(options.publishTimeoutMs / 2, 5));
     const writes = { commands: this.#commands, lookUps: this.#lookUps, serverClock: this.#serverClock, options };
     this.#appender = new Appender(writes);
@@ -152,8 +152,8 @@ export class RedisLog implements Log {
 
   async openReader(streams: string[]): Promise<Reader> {
     await this.#name.take();
-    const { clock, logger } = this.#options;
-    const blocking = connect(this.#address, 'reader', logger);
+    const { clock } = this.#options;
+    const blocking = connect(this.#address, 'reader', this.#options);
     const parts = {
       blocking,
       commands: this.#commands,

@@ -4,6 +4,7 @@
 
 import type { Socket } from 'node:net';
 import type { Redis } from 'ioredis';
+import type { Clock } from '../../telemetry/clock.ts';
 
 /** What ioredis keeps, and declares as its own: the socket, and the commands that were sent and not answered. */
 interface Inside {
@@ -14,7 +15,7 @@ interface Inside {
 const lookMs = 250;
 
 /** @param silenceMs how long an answer may be owed without a byte from Redis */
-export function endSilence(redis: Redis, silenceMs: number): void {
+export function endSilence(redis: Redis, silenceMs: number, clock: Clock): void {
   const inside = redis as unknown as Inside;
   let looks = 0;
   redis.on('connect', () => {
@@ -23,11 +24,11 @@ export function endSilence(redis: Redis, silenceMs: number): void {
       looks = 0;
     });
   });
-  const timer = setInterval(() => {
+  const stop = clock.every(lookMs, () => {
     looks = inside.commandQueue.length === 0 ? 0 : looks + 1;
     if (looks * lookMs < silenceMs) return;
     looks = 0;
     inside.stream.destroy(new Error(`Redis owed an answer and said nothing for ${silenceMs} ms`));
-  }, lookMs).unref();
-  redis.on('end', () => clearInterval(timer));
+  });
+  redis.on('end', stop);
 }

@@ -130,9 +130,9 @@ export function setUp(limits: Partial<SlowClientLimits> = {}) {
   });
   const fanout = {
     async deliver(messages: OutgoingMessage[]) {
-      proxied.noteDelivered(messages);
+      proxied.willWrite(messages);
       await toMembers.deliver(messages);
-      proxied.noteWritten(messages);
+      proxied.didWrite(messages);
     },
   };
   let tokens = 0;
