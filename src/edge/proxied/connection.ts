@@ -1,7 +1,7 @@
 // One proxied connection, without its sockets: in come the bytes of client and bridge as they pass by and the log's
 // messages for its groups, out go these messages between the bridge's own.
-// Promises: nothing of the bridge is changed or delayed, but completions of crossfade's own and withheld copies are cut
-// out; what waits for a message of the bridge is injected behind it; a client that reads too slowly is cut.
+// Promises: the bridge's messages go on as they are, without the answers to crossfade's own fences; a message of the log that waits for
+// one of the bridge is injected behind it; a client that reads too slowly is cut.
 
 import type { Hub } from '../../contract/contract.ts';
 import type { Faults } from '../../telemetry/faults.ts';
@@ -35,10 +35,11 @@ export interface ConnectionFacts {
 export interface ProxiedOwner {
   readonly limits: SlowClientLimits;
   readonly groups: Groups;
-  /** Events that the bridge shows: copies of the log are not shown. */
+  /** Ids of events that the bridge shows: the connection shows no copy that comes from the log. */
   readonly withheld: ReadonlySet<string>;
-  /** Those that a connection is born into. */
+  /** Holds that were begun before a connection opened and are not fenced yet: they hold its messages, too. */
   readonly holds: Iterable<Hold>;
+  /** Whether a connection proves at once, by a fence, that the hub's connect has ended. */
   readonly provesConnects: boolean;
   readonly faults: Faults;
   readonly logger: Logger;
@@ -47,13 +48,13 @@ export interface ProxiedOwner {
   now(): number;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
-  /** The client types, through the bridge. */
+  /** The client has sent typing to the bridge's hub. */
   onHubTyping(typing: HubTyping): void;
-  /** A message waits at a connection. */
+  /** A message of the log waits at a connection. */
   onHeld(connection: ProxiedConnection, prepared: Prepared): void;
-  /** It has gone on, or is dropped. */
+  /** The message has gone on to the client, or was dropped. */
   onReleased(connection: ProxiedConnection, prepared: Prepared): void;
-  /** Its client does more than its budget allows, and is cut off for it. */
+  /** The client does more than its budget allows, and is cut off for it. */
   onOverBudget(connection: ProxiedConnection, error: OverBudget): void;
   onOpen(connection: ProxiedConnection): void;
   onEnd(connection: ProxiedConnection): void;
@@ -67,9 +68,9 @@ interface Spoken {
   records: ClientRecords;
 }
 
-/** Pings are shorter, in either protocol; so is nothing else that anybody would miss. */
+/** A message of so few bytes is a ping, in either protocol; anything longer counts as use of the connection. */
 const maxPingBytes = 16;
-/** A bridge that answers none of so many does not answer this connection at all. */
+/** A bridge that has answered none of so many fences does not answer this connection at all. */
 const maxFencesOut = 100;
 
 export class ProxiedConnection implements Member, Tap, Place {
@@ -80,12 +81,15 @@ export class ProxiedConnection implements Member, Tap, Place {
   readonly #leg: Leg;
   readonly #user: string | undefined;
   readonly #budget: ClientBudget;
-  /** `untapped`: refused by the bridge, begun elsewhere, or of a protocol not spoken here; nothing is looked at. */
+  /** `untapped`: the bridge refused it, it began at another replica, or its protocol is unknown here: its bytes are not looked at. */
   #state: 'greeting' | 'open' | 'untapped' | 'ended' = 'greeting';
   readonly #handshake = new Handshake();
   #spoken: Spoken | undefined;
   readonly #holds = new Holds();
-  /** Holds everything while the groups of the connect are joined ahead of its proof. */
+  /**
+   * Holds all rooms while the hub's connect is not proven. The connection joins the connect's groups before the proof then, so that it
+   * misses nothing of the log; but the bridge may still refuse it, and then its client must be shown nothing.
+   */
   readonly #untilProven: Hold = { covers: () => true };
   readonly #fences = new OpenFences();
   readonly #slowness: SlowClient;
@@ -150,12 +154,13 @@ export class ProxiedConnection implements Member, Tap, Place {
     if (this.#state === 'ended') return;
     const held = this.#holds.clear();
     for (const { prepared } of held) this.#owner.onReleased(this, prepared);
-    // The bridge has nothing more to say that could belong before it; and it may have refused who is not proven yet.
+    // The bridge has ended and sends nothing older any more, so the held messages may go out now; but not to a client that the bridge
+    // may have refused, because it has not proven the connect yet.
     const isMember = this.#state === 'open' && this.#spoken!.membership.connectProven;
     if (isMember && this.#cutReason === undefined) this.#showToMember(held);
     this.#spoken?.membership.leaveAll();
     this.#fences.end();
-    // The owner asks what it was.
+    // Before the state changes: the owner counts down only connections that were open.
     this.#owner.onEnd(this);
     this.#state = 'ended';
   }
@@ -179,11 +184,15 @@ export class ProxiedConnection implements Member, Tap, Place {
     if (this.#state === 'open') this.#holdConnect();
   }
 
-  /** Resolves when the bridge has answered behind everything it had sent before, and what waited went on; or at the end. */
+  /**
+   * Resolves when the bridge has answered a fence, behind everything that it had sent before, and the held messages went on; or when the
+   * connection ends.
+   */
   fence(hold: Hold | undefined): Promise<void> {
     const release = () => hold !== undefined && this.#release(hold);
     if (this.#state !== 'open') {
-      // Whatever it is a member of later has no past on the other lane.
+      // It is in no group yet. It joins its groups after this moment, so no message that the bridge sends for them can be older than
+      // the fence: there is nothing to wait for.
       release();
       return Promise.resolve();
     }
@@ -233,7 +242,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     return behind;
   }
 
-  /** Only while the stream lane is in use: before that nothing can overtake it. */
+  /** Asked only while the stream lane is in use: before that every message of the typist takes the bridge as well, behind the typing. */
   #tellTyping(record: Buffer, codec: Codec): void {
     const typing = typingIn(this.hub, record, codec, this.#user, this.#budget);
     if (typing !== undefined) this.#owner.onHubTyping(typing);
@@ -256,7 +265,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     return Buffer.concat([data.subarray(0, bytes), ...(passed === undefined ? [] : [passed])]);
   }
 
-  /** Nothing is known of its groups, and never will be; one that begins again is tapped from its begin. */
+  /** Its joins were seen by another replica, so this one never knows its groups. A client that connects again is tapped from its begin. */
   #miss(): void {
     this.#owner.logger.warn(
       { hub: this.hub.name },
@@ -282,7 +291,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     return shown.length === 0 ? undefined : Buffer.concat(shown);
   }
 
-  /** Cheaply, as nearly no message is. */
+  /** Whether the message may hold a fence's answer or a confirmation. A search for bytes, as nearly no message holds one. */
   #isWanted(message: Buffer): boolean {
     return this.#fences.mayBeIn(message) || this.#spoken!.membership.mayBeIn(message);
   }
@@ -303,7 +312,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     return true;
   }
 
-  /** The transport hands the message on before anything else happens; then it is this one's turn. */
+  /** The transport hands the bridge's message on in the same turn of the event loop; `run` injects in the microtask behind it. */
   #behindThisMessage(run: () => void): void {
     queueMicrotask(this.#owner.faults.guarded('bridge', run, () => this.terminate('fault')));
   }
@@ -316,7 +325,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     if (shown !== undefined) this.#leg.inject(shown, this.#spoken!.protocol);
   }
 
-  /** What waited goes the way of a new message: perhaps into the next hold. */
+  /** Each held message goes the way of a new one: to the client, or into the next hold that covers its room. */
   #release(hold: Hold): void {
     const waiting = this.#holds.release(hold);
     for (const { prepared, group } of waiting.filter((each) => this.#isStillFor(each))) this.write(prepared, group);
@@ -331,7 +340,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     return this.#spoken!.membership.joinOf(group) === join;
   }
 
-  /** A connect that is not proven yet: its groups' messages count from now on, and wait for the proof. */
+  /** While the connect is not proven: the connection joins the connect's groups now, and their messages wait for the proof. */
   #holdConnect(): void {
     const { membership } = this.#spoken!;
     if (membership.connectProven) return;
@@ -349,7 +358,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     this.#leg.sendToBridge(codec.invocation(fenceMethod, [], id), protocol);
   }
 
-  /** What is not looked at any more would leave it in no group, or in one too many: it is ended, and may come back. */
+  /** A record that goes unread could join or leave a group unnoticed: the connection is ended instead, and its client may come back. */
   #withinBudget(run: () => void): void {
     try {
       run();

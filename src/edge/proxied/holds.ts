@@ -1,6 +1,6 @@
-// What waits at one connection: while a hold covers a room, the room's messages from the log queue behind it.
-// Promises: the oldest hold that covers a room takes its messages; what a hold gives back goes on in the order in which
-// it came (and perhaps into the next hold).
+// The messages of the log that wait at one connection: while a hold covers a room, the room's messages queue at it.
+// Promises: the oldest hold that covers a room takes its messages; a hold that ends gives its messages back in the order in which
+// they came (the connection then writes them anew, perhaps into the next hold).
 
 import type { Prepared } from '../prepared.ts';
 import type { Join } from './membership.ts';
@@ -16,13 +16,13 @@ interface Queue {
   isFenced: boolean;
 }
 
-/** Messages that wait, and the join by which the connection gets them. */
+/** One message that waits, and the join by which the connection gets it. */
 export interface HeldMessage {
   prepared: Prepared;
-  /** What they take in the connection's protocol. */
+  /** What the message takes in the connection's protocol. */
   bytes: number;
   group: string;
-  /** Who has left meanwhile gets nothing more, even if it has come back. */
+  /** A connection that has left the group meanwhile is not shown the message, even if it has joined again. */
   join: Join | undefined;
 }
 
@@ -35,7 +35,7 @@ export class Holds {
     return this.#queues.length === 0;
   }
 
-  /** Bytes that wait. */
+  /** Bytes of all messages that wait. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -52,12 +52,12 @@ export class Holds {
     this.#queues.unshift({ hold, waiting: [], isFenced: false });
   }
 
-  /** The fence of this hold was sent. */
+  /** The connection has sent the fence that this hold waits for. */
   fenced(hold: Hold): void {
     for (const queue of this.#queues) if (queue.hold === hold) queue.isFenced = true;
   }
 
-  /** Whether the fences that a message of this room waits for were sent. */
+  /** Whether every fence that a message of this room waits for was sent. */
   isFenced(room: string): boolean {
     return this.#queues.every(({ hold, isFenced }) => isFenced || !hold.covers(room));
   }
@@ -71,7 +71,7 @@ export class Holds {
     this.#bytes += waiting.bytes;
   }
 
-  /** Ends a hold. @returns what waited for it */
+  /** Ends a hold. @returns the messages that waited at it */
   release(hold: Hold): HeldMessage[] {
     const queue = this.#queues.find((candidate) => candidate.hold === hold);
     if (queue === undefined) return [];
@@ -80,7 +80,7 @@ export class Holds {
     return queue.waiting;
   }
 
-  /** Ends all of them. @returns what waited, in the order in which it would have gone on */
+  /** Ends all holds. @returns the messages that waited, in the order in which they would have gone on */
   clear(): HeldMessage[] {
     const waited = this.#queues.flatMap(({ waiting }) => waiting);
     this.#queues = [];

@@ -1,9 +1,9 @@
-// A connection over long polling: one poll of the client is one poll at the bridge, and its answer the bridge's. Only what
-// is injected answers a client's poll from here: the poll at the bridge then stays (what the bridge was about to write
-// would be lost with it) and the client's next one joins it.
-// Promises: bytes in order, whoever they come from, and for nobody whose credentials the bridge has not accepted; nothing is
-// asked of the bridge that the client did not ask, except about such credentials, and that a client which stays away looks
-// to the bridge as if it did. Source: signalr-protocol.md, sections 2.3 and 2.4.
+// A connection over long polling: one poll of the client is one poll at the bridge, and the bridge answers it. Only a message of the log
+// answers a client's poll from here: the poll at the bridge then stays (with it the message that the bridge was about to write would be
+// lost), and the client's next poll waits for its answer.
+// Promises: bytes reach the client in order, whether they come from the bridge or the log, and only a client whose credentials the bridge
+// has accepted; crossfade asks the bridge nothing that the client did not ask, except about such credentials; a client that stays away
+// looks to the bridge as if it did. Source: signalr-protocol.md, sections 2.3 and 2.4.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
@@ -20,7 +20,7 @@ import type { Posts } from './posts.ts';
 
 /** One poll that is outstanding at the bridge. */
 interface BridgePoll {
-  /** Who is waiting for its answer; undefined after that one was answered by what was injected. */
+  /** The client's poll that waits for its answer; undefined after a message of the log has answered that one. */
   client: ServerResponse | undefined;
   abort: AbortController;
 }
@@ -45,11 +45,14 @@ export interface LongPollingOptions {
   onUnreachable(error: unknown): void;
 }
 
-/** ASP.NET ends a connection that has had no poll for 15 s; a client that is away for as long must look like that. */
+/** ASP.NET ends a connection that has had no poll for 15 s: so long after its client's last poll the bridge must see none. */
 const awayMs = 15_000;
-/** ASP.NET looks once a second whom it has to end; a connection that counts here longer than there hides another one. */
+/**
+ * ASP.NET looks once a second which connections to end. A connection that crossfade still counted after the bridge had ended it would hide
+ * from the guard one that has gone past crossfade.
+ */
 const bridgeLooksMs = 3_000;
-/** What may wait for the next poll, beyond one answer of the bridge. */
+/** Bytes that may wait for the client's next poll, beyond one answer of the bridge. */
 const maxWaitingBytes = 16 * 1024 * 1024;
 
 export class LongPolling implements Carrier {
@@ -58,10 +61,10 @@ export class LongPolling implements Carrier {
   readonly #polls: BridgePoll[] = [];
   #newest: BridgePoll | undefined;
   #tap: Tap | undefined;
-  /** For the client's next poll. */
+  /** Bytes for the client's next poll. */
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
-  /** What ended the connection while no client was there to be told. */
+  /** The answer that ended the connection while no poll of the client was there to get it. */
   #last: PollAnswer | undefined;
   /** What an answer of this connection looks like: that of the bridge's latest 200. */
   #shape: Pick<PollAnswer, 'statusText' | 'headers'> = { statusText: 'OK', headers: [] };
@@ -121,10 +124,13 @@ export class LongPolling implements Carrier {
     return this.#waitingBytes;
   }
 
-  /** Between two polls it is, in effect; and a fence, which goes by a request of its own, may be on its way then. */
+  /**
+   * Also between two polls: a message that the bridge writes then comes with the next poll, and a fence, which goes by a request of its
+   * own, may reach the bridge behind it.
+   */
   readonly readsBridge = true;
 
-  /** Polls are told by a 204 that it is over; a client that reconnects at all does it then. */
+  /** A 204 tells the client's polls that the connection is over; a client that reconnects at all does it then. */
   cut(): void {
     if (this.#tap === undefined) return;
     this.#last = { status: 204, statusText: 'No Content', headers: this.#shape.headers, body: Buffer.alloc(0) };
@@ -155,7 +161,8 @@ export class LongPolling implements Carrier {
       this.#drop(poll);
       if (poll.abort.signal.aborted) return;
       onUnreachable(error);
-      // A client that is not told polls again; behind such an answer none does.
+      // With no poll of the client to answer the connection stays: the client's next poll finds out itself whether the bridge is back.
+      // Behind a 502 no client polls again, so the connection ends here.
       if (client === undefined) return;
       this.#end();
       if (this.#waiting.length > 0 && !client.destroyed) return this.#answerWaiting(client);
@@ -181,7 +188,7 @@ export class LongPolling implements Carrier {
     const asItCame = shown === answer.body && this.#waiting.length === 0;
     if (client !== undefined && asItCame) return this.#answer(client, answer);
     if (shown !== undefined && shown.length > 0) this.#wait(shown);
-    // Nothing is left for a client that waits: an empty answer, as after the poll's timeout, has it ask again.
+    // Also where no bytes are left for it: an empty answer, as after the poll's timeout, makes the client poll again.
     if (client !== undefined) this.#answerWaiting(client);
     else this.#answerNewest();
   }
@@ -218,7 +225,7 @@ export class LongPolling implements Carrier {
     );
   }
 
-  /** The client has aborted its poll, or has its answer, and then waits at none of ours any more. */
+  /** The client has aborted its poll (or has its answer: then no poll of ours belongs to it any more). */
   #onClientGone(response: ServerResponse): void {
     const poll = this.#polls.find(({ client }) => client === response);
     if (poll === undefined) return;
@@ -240,7 +247,7 @@ export class LongPolling implements Carrier {
     this.#cancelAway();
     if (this.#polls.some(({ client }) => client !== undefined)) return;
     this.#cancelAway = this.#options.clock.after(awayMs, () => {
-      // From the end of a poll that was still there the bridge waits as long again.
+      // A poll that is aborted only now makes the bridge wait as long again, from its end on.
       const stillMs = this.#polls.length === 0 ? 0 : awayMs;
       for (const { abort } of this.#polls.splice(0)) abort.abort();
       this.#cancelAway = this.#options.clock.after(stillMs + bridgeLooksMs, () => this.#forget());
@@ -255,7 +262,7 @@ export class LongPolling implements Carrier {
     if (this.#waitingBytes > maxWaitingBytes) this.cut();
   }
 
-  /** What is waiting goes to the poll that the client made last, whose poll at the bridge stays for the next one. */
+  /** The bytes that wait answer the client's newest poll; its poll at the bridge stays for the client's next one. */
   #answerNewest(): void {
     const poll = this.#polls.findLast(({ client }) => client !== undefined);
     if (poll?.client === undefined || this.#waiting.length === 0) return;
@@ -283,7 +290,7 @@ export class LongPolling implements Carrier {
     this.#forget();
   }
 
-  /** An empty answer after the poll's timeout is of another type. */
+  /** The bridge's empty answer after a poll's timeout has another type, and is no pattern. */
   #learnShape({ statusText, headers }: PollAnswer): void {
     if (!headers.some((value) => /^application\/octet-stream/i.test(value))) return;
     this.#shape = { statusText, headers: withoutHeaders(headers, (name) => /^(content-length|date)$/.test(name)) };

@@ -11,20 +11,20 @@ import type { Codec } from './codec.ts';
 import { comparable } from './comparable.ts';
 import { MethodNames } from './method-names.ts';
 
-/** Enough for a client that joins all its rooms again after a reconnect; more only gathers where all is refused in silence. */
+/** Enough for a client that joins all its rooms again after a reconnect; more wait only where the hub refuses all of them in silence. */
 const maxPending = 5_000;
 
 /** An invocation that is not over yet. */
 interface Pending {
   invocationId: string | undefined;
-  /** What it does once it is confirmed; nothing for one that only stands for its place in the order. */
+  /** The joins and leaves that happen once the hub confirms it; empty for an invocation that is kept only for its place in the order. */
   changes: (JoinEffect | LeaveEffect)[];
   values: Values;
   /** undefined: a completion without an error confirms it. */
   confirmation: Confirmation | undefined;
 }
 
-/** One stay in a group: who has left and come back is a member by another one. */
+/** One stay in a group: a connection that leaves and joins again is a member by another Join. */
 export type Join = symbol;
 
 interface Confirmation {
@@ -97,14 +97,14 @@ export class Membership {
     else if (record.type === 1 && record.target !== undefined) this.#told(record.target, comparable(record.args));
   }
 
-  /** Something has proven that the hub's connect has ended. */
+  /** A record of the bridge has proven that the hub's connect has ended. */
   proveConnect(): void {
     if (this.#connectProven) return;
     this.#connectProven = true;
     this.joinOnConnectGroups();
   }
 
-  /** Ahead of the proof, for one who holds back whatever the groups get. */
+  /** Also called before the proof, by a connection that holds its messages until then. */
   joinOnConnectGroups(): void {
     this.#apply(this.#connectJoins, this.#connectValues);
   }
@@ -172,7 +172,7 @@ export class Membership {
     }
   }
 
-  /** Whether it is known which group is meant: not where the user names it and the user is not known. */
+  /** Whether the group's name is known: a name that the user is part of is not, while the user is unknown. */
   #isKnown(change: JoinEffect | LeaveEffect, values: Values = this.#connectValues): boolean {
     if (this.#options.user !== undefined) return true;
     const groupOf = (user: string) => change.group(new Map([...values, ['sub', JSON.stringify(user)]]));

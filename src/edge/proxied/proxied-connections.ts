@@ -1,5 +1,5 @@
-// All proxied connections of this replica: what the cutover asks of them at once (holds, fences, what is withheld), and their
-// number, which the guard compares with the bridge's own.
+// All proxied connections of this replica. In comes what the cutover asks of all at once: to hold the log's messages of rooms, to fence, to
+// withhold an event; out goes their number, which the guard compares with the bridge's own.
 
 import type { Delivery } from '../../contract/event.ts';
 import { counterNames } from '../../log/counters.ts';
@@ -34,9 +34,9 @@ export interface ProxiedConnectionsOptions {
   limits?: Partial<SlowClientLimits>;
 }
 
-/** ms after which whatever was read before is shown or dropped: the longest that a hold may last, and the slow-client limit behind it. */
+/** ms after which every message that was read before is shown or dropped: the longest hold, and the slow-client limit behind it. */
 const withheldMs = 60_000;
-/** Where messages are still being written. */
+/** The place of messages that the fan-out still writes: the bridge may overtake each of them. */
 const fanout: Place = { mayBeOvertaken: () => true };
 
 export class ProxiedConnections implements ProxiedOwner {
@@ -54,7 +54,7 @@ export class ProxiedConnections implements ProxiedOwner {
   readonly #roster: Pick<Roster, 'set'>;
   readonly #clock: Clock;
   readonly #connections = new Set<ProxiedConnection>();
-  /** Those that are not fenced yet. */
+  /** Holds whose connections were not fenced yet, by their ids. */
   readonly #holds = new Map<string, Hold>();
   readonly #unshown = new Unshown();
   readonly #saysOverBudget: Seldom;
@@ -108,7 +108,7 @@ export class ProxiedConnections implements ProxiedOwner {
 
   /**
    * Fences every connection that there is; each goes on with what has waited for this hold when its own fence is back.
-   * Works without a hold as well. Resolves when every fence is back or its connection gone. Never rejects.
+   * An id without a hold fences as well. Resolves when every fence is back or its connection gone. Never rejects.
    */
   async fence(id: string): Promise<void> {
     const hold = this.#holds.get(id);
@@ -116,7 +116,7 @@ export class ProxiedConnections implements ProxiedOwner {
     await Promise.all(Array.from(this.#connections, (connection) => this.#fence(connection, hold)));
   }
 
-  /** Fences the members of these groups alone, before what the log has for the room is shown to them. */
+  /** Fences the members of these groups alone: the log's messages of the room wait there for the bridge's answer. */
   fenceMembers(room: string, deliveries: Delivery[]): void {
     const hold = { covers: (each: string) => each === room };
     const members = new Set(deliveries.flatMap(({ hub, group }) => [...(this.groups.members(hub, group) ?? [])]));
@@ -134,23 +134,23 @@ export class ProxiedConnections implements ProxiedOwner {
     }
   }
 
-  /** They have reached every member's connection; they may wait there. */
+  /** The messages have reached every member's connection, where they may wait. */
   didWrite(messages: OutgoingMessage[]): void {
     for (const { room, eventId } of messages) this.#unshown.remove(room, eventId, fanout);
   }
 
-  /** The log's events of these rooms that the bridge may overtake at some connection, as they are not shown there yet. */
+  /** The log's events of these rooms that are not shown yet at some connection, where a message of the bridge may overtake them. */
   unshown(covers: (room: string) => boolean): UnshownEvent[] {
     return this.#unshown.of(covers);
   }
 
-  /** Resolves when what these rooms' members have not been shown now is shown, or after `limitMs`. */
+  /** Resolves when the events of these rooms that wait now are shown, or after `limitMs`. */
   async untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void> {
     const shown = this.#unshown.untilShown(covers);
     if (shown !== undefined) await Promise.race([shown, pause(this.#clock, limitMs)]);
   }
 
-  /** The bridge shows this event: a copy of the log that is still on its way to a connection is not shown there. */
+  /** The bridge shows this event: a connection that the log's copy has not reached yet drops it. */
   withhold(eventId: string): void {
     this.withheld.add(eventId);
     this.#clock.after(withheldMs, () => this.withheld.delete(eventId));
@@ -205,7 +205,7 @@ export class ProxiedConnections implements ProxiedOwner {
     this.#setCount(this.#openCount - 1);
   }
 
-  /** What goes wrong ends the connection alone. */
+  /** An error ends the connection alone. */
   async #fence(connection: ProxiedConnection, hold: Hold | undefined): Promise<void> {
     try {
       await connection.fence(hold);

@@ -1,11 +1,13 @@
-// The log's events that went to the groups and are not shown everywhere yet: they are still being written, or wait for a
-// fence at some connection. In comes where they wait and go on, out goes, by room, which of them the bridge may overtake, and
-// when they are shown.
+// The log's events that were read here and that not every member's client has been shown: the fan-out still writes them, or they wait for
+// a fence at some connection. In come the places where an event waits and goes on; out goes, by room, which events a message of the bridge
+// may overtake, and when all of them are shown.
 
+/** Where events wait: the fan-out, or one connection. */
 export interface Place {
   /**
-   * Whether the bridge may overtake what waits there of this room. Not where its messages are not read, as the client does
-   * not take what was read before: the answer to a fence that was sent lies among them, before whatever the bridge adds.
+   * Whether a message that the bridge sends now may be shown before the events of this room that wait here. Not at a connection that has
+   * sent its fence and does not read the bridge, because its client is behind: the fence's answer stands in the bridge's socket before
+   * that message, and it releases the events first.
    */
   mayBeOvertaken(room: string): boolean;
 }
@@ -16,9 +18,9 @@ export interface UnshownEvent {
 }
 
 interface WaitingEvent {
-  /** With how often it waits there. */
+  /** Place -> how many of the event's messages wait there. */
   places: Map<Place, number>;
-  /** Set where somebody waits for it. */
+  /** Set where a caller of untilShown() waits for it. */
   shown: PromiseWithResolvers<void> | undefined;
 }
 
@@ -26,7 +28,7 @@ export class Unshown {
   /** Room -> event id -> where it waits. */
   readonly #rooms = new Map<string, Map<string, WaitingEvent>>();
 
-  /** An event waits there. */
+  /** A message of the event waits at this place. */
   add(room: string, eventId: string, place: Place): void {
     const events = this.#rooms.get(room) ?? new Map<string, WaitingEvent>();
     const waiting = events.get(eventId) ?? { places: new Map(), shown: undefined };
@@ -34,7 +36,7 @@ export class Unshown {
     this.#rooms.set(room, events.set(eventId, waiting));
   }
 
-  /** It has gone on there, or is dropped. */
+  /** A message of the event has gone on from there, or was dropped. */
   remove(room: string, eventId: string, place: Place): void {
     const events = this.#rooms.get(room);
     const waiting = events?.get(eventId);
@@ -52,7 +54,7 @@ export class Unshown {
     return this.#covered(covers).map(({ room, eventId }) => ({ room, eventId }));
   }
 
-  /** Resolves when what waits now is shown; undefined where nothing waits. */
+  /** Resolves when the events that wait now are shown; undefined where none waits. */
   untilShown(covers: (room: string) => boolean): Promise<unknown> | undefined {
     const covered = this.#covered(covers);
     if (covered.length === 0) return undefined;

@@ -24,11 +24,11 @@ import type { WaitingClient } from './waiting-client.ts';
 const highWaterBytes = 256 * 1024;
 const dialTimeoutMs = 15_000;
 /**
- * What a client says at once is held until it is whole. The bridge takes records of 1 MiB, of which a message may hold
- * several; what is longer than any such message is ended with 1009. Its mask alone takes 5 ms a MiB.
+ * A client's message is held until it is whole. The bridge takes records of 1 MiB, of which a message may hold several; a client that
+ * sends a longer message is ended with 1009, as unmasking alone takes 5 ms a MiB.
  */
 const maxClientMessageBytes = 4 * 1024 * 1024;
-/** What is text and what is too long is for the bridge and the client to say; ASP.NET knows no compression. */
+/** Whether a text is UTF-8, and how long a message may be, is for the bridge and the client to say; ASP.NET knows no compression. */
 const bothSides = {
   perMessageDeflate: false,
   skipUTF8Validation: true,
@@ -55,7 +55,7 @@ class Side extends WebSocket {
   /** Called by `ws` when the peer's close frame (or a breach of the protocol) has come, and by nobody else. */
   override close(code?: number, reason?: string | Buffer): void {
     this.concluded = true;
-    // If ours has gone out before, this completes the handshake.
+    // Where our own close frame has gone out before, this completes the handshake.
     if (this.readyState === WebSocket.CLOSING) super.close();
     const { link } = this;
     link?.guard(this.place, () => link.onConclude(this, code, reason));
@@ -144,7 +144,7 @@ export class WebSockets {
     answer.pipe(response);
   }
 
-  /** After an upgrade request the socket is ours; the answer is its last. */
+  /** After an upgrade request crossfade owns the socket; the refusal is the last that is written to it. */
   #refusalOf({ request, client }: Upgrade): ServerResponse {
     client.release();
     const refusal = refusalOf(request);
@@ -176,7 +176,7 @@ export class WebSockets {
     }
   }
 
-  /** All in one turn: nothing that the bridge says can come in between. */
+  /** In one turn of the event loop: no message of the bridge can come before its listener is there. */
   #complete({ request, client, open }: Upgrade, bridge: Side): void {
     const bridgeSocket = this.#accepted.get(request)!.socket;
     const { socket } = client;
@@ -265,7 +265,7 @@ export class ProxiedWebSocket implements Carrier {
 
   // What the two sides tell.
 
-  /** Whatever goes wrong in what they tell ends both. */
+  /** An error in handling what one side tells ends both. */
   guard(place: FaultPlace, run: () => unknown): void {
     this.#faults.guard(place, run, () => this.cut());
   }
@@ -337,7 +337,7 @@ function sideOnClose(this: WebSocket): void {
   link.guard(side.place, () => link.onClose(side));
 }
 
-/** The close that follows says all there is to say. */
+/** Nothing to do: `ws` closes the side behind its error, and sideOnClose() handles that. */
 function sideOnError(): void {}
 
 /** The client's headers for the bridge, without those that `ws` writes itself; a repeated one as a list. */
@@ -355,7 +355,7 @@ function dialHeaders(request: IncomingMessage): Record<string, string | string[]
   );
 }
 
-/** What the bridge's 101 says beyond the handshake, such as Set-Cookie. */
+/** The headers of the bridge's 101 beyond the handshake's, such as Set-Cookie. */
 function headerLines({ rawHeaders }: IncomingMessage): string[] {
   const kept = withoutHeaders(endToEnd(rawHeaders), (name) => name.startsWith('sec-websocket-'));
   const lines: string[] = [];
