@@ -131,14 +131,14 @@ function makeCutover(config: Config, parts: Parts, edge: Edge): CutoverStage {
 }
 
 function makeLanes(config: Config, parts: Parts, cutover: CutoverStage): Lanes {
-  const { detour, uncertain } = cutover;
+  const { outage, uncertain } = cutover;
   return new Lanes({
     ...parts,
     fallback: config.fallback,
     bridgeFallback: config.bridgeFallback,
     coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
     cutover: cutover.laneChoice,
-    onLogFailure: (room, reason) => detour.take(room, reason),
+    onLogFailure: (reason) => outage.begin(reason),
     hadElsewhere: (room) => cutover.hadElsewhere(room),
     hasAudience: () => hasAudience(config, parts),
     onBlind: (event) => cutover.onBlind(event),
@@ -217,7 +217,7 @@ async function listenAdmin(
       instance: config.instance,
       operator: cutover.operator,
       uncertain: cutover.uncertain,
-      detour: cutover.detour,
+      outage: cutover.outage,
       readerWatch: cutover.readerWatch,
       signature: cutover.signature,
       saysUnsigned: new Seldom(parts.clock, sayUnsignedMs),

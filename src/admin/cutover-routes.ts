@@ -1,18 +1,18 @@
 // The cutover by HTTP: `GET /cutover`, `PUT /cutover`, `POST /cutover/rollback` and `/cutover/reset` for operators,
-// `POST /cutover/adopt`, `/cutover/uncertain`, `/cutover/uncertain-decided`, `/cutover/detour` and `/cutover/reading` between
+// `POST /cutover/adopt`, `/cutover/uncertain`, `/cutover/uncertain-decided`, `/cutover/outage` and `/cutover/reading` between
 // replicas. In come JSON bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature
 // before its body is read.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import type { Detour } from '../cutover/detour.ts';
 import type { Command, Operator } from '../cutover/operator.ts';
+import type { Outage } from '../cutover/outage.ts';
 import { type PeerSignature, signatureHeader, unsigned } from '../cutover/peer-signature.ts';
 import { addresseeHeader, peerPaths } from '../cutover/peers.ts';
 import type { ReaderWatch } from '../cutover/reader-watch.ts';
 import { stateShape } from '../cutover/state.ts';
 import type { UncertainAppends } from '../cutover/uncertain.ts';
-import { CrossfadeError, type ErrorCode } from '../errors.ts';
+import { CrossfadeError, type ErrorCode, failureReasons } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Seldom } from '../telemetry/seldom.ts';
 import { writeJson } from './answers.ts';
@@ -22,7 +22,7 @@ export interface CutoverRoutesOptions {
   instance: string;
   operator: Operator;
   uncertain: Pick<UncertainAppends, 'hear' | 'decided'>;
-  detour: Pick<Detour, 'takenElsewhere'>;
+  outage: Pick<Outage, 'hear'>;
   readerWatch: Pick<ReaderWatch, 'reads'>;
   signature: PeerSignature;
   /** Whoever is not known as a replica is told seldom. */
@@ -44,7 +44,12 @@ const resetBody = z.strictObject(by);
 const rollbackBody = z.strictObject({ by: by.by });
 const questionBody = z.object({ id: z.string(), eventId: z.string(), room: z.string() });
 const verdictBody = z.object({ id: z.string(), verdict: z.enum(['withhold', 'show']) });
-const detourBody = z.object({ instance: z.string(), id: z.string(), rooms: z.array(z.string()) });
+const outageBody = z.object({
+  instance: z.string(),
+  at: z.number(),
+  fails: z.boolean(),
+  reason: z.enum(failureReasons),
+});
 
 const maxBodyBytes = 1024 * 1024;
 const statuses: Partial<Record<ErrorCode, number>> = {
@@ -107,7 +112,7 @@ const words: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) =>
     await read(z.object({}));
     return { reads: readerWatch.reads };
   },
-  [peerPaths.detour]: async ({ detour }, read) => detour.takenElsewhere(await read(detourBody)),
+  [peerPaths.outage]: async ({ outage }, read) => outage.hear(await read(outageBody)),
 };
 
 type ReadSigned = <Value>(shape: z.ZodType<Value>) => Promise<Value>;

@@ -15,7 +15,7 @@ export interface Status {
   operated: boolean;
   /** What the flags of the replica that answers ask for. */
   wish: { percent: number; mirror: boolean };
-  detour: number | 'all';
+  outage: { since: string; reason: string; fails: string[] } | null;
   bridges: BridgeState[];
   log: { reachable: boolean; isCutOff: boolean };
   guard: { ok: boolean; reasons: string[] } | null;
@@ -39,7 +39,7 @@ export function statusText(status: Status): string {
 
 /** Label -> its lines; what has none is not shown. */
 function partsOf(status: Status): Record<string, string[]> {
-  const { effective, percent, epoch, pins, mirror, wish, detour, bridges, log, guard, replicas, history } = status;
+  const { effective, percent, epoch, pins, mirror, wish, outage, bridges, log, guard, replicas, history } = status;
   const nameWidth = Math.max(...replicas.map(({ instance }) => instance.length));
   return {
     'set to': effective.percent === percent ? [] : [`${percent}%, but ${effective.why ?? 'held back'}`],
@@ -50,7 +50,7 @@ function partsOf(status: Status): Record<string, string[]> {
       reachable ? `${bridge} ${detail}` : styleText('red', `${bridge} is not there: ${detail}`),
     ),
     log: [logText(log)],
-    detour: detour === 0 ? [] : [`${detour} rooms go to the bridge, as the log failed`],
+    outage: outage === null ? [] : [outageText(outage)],
     guard: guardLines(guard, bridges),
     pins: Object.entries(pins).map(([room, lane]) => `${room} by ${lane}`),
     mirror: [mirror ? 'on' : 'off'],
@@ -61,6 +61,11 @@ function partsOf(status: Status): Record<string, string[]> {
       .map(({ when, from, to, what, who }) => `${timeOf(when)}   ${`${from}% → ${to}%`.padEnd(12)}${what}, by ${who}`),
     ...(replicas.length === 0 && { epoch: [String(epoch)] }),
   };
+}
+
+function outageText({ since, reason, fails }: NonNullable<Status['outage']>): string {
+  const why = fails.length === 0 ? 'the rooms are about to return' : `the log fails at ${fails.join(', ')}`;
+  return styleText('yellow', `all rooms go to the bridge since ${timeOf(since)} (${reason}): ${why}`);
 }
 
 function logText({ reachable, isCutOff }: Status['log']): string {

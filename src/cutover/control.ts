@@ -2,8 +2,9 @@
 // events. In come notes, out go entries, and the reverse. Promises: whatever stands in the stream, also by another program or
 // release, a note that was read has every field with its type.
 
+import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { controlStream, type Entry, type NewEntry, typingStream } from '../log/log.ts';
+import { controlStream, type Entry, type Log, type NewEntry, typingStream } from '../log/log.ts';
 import { type CutoverState, stateShape } from './state.ts';
 
 export type Note =
@@ -29,8 +30,6 @@ export type Note =
   | { kind: 'abandon'; id: string }
   /** The replica's late calls of this handover are answered: fence every connection before what follows in their rooms. */
   | { kind: 'late fence'; id: string; instance: string }
-  /** A detour of these rooms ends: fence every connection before what follows. */
-  | { kind: 'fence'; id: string; rooms: string[] | 'all' }
   /** This user types in this room, through the bridge's hub: a note may be on its way to readers. */
   | { kind: 'hub typing'; room: string; user: string }
   /** This user types in more rooms than people do. */
@@ -57,6 +56,16 @@ export function toEntry(note: Note): NewEntry {
   };
 }
 
+/** Tells all replicas; resolves when the log has it. Errors: LOG_APPEND_*, LOG_UNAVAILABLE. */
+export async function tell(log: Pick<Log, 'append'>, note: Note): Promise<void> {
+  await log.append(toEntry(note));
+}
+
+/** Of a handover, a question, or anything else that notes and replicas name. */
+export function newId(): string {
+  return randomBytes(9).toString('base64url');
+}
+
 const id = z.string();
 const instance = z.string();
 const names = z.array(z.string());
@@ -76,7 +85,6 @@ const shapes: { [Kind in Note['kind']]: z.ZodType<Extract<Note, { kind: Kind }>>
   passed: z.object({ kind: z.literal('passed'), id, instance }),
   abandon: z.object({ kind: z.literal('abandon'), id }),
   'late fence': z.object({ kind: z.literal('late fence'), id, instance }),
-  fence: z.object({ kind: z.literal('fence'), id, rooms: z.union([names, z.literal('all')]) }),
   'hub typing': z.object({ kind: z.literal('hub typing'), room: z.string(), user: z.string() }),
   'hub typing anywhere': z.object({ kind: z.literal('hub typing anywhere'), user: z.string() }),
   remembered: z.object({ kind: z.literal('remembered'), epoch: z.int(), instance }),

@@ -1,15 +1,14 @@
 // Which lane a call takes: in goes a call's room, out comes its lane with the epoch under which that was decided.
-// Promises: a room's lane depends on the shared state alone (and on the detour while the log fails); a call waits while
+// Promises: a room's lane depends on the shared state alone (and on the bridge while the log fails); a call waits while
 // its room moves, and while this replica may have missed that it does, or does not know the state yet; what the log refuses
 // as stale is decided again.
 
 import { CrossfadeError } from '../errors.ts';
-import { type Decision, type OnDetour, StaleEpoch } from '../lanes/lanes.ts';
+import { type Decision, type OnBridge, StaleEpoch } from '../lanes/lanes.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
-import type { Flights } from './flights.ts';
-import type { Gate } from './gate.ts';
-import { answerMs } from './handover.ts';
+import { answerMs } from './bounds.ts';
 import { type CutoverState, effectivePercent, initialState, laneOf, mirrors, usesStream } from './state.ts';
+import type { Traffic } from './traffic.ts';
 
 /** How far this replica follows the log. */
 export interface Follow {
@@ -23,9 +22,7 @@ export interface CutoverParts {
   standalone: boolean;
   /** This replica's own kill switch. */
   killSwitch: boolean;
-  gate: Gate;
-  flights: Flights;
-  detourOf(room: string): OnDetour | undefined;
+  traffic: Traffic;
   follow: Follow;
   /** ms that a call may wait. */
   timeoutMs: number;
@@ -51,7 +48,11 @@ export class Cutover {
   /** `blind`: the wait for the state is over, and it is not known all the same. */
   #knowledge: 'awaited' | 'blind' | 'known' = 'awaited';
   readonly #awaitsState = Promise.withResolvers<void>();
-  #catchingUp: Promise<void> | undefined;
+  /** Waits for the log to be read, by how long they may last: all that wait so long share one. */
+  readonly #catchUps = new Map<number, Promise<void>>();
+  readonly #awaitsEpoch = new Set<() => void>();
+  /** Set by the outage (outage.ts) while the log fails: the rooms of the stream lane are at the bridge. */
+  onBridge: OnBridge | undefined;
 
   constructor(parts: CutoverParts) {
     this.#parts = parts;
@@ -90,6 +91,18 @@ export class Cutover {
     const before = this.#state;
     this.#state = state;
     for (const run of this.#onAdopted) run(state, before);
+    for (const look of this.#awaitsEpoch) look();
+  }
+
+  /** @returns whether the state has this epoch, or a newer one, within `ms` */
+  async untilEpoch(epoch: number, ms: number): Promise<boolean> {
+    if (this.#state.epoch >= epoch) return true;
+    const { promise: adopted, resolve } = Promise.withResolvers<void>();
+    const look = () => this.#state.epoch >= epoch && resolve();
+    this.#awaitsEpoch.add(look);
+    await Promise.race([adopted, pause(this.#parts.clock, ms)]);
+    this.#awaitsEpoch.delete(look);
+    return this.#state.epoch >= epoch;
   }
 
   onAdopted(run: (state: CutoverState, before: CutoverState) => void): void {
@@ -102,8 +115,7 @@ export class Cutover {
     const { epoch } = this.#state;
     if (this.#knowledge !== 'known') return { lane: 'bridge', epoch, isBlind: true };
     if (this.#parts.killSwitch || laneOf(this.#state, room) === 'bridge') return { lane: 'bridge', epoch };
-    const detour = this.#parts.detourOf(room);
-    return detour === undefined ? { lane: 'stream', epoch } : { lane: 'bridge', epoch, detour };
+    return this.onBridge === undefined ? { lane: 'stream', epoch } : { lane: 'bridge', epoch, outage: this.onBridge };
   }
 
   /** Runs a call by its room's lane. Errors: those of `run`. */
@@ -111,30 +123,29 @@ export class Cutover {
     for (;;) {
       if (!this.#parts.standalone) await this.#admit(room);
       const decision = this.decide(room);
-      const land = this.#parts.flights.start(room);
+      const end = this.begin(room);
       try {
         return await run(decision);
       } catch (error) {
         if (!(error instanceof StaleEpoch)) throw error;
       } finally {
-        land();
+        end();
       }
       await this.newerThan(decision.epoch ?? 0);
     }
   }
 
+  /** Something of this room is under way until the returned function is called. */
+  begin(room: string): () => void {
+    return this.#parts.traffic.begin(room);
+  }
+
   /** Waits until this replica has read the state that the log already has. Error: LOG_UNAVAILABLE. */
   async newerThan(epoch: number): Promise<void> {
-    const { clock } = this.#parts;
-    const givesUpAt = clock.monotonic() + newerStateMs;
-    while (this.#state.epoch <= epoch) {
-      if (clock.monotonic() > givesUpAt) {
-        throw new CrossfadeError('LOG_UNAVAILABLE', 'the cutover has changed, but the change was not read in time', {
-          reason: 'timeout',
-        });
-      }
-      await pause(clock, pollMs);
-    }
+    if (await this.untilEpoch(epoch + 1, newerStateMs)) return;
+    throw new CrossfadeError('LOG_UNAVAILABLE', 'the cutover has changed, but the change was not read in time', {
+      reason: 'timeout',
+    });
   }
 
   get mirror(): boolean {
@@ -155,7 +166,17 @@ export class Cutover {
   /** Whether this replica has read the log just now, or there is no log to be read. */
   get isFresh(): boolean {
     const { follow } = this.#parts;
-    return !follow.reachable() || follow.silentMs() < answerMs;
+    return !follow.reachable() || this.hears;
+  }
+
+  /** Whether this replica has heard of the log just now. */
+  get hears(): boolean {
+    return this.#parts.follow.silentMs() < answerMs;
+  }
+
+  /** Whether it has heard of the log, and does not any more. */
+  get isDeaf(): boolean {
+    return !this.hears && this.#parts.follow.silentMs() !== Number.POSITIVE_INFINITY;
   }
 
   /**
@@ -164,10 +185,7 @@ export class Cutover {
    */
   untilCaughtUp(): Promise<void> | undefined {
     if (!this.usesStream || this.isFresh) return undefined;
-    this.#catchingUp ??= this.#untilFresh(catchUpMs).finally(() => {
-      this.#catchingUp = undefined;
-    });
-    return this.#catchingUp;
+    return this.#untilFresh(catchUpMs);
   }
 
   #goBlind(): void {
@@ -179,12 +197,20 @@ export class Cutover {
   async #admit(room: string): Promise<void> {
     if (!this.decides) await this.#awaitsState.promise;
     if (!this.isFresh) await this.#untilFresh(this.#parts.timeoutMs);
-    for (let wait = this.#parts.gate.waitFor(room); wait !== undefined; wait = this.#parts.gate.waitFor(room))
-      await wait;
+    const { traffic } = this.#parts;
+    for (let wait = traffic.waitFor(room); wait !== undefined; wait = traffic.waitFor(room)) await wait;
   }
 
   /** A replica that was stopped may have missed a commit; a log that hangs is not waited for beyond the bound. */
-  async #untilFresh(limitMs: number): Promise<void> {
+  #untilFresh(limitMs: number): Promise<void> {
+    const known = this.#catchUps.get(limitMs);
+    if (known !== undefined) return known;
+    const catchingUp = this.#pollUntilFresh(limitMs).finally(() => this.#catchUps.delete(limitMs));
+    this.#catchUps.set(limitMs, catchingUp);
+    return catchingUp;
+  }
+
+  async #pollUntilFresh(limitMs: number): Promise<void> {
     const { clock } = this.#parts;
     const givesUpAt = clock.monotonic() + limitMs;
     while (!this.isFresh && clock.monotonic() < givesUpAt) await pause(clock, pollMs);

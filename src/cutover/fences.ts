@@ -3,20 +3,21 @@
 
 import type { Delivery } from '../contract/event.ts';
 import type { UnshownEvent } from '../edge/proxied/unshown.ts';
+import type { RoomSet } from '../room-set.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 
 /** What the cutover asks of the edge, see edge/proxied/. */
 export interface Fences {
   /** From now on stream-lane events of these rooms wait at every connection, until its fence with the same id is back. */
-  hold(id: string, covers: (room: string) => boolean): void;
+  hold(id: string, rooms: RoomSet): void;
   /** Fences every connection of this moment; resolves when all fences are back, or their connections are gone. */
   fence(id: string): Promise<void>;
   /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
   fenceMembers(room: string, deliveries: Delivery[]): void;
   /** The log's events of these rooms that the bridge may overtake at some connection, as they are not shown there yet. */
-  unshown(covers: (room: string) => boolean): UnshownEvent[];
+  unshown(rooms: RoomSet): UnshownEvent[];
   /** Resolves when what is unshown of these rooms now is shown, or after `limitMs`. */
-  untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void>;
+  untilShown(rooms: RoomSet, limitMs: number): Promise<void>;
 }
 
 /** Fences when a backplane has had its time. Resolves when all fences are back. @param settleMs how long it may take */

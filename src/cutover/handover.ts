@@ -1,5 +1,5 @@
-// The handover: rooms change lane on all replicas at once, in two phases over the log's control stream. In come a change
-// (here) and the notes of all replicas (everywhere), out go the adopted state and the fences of the edge.
+// The handover, as each replica takes part in it: rooms change lane on all replicas at once, in two phases over the log's control
+// stream. In come the notes of a coordinator (coordinator.ts), out go the adopted state and the fences of the edge.
 //
 //     coordinator   roll call ---------> announce ------------> commit (state, epoch + 1)
 //     each replica             here <---          ready <---            passed <---
@@ -10,31 +10,30 @@
 // ones; a room that comes to the stream lane is fenced at every connection; no room waits much longer than the handover
 // timeout (a lane that is late is waited for by the connections, not by the calls).
 
-import { randomBytes } from 'node:crypto';
-import { CrossfadeError, hasCode } from '../errors.ts';
 import type { Log } from '../log/log.ts';
-import { type Clock, pause } from '../telemetry/clock.ts';
+import { except, type RoomSet } from '../room-set.ts';
+import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { type Note, toEntry } from './control.ts';
+import { lateLimitMs } from './bounds.ts';
+import { type Note, tell } from './control.ts';
+import { abandonMs, arrivalMs } from './coordinator.ts';
+import type { Cutover } from './cutover.ts';
 import { type Fences, fenceSettled } from './fences.ts';
-import type { Flights } from './flights.ts';
-import type { Gate } from './gate.ts';
-import { type CutoverState, moveOf, movesBetween } from './state.ts';
+import type { Outage } from './outage.ts';
+import { MovedRooms, movesBetween, usesStream } from './state.ts';
 import { Tally } from './tally.ts';
+import type { Traffic } from './traffic.ts';
 import type { Unfenced } from './unfenced.ts';
 
 export interface HandoverParts {
   instance: string;
-  log: Log;
-  fences: Fences;
-  gate: Gate;
-  flights: Flights;
+  log: Pick<Log, 'append'>;
+  cutover: Pick<Cutover, 'state' | 'adopt'>;
+  traffic: Traffic;
+  outage: Pick<Outage, 'end'>;
+  fences: Pick<Fences, 'hold' | 'fence'>;
   unfenced: Pick<Unfenced, 'show'>;
-  /** Ends the coalescing windows of these rooms; resolves when what was in them is where their calls go. */
-  flush(covers: (room: string) => boolean): Promise<void>;
-  state(): CutoverState;
-  adopt(state: CutoverState): void;
   /** ms that a room may wait. */
   timeoutMs: number;
   /** ms between the last answer of a bridge and the fences: several bridges on one backplane deliver after their 200. */
@@ -44,212 +43,99 @@ export interface HandoverParts {
   logger: Logger;
 }
 
-/** A replica that has not answered for so long takes no part; it holds its calls by itself until it has read. */
-export const answerMs = 500;
-/** ms: what was under way when the log was found to fail may have been accepted without it a little before. */
-export const idsSlackMs = 15_000;
-/** A call is answered by the bridge within its own timeout; then the hold that waits for it ends. */
-export const lateLimitMs = 12_000;
-/** ms beyond the handover timeout for the answers to arrive, then for the log to take the commit, then to give it up. */
-const arrivalMs = 300;
-const commitMs = 200;
-const abandonMs = 1_000;
-const maxAttempts = 5;
-
-/** The live replicas: those that read at this moment, and those that did not answer. */
-export interface Roll {
-  here: string[];
-  silent: string[];
-}
-
-/** The notes by which replicas move rooms, or end a detour. */
+/** The notes to which each replica has to do something. */
 export type HandoverNote = Extract<
   Note,
-  { kind: 'roll call' | 'here' | 'announce' | 'ready' | 'commit' | 'passed' | 'abandon' | 'late fence' | 'fence' }
+  { kind: 'roll call' | 'announce' | 'commit' | 'passed' | 'abandon' | 'late fence' }
 >;
-
-type Answer = string[];
+type Announce = Extract<Note, { kind: 'announce' }>;
+type Commit = Extract<Note, { kind: 'commit' }>;
 
 export class Handover {
   readonly #parts: HandoverParts;
-  readonly #tally: Tally<Answer>;
+  readonly #passed: Tally<true>;
   /** The announced handovers that are neither committed nor abandoned, with what ends each. */
   readonly #open = new Map<string, () => void>();
   /** Holds whose fence is another replica's to ask for, with the rooms that they cover. */
   readonly #late = new Map<string, string[]>();
-  #last: Promise<unknown> = Promise.resolve();
 
   constructor(parts: HandoverParts) {
     this.#parts = parts;
-    this.#tally = new Tally(parts.clock);
-  }
-
-  /**
-   * Moves all replicas to what `change` makes of the state that stands.
-   * @param change asked again if another replica was faster; undefined: there is nothing to be changed any more
-   * @returns the live replicas that answered, and those that did not
-   * Errors: LOG_UNAVAILABLE, LOG_APPEND_*, CUTOVER_CONFLICT.
-   */
-  move(change: (from: CutoverState) => CutoverState | undefined): Promise<Roll> {
-    const moving = this.#last.then(() => this.#move(change));
-    this.#last = moving.catch(() => {});
-    return moving;
-  }
-
-  /** Asks who is there: the live replicas that read at this moment. Errors: LOG_UNAVAILABLE, LOG_APPEND_*. */
-  async callRoll(): Promise<Roll> {
-    const id = newId();
-    const live = (await this.#parts.log.roster.replicas()).map(({ instance }) => instance);
-    this.#tally.open(`here ${id}`);
-    await this.tell({ kind: 'roll call', id });
-    const here = [...(await this.#tally.gather(`here ${id}`, live, answerMs)).keys()];
-    const silent = live.filter((instance) => !here.includes(instance));
-    if (silent.length > 0) this.#parts.logger.warn({ silent }, 'replicas that do not answer are left out');
-    return { here, silent };
-  }
-
-  /** Tells all replicas; resolves when the log has it. Errors: LOG_APPEND_*. */
-  async tell(note: Note): Promise<void> {
-    await this.#parts.log.append(toEntry(note));
+    this.#passed = new Tally(parts.clock);
   }
 
   /** Its notes of the control stream, in log order, after what stands before them was delivered. */
   onNote(note: HandoverNote): void {
+    const { instance, log } = this.#parts;
     switch (note.kind) {
       case 'roll call':
-        return this.#say({ kind: 'here', id: note.id, instance: this.#parts.instance });
-      case 'here':
-      case 'passed':
-        return this.#tally.note(`${note.kind} ${note.id}`, note.instance, []);
-      case 'ready':
-        return this.#tally.note(`ready ${note.id}`, note.instance, note.late);
+        return this.#finish(tell(log, { kind: 'here', id: note.id, instance }));
       case 'announce':
         return this.#onAnnounce(note);
       case 'commit':
         return this.#onCommit(note);
+      case 'passed':
+        return this.#passed.note(note.id, note.instance, true);
       case 'abandon':
         return this.#end(note.id);
       // It has no hold any more where its room has left the stream lane again.
       case 'late fence':
         return this.#fenceLate(lateHold(note.id, note.instance));
-      case 'fence':
-        return this.#onFence(note.id, note.rooms);
       default:
         note satisfies never;
     }
   }
 
-  async #move(change: (from: CutoverState) => CutoverState | undefined): Promise<Roll> {
-    for (let attempt = 1; attempt <= maxAttempts; attempt++) {
-      const from = this.#parts.state();
-      const to = change(from);
-      if (to === undefined) return { here: [], silent: [] };
-      try {
-        const roll = await this.callRoll();
-        if (await this.#carryOut(from, to, roll.here)) return roll;
-      } catch (error) {
-        // A log that was slow for once has kept nothing: the step is made again.
-        if (!hasCode(error, 'LOG_APPEND_REFUSED') || !this.#parts.log.reachable || attempt === maxAttempts) throw error;
-      }
-      await this.#catchUp(from.epoch);
-    }
-    throw new CrossfadeError('CUTOVER_CONFLICT', 'another change of the cutover was faster, again and again');
-  }
-
-  /** @returns whether all replicas are in the new state now, as far as they answer */
-  async #carryOut(from: CutoverState, to: CutoverState, participants: string[]): Promise<boolean> {
-    const { timeoutMs, log, clock } = this.#parts;
-    const id = newId();
-    const { raises, lowers } = movesBetween(from, to);
-    let late: { instance: string; rooms: string[] }[] = [];
-    const abandonedAt = clock.monotonic() + timeoutMs + abandonMs;
-    if (raises || lowers) {
-      this.#tally.open(`ready ${id}`);
-      await this.tell({ kind: 'announce', id, from, to });
-      const ready = await this.#tally.gather(`ready ${id}`, participants, timeoutMs + arrivalMs);
-      late = [...ready].filter(([, rooms]) => rooms.length > 0).map(([instance, rooms]) => ({ instance, rooms }));
-    }
-    const note = toEntry({ kind: 'commit', id, from, to, participants, late });
-    const next = { epoch: to.epoch, value: JSON.stringify(to) };
-    // Who was stopped meanwhile comes too late: the others' calls go on under the old lanes.
-    const withinMs = Math.max(0, Math.min(commitMs, abandonedAt - clock.monotonic()));
-    const options = { over: from.epoch, note, withinMs };
-    const result = await log.commitState(next, options).catch((error) => {
-      this.#say({ kind: 'abandon', id });
-      throw error;
-    });
-    if (result !== 'committed') {
-      await this.tell({ kind: 'abandon', id });
-      return false;
-    }
-    const givesUpAt = clock.monotonic() + 4 * answerMs;
-    while (this.#parts.state().epoch < to.epoch && clock.monotonic() < givesUpAt) await pause(clock, 2);
-    return true;
-  }
-
-  /** Another state stands in the log: it is read here sooner or later, mostly at once. */
-  async #catchUp(epoch: number): Promise<void> {
-    const { clock } = this.#parts;
-    const givesUpAt = clock.monotonic() + 2 * answerMs;
-    while (this.#parts.state().epoch <= epoch && clock.monotonic() < givesUpAt) await pause(clock, 5);
-  }
-
-  #onAnnounce({ id, from, to }: Extract<Note, { kind: 'announce' }>): void {
-    const { state, gate, clock, timeoutMs } = this.#parts;
-    if (state().epoch !== from.epoch) return;
-    const covers = (room: string) => moveOf(from, to, room) !== undefined;
-    gate.close(id, covers);
+  #onAnnounce(note: Announce): void {
+    const { cutover, traffic, clock, timeoutMs } = this.#parts;
+    const { id, from, to } = note;
+    if (cutover.state.epoch !== from.epoch) return;
+    traffic.close(id, new MovedRooms(from, to));
     const cancel = clock.after(timeoutMs + abandonMs, () => this.#end(id));
     const { promise: ended, resolve } = Promise.withResolvers<void>();
     this.#open.set(id, () => {
       cancel();
       resolve();
     });
-    this.#getReady(id, covers, (room) => moveOf(from, to, room) === 'raise', ended).catch((error) => this.#warn(error));
+    this.#finish(this.#getReady(note, ended));
   }
 
-  async #getReady(
-    id: string,
-    covers: (room: string) => boolean,
-    raises: (room: string) => boolean,
-    ended: Promise<void>,
-  ): Promise<void> {
-    const { flights, flush, clock, instance, timeoutMs } = this.#parts;
-    // A call under way may still enter a window.
-    const landed = flights.landed(covers).then(() => flush(covers));
-    await Promise.race([landed, pause(clock, 0.75 * timeoutMs)]);
-    const late = flights.rooms(raises);
-    await this.tell({ kind: 'ready', id, instance, late });
-    if (late.length === 0) return;
-    const isLate = new Set(late);
-    await Promise.all([ended, flights.landed((room) => isLate.has(room))]);
-    await this.tell({ kind: 'late fence', id, instance });
+  async #getReady({ id, from, to }: Announce, ended: Promise<void>): Promise<void> {
+    const { traffic, log, instance, timeoutMs } = this.#parts;
+    await traffic.quiesce(new MovedRooms(from, to), 0.75 * timeoutMs);
+    const late = traffic.roomsUnderWay(new MovedRooms(from, to, 'raise'));
+    await tell(log, { kind: 'ready', id, instance, late: [...late] });
+    if (late.size === 0) return;
+    await Promise.all([ended, traffic.ended(late)]);
+    await tell(log, { kind: 'late fence', id, instance });
   }
 
-  #onCommit({ id, from, to, participants, late }: Extract<Note, { kind: 'commit' }>): void {
-    const { adopt, gate } = this.#parts;
-    adopt(to);
+  #onCommit(commit: Commit): void {
+    const { cutover, traffic, outage } = this.#parts;
+    const { id, from, to, participants } = commit;
+    cutover.adopt(to);
+    // All rooms come from the bridge, where an outage of the log has taken them, or where they were before.
+    if (!usesStream(from)) outage.end();
     const { raises, lowers } = movesBetween(from, to);
-    if (raises) this.#fenceRaised(id, from, to, late);
+    if (raises) this.#fenceRaised(commit);
     if (lowers) {
-      const isLowered = (room: string) => moveOf(from, to, room) === 'lower';
-      gate.close(`${id} lower`, isLowered);
+      const lowered = new MovedRooms(from, to, 'lower');
+      traffic.close(lowerDoor(id), lowered);
       // What the late calls still have to say comes by the same lane as what follows.
-      for (const [holdId, rooms] of this.#late) if (rooms.every(isLowered)) this.#fenceLate(holdId);
-      this.#passOn(id, isLowered, participants).catch((error) => this.#warn(error));
+      for (const [holdId, rooms] of this.#late) if (rooms.every((room) => lowered.has(room))) this.#fenceLate(holdId);
+      this.#finish(this.#passOn(id, lowered, participants));
     }
     this.#end(id);
   }
 
-  #fenceRaised(id: string, from: CutoverState, to: CutoverState, late: { instance: string; rooms: string[] }[]): void {
+  #fenceRaised({ id, from, to, late }: Commit): void {
     const { fences, clock } = this.#parts;
     const allLate = new Set(late.flatMap(({ rooms }) => rooms));
-    fences.hold(id, (room) => !allLate.has(room) && moveOf(from, to, room) === 'raise');
+    fences.hold(id, except(new MovedRooms(from, to, 'raise'), allLate));
     this.#fenceSettled(id);
     for (const { instance, rooms } of late) {
       const holdId = lateHold(id, instance);
-      const covered = new Set(rooms);
-      fences.hold(holdId, (room) => covered.has(room));
+      fences.hold(holdId, new Set(rooms));
       this.#late.set(holdId, rooms);
       clock.after(lateLimitMs, () => this.#fenceLate(holdId));
     }
@@ -260,25 +146,18 @@ export class Handover {
    * connection for the fence of an earlier handover is not shown yet. After a bound they go on in any case, and what is
    * not shown is counted.
    */
-  async #passOn(id: string, isLowered: (room: string) => boolean, participants: string[]): Promise<void> {
-    const { unfenced, flush, clock, timeoutMs, settleMs } = this.#parts;
+  async #passOn(id: string, lowered: RoomSet, participants: string[]): Promise<void> {
+    const { instance, log, unfenced, traffic, timeoutMs, settleMs } = this.#parts;
     const fencedMs = Math.max(timeoutMs, settleMs());
-    this.#tally.open(`passed ${id}`);
+    this.#passed.open(id);
     try {
       // What a window gave out too late for the commit goes by the bridge, before the calls that follow.
-      const flushed = Promise.race([flush(isLowered), pause(clock, fencedMs)]);
-      await Promise.all([unfenced.show(isLowered, fencedMs), flushed]);
-      await this.tell({ kind: 'passed', id, instance: this.#parts.instance });
-      await this.#tally.gather(`passed ${id}`, participants, fencedMs + arrivalMs);
+      await Promise.all([unfenced.show(lowered, fencedMs), traffic.quiesce(lowered, fencedMs)]);
+      await tell(log, { kind: 'passed', id, instance });
+      await this.#passed.gather(id, participants, fencedMs + arrivalMs);
     } finally {
-      this.#parts.gate.open(`${id} lower`);
+      traffic.open(lowerDoor(id));
     }
-  }
-
-  #onFence(id: string, rooms: string[] | 'all'): void {
-    const covered = rooms === 'all' ? undefined : new Set(rooms);
-    this.#parts.fences.hold(id, (room) => covered?.has(room) ?? true);
-    this.#fenceSettled(id);
   }
 
   #fenceLate(id: string): void {
@@ -294,23 +173,22 @@ export class Handover {
   #end(id: string): void {
     this.#open.get(id)?.();
     this.#open.delete(id);
-    this.#parts.gate.open(id);
+    this.#parts.traffic.open(id);
   }
 
-  #say(note: Note): void {
-    this.tell(note).catch((error) => this.#warn(error));
-  }
-
-  #warn(error: unknown): void {
-    this.#parts.logger.warn({ reason: (error as Error).message }, 'a step of a handover could not be told');
+  /** A step that ends later: one that the log did not take is told, and made up for by the bounds of the others. */
+  #finish(step: Promise<void>): void {
+    const { logger } = this.#parts;
+    step.catch((error) => logger.warn({ reason: (error as Error).message }, 'a step of a handover could not be told'));
   }
 }
 
-/** The hold for the late calls of one replica; no other id has a space. */
+/** The hold for the late calls of one replica. */
 function lateHold(id: string, instance: string): string {
   return `${id} ${instance}`;
 }
 
-export function newId(): string {
-  return randomBytes(9).toString('base64url');
+/** The door behind which calls wait whose rooms leave the stream lane. */
+function lowerDoor(id: string): string {
+  return `${id} lower`;
 }

@@ -3,11 +3,13 @@
 // knows the event ids that the bridge has accepted lately.
 
 import { CrossfadeError } from '../errors.ts';
+import type { Log } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { tell } from './control.ts';
+import type { Coordinator, Roll } from './coordinator.ts';
 import type { Cutover } from './cutover.ts';
 import type { Guard } from './guard.ts';
-import type { Handover, Roll } from './handover.ts';
 import { type CutoverState, isRolledBack, movesBetween, nextState, usesStream } from './state.ts';
 import { Tally } from './tally.ts';
 
@@ -23,7 +25,8 @@ export interface By {
 export interface MovesParts {
   instance: string;
   cutover: Cutover;
-  handover: Handover;
+  coordinator: Pick<Coordinator, 'move'>;
+  log: Pick<Log, 'append'>;
   guard: Guard;
   /** Writes the ids that this replica has accepted in the last 5 minutes into the log. */
   rememberRecentIds(): Promise<void>;
@@ -32,6 +35,8 @@ export interface MovesParts {
 }
 
 const rememberedMs = 5_000;
+/** A step that nobody has asked for, and that is no line of the history. */
+const noNews: By = { who: '', what: '' };
 
 export class Moves {
   readonly #parts: MovesParts;
@@ -66,10 +71,16 @@ export class Moves {
 
   /** Without asking the guard. Errors: CUTOVER_CONFLICT, LOG_*. */
   async make(change: ChangeOf, by: By): Promise<Roll> {
-    const { cutover, handover } = this.#parts;
+    const { cutover, coordinator } = this.#parts;
     const to = this.next(cutover.state, change, by);
     if (to !== undefined && !cutover.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
-    return handover.move((from) => this.next(from, change, by));
+    return coordinator.move((from) => this.next(from, change, by));
+  }
+
+  /** Brings the rooms of all replicas back from the bridge, where an outage of the log has taken them. Errors as make(). */
+  comeBack(): Promise<Roll> {
+    const back = (from: CutoverState) => this.#parts.cutover.onBridge && this.next(from, () => ({}), noNews);
+    return this.#parts.coordinator.move(back, 'the bridge');
   }
 
   /** The state that a change makes; undefined where it changes nothing. */
@@ -86,10 +97,10 @@ export class Moves {
   /** Before any room comes to the stream lane the log must know what the bridge has accepted in the last 5 minutes. */
   async #beginToRemember(): Promise<void> {
     let question = '';
-    const { here } = await this.#parts.handover.move((from) => {
+    const { here } = await this.#parts.coordinator.move((from) => {
       question = String(from.epoch + 1);
       this.#remembered.open(question);
-      return this.next(from, () => ({ remembers: true }), { who: '', what: '' });
+      return this.next(from, () => ({ remembers: true }), noNews);
     });
     const answered = await this.#remembered.gather(question, here, rememberedMs);
     const silent = here.filter((instance) => !answered.has(instance));
@@ -97,9 +108,9 @@ export class Moves {
   }
 
   #shareIds(epoch: number): void {
-    const { rememberRecentIds, handover, instance, logger } = this.#parts;
+    const { rememberRecentIds, log, instance, logger } = this.#parts;
     rememberRecentIds()
-      .then(() => handover.tell({ kind: 'remembered', epoch, instance }))
+      .then(() => tell(log, { kind: 'remembered', epoch, instance }))
       .catch((error) => logger.warn({ reason: (error as Error).message }, 'recent event ids could not be shared'));
   }
 }

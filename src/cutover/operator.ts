@@ -8,11 +8,11 @@ import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Roll } from './coordinator.ts';
 import type { Cutover } from './cutover.ts';
-import type { Detour } from './detour.ts';
 import type { Guard } from './guard.ts';
-import type { Roll } from './handover.ts';
 import type { By, ChangeOf, Moves } from './moves.ts';
+import type { Outage } from './outage.ts';
 import { type Peers, peerPaths, type Told } from './peers.ts';
 import type { ReaderWatch } from './reader-watch.ts';
 import type { SharedState } from './shared-state.ts';
@@ -34,7 +34,7 @@ export interface OperatorParts {
   moves: Moves;
   shared: SharedState;
   wishes: Wishes;
-  detour: Detour;
+  outage: Pick<Outage, 'status'>;
   guard: Guard;
   peers: Peers;
   readerWatch: Pick<ReaderWatch, 'isCutOff'>;
@@ -99,7 +99,7 @@ export class Operator {
 
   /** For `GET /cutover`. */
   async status(): Promise<object> {
-    const { cutover, guard, detour, log, wish, wishes, peers, shared, readerWatch, bridgeStates } = this.#parts;
+    const { cutover, guard, outage, log, wish, wishes, peers, shared, readerWatch, bridgeStates } = this.#parts;
     const { state } = cutover;
     const [self, ...others] = await peers.refresh();
     return {
@@ -115,7 +115,7 @@ export class Operator {
       operated: state.operated,
       wish,
       killed: state.killed,
-      detour: detour.roomCount,
+      outage: outage.status,
       guard: guard.last ?? null,
       bridges: bridgeStates(),
       log: { reachable: log.reachable, followed: shared.follows, isCutOff: readerWatch.isCutOff },

@@ -25,8 +25,8 @@ export interface Told {
 export const peerPaths = {
   /** A rollback without the log. */
   adopt: '/cutover/adopt',
-  /** Rooms that are on a detour. */
-  detour: '/cutover/detour',
+  /** The log fails, or answers again, see outage.ts. */
+  outage: '/cutover/outage',
   /** Whether an event was read, as `{"read":true}`. */
   uncertain: '/cutover/uncertain',
   /** What becomes of the log's copy of that event. */
@@ -80,7 +80,7 @@ export class Peers {
   }
 
   /** POSTs to every other replica at once. Never rejects. @param ms how long one may take @param instances only these; all without it */
-  async tell(path: string, value: unknown, ms: number, instances = this.#others): Promise<Told> {
+  async tell(path: string, value: unknown, ms: number, instances = this.others): Promise<Told> {
     const posts = await this.#postToAll(path, value, ms, instances);
     const named = (ok: boolean) => posts.filter(({ answer }) => (answer !== undefined) === ok);
     return {
@@ -91,7 +91,7 @@ export class Peers {
 
   /** As {@link tell}. @returns what those that were reached have answered: JSON of any shape */
   async ask(path: string, value: unknown, ms: number): Promise<{ answers: unknown[]; notReached: string[] }> {
-    const posts = await this.#postToAll(path, value, ms, this.#others);
+    const posts = await this.#postToAll(path, value, ms, this.others);
     return {
       answers: posts.flatMap(({ answer }) => (answer === undefined ? [] : [answer.value])),
       notReached: posts.flatMap(({ instance, answer }) => (answer === undefined ? [instance] : [])),
@@ -114,7 +114,8 @@ export class Peers {
     this.#stop();
   }
 
-  get #others(): string[] {
+  /** The names of the other replicas, as the roster last had them. */
+  get others(): string[] {
     return this.#known.map(({ instance }) => instance).filter((each) => each !== this.#options.instance);
   }
 

@@ -1,24 +1,25 @@
 // Keeps this replica's cutover state and the log's in step: at start, after an outage, and when the log has lost it.
 // Promises: an empty or older log never lowers the epoch, for what a live replica knows is written back; a rollback that
 // was decided without the log outranks what stands there when it returns; what is taken over without having been
-// committed before this replica's eyes comes to the stream lane as after an outage, behind a fence.
+// committed before this replica's eyes comes to the stream lane as after an outage, by a handover.
 
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
+import type { RoomSet } from '../room-set.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Seldom } from '../telemetry/seldom.ts';
+import { answerMs, idsSlackMs } from './bounds.ts';
 import { toEntry } from './control.ts';
 import type { Cutover } from './cutover.ts';
-import type { Detour } from './detour.ts';
-import { answerMs, idsSlackMs } from './handover.ts';
 import type { Moves } from './moves.ts';
+import type { Outage } from './outage.ts';
 import {
   type CutoverState,
   initialState,
   isRolledBack,
+  MovedRooms,
   mayHaveUsedStream,
-  moveOf,
   movesBetween,
   readState,
   rolledBack,
@@ -27,7 +28,7 @@ import type { Unfenced } from './unfenced.ts';
 
 export interface SharedStateParts {
   cutover: Cutover;
-  detour: Detour;
+  outage: Pick<Outage, 'begin'>;
   unfenced: Pick<Unfenced, 'overtakes'>;
   moves: Moves;
   log: Log;
@@ -60,7 +61,7 @@ export class SharedState {
   /** A rollback was decided without the log, here or by another replica: what stands in the log does not count against it. */
   #owesRollback = false;
   /** The last rooms that left the stream lane without a handover; until: ms monotonic. */
-  #leftAtOnce: { covers(room: string): boolean; until: number } = { covers: () => false, until: 0 };
+  #leftAtOnce: { rooms: RoomSet; until: number } = { rooms: new Set(), until: 0 };
   readonly #saysFailed: Seldom;
 
   constructor(parts: SharedStateParts) {
@@ -99,8 +100,8 @@ export class SharedState {
 
   /** Whether the room has left the stream lane a moment ago, without a handover: other replicas did not wait for its windows here. */
   hasLeftAtOnce(room: string): boolean {
-    const { covers, until } = this.#leftAtOnce;
-    return this.#parts.clock.monotonic() < until && covers(room);
+    const { rooms, until } = this.#leftAtOnce;
+    return this.#parts.clock.monotonic() < until && rooms.has(room);
   }
 
   /** Whether our state and the log's have been compared since the log was last away. */
@@ -222,10 +223,10 @@ export class SharedState {
   }
 
   #takeOver(state: CutoverState): void {
-    const { cutover, detour } = this.#parts;
+    const { cutover, outage } = this.#parts;
     // Nothing of these rooms was fenced here: they come to the stream lane as after an outage. A replica that has just started
     // has sent nothing to the bridge, and has no client, that would have to be fenced.
-    if (cutover.decides && movesBetween(cutover.state, state).raises) detour.takeAll('connection_lost');
+    if (cutover.decides && movesBetween(cutover.state, state).raises) void outage.begin('connection_lost');
     this.#adoptAtOnce(state);
   }
 
@@ -234,9 +235,9 @@ export class SharedState {
     const { cutover, unfenced } = this.#parts;
     const before = cutover.state;
     cutover.adopt(state);
-    const covers = (room: string) => moveOf(before, cutover.state, room) === 'lower';
-    unfenced.overtakes(covers);
-    this.#leftAtOnce = { covers, until: this.#parts.clock.monotonic() + leftRecentlyMs };
+    const rooms = new MovedRooms(before, cutover.state, 'lower');
+    unfenced.overtakes(rooms);
+    this.#leftAtOnce = { rooms, until: this.#parts.clock.monotonic() + leftRecentlyMs };
   }
 
   /** Whatever stands in the log, and however high its epoch is: a rollback outranks it. */

@@ -8,28 +8,29 @@ import type { ReadMemory } from '../consumer/read-memory.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
+import type { RoomSet } from '../room-set.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { watchSurplus } from './alarm.ts';
 import { tellChanges } from './chronicle.ts';
-import { type Note, readNote } from './control.ts';
+import { type Note, readNote, tell } from './control.ts';
+import { Coordinator } from './coordinator.ts';
 import { Cutover } from './cutover.ts';
-import { Detour } from './detour.ts';
 import type { Fences } from './fences.ts';
-import { Flights } from './flights.ts';
-import { Gate } from './gate.ts';
 import { countAtBridges, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
 import { HubTypings } from './hub-typing.ts';
 import { Moves } from './moves.ts';
 import { Operator } from './operator.ts';
+import { Outage } from './outage.ts';
 import { PeerSignature } from './peer-signature.ts';
-import { adminFact, epochFact, Peers, peerPaths } from './peers.ts';
+import { adminFact, epochFact, Peers } from './peers.ts';
 import { ReaderWatch } from './reader-watch.ts';
 import { SharedState } from './shared-state.ts';
 import { laneOf } from './state.ts';
+import { Traffic } from './traffic.ts';
 import { UncertainAppends, type UncertainParts } from './uncertain.ts';
 import { Unfenced } from './unfenced.ts';
 import { Wishes } from './wishes.ts';
@@ -54,28 +55,20 @@ export interface CutoverStageOptions {
   metrics: Metrics;
 }
 
-/** The coalescing windows of the lanes. */
-export interface Windows {
-  /** Ends those of these rooms; resolves when what was in them is in the log, or at the bridge. */
-  flush(covers: (room: string) => boolean): Promise<void>;
-  /** The rooms of whose windows something is still on its way. */
-  readonly emittingRooms: string[];
-}
-
 /** A backplane is given this long after a bridge's 200 until its events count as shown by all bridges. */
 const settleMs = 500;
-/** ms that telling the other replicas of a detour may hold a call up, beyond what they wait for. */
-const detourMs = 1_000;
 
 export class CutoverStage {
   /** Which lane a call takes. */
   readonly laneChoice: Cutover;
-  readonly detour: Detour;
+  readonly outage: Outage;
   readonly operator: Operator;
   readonly uncertain: UncertainAppends;
   readonly readerWatch: ReaderWatch;
   readonly signature: PeerSignature;
   readonly #options: CutoverStageOptions;
+  readonly #traffic: Traffic;
+  readonly #coordinator: Coordinator;
   readonly #handover: Handover;
   readonly #moves: Moves;
   readonly #shared: SharedState;
@@ -85,7 +78,6 @@ export class CutoverStage {
   readonly #typings: HubTypings;
   readonly #unfenced: Unfenced;
   readonly #standalone: boolean;
-  #windows: Windows | undefined;
   #facts: Record<string, string> = {};
 
   constructor(options: CutoverStageOptions) {
@@ -96,33 +88,45 @@ export class CutoverStage {
     this.#typings = new HubTypings(clock);
     const unfenced = new Unfenced({ instance, edge, logger, metrics });
     this.#unfenced = unfenced;
-    const gate = new Gate();
-    const flush: Windows['flush'] = (covers) => this.#windows!.flush(covers);
-    const flights = new Flights();
+    const traffic = new Traffic(clock);
+    this.#traffic = traffic;
     const settled = () => (options.severalBridges() ? settleMs : 0);
-    const follow = { silentMs: () => options.reads.silentMs, reachable: () => log.reachable };
     this.laneChoice = new Cutover({
       standalone: this.#standalone,
       killSwitch: config.killSwitch,
-      gate,
-      flights,
-      detourOf: (room) => this.detour.of(room),
-      follow,
+      traffic,
+      follow: { silentMs: () => options.reads.silentMs, reachable: () => log.reachable },
       timeoutMs,
       clock,
     });
+    const cutover = this.laneChoice;
+    const rememberRecentIds = (withinMs?: number) => this.#rememberRecentIds(withinMs);
     this.signature = new PeerSignature({ instance, secret: config.adminToken ?? config.apiKey, clock });
     this.#peers = new Peers({ instance, roster: log.roster, signature: this.signature, clock, logger });
+    this.outage = new Outage({
+      instance,
+      cutover,
+      traffic,
+      unfenced,
+      peers: this.#peers,
+      log,
+      fallback: config.fallback && !this.#standalone,
+      follows: () => this.#shared.follows,
+      rememberRecentIds,
+      comeBack: () => this.#moves.comeBack(),
+      showMs: () => timeoutMs + settled(),
+      clock,
+      logger,
+    });
+    this.#coordinator = new Coordinator({ log, cutover, timeoutMs, clock, logger });
     this.#handover = new Handover({
       instance,
       log,
+      cutover,
+      traffic,
+      outage: this.outage,
       fences: edge,
-      gate,
-      flights,
       unfenced,
-      flush,
-      state: () => this.laneChoice.state,
-      adopt: (state) => this.laneChoice.adopt(state),
       timeoutMs,
       settleMs: settled,
       faults: options.faults,
@@ -130,18 +134,17 @@ export class CutoverStage {
       logger,
     });
     this.readerWatch = new ReaderWatch({
-      usesStream: () => this.laneChoice.usesStream,
+      usesStream: () => cutover.usesStream,
       silentMs: () => options.reads.silentMs,
       logAnswers: () => log.reachable,
       peers: this.#peers,
       clock,
       logger,
     });
-    const showMs = () => timeoutMs + settled();
     const guard = new Guard({
       instance,
       countAtBridges: () => countAtBridges(bridge!, config.apiKey),
-      callRoll: () => this.#handover.callRoll(),
+      callRoll: () => this.#coordinator.callRoll(),
       log,
       streams: [...contract.streams.keys()],
       clock,
@@ -156,38 +159,23 @@ export class CutoverStage {
       clock,
       metrics,
     });
-    this.detour = new Detour({
-      instance,
-      gate,
-      flights,
-      unfenced,
-      flush,
-      emitting: () => this.#windows!.emittingRooms,
-      logAnswers: () => log.reachable && this.laneChoice.isFresh,
-      beforeReturn: (sinceMs) => this.#rememberRecentIds(sinceMs),
-      tell: (note) => this.#handover.tell(note),
-      post: async (news) => void (await this.#peers.tell(peerPaths.detour, news, showMs() + detourMs)),
-      timeoutMs,
-      showMs,
-      clock,
-      logger,
-    });
     this.#moves = new Moves({
       instance,
-      cutover: this.laneChoice,
-      handover: this.#handover,
+      cutover,
+      coordinator: this.#coordinator,
+      log,
       guard,
-      rememberRecentIds: () => this.#rememberRecentIds(),
+      rememberRecentIds,
       clock,
       logger,
     });
     this.#shared = new SharedState({
-      cutover: this.laneChoice,
-      detour: this.detour,
+      cutover,
+      outage: this.outage,
       unfenced,
       moves: this.#moves,
       log,
-      rememberRecentIds: (withinMs) => this.#rememberRecentIds(withinMs),
+      rememberRecentIds,
       clock,
       logger,
     });
@@ -196,7 +184,7 @@ export class CutoverStage {
       instance,
       wish,
       killSwitch: config.killSwitch,
-      cutover: this.laneChoice,
+      cutover,
       moves: this.#moves,
       roster: log.roster,
       follows: () => this.#shared.follows,
@@ -208,11 +196,11 @@ export class CutoverStage {
     this.operator = new Operator({
       instance,
       wish,
-      cutover: this.laneChoice,
+      cutover,
       moves: this.#moves,
       shared: this.#shared,
       wishes: this.#wishes,
-      detour: this.detour,
+      outage: this.outage,
       guard,
       peers: this.#peers,
       readerWatch: this.readerWatch,
@@ -221,9 +209,7 @@ export class CutoverStage {
       clock,
       logger,
     });
-    this.#stopWatching = this.#standalone
-      ? () => {}
-      : watchSurplus({ cutover: this.laneChoice, guard, log, clock, logger, metrics });
+    this.#stopWatching = this.#standalone ? () => {} : watchSurplus({ cutover, guard, log, clock, logger, metrics });
     this.#showState();
     tellChanges(this.laneChoice, logger);
     this.laneChoice.onAdopted(() => {
@@ -232,9 +218,9 @@ export class CutoverStage {
     });
   }
 
-  /** The lanes are made from what is here: their windows come back. */
-  connect(windows: Windows): void {
-    this.#windows = windows;
+  /** The lanes are made from what is here: their coalescing windows come back. */
+  connect(windows: { flushWindows(rooms: RoomSet): void }): void {
+    this.#traffic.connect((rooms) => windows.flushWindows(rooms));
   }
 
   /** The share of rooms on the stream lane here and now. */
@@ -264,7 +250,7 @@ export class CutoverStage {
    * not waited for: typing that comes of them might be shown behind its sender's message.
    */
   hadElsewhere(room: string): boolean {
-    return this.detour.hadElsewhere(room) || this.#shared.hasLeftAtOnce(room);
+    return this.outage.isOn || this.#shared.hasLeftAtOnce(room);
   }
 
   /** Whether rooms may have been on the stream lane since `sinceMs` (ms since 1970), also if they are not any more. */
@@ -299,10 +285,12 @@ export class CutoverStage {
   onRead(entry: Entry): void {
     if (this.#standalone) return;
     const { state } = this.laneChoice;
-    const wasOvertaken =
-      entry.epoch !== undefined && entry.epoch < state.epoch && laneOf(state, entry.room) === 'bridge';
+    const { epoch, room } = entry;
+    const lane = laneOf(state, room);
+    // The bridge carries the room meanwhile: the two cannot be put in order any more.
+    const isOvertaken = lane === 'bridge' ? epoch !== undefined && epoch < state.epoch : this.outage.isOn;
     this.#fenceTyping(entry);
-    this.detour.noteRead(entry, wasOvertaken);
+    if (isOvertaken) this.#unfenced.read(entry);
   }
 
   /** A client types through its bridge hub, in a room whose messages go by stream: all replicas know before its next message. */
@@ -324,7 +312,7 @@ export class CutoverStage {
     this.readerWatch.close();
     this.#wishes.close();
     this.#shared.close();
-    this.detour.close();
+    this.outage.close();
     this.#peers.close();
   }
 
@@ -338,9 +326,9 @@ export class CutoverStage {
         return this.#moves.onRemembered(note.epoch, note.instance);
       case 'restored':
         return this.#shared.onRestored(note.to);
-      case 'fence':
-        this.detour.onFence(note.id, note.rooms);
-        return this.#handover.onNote(note);
+      case 'here':
+      case 'ready':
+        return this.#coordinator.onAnswer(note);
       default:
         return this.#handover.onNote(note);
     }
@@ -348,7 +336,7 @@ export class CutoverStage {
 
   #tellTyping(note: Note): void {
     // Without the log its messages go by the bridge, too.
-    this.#handover.tell(note).catch(() => {});
+    tell(this.#options.log, note).catch(() => {});
   }
 
   /** A message waits for its sender's typing where that may still be on its way from the bridge. */

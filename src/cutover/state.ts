@@ -4,6 +4,7 @@
 
 import { z } from 'zod';
 import type { Lane } from '../lanes/lanes.ts';
+import type { RoomSet } from '../room-set.ts';
 import { bucketOf } from './bucket.ts';
 
 export interface CutoverState {
@@ -92,6 +93,29 @@ export function moveOf(from: CutoverState, to: CutoverState, room: string): Move
   const [before, after] = [laneOf(from, room), laneOf(to, room)];
   if (before === after) return undefined;
   return after === 'stream' ? 'raise' : 'lower';
+}
+
+/** The rooms that a change from one state to another moves: all of them, or those of one direction. */
+export class MovedRooms implements RoomSet {
+  readonly #from: CutoverState;
+  readonly #to: CutoverState;
+  readonly #move: Move | undefined;
+
+  constructor(from: CutoverState, to: CutoverState, move?: Move) {
+    this.#from = from;
+    this.#to = to;
+    this.#move = move;
+  }
+
+  has(room: string): boolean {
+    const move = moveOf(this.#from, this.#to, room);
+    return move !== undefined && (this.#move === undefined || move === this.#move);
+  }
+}
+
+/** The same state with every room at the bridge, where they are while the log fails. */
+export function atBridge(state: CutoverState): CutoverState {
+  return { ...state, percent: 0, pins: {} };
 }
 
 /** Which kinds of moves there may be between two states; by buckets and by the pins of either. */

@@ -14,8 +14,9 @@ import { keepNewest } from '../keep-newest.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { lateLimitMs } from './bounds.ts';
+import { newId } from './control.ts';
 import { type Fences, fenceSettled } from './fences.ts';
-import { lateLimitMs, newId } from './handover.ts';
 import { type Peers, peerPaths } from './peers.ts';
 import type { Unfenced } from './unfenced.ts';
 
@@ -121,7 +122,7 @@ export class UncertainAppends {
     const { promise: decided, resolve } = Promise.withResolvers<Verdict['verdict']>();
     this.#waiting.set(id, resolve);
     const hold = `uncertain-${id}`;
-    edge.hold(hold, (each) => each === room);
+    edge.hold(hold, new Set([room]));
     // The asker may have been killed behind the bridge's 200.
     const cancel = clock.after(lateLimitMs, () => {
       unfenced.inDoubt({ room, eventId });

@@ -4,6 +4,7 @@
 import type { Event } from '../contract/event.ts';
 import { keepNewest } from '../keep-newest.ts';
 import type { Entry } from '../log/log.ts';
+import type { RoomSet } from '../room-set.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics, UnfencedReason } from '../telemetry/metrics.ts';
 import type { Fences } from './fences.ts';
@@ -43,17 +44,17 @@ export class Unfenced {
   }
 
   /** The bridge goes on with these rooms at once: counts what is not shown of them. */
-  overtakes(covers: (room: string) => boolean): void {
-    for (const { room, eventId } of this.#parts.edge.unshown(covers)) this.#count(room, eventId, 'unread');
+  overtakes(rooms: RoomSet): void {
+    for (const { room, eventId } of this.#parts.edge.unshown(rooms)) this.#count(room, eventId, 'unread');
   }
 
   /** Resolves when the bridge may go on with these rooms: what is not shown of them now is shown, or after `limitMs` counted. */
-  async show(covers: (room: string) => boolean, limitMs: number): Promise<void> {
+  async show(rooms: RoomSet, limitMs: number): Promise<void> {
     const { edge } = this.#parts;
-    const before = edge.unshown(covers);
+    const before = edge.unshown(rooms);
     if (before.length === 0) return;
-    await edge.untilShown(covers, limitMs);
-    const still = new Set(edge.unshown(covers).map(({ eventId }) => eventId));
+    await edge.untilShown(rooms, limitMs);
+    const still = new Set(edge.unshown(rooms).map(({ eventId }) => eventId));
     for (const { room, eventId } of before) if (still.has(eventId)) this.#count(room, eventId, 'unread');
   }
 

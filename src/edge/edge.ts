@@ -4,6 +4,7 @@
 import { type HostPort, nameOf } from '../config.ts';
 import type { Delivery } from '../contract/event.ts';
 import { addressOf, listenOn } from '../listen.ts';
+import type { RoomSet } from '../room-set.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Audience, OutgoingMessage } from './audience.ts';
@@ -100,21 +101,21 @@ export class Edge implements Audience {
   }
 
   /** The log's events of these rooms that the bridge may overtake: being written, or behind a fence. */
-  unshown(covers: (room: string) => boolean): UnshownEvent[] {
-    return this.#proxied?.unshown(covers) ?? [];
+  unshown(rooms: RoomSet): UnshownEvent[] {
+    return this.#proxied?.unshown(rooms) ?? [];
   }
 
   /** Resolves when what is unshown of these rooms now is shown, or after `limitMs`. */
-  async untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void> {
-    await this.#proxied?.untilShown(covers, limitMs);
+  async untilShown(rooms: RoomSet, limitMs: number): Promise<void> {
+    await this.#proxied?.untilShown(rooms, limitMs);
   }
 
   /**
    * From now on the stream lane's events of these rooms wait at every proxied connection that exists, or is born before
    * fence() with this id.
    */
-  hold(id: string, covers: (room: string) => boolean): void {
-    this.#proxied?.hold(id, covers);
+  hold(id: string, rooms: RoomSet): void {
+    this.#proxied?.hold(id, rooms);
   }
 
   /** Fences every proxied connection; each goes on with what has waited when its fence is back. Never rejects. */

@@ -5,6 +5,7 @@
 
 import { type Event, maxUnitedChars } from '../contract/event.ts';
 import type { NewEntry, Position } from '../log/log.ts';
+import type { RoomSet } from '../room-set.ts';
 import type { Clock } from '../telemetry/clock.ts';
 
 export interface CoalescerOptions<Origin> {
@@ -75,8 +76,8 @@ export class Coalescer<Origin> {
     if (windows !== undefined) for (const key of [...windows.keys()]) this.#end(room, key);
   }
 
-  flushRooms(covers: (room: string) => boolean): void {
-    for (const room of [...this.#rooms.keys()].filter(covers)) this.flushRoom(room);
+  flushRooms(rooms: RoomSet): void {
+    for (const room of [...this.#rooms.keys()]) if (rooms.has(room)) this.flushRoom(room);
   }
 
   #open(event: Event, key: string): Window<Origin> {

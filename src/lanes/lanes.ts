@@ -1,7 +1,7 @@
 // The two lanes and the fallback between them: in comes a call with its event and its delivering lane, out comes what
 // the backend is told. Promises: `broadcast` only after the bridge's 200 or the log's own acknowledgement (a coalesced
 // call: when it is in its window); `duplicate` for a repeat on either lane; every append of a room in order; a call that the
-// log could not take goes to the bridge, and its room with it.
+// log could not take goes to the bridge, and all rooms with it.
 
 import type { BridgeAnswer, BridgeLane, RawRequest } from '../bridge/lane.ts';
 import type { ReadMemory } from '../consumer/read-memory.ts';
@@ -9,6 +9,7 @@ import type { Event } from '../contract/event.ts';
 import { CrossfadeError, type FailureReason, hasCode } from '../errors.ts';
 import { eventIdOf } from '../log/entry.ts';
 import type { Log, NewEntry } from '../log/log.ts';
+import { allRooms, type RoomSet } from '../room-set.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { countFallback, type Metrics, type Transport } from '../telemetry/metrics.ts';
@@ -23,16 +24,16 @@ export interface Decision {
   /** Absent without a bridge: then nothing ever moves. */
   epoch?: number;
   /** Set where the room belongs to the stream lane, but the log has failed. */
-  detour?: OnDetour;
+  outage?: OnBridge;
   /** The shared state is not known: the room may belong to the stream lane, where others append. */
   isBlind?: true;
 }
 
-/** How it stands with a room whose log has failed. */
-export interface OnDetour {
+/** How it stands with the rooms of the stream lane while the log fails. */
+export interface OnBridge {
   reason: FailureReason;
   /**
-   * Resolves when a call may go to the bridge: the other replicas know, and what was read of the room is shown; after a
+   * Resolves when a call may go to the bridge: the other replicas know, and what they had read is shown; after a
    * bound in any case. Never rejects.
    */
   ready: Promise<void>;
@@ -57,6 +58,8 @@ export interface LaneChoice {
   decide(room: string): Decision;
   /** Resolves when a newer state than this is known. */
   newerThan(epoch: number): Promise<void>;
+  /** Something of this room is under way until the returned function is called. */
+  begin(room: string): () => void;
   readonly mirror: boolean;
   /** Whether event ids of bridge-lane calls are remembered in the log too. */
   readonly remembersIds: boolean;
@@ -69,11 +72,11 @@ export interface LanesOptions {
   /** Whether calls that the bridge cannot take for want of a connection go by the log. */
   bridgeFallback: boolean;
   cutover: LaneChoice;
-  /** The log could not take an event of this room. Resolves when it may go to the bridge, see {@link OnDetour}. */
-  onLogFailure(room: string, reason: FailureReason): Promise<void>;
+  /** The log could not take an event. Resolves when it may go to the bridge, see {@link OnBridge}. */
+  onLogFailure(reason: FailureReason): Promise<void>;
   /** What this replica has read of the log. */
   reads: Pick<ReadMemory, 'hasRead' | 'isTypingOver' | 'position'>;
-  /** Whether another replica takes, or took a moment ago, this room's calls to the bridge. */
+  /** Whether the bridge carries this room's calls through other replicas, or began to a moment ago, not waiting for windows here. */
   hadElsewhere(room: string): boolean;
   /** An event goes to the bridge although its room may belong to the stream lane; see {@link Decision.isBlind}. */
   onBlind(event: Event): void;
@@ -146,21 +149,16 @@ export class Lanes {
     await this.#append(event);
   }
 
-  /** Ends the windows of these rooms; resolves when what was in them is in the log, or at the bridge. */
-  async flush(covers: (room: string) => boolean): Promise<void> {
-    this.#coalescer?.flushRooms(covers);
-    await Promise.all([...this.#emissions].filter(([room]) => covers(room)).map(([, settled]) => settled));
+  /** Ends the windows of these rooms; what was in them is under way then, see {@link LaneChoice.begin}. */
+  flushWindows(rooms: RoomSet): void {
+    this.#coalescer?.flushRooms(rooms);
   }
 
   /** Flushes all windows and waits for everything that is on its way to the log. */
   async drain(): Promise<void> {
-    await this.flush(() => true);
+    this.flushWindows(allRooms);
+    await Promise.all(this.#emissions.values());
     await this.#mirror?.drain();
-  }
-
-  /** The rooms of whose windows something is still on its way. */
-  get emittingRooms(): string[] {
-    return [...this.#emissions.keys()];
   }
 
   /** Whether bridge-lane events are mirrored now and their last one has reached the log. */
@@ -181,9 +179,9 @@ export class Lanes {
     if (flushed !== undefined) {
       await flushed;
       // The log may have failed what was in the windows; then the room is there where that went.
-      const { detour } = this.#options.cutover.decide(room);
-      if (detour !== undefined)
-        return this.#byBridge(call, { lane: 'bridge', detour, ...(epoch !== undefined && { epoch }) });
+      const { outage } = this.#options.cutover.decide(room);
+      if (outage !== undefined)
+        return this.#byBridge(call, { lane: 'bridge', outage, ...(epoch !== undefined && { epoch }) });
     }
     const entry = withTrace(call, epoch);
     try {
@@ -215,11 +213,11 @@ export class Lanes {
     return this.#options.log.time().catch(() => undefined);
   }
 
-  async #byBridge(call: IncomingCall, { epoch, detour, isBlind }: Decision): Promise<Outcome> {
+  async #byBridge(call: IncomingCall, { epoch, outage, isBlind }: Decision): Promise<Outcome> {
     if (isBlind) this.#options.onBlind(call.event);
-    if (detour !== undefined) {
-      countFallback(this.#options.metrics, detour.reason);
-      await detour.ready;
+    if (outage !== undefined) {
+      countFallback(this.#options.metrics, outage.reason);
+      await outage.ready;
     }
     // The room was on the stream lane perhaps: what still waits in its windows goes first.
     await this.#flushRoom(call.event.room);
@@ -257,9 +255,9 @@ export class Lanes {
     if (!fallback || bridge === undefined) throw error;
     const reason = error.reason ?? 'connection_lost';
     countFallback(metrics, reason);
-    await onLogFailure(call.event.room, reason);
+    await onLogFailure(reason);
     if (this.#wasRead(entry.eventId)) return known;
-    // What waits in the room's windows finds the same detour, and must not be overtaken on it.
+    // What waits in the room's windows goes by the bridge too, and must not be overtaken there.
     await this.#flushRoom(call.event.room);
     const send = () => bridge.send(call.request);
     const answer = await (isUnknown ? this.#settleUncertain(entry, send) : send());
@@ -325,7 +323,9 @@ export class Lanes {
       .catch((error) => this.#rescue(identified, origins, lateMs, error))
       .catch((error) => this.#options.logger.warn({ err: error }, 'a coalesced event was lost'));
     const { room } = entry;
+    const end = this.#options.cutover.begin(room);
     const settled = Promise.all([this.#emissions.get(room), emission]).then(() => {
+      end();
       if (this.#emissions.get(room) === settled) this.#emissions.delete(room);
     });
     this.#emissions.set(room, settled);
@@ -341,9 +341,9 @@ export class Lanes {
   async #appendByLane(entry: NewEntry): Promise<void> {
     const { cutover } = this.#options;
     for (;;) {
-      const { lane, epoch, detour } = cutover.decide(entry.room);
+      const { lane, epoch, outage } = cutover.decide(entry.room);
       if (lane === 'bridge') {
-        const reason = detour && { reason: detour.reason };
+        const reason = outage && { reason: outage.reason };
         throw new CrossfadeError('LOG_APPEND_REFUSED', 'the room has left the stream lane', reason);
       }
       const result = await this.#append(epoch === undefined ? entry : { ...entry, epoch });
@@ -369,7 +369,7 @@ export class Lanes {
     }
     if (reason !== undefined) {
       countFallback(metrics, reason);
-      await onLogFailure(entry.room, reason);
+      await onLogFailure(reason);
     }
     const send = () => this.#sendAll(bridge, calls);
     await (code === 'LOG_APPEND_UNKNOWN' ? this.#settleUncertain(entry, send) : send());

@@ -45,7 +45,7 @@ async function startAdmin(
       instance: 'here',
       operator,
       uncertain: { hear: () => ({ read: true }), decided() {} },
-      detour: { async takenElsewhere() {} },
+      outage: { async hear() {} },
       readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret: token, clock: systemClock }),
       saysUnsigned: new Seldom(systemClock, 1_000),

@@ -21,7 +21,7 @@ const words: Record<string, object> = {
   '/cutover/adopt': { ...initialState, ...rolledBack, epoch: 3 },
   '/cutover/uncertain': { id: 'i', eventId: 'e', room: 'r' },
   '/cutover/uncertain-decided': { id: 'i', verdict: 'withhold' },
-  '/cutover/detour': { instance: 'teller', id: 'i', rooms: ['r'] },
+  '/cutover/outage': { instance: 'teller', at: 1, fails: true, reason: 'timeout' },
 };
 const paths = Object.keys(words);
 
@@ -50,7 +50,7 @@ async function startReplica(t: TestContext, secret: string | undefined) {
         },
         decided: hear('/cutover/uncertain-decided'),
       },
-      detour: { takenElsewhere: async () => hear('/cutover/detour')() },
+      outage: { hear: async () => hear('/cutover/outage')() },
       readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret, clock }),
       saysUnsigned: new Seldom(clock, 1_000),
@@ -138,7 +138,7 @@ test('a word counts as it was signed, for whom and when it was, and once', async
 
   assert.equal(await sayWith(teller.sign(path, 'here', body), '{"id":"other"}'), 401, 'another body');
   assert.equal(await sayWith(teller.sign(path, 'elsewhere', body)), 401, 'for another replica');
-  assert.equal(await sayWith(teller.sign('/cutover/detour', 'here', body)), 401, 'of another path');
+  assert.equal(await sayWith(teller.sign('/cutover/outage', 'here', body)), 401, 'of another path');
   const signed = teller.sign(path, 'here', body);
   clock.advance(30_001);
   assert.equal(await sayWith(signed), 401, 'too late');

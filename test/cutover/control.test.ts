@@ -23,8 +23,6 @@ const notes: Note[] = [
   { kind: 'passed', id: 'i', instance: 'a' },
   { kind: 'abandon', id: 'i' },
   { kind: 'late fence', id: 'i', instance: 'a' },
-  { kind: 'fence', id: 'i', rooms: ['r'] },
-  { kind: 'fence', id: 'i', rooms: 'all' },
   { kind: 'hub typing', room: 'r', user: 'u' },
   { kind: 'hub typing anywhere', user: 'u' },
   { kind: 'remembered', epoch: 3, instance: 'a' },

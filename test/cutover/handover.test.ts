@@ -2,14 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readNote } from '../../src/cutover/control.ts';
+import { type Note, readNote, tell } from '../../src/cutover/control.ts';
+import { Coordinator } from '../../src/cutover/coordinator.ts';
 import { Cutover } from '../../src/cutover/cutover.ts';
-import { Flights } from '../../src/cutover/flights.ts';
-import { Gate } from '../../src/cutover/gate.ts';
 import { Handover, type HandoverNote } from '../../src/cutover/handover.ts';
 import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
+import { Traffic } from '../../src/cutover/traffic.ts';
 import type { Decision } from '../../src/lanes/lanes.ts';
 import { controlStream } from '../../src/log/log.ts';
+import type { RoomSet } from '../../src/room-set.ts';
 import { type Clock, systemClock } from '../../src/telemetry/clock.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
@@ -24,53 +25,52 @@ const toPercent = (percent: number) => (from: CutoverState) => nextState(from, {
 
 function startReplica(log: SharedLog, instance: string, clock: Clock = systemClock) {
   const journal: string[] = [];
-  const holds = new Map<string, (room: string) => boolean>();
+  const holds = new Map<string, RoomSet>();
   /** What a test may watch, or put in the way. */
   const ends = { flush() {}, fence: async () => {}, shown: async () => {} };
-  const gate = new Gate();
-  const flights = new Flights();
+  const traffic = new Traffic(clock);
+  traffic.connect(() => ends.flush());
   const cutover = new Cutover({
     standalone: false,
     killSwitch: false,
-    gate,
-    flights,
-    detourOf: () => undefined,
+    traffic,
     follow: { silentMs: () => 0, reachable: () => true },
     timeoutMs,
     clock,
   });
   cutover.stateIsKnown();
+  cutover.onAdopted(({ percent }) => journal.push(`adopt ${percent}`));
+  const coordinator = new Coordinator({ log: log.of(instance), cutover, timeoutMs, clock, logger: silentLogger });
   const handover = new Handover({
     instance,
     log: log.of(instance),
+    cutover,
+    traffic,
+    outage: {
+      end() {
+        if (cutover.onBridge !== undefined) journal.push('all are back');
+        cutover.onBridge = undefined;
+      },
+    },
     fences: {
-      hold: (id, covers) => void holds.set(id, covers),
+      hold: (id, rooms) => void holds.set(id, rooms),
       async fence(id) {
         await ends.fence();
         journal.push(`fence ${id.includes(' ') ? 'late' : 'all'}`);
         holds.delete(id);
       },
-      fenceMembers() {},
-      unshown: () => [],
-      async untilShown() {},
     },
-    gate,
-    flights,
     unfenced: { show: () => ends.shown() },
-    flush: async () => void ends.flush(),
-    state: () => cutover.state,
-    adopt(state) {
-      journal.push(`adopt ${state.percent}`);
-      cutover.adopt(state);
-    },
     timeoutMs,
     settleMs: () => 0,
     clock,
     faults: new Faults(silentLogger, createMetrics()),
     logger: silentLogger,
   });
+  const onNote = (note: Note) =>
+    note.kind === 'here' || note.kind === 'ready' ? coordinator.onAnswer(note) : handover.onNote(note as HandoverNote);
   log.read(instance, (entry) => {
-    if (entry.stream === controlStream) return handover.onNote(readNote(entry) as HandoverNote);
+    if (entry.stream === controlStream) return onNote(readNote(entry)!);
     journal.push(`read ${entry.room}`);
   });
   const call = async (room: string, during: (decision: Decision) => Promise<void> = async () => {}) => {
@@ -81,7 +81,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
     });
     return lane;
   };
-  return { cutover, handover, journal, holds, gate, call, ends };
+  return { cutover, coordinator, journal, holds, traffic, call, ends };
 }
 
 function deferred() {
@@ -91,7 +91,7 @@ function deferred() {
 test('all replicas are in the new state when the move resolves, and their connections are fenced', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
-  assert.deepEqual(await a.handover.move(toPercent(100)), { here: ['a', 'b'], silent: [] });
+  assert.deepEqual(await a.coordinator.move(toPercent(100)), { here: ['a', 'b'], silent: [] });
   await until(() => b.cutover.state.percent === 100);
   assert.deepEqual(
     [a.journal, b.journal],
@@ -108,8 +108,8 @@ test('a call that comes during the handover waits, and takes the new lane', asyn
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   const atBridge = deferred();
   const first = b.call('r', () => atBridge.promise);
-  const moving = a.handover.move(toPercent(100));
-  await until(() => b.gate.waitFor('r') !== undefined);
+  const moving = a.coordinator.move(toPercent(100));
+  await until(() => b.traffic.waitFor('r') !== undefined);
   const second = b.call('r');
   atBridge.resolve();
   assert.deepEqual([await first, await second], ['bridge', 'stream']);
@@ -121,13 +121,13 @@ test('a bridge call that is late holds no room beyond the timeout, and the conne
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   const atBridge = deferred();
   const late = a.call('slow', () => atBridge.promise);
-  await b.handover.move(toPercent(100));
+  await b.coordinator.move(toPercent(100));
   assert.equal(await b.call('slow'), 'stream', 'the room itself goes on');
   for (const replica of [a, b]) {
     await until(() => replica.journal.includes('fence all'));
     assert.equal(replica.journal.includes('fence late'), false);
     assert.deepEqual(
-      [...replica.holds.values()].map((covers) => [covers('slow'), covers('other')]),
+      [...replica.holds.values()].map((rooms) => [rooms.has('slow'), rooms.has('other')]),
       [[true, false]],
       'only the late room is still held at the connections',
     );
@@ -140,7 +140,7 @@ test('a bridge call that is late holds no room beyond the timeout, and the conne
 test('the windows of the rooms that move end when the calls under way have entered them', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
-  await a.handover.move(toPercent(100));
+  await a.coordinator.move(toPercent(100));
   await until(() => b.cutover.state.percent === 100);
   const steps: string[] = [];
   b.ends.flush = () => void steps.push('flush');
@@ -149,8 +149,8 @@ test('the windows of the rooms that move end when the calls under way have enter
     await claiming.promise;
     steps.push('enters its window');
   });
-  const moving = a.handover.move(toPercent(0));
-  await until(() => b.gate.waitFor('r') !== undefined);
+  const moving = a.coordinator.move(toPercent(0));
+  await until(() => b.traffic.waitFor('r') !== undefined);
   claiming.resolve();
   await Promise.all([typing, moving]);
   assert.deepEqual(steps.slice(0, 2), ['enters its window', 'flush']);
@@ -159,10 +159,10 @@ test('the windows of the rooms that move end when the calls under way have enter
 test('a room that leaves the stream lane waits until every replica has shown what stands before the commit', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
-  await a.handover.move(toPercent(100));
+  await a.coordinator.move(toPercent(100));
   await until(() => b.cutover.state.percent === 100);
   log.stop('b');
-  const moving = a.handover.move(toPercent(0));
+  const moving = a.coordinator.move(toPercent(0));
   // The roll call and the commit go on without it; it is left out.
   assert.deepEqual((await moving).silent, ['b']);
   assert.equal(await a.call('r'), 'bridge');
@@ -178,10 +178,45 @@ test('a room that leaves the stream lane is not overtaken by the bridge while wh
     await new Promise((resolve) => setTimeout(resolve, 50));
     steps.push('shown by stream');
   };
-  await a.handover.move(toPercent(100));
-  await a.handover.move(toPercent(0));
+  await a.coordinator.move(toPercent(100));
+  await a.coordinator.move(toPercent(0));
   steps.push(await a.call('r'));
   assert.deepEqual(steps, ['shown by stream', 'bridge']);
+});
+
+test('the rooms that an outage has taken to the bridge come back on all replicas at once, fenced like a raise', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  await a.coordinator.move(toPercent(100));
+  await until(() => b.cutover.state.percent === 100 && b.holds.size === 0);
+  for (const { cutover, journal } of [a, b]) {
+    cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
+    journal.length = 0;
+  }
+  const atBridge = deferred();
+  const during = b.call('r', () => atBridge.promise);
+  const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
+  const moving = a.coordinator.move(back, 'the bridge');
+  await until(() => b.traffic.waitFor('r') !== undefined);
+  const waiting = b.call('r');
+  atBridge.resolve();
+  assert.deepEqual([await during, await waiting], ['bridge', 'stream']);
+  await moving;
+  for (const { journal } of [a, b]) {
+    await until(() => journal.length === 3);
+    assert.deepEqual(journal, ['adopt 100', 'all are back', 'fence all']);
+  }
+  await a.coordinator.move(toPercent(50));
+  assert.equal(a.cutover.state.epoch, 3, 'the state itself has not changed by it, but its epoch has');
+});
+
+test('a change of some rooms ends no outage', async () => {
+  const a = startReplica(new SharedLog(), 'a');
+  await a.coordinator.move(toPercent(50));
+  a.cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
+  await a.coordinator.move(toPercent(100));
+  assert.equal(await a.call('r'), 'bridge');
+  assert.ok(!a.journal.includes('all are back'));
 });
 
 test('a late call is not waited for any more once its room has left the stream lane again', async () => {
@@ -189,9 +224,9 @@ test('a late call is not waited for any more once its room has left the stream l
   const a = startReplica(log, 'a');
   const atBridge = deferred();
   const late = a.call('slow', () => atBridge.promise);
-  await a.handover.move(toPercent(100));
+  await a.coordinator.move(toPercent(100));
   assert.equal(a.holds.size, 1);
-  await a.handover.move(toPercent(0));
+  await a.coordinator.move(toPercent(0));
   await until(() => a.holds.size === 0);
   atBridge.resolve();
   await late;
@@ -200,10 +235,10 @@ test('a late call is not waited for any more once its room has left the stream l
 test('a replica that was stopped across the commit is refused by the log, and decides again', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
-  await a.handover.move(toPercent(100));
+  await a.coordinator.move(toPercent(100));
   await until(() => b.cutover.state.percent === 100);
   log.stop('b');
-  await a.handover.move(toPercent(0));
+  await a.coordinator.move(toPercent(0));
   const lanes: string[] = [];
   const call = b.cutover.carry('r', async ({ lane, epoch }) => {
     lanes.push(lane);
@@ -221,7 +256,7 @@ test('of two changes at once both are made, one after the other', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   const add = (name: string) => (from: CutoverState) => nextState(from, { killed: [...from.killed, name] }, by);
-  await Promise.all([a.handover.move(add('x')), b.handover.move(add('y'))]);
+  await Promise.all([a.coordinator.move(add('x')), b.coordinator.move(add('y'))]);
   await until(() => a.cutover.state.epoch === 2 && b.cutover.state.epoch === 2);
   for (const { cutover } of [a, b]) assert.deepEqual([...cutover.state.killed].sort(), ['x', 'y']);
   assert.equal(initialState.epoch, 0);
@@ -231,8 +266,8 @@ test('calls go on under the old lanes if the one who announced is gone', async (
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   const to = nextState(a.cutover.state, { percent: 100 }, by);
-  await a.handover.tell({ kind: 'announce', id: 'x', from: a.cutover.state, to });
-  await until(() => b.gate.waitFor('r') !== undefined);
+  await tell(log.of('a'), { kind: 'announce', id: 'x', from: a.cutover.state, to });
+  await until(() => b.traffic.waitFor('r') !== undefined);
   assert.equal(await b.call('r'), 'bridge', 'after the handover is given up');
 });
 
@@ -248,7 +283,7 @@ test('one who is stopped before its commit does not make it once the others have
     if (note.kind === 'announce' && ids.length === 1) stoppedMs = 10_000;
     if (note.kind === 'commit') assert.equal(note.id, ids[1]);
   });
-  await a.handover.move(toPercent(100));
+  await a.coordinator.move(toPercent(100));
   await until(() => b.cutover.state.percent === 100);
   assert.equal(ids.length, 2);
 });

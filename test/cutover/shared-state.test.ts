@@ -3,18 +3,17 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Coordinator } from '../../src/cutover/coordinator.ts';
 import { Cutover } from '../../src/cutover/cutover.ts';
-import type { Detour } from '../../src/cutover/detour.ts';
-import { Flights } from '../../src/cutover/flights.ts';
-import { Gate } from '../../src/cutover/gate.ts';
 import type { Guard, Verdict } from '../../src/cutover/guard.ts';
-import type { Handover } from '../../src/cutover/handover.ts';
 import { Moves } from '../../src/cutover/moves.ts';
 import { Operator } from '../../src/cutover/operator.ts';
 import type { Peers } from '../../src/cutover/peers.ts';
 import { SharedState } from '../../src/cutover/shared-state.ts';
 import { type CutoverState, initialState, nextState, rolledBack } from '../../src/cutover/state.ts';
+import { Traffic } from '../../src/cutover/traffic.ts';
 import type { Wishes } from '../../src/cutover/wishes.ts';
+import type { RoomSet } from '../../src/room-set.ts';
 import { TestClock } from '../support/clock.ts';
 import { logLines } from '../support/log-lines.ts';
 import { until } from '../support/wait.ts';
@@ -29,35 +28,32 @@ function setUp() {
   const log = shared.of('a');
   const follow = { silentMs: 0 };
   const remembered: (number | undefined)[] = [];
-  const detours: string[] = [];
+  const outages: string[] = [];
   let checked: () => Promise<Verdict> = async () => ({ ok: true, reasons: [] });
   const cutover = new Cutover({
     standalone: false,
     killSwitch: false,
-    gate: new Gate(),
-    flights: new Flights(),
-    detourOf: () => undefined,
+    traffic: new Traffic(clock),
     follow: { silentMs: () => follow.silentMs, reachable: () => shared.reachable },
     timeoutMs: 200,
     clock,
   });
   const guard = { check: () => checked(), read: () => checked() } as unknown as Guard;
-  const detour = { takeAll: (reason: string) => detours.push(reason) } as unknown as Detour;
+  const outage = { status: null, begin: async (reason: string) => void outages.push(reason) };
   /** Whether room `r` was overtaken, each time that rooms may have been. */
   const overtaken: boolean[] = [];
   const rememberRecentIds = async (withinMs?: number) => void remembered.push(withinMs);
-  const handover = {
+  const coordinator = {
     async move(change: (from: CutoverState) => CutoverState | undefined) {
       const to = change(cutover.state);
       if (to !== undefined) cutover.adopt(to);
       return { here: ['a'], silent: [] };
     },
-    tell: async () => {},
-  } as unknown as Handover;
+  } as unknown as Coordinator;
   const [instance, wish] = ['a', { percent: 0, mirror: false }];
-  const moves = new Moves({ instance, cutover, handover, guard, rememberRecentIds, clock, logger });
-  const unfenced = { overtakes: (covers: (room: string) => boolean) => void overtaken.push(covers('r')) };
-  const parts = { cutover, detour, unfenced, moves, log, rememberRecentIds, clock, logger };
+  const moves = new Moves({ instance, cutover, coordinator, log, guard, rememberRecentIds, clock, logger });
+  const unfenced = { overtakes: (rooms: RoomSet) => void overtaken.push(rooms.has('r')) };
+  const parts = { cutover, outage, unfenced, moves, log, rememberRecentIds, clock, logger };
   const state = new SharedState(parts);
   const operator = new Operator({
     instance,
@@ -66,7 +62,7 @@ function setUp() {
     moves,
     shared: state,
     wishes: { drop() {} } as unknown as Wishes,
-    detour,
+    outage,
     guard,
     readerWatch: { isCutOff: false },
     bridgeStates: () => [],
@@ -83,7 +79,7 @@ function setUp() {
     remembered,
     overtaken,
     lines,
-    detours,
+    outages,
     cutover,
     operator,
     state,
@@ -101,7 +97,7 @@ const raised = (percent: number, from = initialState) => nextState(from, { perce
 const stored = (state: CutoverState) => ({ epoch: state.epoch, value: JSON.stringify(state) });
 
 test('after an outage the log is read first, and its state compared when that is done', async () => {
-  const { shared, clock, follow, cutover, begin, state, detours } = setUp();
+  const { shared, clock, follow, cutover, begin, state, outages } = setUp();
   await begin();
   shared.reachable = false;
   clock.advance(250);
@@ -116,7 +112,7 @@ test('after an outage the log is read first, and its state compared when that is
   follow.silentMs = 0;
   clock.advance(250);
   await until(() => cutover.state.percent === 0);
-  assert.deepEqual(detours, []);
+  assert.deepEqual(outages, []);
   state.close();
 });
 
@@ -157,14 +153,14 @@ test('a rollback without the log counts what the bridge overtakes by it', async 
 });
 
 test('a change whose note was lost is found in the log all the same', async () => {
-  const { shared, clock, cutover, begin, state, detours } = setUp();
+  const { shared, clock, cutover, begin, state, outages } = setUp();
   await begin();
   shared.state = stored(raised(50));
   await until(() => {
     clock.advance(1_000);
     return cutover.state.percent === 50;
   });
-  assert.deepEqual(detours, ['connection_lost'], 'nothing of it was fenced here');
+  assert.deepEqual(outages, ['connection_lost'], 'nothing of it was fenced here');
   state.close();
 });
 
@@ -235,13 +231,13 @@ async function ended(clock: TestClock, running: Promise<void>): Promise<void> {
 }
 
 test('a replica that knows the state, but waits for its name and so reads nothing yet, follows what others change', async () => {
-  const { shared, clock, follow, cutover, state, detours } = setUp();
+  const { shared, clock, follow, cutover, state, outages } = setUp();
   follow.silentMs = Number.POSITIVE_INFINITY;
   const learning = state.learn();
   await until(() => state.follows);
   shared.state = stored(raised(50));
   await untilLater(clock, () => cutover.state.percent === 50);
-  assert.deepEqual(detours, ['connection_lost'], 'what it has sent to the bridge meanwhile is fenced first');
+  assert.deepEqual(outages, ['connection_lost'], 'what it has sent to the bridge meanwhile is fenced first');
   shared.reachable = false;
   await untilLater(clock, () => !state.follows);
   state.close();

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BridgeAnswer } from '../../src/bridge/lane.ts';
 import { UncertainAppends } from '../../src/cutover/uncertain.ts';
+import type { RoomSet } from '../../src/room-set.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
@@ -21,15 +22,15 @@ function setUp({ severalBridges = false } = {}) {
   const told: { path: string; value: unknown; to: string[] | undefined }[] = [];
   /** What the other replicas answer, and who does not. */
   const others = { answers: [] as unknown[], notReached: [] as string[] };
-  const holds = new Map<string, (room: string) => boolean>();
+  const holds = new Map<string, RoomSet>();
   const read = new Set<string>();
   const uncertain = new UncertainAppends({
     log: { hasRead: (eventId) => read.has(eventId), withhold: (eventId) => journal.push(`withhold ${eventId}`) },
     edge: {
       withhold() {},
-      hold(id, covers) {
+      hold(id, rooms) {
         journal.push('hold');
-        holds.set(id, covers);
+        holds.set(id, rooms);
       },
       async fence(id) {
         journal.push('fence');
@@ -93,8 +94,8 @@ test('if one replica has read it, the log has kept it: the bridge is not called'
 test('only the room of the event waits while it is asked', async () => {
   const { uncertain, holds } = setUp();
   assert.deepEqual(uncertain.hear({ id: '1', ...event }), { read: false });
-  const [covers] = holds.values();
-  assert.deepEqual([covers!('r'), covers!('other')], [true, false]);
+  const [rooms] = holds.values();
+  assert.deepEqual([rooms!.has('r'), rooms!.has('other')], [true, false]);
 });
 
 test('if the bridge does not answer 200, the copy in the log is shown: twice is better than lost', async () => {

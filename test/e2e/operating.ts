@@ -18,7 +18,7 @@ export interface State {
   effective: { percent: number; why?: string; held?: string };
   operated: boolean;
   killed: string[];
-  detour: number | 'all';
+  outage: object | null;
   log: { reachable: boolean; followed: boolean };
   replicas: { instance: string; epoch?: string }[];
   history: { what: string; from: number; to: number }[];

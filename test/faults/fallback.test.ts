@@ -84,7 +84,7 @@ test('Redis is killed under load at 100: every call is answered, rooms change la
   const since = new Map(said);
   const haveAllGoneOn = () => rooms.every((room) => said.get(room)! >= since.get(room)! + 2);
   await until(haveAllGoneOn, { what: 'every room to go on', timeoutMs: 20_000 });
-  await untilAll(replicas, ({ detour, log }) => detour === 0 && log.followed, {
+  await untilAll(replicas, ({ outage, log }) => outage === null && log.followed, {
     what: 'all rooms back',
     timeoutMs: 10_000,
   });
@@ -138,7 +138,7 @@ test('what was appended, but whose answer was lost, is shown once on every repli
   const content = (n: number) => (n % 2 === 0 ? 'even' : 'odd');
   let n = 0;
   for (let round = 1; round <= 3; round++) {
-    await untilAll([deaf, other], ({ detour, log }) => detour === 0 && log.followed, {
+    await untilAll([deaf, other], ({ outage, log }) => outage === null && log.followed, {
       what: 'the stream lane',
       timeoutMs: 15_000,
     });
@@ -154,7 +154,7 @@ test('what was appended, but whose answer was lost, is shown once on every repli
   const entries = JSON.stringify(await redis.client().xrange('events:chat', '-', '+'));
   const atBridge: string[] = broadcastsAt(bridge).map(({ body }) => JSON.parse(body.toString()).event_id);
   const onBothLanes = atBridge.filter((eventId) => entries.includes(`"${eventId}"`)).length;
-  await untilAll([deaf, other], ({ detour }) => detour === 0, { what: 'the stream lane', timeoutMs: 15_000 });
+  await untilAll([deaf, other], ({ outage }) => outage === null, { what: 'the stream lane', timeoutMs: 15_000 });
   for (const room of rooms) await say(deaf, room, 'the end');
   for (const client of clients) {
     for (const room of rooms) {
@@ -190,7 +190,7 @@ test('a repeat on another replica while Redis is away is known by what was read'
   await say(b, 'r', '2');
   assert.deepEqual(await repeat(), duplicate, 'and after it has');
   await redis.restart();
-  await untilAll([a, b], ({ detour, log }) => detour === 0 && log.followed, { what: 'the stream lane' });
+  await untilAll([a, b], ({ outage, log }) => outage === null && log.followed, { what: 'the stream lane' });
   for (const { listen } of [a, b]) {
     for (const content of ['1', '2']) {
       assert.deepEqual(await call(listen, 'chat/message', messageOf('r', content)), duplicate, 'either lane took it');

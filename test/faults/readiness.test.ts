@@ -95,7 +95,7 @@ test('of two replicas the one that alone has lost the log is not ready; where bo
   await untilReady(alone, 200);
   await redis.restart();
   proxy.pass();
-  await untilAll([other, alone], ({ log, detour }) => log.followed && detour === 0, {
+  await untilAll([other, alone], ({ log, outage }) => log.followed && outage === null, {
     what: 'both to follow',
     timeoutMs: 20_000,
   });

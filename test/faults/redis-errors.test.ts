@@ -138,8 +138,8 @@ async function isReachable({ admin }: Crossfade): Promise<boolean> {
 }
 
 async function isBack({ admin }: Crossfade): Promise<boolean> {
-  const state = (await (await fetch(`${admin}/cutover`)).json()) as { detour: unknown; log: { followed: boolean } };
-  return state.detour === 0 && state.log.followed;
+  const state = (await (await fetch(`${admin}/cutover`)).json()) as { outage: unknown; log: { followed: boolean } };
+  return state.outage === null && state.log.followed;
 }
 
 /** No stack was written, no fault was caught, and few lines were needed. */

@@ -109,7 +109,7 @@ class Night {
         const states = await ofAll(this.replicas, (state) => state);
         for (const { effective } of states) assert.equal(effective.percent, percent, 'it never changes on the way');
         const epochs = [Number(await log.hget('crossfade:cutover', 'epoch')), ...states.map(({ epoch }) => epoch)];
-        return states.every((state) => state.log.followed && state.detour === 0) && new Set(epochs).size === 1;
+        return states.every((state) => state.log.followed && state.outage === null) && new Set(epochs).size === 1;
       },
       { what: 'all replicas to follow the log again, in one epoch with it', timeoutMs: 10_000 },
     );

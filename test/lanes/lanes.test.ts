@@ -4,9 +4,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BridgeAnswer, BridgeLane, RawRequest } from '../../src/bridge/lane.ts';
 import type { Event } from '../../src/contract/event.ts';
+import { Traffic } from '../../src/cutover/traffic.ts';
 import { CrossfadeError } from '../../src/errors.ts';
 import { type Decision, type IncomingCall, Lanes, type LanesOptions, StaleEpoch } from '../../src/lanes/lanes.ts';
 import type { AppendResult, ClaimResult, Log, NewEntry } from '../../src/log/log.ts';
+import { allRooms } from '../../src/room-set.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
@@ -31,6 +33,7 @@ class Scene {
   /** What went where, in order. */
   readonly journal: string[] = [];
   readonly lanes: Lanes;
+  readonly traffic = new Traffic(systemClock);
 
   constructor({ bridgeFallback = false, coalesceWindowMs = 10_000, clock = systemClock } = {}) {
     const log = {
@@ -54,10 +57,16 @@ class Scene {
       bridge,
       fallback: true,
       bridgeFallback,
-      cutover: { decide: () => this.decision, newerThan: async () => {}, mirror: false, remembersIds: true },
-      onLogFailure: async (_, reason) => {
+      cutover: {
+        decide: () => this.decision,
+        newerThan: async () => {},
+        begin: (room) => this.traffic.begin(room),
+        mirror: false,
+        remembersIds: true,
+      },
+      onLogFailure: async (reason) => {
         const ready = this.ready();
-        this.decision = { lane: 'bridge', epoch: 1, detour: { reason, ready } };
+        this.decision = { lane: 'bridge', epoch: 1, outage: { reason, ready } };
         await ready;
       },
       reads: {
@@ -154,7 +163,8 @@ test('a room does not wait for what the windows of another one gave out', async 
   const stuck = Promise.withResolvers<AppendResult>();
   scene.append = () => stuck.promise;
   await scene.carry(typing('typing', 'other'));
-  const flushed = scene.lanes.flush((room) => room === 'other');
+  scene.lanes.flushWindows(new Set(['other']));
+  const flushed = scene.traffic.ended(allRooms);
   await until(() => scene.journal.length === 1);
   await scene.carry(call('message'), { lane: 'bridge', epoch: 1 });
   stuck.resolve('appended');
@@ -171,7 +181,7 @@ test('a call that the log does not take goes to the bridge when its room may, an
   const ready = Promise.withResolvers<void>();
   scene.ready = () => ready.promise;
   const first = scene.carry(call('first'));
-  await until(() => scene.decision.detour !== undefined);
+  await until(() => scene.decision.outage !== undefined);
   const second = scene.carry(call('second'));
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(scene.journal, ['log first']);

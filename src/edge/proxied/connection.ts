@@ -4,6 +4,7 @@
 // one of the bridge is injected behind it; a client that reads too slowly is cut.
 
 import type { Hub } from '../../contract/contract.ts';
+import { allRooms } from '../../room-set.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
@@ -90,7 +91,7 @@ export class ProxiedConnection implements Member, Tap, Place {
    * Holds all rooms while the hub's connect is not proven. The connection joins the connect's groups before the proof then, so that it
    * misses nothing of the log; but the bridge may still refuse it, and then its client must be shown nothing.
    */
-  readonly #untilProven: Hold = { covers: () => true };
+  readonly #untilProven: Hold = { rooms: allRooms };
   readonly #fences = new OpenFences();
   readonly #slowness: SlowClient;
   #cutReason: string | undefined;

@@ -2,11 +2,12 @@
 // Promises: the oldest hold that covers a room takes its messages; a hold that ends gives its messages back in the order in which
 // they came (the connection then writes them anew, perhaps into the next hold).
 
+import type { RoomSet } from '../../room-set.ts';
 import type { Prepared } from '../prepared.ts';
 import type { Join } from './membership.ts';
 
 export interface Hold {
-  covers(room: string): boolean;
+  rooms: RoomSet;
 }
 
 interface Queue {
@@ -59,7 +60,7 @@ export class Holds {
 
   /** Whether every fence that a message of this room waits for was sent. */
   isFenced(room: string): boolean {
-    return this.#queues.every(({ hold, isFenced }) => isFenced || !hold.covers(room));
+    return this.#queues.every(({ hold, isFenced }) => isFenced || !hold.rooms.has(room));
   }
 
   covers(room: string): boolean {
@@ -89,6 +90,6 @@ export class Holds {
   }
 
   #queueFor(room: string): Queue | undefined {
-    return this.#queues.find(({ hold }) => hold.covers(room));
+    return this.#queues.find(({ hold }) => hold.rooms.has(room));
   }
 }

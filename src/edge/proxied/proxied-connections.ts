@@ -4,6 +4,7 @@
 import type { Delivery } from '../../contract/event.ts';
 import { counterNames } from '../../log/counters.ts';
 import type { Roster } from '../../log/log.ts';
+import type { RoomSet } from '../../room-set.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -100,8 +101,8 @@ export class ProxiedConnections implements ProxiedOwner {
    * {@link fence} is called with this id.
    * @param id not used before
    */
-  hold(id: string, covers: (room: string) => boolean): void {
-    const hold = { covers };
+  hold(id: string, rooms: RoomSet): void {
+    const hold = { rooms };
     this.#holds.set(id, hold);
     for (const connection of this.#connections) connection.hold(hold);
   }
@@ -118,7 +119,7 @@ export class ProxiedConnections implements ProxiedOwner {
 
   /** Fences the members of these groups alone: the log's messages of the room wait there for the bridge's answer. */
   fenceMembers(room: string, deliveries: Delivery[]): void {
-    const hold = { covers: (each: string) => each === room };
+    const hold = { rooms: new Set([room]) };
     const members = new Set(deliveries.flatMap(({ hub, group }) => [...(this.groups.members(hub, group) ?? [])]));
     for (const connection of this.#connections) {
       if (!members.has(connection)) continue;
@@ -140,13 +141,13 @@ export class ProxiedConnections implements ProxiedOwner {
   }
 
   /** The log's events of these rooms that are not shown yet at some connection, where a message of the bridge may overtake them. */
-  unshown(covers: (room: string) => boolean): UnshownEvent[] {
-    return this.#unshown.of(covers);
+  unshown(rooms: RoomSet): UnshownEvent[] {
+    return this.#unshown.of(rooms);
   }
 
   /** Resolves when the events of these rooms that wait now are shown, or after `limitMs`. */
-  async untilShown(covers: (room: string) => boolean, limitMs: number): Promise<void> {
-    const shown = this.#unshown.untilShown(covers);
+  async untilShown(rooms: RoomSet, limitMs: number): Promise<void> {
+    const shown = this.#unshown.untilShown(rooms);
     if (shown !== undefined) await Promise.race([shown, pause(this.#clock, limitMs)]);
   }
 

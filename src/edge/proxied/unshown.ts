@@ -2,6 +2,8 @@
 // a fence at some connection. In come the places where an event waits and goes on; out goes, by room, which events a message of the bridge
 // may overtake, and when all of them are shown.
 
+import type { RoomSet } from '../../room-set.ts';
+
 /** Where events wait: the fan-out, or one connection. */
 export interface Place {
   /**
@@ -50,13 +52,13 @@ export class Unshown {
     if (events.size === 0) this.#rooms.delete(room);
   }
 
-  of(covers: (room: string) => boolean): UnshownEvent[] {
-    return this.#covered(covers).map(({ room, eventId }) => ({ room, eventId }));
+  of(rooms: RoomSet): UnshownEvent[] {
+    return this.#covered(rooms).map(({ room, eventId }) => ({ room, eventId }));
   }
 
   /** Resolves when the events that wait now are shown; undefined where none waits. */
-  untilShown(covers: (room: string) => boolean): Promise<unknown> | undefined {
-    const covered = this.#covered(covers);
+  untilShown(rooms: RoomSet): Promise<unknown> | undefined {
+    const covered = this.#covered(rooms);
     if (covered.length === 0) return undefined;
     return Promise.all(
       covered.map(({ waiting }) => {
@@ -66,9 +68,9 @@ export class Unshown {
     );
   }
 
-  #covered(covers: (room: string) => boolean): (UnshownEvent & { waiting: WaitingEvent })[] {
+  #covered(rooms: RoomSet): (UnshownEvent & { waiting: WaitingEvent })[] {
     return [...this.#rooms].flatMap(([room, events]) => {
-      if (!covers(room)) return [];
+      if (!rooms.has(room)) return [];
       const live = [...events].filter(([, { places }]) => places.keys().some((place) => place.mayBeOvertaken(room)));
       return live.map(([eventId, waiting]) => ({ room, eventId, waiting }));
     });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { codecs } from '../../../src/edge/proxied/codec.ts';
+import { allRooms } from '../../../src/room-set.ts';
 import { type FakeConnection, record, setUp } from './proxied.ts';
 
 test('a connection counts from its handshake to its end', async () => {
@@ -138,7 +139,7 @@ test('a client is cut when more waits for it than the bound, counting what is he
   assert.equal(slow.wasCut, true);
   assert.deepEqual(slow.got, ['log x']);
 
-  proxied.hold('h', () => true);
+  proxied.hold('h', allRooms);
   held.backlogBytes = 500;
   await deliver('held', 'x'.repeat(600));
   assert.equal(held.wasCut, false, 'one large message passes');
@@ -159,7 +160,7 @@ test('a client is cut when it is behind for 30 s, by its socket or by its fence'
     clock.advance(ms);
     proxied.sweep(clock.monotonic());
   };
-  proxied.hold('h', (room) => room === 'r');
+  proxied.hold('h', new Set(['r']));
   await deliver('r', 'x');
   backlogged.backlogBytes = 1;
   good.backlogBytes = 1;

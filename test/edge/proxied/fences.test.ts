@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { allRooms } from '../../../src/room-set.ts';
 import { nextTurn, setUp } from './proxied.ts';
 
 for (const protocol of ['json', 'messagepack'] as const) {
@@ -27,7 +28,7 @@ for (const protocol of ['json', 'messagepack'] as const) {
   test(`${protocol}: what was held follows the whole message in which the fence came back`, async () => {
     const { proxied, joined, deliver } = setUp();
     const client = joined('r', { protocol });
-    proxied.hold('h', (room) => room === 'r');
+    proxied.hold('h', new Set(['r']));
     const fenced = proxied.fence('h');
     await deliver('r', 'new lane 1');
     await deliver('r', 'new lane 2');
@@ -51,7 +52,7 @@ test('each connection goes on when its own fence is back; the fence as a whole w
   const { proxied, joined, connect, open, deliver, metric } = setUp();
   const [first, second, leaving] = [joined('r'), joined('r'), connect('chat')];
   open('chat');
-  proxied.hold('h', () => true);
+  proxied.hold('h', allRooms);
   let done = false;
   const fenced = proxied.fence('h').then(() => {
     done = true;
@@ -76,7 +77,7 @@ test('a hold is of its rooms alone, and not of connections that come after its f
   const { proxied, joined, deliver } = setUp();
   const before = joined('r');
   const other = joined('other');
-  proxied.hold('h', (room) => room === 'r');
+  proxied.hold('h', new Set(['r']));
   const between = joined('r');
   void proxied.fence('h');
   const after = joined('r');
@@ -92,10 +93,10 @@ test('a hold is of its rooms alone, and not of connections that come after its f
 test('overlapping holds: the oldest takes a message, its release hands it to the next one, the order stays', async () => {
   const { proxied, joined, deliver, metric } = setUp();
   const client = joined('r');
-  proxied.hold('1', (room) => room === 'r');
+  proxied.hold('1', new Set(['r']));
   const first = proxied.fence('1');
   await deliver('r', 'a');
-  proxied.hold('2', () => true);
+  proxied.hold('2', allRooms);
   const second = proxied.fence('2');
   await deliver('r', 'b');
   client.fenceComesBack();
@@ -112,8 +113,8 @@ test('overlapping holds: the oldest takes a message, its release hands it to the
 test('two fences in one message come back in their order', async () => {
   const { proxied, joined, deliver } = setUp();
   const client = joined('r');
-  proxied.hold('1', (room) => room === 'r');
-  proxied.hold('2', () => true);
+  proxied.hold('1', new Set(['r']));
+  proxied.hold('2', allRooms);
   const fenced = Promise.all([proxied.fence('1'), proxied.fence('2')]);
   await deliver('r', 'x');
   assert.equal(client.bridgeSends(client.fenceAnswer(), client.fenceAnswer()), undefined);
@@ -155,7 +156,7 @@ test('a hold joins the groups of an unproven connect ahead, and holds everything
         eventId: '',
       },
     ]);
-  proxied.hold('h', (room) => room === 'r');
+  proxied.hold('h', new Set(['r']));
   late.shakeHands();
   assert.deepEqual([members('chat', 'user:u1'), members('chat', 'user:late')], [1, 1]);
   const fenced = proxied.fence('h');
@@ -174,7 +175,7 @@ test('a hold joins the groups of an unproven connect ahead, and holds everything
 test('who leaves while messages wait for it gets none of them, even after coming back', async () => {
   const { proxied, joined, deliver } = setUp();
   const [stays, leaves, returns] = [joined('r'), joined('r'), joined('r')];
-  proxied.hold('h', () => true);
+  proxied.hold('h', allRooms);
   const fenced = proxied.fence('h');
   await deliver('r', 'x');
   for (const client of [leaves, returns]) {
@@ -194,7 +195,7 @@ test('who leaves while messages wait for it gets none of them, even after coming
 test('what is held is shown before the end of its connection, when nothing older can come any more', async () => {
   const { proxied, joined, deliver, metric } = setUp();
   const client = joined('r');
-  proxied.hold('h', () => true);
+  proxied.hold('h', allRooms);
   const fenced = proxied.fence('h');
   await deliver('r', 'x');
   client.tap.ended();
@@ -206,18 +207,16 @@ test('what is held is shown before the end of its connection, when nothing older
 test('what is being written or waits for a fence is unshown, by room, until it has gone on at every connection', async () => {
   const { proxied, joined, deliver, clock } = setUp();
   const clients = [joined('r'), joined('r')];
-  const unshown = () => proxied.unshown((room) => room === 'r').map(({ eventId }) => eventId);
-  proxied.hold('h', () => true);
+  const unshown = () => proxied.unshown(new Set(['r'])).map(({ eventId }) => eventId);
+  proxied.hold('h', allRooms);
   const fenced = proxied.fence('h');
   await deliver('r', 'x', { eventId: 'e' });
   await deliver('other', 'x', { eventId: 'f' });
   assert.deepEqual(unshown(), ['e']);
   let isShown = false;
-  const shown = proxied
-    .untilShown((room) => room === 'r', 1_000)
-    .then(() => {
-      isShown = true;
-    });
+  const shown = proxied.untilShown(new Set(['r']), 1_000).then(() => {
+    isShown = true;
+  });
   clients[0]!.fenceComesBack();
   await nextTurn();
   assert.deepEqual([unshown(), isShown], [['e'], false]);
@@ -226,9 +225,9 @@ test('what is being written or waits for a fence is unshown, by room, until it h
   await shown;
   assert.deepEqual(unshown(), []);
 
-  proxied.hold('i', () => true);
+  proxied.hold('i', allRooms);
   await deliver('r', 'y', { eventId: 'g' });
-  const bounded = proxied.untilShown(() => true, 1_000);
+  const bounded = proxied.untilShown(allRooms, 1_000);
   clock.advance(1_000);
   await bounded;
   assert.deepEqual(unshown(), ['g']);
@@ -241,7 +240,7 @@ test('what is being written or waits for a fence is unshown, by room, until it h
 test('what is held for a connect that was never proven is dropped: the bridge may have refused it', async () => {
   const { proxied, connect, fanout, members } = setUp();
   const client = connect('chat');
-  proxied.hold('h', () => true);
+  proxied.hold('h', allRooms);
   assert.equal(members('chat', 'user:u1'), 1);
   const deliveries = [{ hub: 'chat', group: 'user:u1', method: 'M' }];
   void fanout.deliver([{ room: 'u1', payload: '"x"', deliveries, eventId: '' }]);
@@ -272,8 +271,8 @@ test('what the bridge shows is not shown by the log as well, wherever its copy w
   for (const protocol of ['json', 'messagepack'] as const) {
     const { proxied, joined, fanout } = setUp();
     const client = joined('r', { protocol });
-    proxied.hold('older', () => true);
-    proxied.hold('uncertain', (room) => room === 'r');
+    proxied.hold('older', allRooms);
+    proxied.hold('uncertain', new Set(['r']));
     const deliveries = [{ hub: 'chat', group: 'request:r', method: 'M' }];
     const message = (payload: string, eventId: string) => ({
       room: 'r',

@@ -1,0 +1,141 @@
+// Who changes the cutover's state for all replicas. In comes a change, out goes the state that all of them have adopted, by the notes of
+// one handover: roll call, announce, commit (see handover.ts for what each replica does with them).
+// Promises: one change after the other; another replica's faster change is taken into account, not overwritten; an announced change
+// is committed or abandoned.
+
+import { CrossfadeError, hasCode } from '../errors.ts';
+import type { Log } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { answerMs } from './bounds.ts';
+import { type Note, newId, tell, toEntry } from './control.ts';
+import type { Cutover } from './cutover.ts';
+import { atBridge, type CutoverState, movesBetween } from './state.ts';
+import { Tally } from './tally.ts';
+
+export interface CoordinatorParts {
+  log: Pick<Log, 'append' | 'commitState' | 'reachable' | 'roster'>;
+  cutover: Pick<Cutover, 'state' | 'untilEpoch'>;
+  /** ms that a room may wait. */
+  timeoutMs: number;
+  clock: Clock;
+  logger: Logger;
+}
+
+/** ms beyond the handover timeout for the answers to arrive, then for the log to take the commit, then to give it up. */
+export const arrivalMs = 300;
+const commitMs = 200;
+export const abandonMs = 1_000;
+const maxAttempts = 5;
+
+/** The live replicas: those that read at this moment, and those that did not answer. */
+export interface Roll {
+  here: string[];
+  silent: string[];
+}
+
+/** Where the rooms that move are before: where the state says, or all at the bridge, as the log has failed. */
+export type Whence = 'their lanes' | 'the bridge';
+
+export class Coordinator {
+  readonly #parts: CoordinatorParts;
+  /** Question -> replica -> its answer: rooms that are late. */
+  readonly #tally: Tally<string[]>;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: CoordinatorParts) {
+    this.#parts = parts;
+    this.#tally = new Tally(parts.clock);
+  }
+
+  /**
+   * Moves all replicas to what `change` makes of the state that stands.
+   * @param change asked again if another replica was faster; undefined: there is nothing to be changed any more
+   * @returns the live replicas that answered, and those that did not
+   * Errors: LOG_UNAVAILABLE, LOG_APPEND_*, CUTOVER_CONFLICT.
+   */
+  move(change: (from: CutoverState) => CutoverState | undefined, whence: Whence = 'their lanes'): Promise<Roll> {
+    const moving = this.#last.then(() => this.#move(change, whence));
+    this.#last = moving.catch(() => {});
+    return moving;
+  }
+
+  /** Asks who is there: the live replicas that read at this moment. Errors: LOG_UNAVAILABLE, LOG_APPEND_*. */
+  async callRoll(): Promise<Roll> {
+    const { log, logger } = this.#parts;
+    const id = newId();
+    const live = (await log.roster.replicas()).map(({ instance }) => instance);
+    this.#tally.open(`here ${id}`);
+    await tell(log, { kind: 'roll call', id });
+    const here = [...(await this.#tally.gather(`here ${id}`, live, answerMs)).keys()];
+    const silent = live.filter((instance) => !here.includes(instance));
+    if (silent.length > 0) logger.warn({ silent }, 'replicas that do not answer are left out');
+    return { here, silent };
+  }
+
+  /** A replica answers a note of some coordinator, perhaps of this one. */
+  onAnswer(note: Extract<Note, { kind: 'here' | 'ready' }>): void {
+    this.#tally.note(`${note.kind} ${note.id}`, note.instance, note.kind === 'ready' ? note.late : []);
+  }
+
+  async #move(change: (from: CutoverState) => CutoverState | undefined, whence: Whence): Promise<Roll> {
+    const { cutover, log } = this.#parts;
+    for (let attempt = 1; attempt <= maxAttempts; attempt++) {
+      const { state } = cutover;
+      const to = change(state);
+      if (to === undefined) return { here: [], silent: [] };
+      try {
+        const roll = await this.callRoll();
+        const from = whence === 'the bridge' ? atBridge(state) : state;
+        if (await this.#carryOut(from, to, roll.here)) return roll;
+      } catch (error) {
+        // A log that was slow for once has kept nothing: the step is made again.
+        if (!hasCode(error, 'LOG_APPEND_REFUSED') || !log.reachable || attempt === maxAttempts) throw error;
+      }
+      // Another state stands in the log: it is read here sooner or later, mostly at once.
+      await cutover.untilEpoch(state.epoch + 1, 2 * answerMs);
+    }
+    throw new CrossfadeError('CUTOVER_CONFLICT', 'another change of the cutover was faster, again and again');
+  }
+
+  /** @returns whether all replicas are in the new state now, as far as they answer */
+  async #carryOut(from: CutoverState, to: CutoverState, participants: string[]): Promise<boolean> {
+    const { timeoutMs, log, clock, cutover } = this.#parts;
+    const id = newId();
+    const abandonedAt = clock.monotonic() + timeoutMs + abandonMs;
+    const late = await this.#announce(id, from, to, participants);
+    const note = toEntry({ kind: 'commit', id, from, to, participants, late });
+    const next = { epoch: to.epoch, value: JSON.stringify(to) };
+    // Who was stopped meanwhile comes too late: the others' calls go on under the old lanes.
+    const withinMs = Math.max(0, Math.min(commitMs, abandonedAt - clock.monotonic()));
+    const result = await log.commitState(next, { over: from.epoch, note, withinMs }).catch((error) => {
+      this.#abandon(id).catch((untold) => this.#warn(untold));
+      throw error;
+    });
+    if (result !== 'committed') {
+      await this.#abandon(id);
+      return false;
+    }
+    await cutover.untilEpoch(to.epoch, 4 * answerMs);
+    return true;
+  }
+
+  /** @returns who has calls at the bridge that are late, in which rooms */
+  async #announce(id: string, from: CutoverState, to: CutoverState, participants: string[]) {
+    const { timeoutMs, log } = this.#parts;
+    const { raises, lowers } = movesBetween(from, to);
+    if (!raises && !lowers) return [];
+    this.#tally.open(`ready ${id}`);
+    await tell(log, { kind: 'announce', id, from, to });
+    const ready = await this.#tally.gather(`ready ${id}`, participants, timeoutMs + arrivalMs);
+    return [...ready].flatMap(([instance, rooms]) => (rooms.length > 0 ? [{ instance, rooms }] : []));
+  }
+
+  #abandon(id: string): Promise<void> {
+    return tell(this.#parts.log, { kind: 'abandon', id });
+  }
+
+  #warn(error: unknown): void {
+    this.#parts.logger.warn({ reason: (error as Error).message }, 'a step of a handover could not be told');
+  }
+}

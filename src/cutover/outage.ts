@@ -1,0 +1,241 @@
+// The log's outage: in come appends that the log could not take here, a reader that hears nothing, and what other replicas tell of
+// theirs; out goes, for all rooms of all replicas that can be reached, the way by the bridge, until the log answers steadily again.
+//
+//     here               an append fails ------> the others are told, what was read is shown -----> all calls go by the bridge
+//     each other one     hears of it ----------> tells, shows what was read, answers -------------> its calls do, too
+//     each of them       its log answers for a moment, and knows the ids of the outage: "it answers here"
+//     one of them        nobody's log fails any more ---> announce, ready, commit: an ordinary handover with its fences
+//
+// Promises: no call goes by the bridge before every replica that can be reached has shown, or counted, what it had read; the moment
+// grows with each relapse, so that rooms do not flap between the lanes.
+
+import type { FailureReason } from '../errors.ts';
+import type { OnBridge } from '../lanes/lanes.ts';
+import type { Log } from '../log/log.ts';
+import { allRooms } from '../room-set.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { Seldom } from '../telemetry/seldom.ts';
+import { idsSlackMs } from './bounds.ts';
+import type { Cutover } from './cutover.ts';
+import { type Peers, peerPaths } from './peers.ts';
+import type { Traffic } from './traffic.ts';
+import type { Unfenced } from './unfenced.ts';
+
+/** What replicas tell each other while their rooms are at the bridge, every second and with each change. */
+export interface OutageNews {
+  instance: string;
+  /** ms since 1970 by the teller's clock: what it has told before is older. */
+  at: number;
+  /** Whether its log fails; else it answers again, and only the others are waited for. */
+  fails: boolean;
+  reason: FailureReason;
+}
+
+export interface OutageParts {
+  instance: string;
+  cutover: Cutover;
+  traffic: Pick<Traffic, 'flush'>;
+  unfenced: Pick<Unfenced, 'show'>;
+  peers: Pick<Peers, 'tell' | 'others'>;
+  log: Pick<Log, 'reachable'>;
+  /** Whether calls may take the bridge because the log fails. */
+  fallback: boolean;
+  /** Whether what stands in the log of the cutover is known here. */
+  follows(): boolean;
+  /** Writes the ids that this replica has accepted in the last `withinMs` into the log. */
+  rememberRecentIds(withinMs: number): Promise<void>;
+  /** The handover that brings the rooms of all replicas back. Errors: CUTOVER_CONFLICT, LOG_*. */
+  comeBack(): Promise<unknown>;
+  /** ms that what was read of a room may take until it is shown. */
+  showMs(): number;
+  clock: Clock;
+  logger: Logger;
+}
+
+const lookMs = 100;
+const tellAgainMs = 1_000;
+/** A replica that does not tell again for so long has ended, or cannot be reached. */
+const countsMs = 5_000;
+/** ms that telling may hold a call up, beyond what the others wait for. */
+const tellMs = 1_000;
+/** A reader that hears nothing in so many looks has lost the log; a process that stood still hears of it in the next one. */
+const deafLooks = 10;
+/** ms for which the log must answer before the rooms return: at first, at most, and when an outage is a relapse. */
+const firstSteadyMs = 250;
+const maxSteadyMs = 4_000;
+const relapseMs = 10_000;
+/** The first replica by its name brings the rooms back; another one, if it has not done so after this. */
+const othersTurnMs = 1_000;
+const sayEveryMs = 5_000;
+
+/** What another replica has told. `until`: ms, monotonic. */
+interface Told {
+  at: number;
+  fails: boolean;
+  until: number;
+}
+
+export class Outage {
+  readonly #parts: OutageParts;
+  readonly #told = new Map<string, Told>();
+  readonly #stops: (() => void)[];
+  readonly #saysStay: Seldom;
+  /** What was read here when it began is shown, or counted. */
+  #isShown: Promise<void> = Promise.resolve();
+  /** ms, monotonic */
+  #beganAt = 0;
+  #endedAt = Number.NEGATIVE_INFINITY;
+  /** Since when the log has answered, ms monotonic; undefined: it does not. */
+  #answersSince: number | undefined;
+  /** Whether the log knows the ids that the bridge has accepted meanwhile through this replica. */
+  #keepsIds = false;
+  #steadyMs = firstSteadyMs;
+  #isLooking = false;
+  #deafFor = 0;
+
+  constructor(parts: OutageParts) {
+    this.#parts = parts;
+    this.#saysStay = new Seldom(parts.clock, sayEveryMs);
+    this.#stops = [
+      parts.clock.every(lookMs, () => this.#look()),
+      parts.clock.every(tellAgainMs, async () => {
+        if (this.isOn) await this.#tell();
+      }),
+    ];
+  }
+
+  /** Whether the calls of all rooms go by the bridge. */
+  get isOn(): boolean {
+    return this.#parts.cutover.onBridge !== undefined;
+  }
+
+  /** For `GET /cutover`; null: there is none. `since`: ISO 8601. `fails`: the replicas whose log does not answer steadily yet. */
+  get status(): { since: string; reason: FailureReason; fails: string[] } | null {
+    const { cutover, clock, instance } = this.#parts;
+    if (cutover.onBridge === undefined) return null;
+    const since = new Date(clock.now() - (clock.monotonic() - this.#beganAt)).toISOString();
+    const fails = [...(this.#answers ? [] : [instance]), ...this.#othersThatFail()];
+    return { since, reason: cutover.onBridge.reason, fails };
+  }
+
+  /** The log has failed here. Resolves when calls may go to the bridge, see {@link OnBridge}. */
+  begin(reason: FailureReason): Promise<void> {
+    this.#answersSince = undefined;
+    this.#keepsIds = false;
+    return this.#enter(reason).ready;
+  }
+
+  /** Another replica tells. Resolves when the bridge overtakes nothing here that is not counted. */
+  async hear({ instance, at, fails, reason }: OutageNews): Promise<void> {
+    const { cutover, clock } = this.#parts;
+    if (at > (this.#told.get(instance)?.at ?? Number.NEGATIVE_INFINITY)) {
+      this.#told.set(instance, { at, fails, until: clock.monotonic() + countsMs });
+      if (fails && cutover.usesStream) this.#enter(reason);
+    }
+    await this.#isShown;
+  }
+
+  /** All rooms were taken back by a handover, or none is on the stream lane any more. */
+  end(): void {
+    const { cutover, clock, logger } = this.#parts;
+    if (cutover.onBridge === undefined) return;
+    cutover.onBridge = undefined;
+    this.#endedAt = clock.monotonic();
+    logger.info('the log answers: all rooms are back');
+  }
+
+  close(): void {
+    for (const stop of this.#stops) stop();
+  }
+
+  #enter(reason: FailureReason): OnBridge {
+    const { cutover, traffic, unfenced, showMs, clock, logger } = this.#parts;
+    if (cutover.onBridge !== undefined) return cutover.onBridge;
+    this.#beganAt = clock.monotonic();
+    const isRelapse = this.#beganAt - this.#endedAt < relapseMs;
+    this.#steadyMs = isRelapse ? Math.min(2 * this.#steadyMs, maxSteadyMs) : firstSteadyMs;
+    this.#isShown = unfenced.show(allRooms, showMs());
+    const ready = Promise.all([this.#tell(), this.#isShown]).then(() => {});
+    cutover.onBridge = { reason, ready };
+    logger.warn({ reason }, 'the log fails: all rooms go to the bridge');
+    // What they hold goes by the bridge too, and typing is dropped: its sender's message may be there already.
+    traffic.flush(allRooms);
+    return cutover.onBridge;
+  }
+
+  async #tell(): Promise<void> {
+    const { peers, cutover, clock, instance, showMs } = this.#parts;
+    const reason = cutover.onBridge?.reason ?? 'connection_lost';
+    const news: OutageNews = { instance, at: clock.now(), fails: !this.#answers, reason };
+    await peers.tell(peerPaths.outage, news, showMs() + tellMs);
+  }
+
+  /** Whether the log answers steadily, and nothing of the outage has to be written into it any more. */
+  get #answers(): boolean {
+    return this.#keepsIds && this.#isSteadyFor(this.#steadyMs);
+  }
+
+  #isSteadyFor(ms: number): boolean {
+    return this.#answersSince !== undefined && this.#parts.clock.monotonic() - this.#answersSince >= ms;
+  }
+
+  #othersThatFail(): string[] {
+    return [...this.#told].flatMap(([instance, { fails }]) => (fails ? [instance] : []));
+  }
+
+  async #look(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    try {
+      this.#forgetSilent();
+      if (this.isOn) await this.#lookWhetherOver();
+      else this.#lookWhetherDeaf();
+    } catch (error) {
+      this.#stay(error);
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  #forgetSilent(): void {
+    const now = this.#parts.clock.monotonic();
+    for (const [instance, { until }] of this.#told) if (until <= now) this.#told.delete(instance);
+  }
+
+  /** Its clients would miss what others append, and its own calls are not needed to find that out. */
+  #lookWhetherDeaf(): void {
+    const { cutover, fallback } = this.#parts;
+    const isDeaf = fallback && cutover.usesStream && cutover.isDeaf;
+    this.#deafFor = isDeaf ? this.#deafFor + 1 : 0;
+    if (this.#deafFor >= deafLooks) void this.begin('connection_lost');
+  }
+
+  async #lookWhetherOver(): Promise<void> {
+    const { cutover, log, follows, clock, rememberRecentIds, comeBack, peers, instance } = this.#parts;
+    if (!cutover.usesStream) return this.end();
+    if (!(log.reachable && cutover.hears && follows())) {
+      this.#answersSince = undefined;
+      return;
+    }
+    this.#answersSince ??= clock.monotonic();
+    if (!this.#isSteadyFor(this.#steadyMs)) return;
+    if (!this.#keepsIds) {
+      this.#keepsIds = true;
+      await rememberRecentIds(clock.monotonic() - this.#beganAt + idsSlackMs);
+      await this.#tell();
+    }
+    const isFirst = peers.others.every((other) => instance < other);
+    if (!this.#answers || this.#othersThatFail().length > 0) return;
+    if (isFirst || this.#isSteadyFor(this.#steadyMs + othersTurnMs)) await comeBack();
+  }
+
+  /** The log has failed once more, or the handover has. */
+  #stay(error: unknown): void {
+    this.#answersSince = undefined;
+    this.#keepsIds = false;
+    this.#steadyMs = Math.min(2 * this.#steadyMs, maxSteadyMs);
+    const reason = (error as Error).message;
+    if (this.#saysStay.isDue()) this.#parts.logger.warn({ reason }, 'the rooms stay with the bridge');
+  }
+}

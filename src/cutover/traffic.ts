@@ -1,0 +1,91 @@
+// The calls of this replica on their way, by room. In come calls, which wait at a closed door or are under way until they end, and
+// what a coalescing window gives out, which is under way too; out goes the moment at which rooms are quiet.
+// Promise: a room that is closed and quiet here has nothing on either lane that this replica still has to send.
+
+import { allRooms, type RoomSet } from '../room-set.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
+
+interface Door {
+  rooms: RoomSet;
+  opened: Promise<void>;
+  open(): void;
+}
+
+interface UnderWay {
+  room: string;
+  ended: Promise<void>;
+}
+
+export class Traffic {
+  readonly #clock: Clock;
+  readonly #doors = new Map<string, Door>();
+  readonly #underWay = new Set<UnderWay>();
+  #flushWindows: (rooms: RoomSet) => void = () => {};
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** @param flushWindows ends the coalescing windows of these rooms: what was in them is under way when it returns */
+  connect(flushWindows: (rooms: RoomSet) => void): void {
+    this.#flushWindows = flushWindows;
+  }
+
+  /** Calls of these rooms wait from now on, until open() with the same id. */
+  close(id: string, rooms: RoomSet): void {
+    const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+    this.open(id);
+    this.#doors.set(id, { rooms, opened, open });
+  }
+
+  open(id: string): void {
+    this.#doors.get(id)?.open();
+    this.#doors.delete(id);
+  }
+
+  /** What a call of this room waits for first; undefined: it may go on. Ask again afterwards. */
+  waitFor(room: string): Promise<void> | undefined {
+    return this.#doors.values().find(({ rooms }) => rooms.has(room))?.opened;
+  }
+
+  /** Something of this room is under way until the returned function is called. */
+  begin(room: string): () => void {
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    const underWay: UnderWay = { room, ended };
+    this.#underWay.add(underWay);
+    return () => {
+      this.#underWay.delete(underWay);
+      resolve();
+    };
+  }
+
+  /**
+   * Resolves when nothing of these rooms is under way any more, whose doors are closed, or after `limitMs`.
+   * @returns the rooms that are late
+   */
+  async quiesce(rooms: RoomSet, limitMs: number): Promise<Set<string>> {
+    await Promise.race([this.#untilQuiet(rooms), pause(this.#clock, limitMs)]);
+    return this.roomsUnderWay(rooms);
+  }
+
+  /** Resolves when what is under way of these rooms now has ended. */
+  async ended(rooms: RoomSet): Promise<void> {
+    await Promise.all([...this.#underWay].filter(({ room }) => rooms.has(room)).map(({ ended }) => ended));
+  }
+
+  roomsUnderWay(rooms: RoomSet = allRooms): Set<string> {
+    return new Set([...this.#underWay].map(({ room }) => room).filter((room) => rooms.has(room)));
+  }
+
+  /** Ends the windows now. */
+  flush(rooms: RoomSet): void {
+    this.#flushWindows(rooms);
+  }
+
+  async #untilQuiet(rooms: RoomSet): Promise<void> {
+    await this.ended(rooms);
+    // A call that was under way may have entered a window.
+    this.#flushWindows(rooms);
+    await this.ended(rooms);
+  }
+}
