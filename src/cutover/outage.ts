@@ -70,7 +70,7 @@ const othersTurnMs = 1_000;
 const sayEveryMs = 5_000;
 
 /** What another replica has told. `until`: ms, monotonic. */
-interface Told {
+interface Heard {
   at: number;
   fails: boolean;
   until: number;
@@ -78,7 +78,7 @@ interface Told {
 
 export class Outage {
   readonly #parts: OutageParts;
-  readonly #told = new Map<string, Told>();
+  readonly #heard = new Map<string, Heard>();
   readonly #stops: (() => void)[];
   readonly #saysStay: Seldom;
   /** What was read here when it began is shown, or counted. */
@@ -129,8 +129,8 @@ export class Outage {
   /** Another replica tells. Resolves when the bridge overtakes nothing here that is not counted. */
   async hear({ instance, at, fails, reason }: OutageNews): Promise<void> {
     const { cutover, clock } = this.#parts;
-    if (at > (this.#told.get(instance)?.at ?? Number.NEGATIVE_INFINITY)) {
-      this.#told.set(instance, { at, fails, until: clock.monotonic() + countsMs });
+    if (at > (this.#heard.get(instance)?.at ?? Number.NEGATIVE_INFINITY)) {
+      this.#heard.set(instance, { at, fails, until: clock.monotonic() + countsMs });
       if (fails && cutover.usesStream) this.#enter(reason);
     }
     await this.#isShown;
@@ -181,7 +181,7 @@ export class Outage {
   }
 
   #othersThatFail(): string[] {
-    return [...this.#told].flatMap(([instance, { fails }]) => (fails ? [instance] : []));
+    return [...this.#heard].flatMap(([instance, { fails }]) => (fails ? [instance] : []));
   }
 
   async #look(): Promise<void> {
@@ -200,7 +200,7 @@ export class Outage {
 
   #forgetSilent(): void {
     const now = this.#parts.clock.monotonic();
-    for (const [instance, { until }] of this.#told) if (until <= now) this.#told.delete(instance);
+    for (const [instance, { until }] of this.#heard) if (until <= now) this.#heard.delete(instance);
   }
 
   /** Its clients would miss what others append, and its own calls are not needed to find that out. */

@@ -67,152 +67,26 @@ export class CutoverStage {
   readonly readerWatch: ReaderWatch;
   readonly signature: PeerSignature;
   readonly #options: CutoverStageOptions;
-  readonly #traffic: Traffic;
-  readonly #coordinator: Coordinator;
-  readonly #handover: Handover;
-  readonly #moves: Moves;
-  readonly #shared: SharedState;
-  readonly #wishes: Wishes;
-  readonly #peers: Peers;
-  readonly #stopWatching: () => void;
-  readonly #typings: HubTypings;
-  readonly #unfenced: Unfenced;
+  readonly #made: ReturnType<typeof makeStage>;
   readonly #standalone: boolean;
+  readonly #stopWatching: () => void;
   #facts: Record<string, string> = {};
 
   constructor(options: CutoverStageOptions) {
     this.#options = options;
-    const { config, contract, log, bridge, edge, clock, logger, metrics } = options;
-    const { instance, handoverTimeout: timeoutMs } = config;
-    this.#standalone = bridge === undefined;
-    this.#typings = new HubTypings(clock);
-    const unfenced = new Unfenced({ instance, edge, logger, metrics });
-    this.#unfenced = unfenced;
-    const traffic = new Traffic(clock);
-    this.#traffic = traffic;
-    const settled = () => (options.severalBridges() ? settleMs : 0);
-    this.laneChoice = new Cutover({
-      standalone: this.#standalone,
-      killSwitch: config.killSwitch,
-      traffic,
-      follow: { silentMs: () => options.reads.silentMs, reachable: () => log.reachable },
-      timeoutMs,
-      clock,
-    });
-    const cutover = this.laneChoice;
-    const rememberRecentIds = (withinMs?: number) => this.#rememberRecentIds(withinMs);
-    this.signature = new PeerSignature({ instance, secret: config.adminToken ?? config.apiKey, clock });
-    this.#peers = new Peers({ instance, roster: log.roster, signature: this.signature, clock, logger });
-    this.outage = new Outage({
-      instance,
-      cutover,
-      traffic,
-      unfenced,
-      peers: this.#peers,
-      log,
-      fallback: config.fallback && !this.#standalone,
-      follows: () => this.#shared.follows,
-      rememberRecentIds,
-      comeBack: () => this.#moves.comeBack(),
-      showMs: () => timeoutMs + settled(),
-      clock,
-      logger,
-    });
-    this.#coordinator = new Coordinator({ log, cutover, timeoutMs, clock, logger });
-    this.#handover = new Handover({
-      instance,
-      log,
-      cutover,
-      traffic,
-      outage: this.outage,
-      fences: edge,
-      unfenced,
-      timeoutMs,
-      settleMs: settled,
-      faults: options.faults,
-      clock,
-      logger,
-    });
-    this.readerWatch = new ReaderWatch({
-      usesStream: () => cutover.usesStream,
-      silentMs: () => options.reads.silentMs,
-      logAnswers: () => log.reachable,
-      peers: this.#peers,
-      clock,
-      logger,
-    });
-    const guard = new Guard({
-      instance,
-      countAtBridges: () => countAtBridges(bridge!, config.apiKey),
-      callRoll: () => this.#coordinator.callRoll(),
-      log,
-      streams: [...contract.streams.keys()],
-      clock,
-    });
-    this.uncertain = new UncertainAppends({
-      log: options.reads,
-      edge,
-      peers: this.#peers,
-      unfenced,
-      settleMs: settled,
-      faults: options.faults,
-      clock,
-      metrics,
-    });
-    this.#moves = new Moves({
-      instance,
-      cutover,
-      coordinator: this.#coordinator,
-      log,
-      guard,
-      rememberRecentIds,
-      clock,
-      logger,
-    });
-    this.#shared = new SharedState({
-      cutover,
-      outage: this.outage,
-      unfenced,
-      moves: this.#moves,
-      log,
-      rememberRecentIds,
-      clock,
-      logger,
-    });
-    const wish = { percent: config.percent, mirror: config.mirror };
-    this.#wishes = new Wishes({
-      instance,
-      wish,
-      killSwitch: config.killSwitch,
-      cutover,
-      moves: this.#moves,
-      roster: log.roster,
-      follows: () => this.#shared.follows,
-      clock,
-      logger,
-    });
-    // An edge alone decides no call's lane: what its flags say, or do not say, must not move those who do.
-    if (config.listen === undefined) this.#wishes.drop();
-    this.operator = new Operator({
-      instance,
-      wish,
-      cutover,
-      moves: this.#moves,
-      shared: this.#shared,
-      wishes: this.#wishes,
-      outage: this.outage,
-      guard,
-      peers: this.#peers,
-      readerWatch: this.readerWatch,
-      bridgeStates: options.bridgeStates,
-      log,
-      clock,
-      logger,
-    });
-    this.#stopWatching = this.#standalone ? () => {} : watchSurplus({ cutover, guard, log, clock, logger, metrics });
+    this.#standalone = options.bridge === undefined;
+    this.#made = makeStage(options);
+    const { cutover, guard, outage, operator, uncertain, readerWatch, signature } = this.#made;
+    this.laneChoice = cutover;
+    this.outage = outage;
+    this.operator = operator;
+    this.uncertain = uncertain;
+    this.readerWatch = readerWatch;
+    this.signature = signature;
+    this.#stopWatching = this.#standalone ? () => {} : watchSurplus({ ...options, cutover, guard });
     this.#showState();
-    tellChanges(this.laneChoice, logger);
-    this.laneChoice.onAdopted(() => {
+    tellChanges(cutover, options.logger);
+    cutover.onAdopted(() => {
       this.#showState();
       this.#describe();
     });
@@ -220,7 +94,7 @@ export class CutoverStage {
 
   /** The lanes are made from what is here: their coalescing windows come back. */
   connect(windows: { flushWindows(rooms: RoomSet): void }): void {
-    this.#traffic.connect((rooms) => windows.flushWindows(rooms));
+    this.#made.traffic.connect((rooms) => windows.flushWindows(rooms));
   }
 
   /** The share of rooms on the stream lane here and now. */
@@ -242,7 +116,7 @@ export class CutoverStage {
 
   /** Reads the shared state as soon as the log answers, and until begin(): calls wait for it. Resolves after begin() or close(). */
   async learn(): Promise<void> {
-    if (!this.#standalone) await this.#shared.learn();
+    if (!this.#standalone) await this.#made.shared.learn();
   }
 
   /**
@@ -250,24 +124,24 @@ export class CutoverStage {
    * not waited for: typing that comes of them might be shown behind its sender's message.
    */
   hadElsewhere(room: string): boolean {
-    return this.outage.isOn || this.#shared.hasLeftAtOnce(room);
+    return this.outage.isOn || this.#made.shared.hasLeftAtOnce(room);
   }
 
   /** Whether rooms may have been on the stream lane since `sinceMs` (ms since 1970), also if they are not any more. */
   mayHaveUsedStream(sinceMs: number): boolean {
-    return this.#standalone || this.#shared.mayHaveUsedStream(sinceMs);
+    return this.#standalone || this.#made.shared.mayHaveUsedStream(sinceMs);
   }
 
   /** Brings this replica into the shared state, before it reads anything of the log, and keeps it there. */
   async begin(): Promise<void> {
     if (this.#standalone) return;
     const { logger } = this.#options;
-    await this.#shared
+    await this.#made.shared
       .follow()
       .catch((error) => logger.warn({ reason: (error as Error).message }, 'the shared state is not known yet'));
-    this.#shared.start();
-    this.#wishes.start();
-    await this.#peers.refresh();
+    this.#made.shared.start();
+    this.#made.wishes.start();
+    await this.#made.peers.refresh();
   }
 
   /** @returns why the entry is no note; undefined: it has had its effect */
@@ -290,13 +164,13 @@ export class CutoverStage {
     // The bridge carries the room meanwhile: the two cannot be put in order any more.
     const isOvertaken = lane === 'bridge' ? epoch !== undefined && epoch < state.epoch : this.outage.isOn;
     this.#fenceTyping(entry);
-    if (isOvertaken) this.#unfenced.read(entry);
+    if (isOvertaken) this.#made.unfenced.read(entry);
   }
 
   /** A client types through its bridge hub, in a room whose messages go by stream: all replicas know before its next message. */
   onHubTyping(room: string | undefined, user: string): void {
     if (room === undefined ? !this.laneChoice.usesStream : this.laneChoice.decide(room).lane === 'bridge') return;
-    const telling = this.#typings.typed(room, user);
+    const telling = this.#made.typings.typed(room, user);
     if (telling === 'unheard') this.#options.metrics.overBudget.inc({ budget: 'typing_notes' });
     if (room !== undefined && telling === 'room') this.#tellTyping({ kind: 'hub typing', room, user });
     if (telling === 'user') this.#tellTyping({ kind: 'hub typing anywhere', user });
@@ -304,33 +178,33 @@ export class CutoverStage {
 
   /** An event goes to the bridge while it is not known whether others append to its room. */
   onBlind(event: Event): void {
-    this.#unfenced.sentBlind(event);
+    this.#made.unfenced.sentBlind(event);
   }
 
   close(): void {
     this.#stopWatching();
     this.readerWatch.close();
-    this.#wishes.close();
-    this.#shared.close();
+    this.#made.wishes.close();
+    this.#made.shared.close();
     this.outage.close();
-    this.#peers.close();
+    this.#made.peers.close();
   }
 
   #take(note: Note): void {
     switch (note.kind) {
       case 'hub typing':
-        return this.#typings.note(note.user, note.room);
+        return this.#made.typings.note(note.user, note.room);
       case 'hub typing anywhere':
-        return this.#typings.note(note.user);
+        return this.#made.typings.note(note.user);
       case 'remembered':
-        return this.#moves.onRemembered(note.epoch, note.instance);
+        return this.#made.moves.onRemembered(note.epoch, note.instance);
       case 'restored':
-        return this.#shared.onRestored(note.to);
+        return this.#made.shared.onRestored(note.to);
       case 'here':
       case 'ready':
-        return this.#coordinator.onAnswer(note);
+        return this.#made.coordinator.onAnswer(note);
       default:
-        return this.#handover.onNote(note);
+        return this.#made.handover.onNote(note);
     }
   }
 
@@ -342,7 +216,7 @@ export class CutoverStage {
   /** A message waits for its sender's typing where that may still be on its way from the bridge. */
   #fenceTyping({ room, endsTypingOf, deliveries }: Entry): void {
     if (endsTypingOf === undefined || deliveries === undefined) return;
-    if (!this.#typings.mayBeOnItsWay(room, endsTypingOf)) return;
+    if (!this.#made.typings.mayBeOnItsWay(room, endsTypingOf)) return;
     this.#options.edge.fenceMembers(room, deliveries);
   }
 
@@ -350,13 +224,65 @@ export class CutoverStage {
     this.#options.log.roster.describe({ ...this.#facts, [epochFact]: String(this.laneChoice.state.epoch) });
   }
 
-  #rememberRecentIds(withinMs = Number.POSITIVE_INFINITY): Promise<void> {
-    return this.#options.log.rememberIds(this.#options.ids.recent(withinMs));
-  }
-
   #showState(): void {
     const { metrics } = this.#options;
     metrics.cutoverEpoch.set(this.laneChoice.state.epoch);
     metrics.cutoverPercent.set(this.laneChoice.percent);
   }
+}
+
+/** What the stage is made of, each from what stands above it: where rooms stand, how they change lane, who says that they do. */
+function makeStage(options: CutoverStageOptions) {
+  const { config, contract, log, bridge, edge, reads, ids, clock } = options;
+  const { instance, handoverTimeout: timeoutMs, killSwitch } = config;
+  const standalone = bridge === undefined;
+  const settled = () => (options.severalBridges() ? settleMs : 0);
+  const rememberRecentIds = (withinMs = Number.POSITIVE_INFINITY) => log.rememberIds(ids.recent(withinMs));
+  const wish = { percent: config.percent, mirror: config.mirror };
+  const given = { ...options, instance, timeoutMs, settleMs: settled, standalone, killSwitch, rememberRecentIds, wish };
+
+  const typings = new HubTypings(clock);
+  const unfenced = new Unfenced(given);
+  const traffic = new Traffic(clock);
+  const follow = { silentMs: () => reads.silentMs, reachable: () => log.reachable };
+  const cutover = new Cutover({ ...given, traffic, follow });
+  const rooms = { ...given, unfenced, traffic, cutover, roster: log.roster };
+
+  const signature = new PeerSignature({ instance, secret: config.adminToken ?? config.apiKey, clock });
+  const peers = new Peers({ ...rooms, signature });
+  const outage: Outage = new Outage({
+    ...rooms,
+    peers,
+    fallback: config.fallback && !standalone,
+    follows: () => shared.follows,
+    comeBack: () => moves.comeBack(),
+    showMs: () => timeoutMs + settled(),
+  });
+  const uncertain = new UncertainAppends({ ...rooms, log: reads, peers });
+  const readerWatch = new ReaderWatch({
+    ...rooms,
+    peers,
+    usesStream: () => cutover.usesStream,
+    silentMs: () => reads.silentMs,
+    logAnswers: () => log.reachable,
+  });
+
+  const coordinator = new Coordinator(rooms);
+  const handover = new Handover({ ...rooms, outage, fences: edge });
+  const guard = new Guard({
+    ...rooms,
+    countAtBridges: () => countAtBridges(bridge!, config.apiKey),
+    callRoll: () => coordinator.callRoll(),
+    streams: [...contract.streams.keys()],
+  });
+  const moves: Moves = new Moves({ ...rooms, coordinator, guard });
+  const shared: SharedState = new SharedState({ ...rooms, outage, moves });
+  const wishes = new Wishes({ ...rooms, moves, follows: () => shared.follows });
+  // An edge alone decides no call's lane: what its flags say, or do not say, must not move those who do.
+  if (config.listen === undefined) wishes.drop();
+  const operator = new Operator({ ...rooms, moves, shared, wishes, outage, guard, peers, readerWatch });
+  return {
+    ...{ typings, unfenced, traffic, cutover, signature, peers, outage, uncertain, readerWatch },
+    ...{ coordinator, handover, guard, moves, shared, wishes, operator },
+  };
 }

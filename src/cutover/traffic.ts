@@ -5,7 +5,7 @@
 import { allRooms, type RoomSet } from '../room-set.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 
-interface Door {
+interface Closing {
   rooms: RoomSet;
   opened: Promise<void>;
   open(): void;
@@ -18,7 +18,7 @@ interface UnderWay {
 
 export class Traffic {
   readonly #clock: Clock;
-  readonly #doors = new Map<string, Door>();
+  readonly #closed = new Map<string, Closing>();
   readonly #underWay = new Set<UnderWay>();
   #flushWindows: (rooms: RoomSet) => void = () => {};
 
@@ -35,17 +35,17 @@ export class Traffic {
   close(id: string, rooms: RoomSet): void {
     const { promise: opened, resolve: open } = Promise.withResolvers<void>();
     this.open(id);
-    this.#doors.set(id, { rooms, opened, open });
+    this.#closed.set(id, { rooms, opened, open });
   }
 
   open(id: string): void {
-    this.#doors.get(id)?.open();
-    this.#doors.delete(id);
+    this.#closed.get(id)?.open();
+    this.#closed.delete(id);
   }
 
   /** What a call of this room waits for first; undefined: it may go on. Ask again afterwards. */
   waitFor(room: string): Promise<void> | undefined {
-    return this.#doors.values().find(({ rooms }) => rooms.has(room))?.opened;
+    return this.#closed.values().find(({ rooms }) => rooms.has(room))?.opened;
   }
 
   /** Something of this room is under way until the returned function is called. */

@@ -29,7 +29,7 @@ export interface Question {
 }
 
 /** What becomes of the log's copy. */
-export interface Verdict {
+export interface Settlement {
   id: string;
   verdict: 'withhold' | 'show';
 }
@@ -60,7 +60,7 @@ const maxPast = 1_000;
 export class UncertainAppends {
   readonly #parts: UncertainParts;
   /** Question -> what ends the wait for its verdict. */
-  readonly #waiting = new Map<string, (verdict: Verdict['verdict']) => void>();
+  readonly #waiting = new Map<string, (verdict: Settlement['verdict']) => void>();
   readonly #past = new Set<string>();
 
   constructor(parts: UncertainParts) {
@@ -81,7 +81,7 @@ export class UncertainAppends {
       return 'kept';
     }
     if (notReached.length > 0) unfenced.inDoubt(event);
-    let verdict: Verdict['verdict'] = 'show';
+    let verdict: Settlement['verdict'] = 'show';
     try {
       const answer = await callBridge();
       if (answer.status === 200) verdict = 'withhold';
@@ -102,7 +102,7 @@ export class UncertainAppends {
   }
 
   /** This replica or another one knows what becomes of the log's copy, perhaps twice, or before it was asked. */
-  decided({ id, verdict }: Verdict): void {
+  decided({ id, verdict }: Settlement): void {
     this.#past.add(id);
     keepNewest(this.#past, maxPast);
     this.#waiting.get(id)?.(verdict);
@@ -119,7 +119,7 @@ export class UncertainAppends {
 
   async #hold({ id, eventId, room }: Question): Promise<void> {
     const { log, edge, unfenced, settleMs, clock } = this.#parts;
-    const { promise: decided, resolve } = Promise.withResolvers<Verdict['verdict']>();
+    const { promise: decided, resolve } = Promise.withResolvers<Settlement['verdict']>();
     this.#waiting.set(id, resolve);
     const hold = `uncertain-${id}`;
     edge.hold(hold, new Set([room]));
@@ -138,12 +138,12 @@ export class UncertainAppends {
     await fenceSettled(edge, hold, settleMs(), clock);
   }
 
-  #conclude(verdict: Verdict): void {
+  #conclude(verdict: Settlement): void {
     this.decided(verdict);
     this.#parts.faults.guard('peer', () => this.#tell(verdict));
   }
 
-  async #tell(verdict: Verdict): Promise<void> {
+  async #tell(verdict: Settlement): Promise<void> {
     const { peers, clock } = this.#parts;
     let untold: string[] | undefined;
     for (let times = 0; times < tellTimes; times++) {
