@@ -34,8 +34,15 @@ export interface Roll {
   silent: string[];
 }
 
-/** Where the rooms that move are before: where the state says, or all at the bridge, as the log has failed. */
-export type Whence = 'their lanes' | 'the bridge';
+export interface MoveOptions {
+  /** All rooms are at the bridge, as the log has failed: each that the state has on the stream lane comes back to it. */
+  fromBridge?: boolean;
+  /**
+   * Replicas without which it is not made, nor if one of the others that are there is not ready in time: a call that one of them has at
+   * the bridge might be shown behind what follows it. Where it is left out, nobody waits for a replica that does not answer.
+   */
+  needs?: string[];
+}
 
 export class Coordinator {
   readonly #parts: CoordinatorParts;
@@ -54,8 +61,8 @@ export class Coordinator {
    * @returns the live replicas that answered, and those that did not
    * Errors: LOG_UNAVAILABLE, LOG_APPEND_*, CUTOVER_CONFLICT.
    */
-  move(change: (from: CutoverState) => CutoverState | undefined, whence: Whence = 'their lanes'): Promise<Roll> {
-    const moving = this.#last.then(() => this.#move(change, whence));
+  move(change: (from: CutoverState) => CutoverState | undefined, options: MoveOptions = {}): Promise<Roll> {
+    const moving = this.#last.then(() => this.#move(change, options));
     this.#last = moving.catch(() => {});
     return moving;
   }
@@ -78,7 +85,7 @@ export class Coordinator {
     this.#tally.note(`${note.kind} ${note.id}`, note.instance, note.kind === 'ready' ? note.late : []);
   }
 
-  async #move(change: (from: CutoverState) => CutoverState | undefined, whence: Whence): Promise<Roll> {
+  async #move(change: (from: CutoverState) => CutoverState | undefined, options: MoveOptions): Promise<Roll> {
     const { cutover, log } = this.#parts;
     for (let attempt = 1; attempt <= maxAttempts; attempt++) {
       const { state } = cutover;
@@ -86,8 +93,9 @@ export class Coordinator {
       if (to === undefined) return { here: [], silent: [] };
       try {
         const roll = await this.callRoll();
-        const from = whence === 'the bridge' ? atBridge(state) : state;
-        if (await this.#carryOut(from, to, roll.here)) return roll;
+        demand(options.needs, roll.here);
+        const from = options.fromBridge ? atBridge(state) : state;
+        if (await this.#carryOut(from, to, roll.here, options.needs)) return roll;
       } catch (error) {
         // A log that was slow for once has kept nothing: the step is made again.
         if (!hasCode(error, 'LOG_APPEND_REFUSED') || !log.reachable || attempt === maxAttempts) throw error;
@@ -99,11 +107,16 @@ export class Coordinator {
   }
 
   /** @returns whether all replicas are in the new state now, as far as they answer */
-  async #carryOut(from: CutoverState, to: CutoverState, participants: string[]): Promise<boolean> {
+  async #carryOut(from: CutoverState, to: CutoverState, participants: string[], needs?: string[]): Promise<boolean> {
     const { timeoutMs, log, clock, cutover } = this.#parts;
     const id = newId();
     const abandonedAt = clock.monotonic() + timeoutMs + abandonMs;
-    const late = await this.#announce(id, from, to, participants);
+    const ready = await this.#announce(id, from, to, participants);
+    if (ready.size < participants.length && needs !== undefined) {
+      await this.#abandon(id);
+      demand(participants, [...ready.keys()]);
+    }
+    const late = [...ready].flatMap(([instance, rooms]) => (rooms.length > 0 ? [{ instance, rooms }] : []));
     const note = toEntry({ kind: 'commit', id, from, to, participants, late });
     const next = { epoch: to.epoch, value: JSON.stringify(to) };
     // Who was stopped meanwhile comes too late: the others' calls go on under the old lanes.
@@ -120,15 +133,19 @@ export class Coordinator {
     return true;
   }
 
-  /** @returns who has calls at the bridge that are late, in which rooms */
-  async #announce(id: string, from: CutoverState, to: CutoverState, participants: string[]) {
+  /** @returns who is ready, and in which rooms it has calls at the bridge that are late */
+  async #announce(
+    id: string,
+    from: CutoverState,
+    to: CutoverState,
+    participants: string[],
+  ): Promise<Map<string, string[]>> {
     const { timeoutMs, log } = this.#parts;
     const { raises, lowers } = movesBetween(from, to);
-    if (!raises && !lowers) return [];
+    if (!raises && !lowers) return new Map(participants.map((instance) => [instance, []]));
     this.#tally.open(`ready ${id}`);
     await tell(log, { kind: 'announce', id, from, to });
-    const ready = await this.#tally.gather(`ready ${id}`, participants, timeoutMs + arrivalMs);
-    return [...ready].flatMap(([instance, rooms]) => (rooms.length > 0 ? [{ instance, rooms }] : []));
+    return this.#tally.gather(`ready ${id}`, participants, timeoutMs + arrivalMs);
   }
 
   #abandon(id: string): Promise<void> {
@@ -138,4 +155,10 @@ export class Coordinator {
   #warn(error: unknown): void {
     this.#parts.logger.warn({ reason: (error as Error).message }, 'a step of a handover could not be told');
   }
+}
+
+/** Error: CUTOVER_CONFLICT. */
+function demand(needed: string[] | undefined, there: string[]): void {
+  const missing = (needed ?? []).filter((instance) => !there.includes(instance));
+  if (missing.length > 0) throw new CrossfadeError('CUTOVER_CONFLICT', `${missing.join(', ')} did not answer in time`);
 }

@@ -77,10 +77,13 @@ export class Moves {
     return coordinator.move((from) => this.next(from, change, by));
   }
 
-  /** Brings the rooms of all replicas back from the bridge, where an outage of the log has taken them. Errors as make(). */
-  comeBack(): Promise<Roll> {
+  /**
+   * Brings the rooms of all replicas back from the bridge, where an outage of the log has taken them. Errors as make().
+   * @param needs the other replicas that are in it
+   */
+  comeBack(needs: string[]): Promise<Roll> {
     const back = (from: CutoverState) => this.#parts.cutover.onBridge && this.next(from, () => ({}), noNews);
-    return this.#parts.coordinator.move(back, 'the bridge');
+    return this.#parts.coordinator.move(back, { fromBridge: true, needs });
   }
 
   /** The state that a change makes; undefined where it changes nothing. */

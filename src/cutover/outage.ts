@@ -45,8 +45,11 @@ export interface OutageParts {
   follows(): boolean;
   /** Writes the ids that this replica has accepted in the last `withinMs` into the log. */
   rememberRecentIds(withinMs: number): Promise<void>;
-  /** The handover that brings the rooms of all replicas back. Errors: CUTOVER_CONFLICT, LOG_*. */
-  comeBack(): Promise<unknown>;
+  /**
+   * The handover that brings the rooms of all replicas back.
+   * Errors: CUTOVER_CONFLICT (also where one of `needs` does not take part in time), LOG_*.
+   */
+  comeBack(needs: string[]): Promise<unknown>;
   /** ms that what was read of a room may take until it is shown. */
   showMs(): number;
   clock: Clock;
@@ -227,7 +230,7 @@ export class Outage {
     }
     const isFirst = peers.others.every((other) => instance < other);
     if (!this.#answers || this.#othersThatFail().length > 0) return;
-    if (isFirst || this.#isSteadyFor(this.#steadyMs + othersTurnMs)) await comeBack();
+    if (isFirst || this.#isSteadyFor(this.#steadyMs + othersTurnMs)) await comeBack([...this.#heard.keys()]);
   }
 
   /** The log has failed once more, or the handover has. */

@@ -255,7 +255,7 @@ function makeStage(options: CutoverStageOptions) {
     peers,
     fallback: config.fallback && !standalone,
     follows: () => shared.follows,
-    comeBack: () => moves.comeBack(),
+    comeBack: (needs) => moves.comeBack(needs),
     showMs: () => timeoutMs + settled(),
   });
   const uncertain = new UncertainAppends({ ...rooms, log: reads, peers });

@@ -196,7 +196,7 @@ test('the rooms that an outage has taken to the bridge come back on all replicas
   const atBridge = deferred();
   const during = b.call('r', () => atBridge.promise);
   const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
-  const moving = a.coordinator.move(back, 'the bridge');
+  const moving = a.coordinator.move(back, { fromBridge: true });
   await until(() => b.traffic.waitFor('r') !== undefined);
   const waiting = b.call('r');
   atBridge.resolve();
@@ -208,6 +208,30 @@ test('the rooms that an outage has taken to the bridge come back on all replicas
   }
   await a.coordinator.move(toPercent(50));
   assert.equal(a.cutover.state.epoch, 3, 'the state itself has not changed by it, but its epoch has');
+});
+
+test('rooms do not come back without a replica that is in the outage, as its calls may still be at the bridge', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  await a.coordinator.move(toPercent(100));
+  await until(() => b.cutover.state.percent === 100);
+  for (const { cutover } of [a, b]) cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
+  const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
+  const comeBack = () => a.coordinator.move(back, { fromBridge: true, needs: ['b'] });
+  log.stop('b');
+  await assert.rejects(comeBack(), { code: 'CUTOVER_CONFLICT', message: 'b did not answer in time' });
+  log.continue('b');
+  // It takes part, and stands still behind the roll call.
+  log.read('watcher', (entry) => {
+    const note = readNote(entry)!;
+    if (note.kind === 'here' && note.instance === 'b') log.stop('b');
+  });
+  await assert.rejects(comeBack(), { code: 'CUTOVER_CONFLICT' });
+  assert.equal(await a.call('r'), 'bridge', 'and nothing waits for it');
+  log.readers.delete('watcher');
+  log.continue('b');
+  await comeBack();
+  assert.equal(await b.call('r'), 'stream');
 });
 
 test('a change of some rooms ends no outage', async () => {

@@ -79,10 +79,14 @@ export class SharedLog {
   }
 
   #wake(instance: string): void {
-    while (!this.#stopped.has(instance) && this.#readTo.get(instance)! < this.entries.length) {
+    while (this.#reads(instance) && this.#readTo.get(instance)! < this.entries.length) {
       const at = this.#readTo.get(instance)!;
       this.#readTo.set(instance, at + 1);
       this.readers.get(instance)!(this.entries[at]!);
     }
+  }
+
+  #reads(instance: string): boolean {
+    return this.readers.has(instance) && !this.#stopped.has(instance);
   }
 }
