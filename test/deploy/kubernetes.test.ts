@@ -205,6 +205,9 @@ describe('deploy/kubernetes', { skip: noKubectl }, () => {
       ],
     );
     assert.equal(rulesFor(7401).length, 1);
+    const bridge = new URL(theOne(example, 'ConfigMap').data.CROSSFADE_BRIDGE);
+    const reached = spec.egress.flatMap(({ ports }: Manifest) => ports.map(({ port }: Manifest) => port));
+    for (const port of [53, 6379, Number(bridge.port), 7402]) assert.ok(reached.includes(port), `${port}`);
     for (const { template } of [backend.spec, edge.spec]) assert.ok('crossfade' in template.metadata.labels);
   });
 
