@@ -73,6 +73,8 @@ export interface Setting {
   /** The flag may be given several times; the variable holds a list with commas. */
   repeatable?: boolean;
   variables: string[];
+  /** Whether it may hold a password: then it may also stand in a file that `<variable>_FILE` names. */
+  hasPassword?: boolean;
   /** What holds when nothing is set. */
   default: Default;
   meaning: string;
@@ -161,8 +163,9 @@ export const settings: Setting[] = [
     key: 'redis',
     flag: '--redis <url>',
     variables: ['REDIS_URL'],
+    hasPassword: true,
     default: { words: 'none' },
-    meaning: '`redis://` or `rediss://`; none: the embedded log',
+    meaning: '`redis://` or `rediss://`, also in a file that `REDIS_URL_FILE` names; none: the embedded log',
     parse: redisUrl,
   },
   {
@@ -348,10 +351,9 @@ export function readConfig(flags: GivenFlags, env: NodeJS.ProcessEnv): Config {
   const faults: string[] = [];
   const values: Partial<Record<Key, unknown>> = {};
   for (const setting of settings) {
-    const given = givenValue(setting, flags, env);
-    if (given === undefined) continue;
     try {
-      values[setting.key] = setting.parse(given);
+      const given = givenValue(setting, flags, env) ?? valueInFile(setting, env);
+      if (given !== undefined) values[setting.key] = setting.parse(given);
     } catch (error) {
       faults.push(`${namesOf(setting)}: ${(error as Error).message}`);
     }
@@ -377,6 +379,12 @@ function givenValue(setting: Setting, flags: GivenFlags, env: NodeJS.ProcessEnv)
   const flag = flags[setting.key];
   if (flag !== undefined) return String(flag);
   return setting.variables.map((name) => env[name]).find((value) => value !== undefined && value !== '');
+}
+
+/** @throws Error */
+function valueInFile({ variables, hasPassword = false }: Setting, env: NodeJS.ProcessEnv): string | undefined {
+  const file = hasPassword ? env[`${variables[0]}_FILE`] : undefined;
+  return file ? readSecretFile(file) : undefined;
 }
 
 /** A misspelt name would be passed over in silence, and what it was to change with it. */

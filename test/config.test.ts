@@ -215,6 +215,15 @@ describe('secrets', () => {
     assert.deepEqual([config.apiKey, config.jwtSecret], ['from file', 'from env']);
   });
 
+  test('the address of Redis may stand in a file, as its password does', (t) => {
+    const env = { ...keys, REDIS_URL_FILE: secretFile(t, 'redis://:in-file@r\n') };
+    assert.equal(readConfig({}, env).redis, 'redis://:in-file@r');
+    assert.equal(readConfig({}, { ...env, REDIS_URL: 'redis://variable' }).redis, 'redis://variable');
+    assert.equal(readConfig({ redis: 'redis://flag' }, env).redis, 'redis://flag');
+    const missing = { ...keys, REDIS_URL_FILE: '/no-such-directory/url' };
+    assert.match(faults({}, missing).join(), /^--redis \(REDIS_URL\): cannot read .*ENOENT/);
+  });
+
   test('the key has an older name too', () => {
     assert.equal(readConfig({}, { SIGNALR_INTERNAL_API_KEY: 'old', JWT_SECRET_KEY: 's' }).apiKey, 'old');
     assert.equal(read({}, { SIGNALR_INTERNAL_API_KEY: 'old' }).apiKey, 'key');

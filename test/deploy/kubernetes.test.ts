@@ -240,8 +240,8 @@ describe('deploy/kubernetes', { skip: noKubectl }, () => {
             files.some(({ path }: Manifest) => value === `/etc/crossfade/${path}`),
             value,
           );
-        if (valueFrom !== undefined) secrets.add(valueFrom.secretKeyRef.key);
-        assert.ok(!/KEY$|TOKEN$|SECRET$/.test(name), name);
+        // Not in the environment either.
+        assert.ok(valueFrom === undefined && !/KEY$|TOKEN$|SECRET$|REDIS_URL$/.test(name), name);
       }
     }
     assert.equal(example.filter(({ kind }) => kind === 'Secret').length, 0);
@@ -280,13 +280,13 @@ function configOf(
   const dir = mkdtempSync(join(tmpdir(), 'crossfade-secrets-'));
   t.after(() => rmSync(dir, { recursive: true, force: true }));
   const items = pod.volumes.flatMap(({ secret }: Manifest) => secret?.items ?? []);
-  for (const { key, path } of items) writeFileSync(join(dir, path), `text of ${key}\n`);
+  for (const { key, path } of items)
+    writeFileSync(join(dir, path), key === 'redis-url' ? 'redis://redis:6379\n' : `text of ${key}\n`);
   const env: Record<string, string> = {};
   for (const [, name, value] of dockerfile.matchAll(/(CROSSFADE_\w+)=(\S+)/g)) env[name!] = value!;
   for (const { configMapRef } of container.envFrom)
     Object.assign(env, theOne(objects, 'ConfigMap', configMapRef.name).data);
-  for (const { name, value } of container.env)
-    env[name] = (value ?? 'redis://redis:6379').replace('/etc/crossfade', dir);
+  for (const { name, value } of container.env) env[name] = value.replace('/etc/crossfade', dir);
   const [command, ...args] = container.args;
   assert.equal(command, 'serve');
   const flags: GivenFlags = {};
