@@ -7,11 +7,12 @@
 import type { Drained } from './admin/admin.ts';
 import type { Config, HostPort } from './config.ts';
 import { Consumer } from './consumer/consumer.ts';
+import { Probe } from './consumer/probe.ts';
 import { unknownStateMs } from './cutover/cutover.ts';
 import type { CutoverStage } from './cutover/stage.ts';
 import type { Edge } from './edge/edge.ts';
 import { type CrossfadeError, hasCode } from './errors.ts';
-import { controlStream, type Reader, typingStream } from './log/log.ts';
+import { controlStream, probeStream, type Reader, typingStream } from './log/log.ts';
 import type { Parts } from './parts.ts';
 import { pause } from './telemetry/clock.ts';
 import { Seldom } from './telemetry/seldom.ts';
@@ -32,6 +33,8 @@ export interface ClientsSideParts extends Parts {
 }
 
 export class ClientsSide {
+  /** Whether what the log keeps gets to where clients are. */
+  readonly probe: Probe;
   readonly #parts: ClientsSideParts;
   readonly #opened = Promise.withResolvers<HostPort | undefined>();
   #reader: Reader | undefined;
@@ -44,6 +47,8 @@ export class ClientsSide {
   constructor(parts: ClientsSideParts) {
     this.#parts = parts;
     this.#saysAway = new Seldom(parts.clock, sayAwayMs);
+    this.probe = new Probe(parts);
+    parts.edge.joinProbe(this.probe);
   }
 
   /** Its address, once clients may come; undefined for an ingress alone, once it knows what it has to do. */
@@ -54,6 +59,7 @@ export class ClientsSide {
   /** Resolves when the edge is open and the log is read. Errors: LOG_*, CONFIG_INVALID. */
   async open(): Promise<void> {
     const { config, edge, cutover, clock } = this.#parts;
+    this.probe.start();
     const stands = this.#standAtTail();
     const inTime = stands.then(() => true);
     const tooLate = () => pause(clock, unknownStateMs).then(() => false);
@@ -92,6 +98,7 @@ export class ClientsSide {
   /** Ends what {@link open} has begun, as far as it has come; who is still connected is closed at once. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.probe.stop();
     if (this.#consuming !== undefined) await this.#untilDelivered();
     await this.#parts.edge.close();
     await this.#reader?.close();
@@ -119,7 +126,7 @@ export class ClientsSide {
   /** Behind a bridge a log that is away is tried again, for as long as it takes; what it refuses outright ends the replica. */
   async #openReader(): Promise<Reader> {
     const { config, contract, log, clock } = this.#parts;
-    const streams = [...contract.streams.keys(), controlStream, typingStream];
+    const streams = [...contract.streams.keys(), controlStream, typingStream, probeStream];
     for (;;) {
       try {
         await log.open();
@@ -145,7 +152,7 @@ export class ClientsSide {
   }
 
   #consume(reader: Reader): void {
-    const { edge, cutover, coreFailed } = this.#parts;
+    const { edge, cutover, faults, coreFailed } = this.#parts;
     const consumer = new Consumer({
       ...this.#parts,
       reader,
@@ -153,8 +160,11 @@ export class ClientsSide {
       onGap: () => edge.closeClients('gap'),
       onNote: (entry) => cutover.onNote(entry),
       onRead: (entry) => cutover.onRead(entry),
+      onProbe: ({ payload }) => edge.deliverProbe(payload),
     });
     this.#consuming = consumer.run().catch(coreFailed);
+    // Whoever waits for this replica to be ready is not to wait for the next second.
+    faults.guard('timer', () => this.probe.send());
   }
 
   async #untilDelivered(): Promise<void> {

@@ -5,6 +5,7 @@ import type { Check, Drained } from './admin/admin.ts';
 import type { BridgeState } from './bridge/health.ts';
 import type { BridgeLane } from './bridge/lane.ts';
 import type { Config } from './config.ts';
+import type { Probe } from './consumer/probe.ts';
 import type { Contract } from './contract/contract.ts';
 import type { Edge } from './edge/edge.ts';
 import type { Lanes } from './lanes/lanes.ts';
@@ -19,15 +20,17 @@ export async function measure(parts: {
   bridge: BridgeLane | undefined;
   bridgeStates: BridgeState[];
   drained: Drained;
+  probe: Pick<Probe, 'ageMs'>;
   metrics: Metrics;
 }): Promise<void> {
-  const { config, contract, log, lanes, bridge, bridgeStates, drained, metrics } = parts;
+  const { config, contract, log, lanes, bridge, bridgeStates, drained, probe, metrics } = parts;
   metrics.coalescingWindows.set(lanes.openWindows);
   metrics.bridgeQueue.set(bridge?.inFlight ?? 0);
   metrics.dualWriteStatus.set(lanes.isMirroring ? 1 : 0);
   metrics.bridgeReachable.reset();
   for (const each of bridgeStates) metrics.bridgeReachable.set({ bridge: each.bridge }, each.reachable ? 1 : 0);
   metrics.logReachable.set(log.reachable ? 1 : 0);
+  metrics.probeAge.set(probe.ageMs / 1_000);
   metrics.drainRemaining.set(drained.remaining);
   const states = await log.streamStates().catch(() => []);
   // What the log does not say now is not said: the last value would look like good health.
@@ -53,8 +56,13 @@ export interface ReadinessParts {
   edge: Pick<Edge, 'listening'>;
   hasAudience: boolean;
   isCutOff: boolean;
+  probe: Pick<Probe, 'ageMs' | 'hasArrived' | 'isKept'>;
+  /** Whether any room may be on the stream lane. */
+  usesStream: boolean;
   draining: boolean;
 }
+
+const maxProbeAgeMs = 5_000;
 
 /** Ready is who can do its own job; an ingress alone shares its pod with the backend, which nothing but its own end may take away. */
 export function readiness(parts: ReadinessParts): Record<string, Check> {
@@ -74,8 +82,10 @@ function callsCheck({ config, log, bridgeStates, canForward }: ReadinessParts): 
   return { ok: canForward || fault === undefined, detail: `${bridge}; the log: ${fault ?? 'takes events'}` };
 }
 
-function edgeChecks({ log, bridgeStates, edge, hasAudience, isCutOff }: ReadinessParts): Record<string, Check> {
+function edgeChecks(parts: ReadinessParts): Record<string, Check> {
+  const { log, bridgeStates, edge, hasAudience, isCutOff } = parts;
   return {
+    probe: probeCheck(parts),
     reader: readerCheck(log, isCutOff),
     edge: edge.listening ? { ok: true, detail: 'listening' } : { ok: false, detail: 'not open' },
     audience: hasAudience
@@ -84,6 +94,17 @@ function edgeChecks({ log, bridgeStates, edge, hasAudience, isCutOff }: Readines
     // Proxied connections end with their bridge (see audience); native ones go on without it.
     ...(bridgeStates.length > 0 && { bridge: { ok: hasAudience, detail: bridgesInWords(bridgeStates) } }),
   };
+}
+
+/** Where clients depend on it, what the log keeps must arrive here; behind a bridge a log that keeps nothing is a fault of no replica. */
+function probeCheck({ config, probe, usesStream }: ReadinessParts): Check {
+  const seconds = (probe.ageMs / 1_000).toFixed(1);
+  if (probe.hasArrived && probe.ageMs <= maxProbeAgeMs)
+    return { ok: true, detail: `one that was sent ${seconds} s ago has arrived` };
+  const fault = `none has arrived for ${seconds} s`;
+  if (!usesStream) return { ok: true, detail: `${fault}; no room is on the stream lane` };
+  if (config.hubs === 'proxy' && !probe.isKept) return { ok: true, detail: `${fault}, as the log keeps none` };
+  return { ok: false, detail: `${fault}: clients here get nothing by stream` };
 }
 
 function bridgesInWords(bridgeStates: BridgeState[]): string {

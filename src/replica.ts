@@ -72,7 +72,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   // Whoever looks at `failed` gets the error; until then it is nobody's.
   opening.catch(() => {});
   let stopping = false;
-  const checks = () => checksOf(config, parts, { edge, cutover, draining: stopping || clientsSide.isDraining });
+  const checks = () => checksOf(config, parts, { edge, cutover, clientsSide, stopping });
   const admin = await listenAdmin(config, parts, { cutover, lanes, clientsSide, checks });
   const health = config.health && (await listenHealth(config.health, parts, { clientsSide, checks }));
   if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
@@ -166,7 +166,7 @@ function listenIngress(
 function checksOf(
   config: Config,
   parts: Parts,
-  { edge, cutover, draining }: Pick<Stages, 'edge' | 'cutover'> & { draining: boolean },
+  { edge, cutover, clientsSide, stopping }: Pick<Stages, 'edge' | 'cutover' | 'clientsSide'> & { stopping: boolean },
 ): Record<string, Check> {
   return readiness({
     config,
@@ -176,7 +176,9 @@ function checksOf(
     edge,
     hasAudience: hasAudience(config, parts),
     isCutOff: cutover.readerWatch.isCutOff,
-    draining,
+    probe: clientsSide.probe,
+    usesStream: cutover.laneChoice.usesStream,
+    draining: stopping || clientsSide.isDraining,
   });
 }
 
@@ -207,7 +209,14 @@ async function listenAdmin(
     faults: parts.faults,
     metrics: parts.metrics,
     beforeScrape: () =>
-      measure({ ...parts, config, lanes, bridgeStates: bridgeStates(), drained: clientsSide.drained }),
+      measure({
+        ...parts,
+        config,
+        lanes,
+        bridgeStates: bridgeStates(),
+        drained: clientsSide.drained,
+        probe: clientsSide.probe,
+      }),
     readiness: checks,
     drain() {
       parts.faults.guard('client', () => clientsSide.drain());

@@ -5,7 +5,15 @@
 
 import type { Contract } from '../contract/contract.ts';
 import type { Audience, OutgoingMessage } from '../edge/audience.ts';
-import { type Batch, controlStream, type Entry, type Malformed, type Reader, typingStream } from '../log/log.ts';
+import {
+  type Batch,
+  controlStream,
+  type Entry,
+  type Malformed,
+  probeStream,
+  type Reader,
+  typingStream,
+} from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -22,6 +30,8 @@ export interface ConsumerOptions {
   onGap(missed: number): Promise<void>;
   /** An entry of a stream of notes, when everything before it was delivered. @returns why it is no note, if it is none */
   onNote(entry: Entry): string | undefined;
+  /** A probe of any replica, when everything before it was delivered. Resolves when it was, too. */
+  onProbe(entry: Entry): Promise<void>;
   /** Called for each event, shown or not, before it is delivered. */
   onRead(entry: Entry): void;
   faults: Faults;
@@ -32,6 +42,8 @@ export interface ConsumerOptions {
 
 /** A program that writes what nobody understands writes a lot of it; all of it is counted. */
 const sayEveryMs = 1_000;
+/** What stands there is for the replicas, not for their clients. */
+const ownStreams = new Set([controlStream, typingStream, probeStream]);
 /** Event types that are measured by their name. */
 const maxTypes = 100;
 
@@ -59,15 +71,20 @@ export class Consumer {
     for (const malformed of batch.malformed) this.#setAside(malformed);
     let run: Entry[] = [];
     for (const entry of batch.entries) {
-      if (entry.stream !== controlStream && entry.stream !== typingStream) {
+      if (!ownStreams.has(entry.stream)) {
         run.push(entry);
         continue;
       }
       await this.#deliver(run, batch);
       run = [];
-      if (!isHistory(entry, batch)) this.#options.faults.guard('note', () => this.#takeNote(entry));
+      if (entry.stream === probeStream) await this.#deliverProbe(entry);
+      else if (!isHistory(entry, batch)) this.#options.faults.guard('note', () => this.#takeNote(entry));
     }
     await this.#deliver(run, batch);
+  }
+
+  async #deliverProbe(entry: Entry): Promise<void> {
+    await this.#options.onProbe(entry).catch((error) => this.#options.faults.report('entry', error));
   }
 
   #takeNote(entry: Entry): void {

@@ -7,7 +7,7 @@ import { addressOf, listenOn } from '../listen.ts';
 import type { RoomSet } from '../room-set.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Audience, OutgoingMessage } from './audience.ts';
+import type { Audience, Member, OutgoingMessage } from './audience.ts';
 import { Door } from './door.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
@@ -36,6 +36,8 @@ interface ProxyParts
 export type EdgeOptions = { faults: Faults } & (NativeParts | ProxyParts);
 
 const sweepMs = 1_000;
+/** No hub has an empty name, so that no client can be a member. */
+const probes: Delivery = { hub: '', group: 'probes', method: 'probe' };
 
 export class Edge implements Audience {
   readonly #door: Door;
@@ -94,6 +96,16 @@ export class Edge implements Audience {
     this.#proxied?.willWrite(messages);
     await this.#fanout.deliver(messages);
     this.#proxied?.didWrite(messages);
+  }
+
+  /** A member that is no client, and gets the probes alone. */
+  joinProbe(member: Member): void {
+    this.#groups.join(probes.hub, probes.group, member);
+  }
+
+  /** Goes the way of a message, behind all that were delivered before. @param payload JSON. Never rejects. */
+  deliverProbe(payload: string): Promise<void> {
+    return this.#fanout.deliver([{ room: '', payload, deliveries: [probes], eventId: '' }]);
   }
 
   countMembers(deliveries: Delivery[]): number {

@@ -30,8 +30,16 @@ export interface NewEntry extends Event {
 
 /** Where the replicas' notes to each other stand: ordinary entries, read in one order with the events. */
 export const controlStream = 'crossfade:control';
-/** ... and those that clients cause, apart, so that no client can push a note of the cutover out. What is trimmed here unread is no gap. */
+/** ... and those that clients cause, apart, so that no client can push a note of the cutover out. */
 export const typingStream = 'crossfade:typing';
+
+/** ... and the replicas' probes (see consumer/probe.ts), which only ever say that what was written before them has arrived. */
+export const probeStream = 'crossfade:probe';
+
+/** Whether an entry that is trimmed there unread is missed by somebody. */
+export function countsMissed(stream: string): boolean {
+  return stream !== typingStream && stream !== probeStream;
+}
 
 /** The one cutover state of all replicas, as the log keeps it. */
 export interface StoredState {

@@ -236,6 +236,11 @@ export function createMetrics() {
       labelNames: ['hub', 'reason'],
       registers,
     }),
+    probeAge: new Gauge({
+      name: 'crossfade_probe_age_seconds',
+      help: 'How long ago the newest probe was sent that has come back through log, consumer and fan-out; one goes out each second',
+      registers,
+    }),
     drainRemaining: new Gauge({
       name: 'crossfade_drain_remaining',
       help: 'Clients that a replica which ends has still to let go; 0 on any other',

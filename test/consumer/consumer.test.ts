@@ -6,7 +6,7 @@ import { Consumer } from '../../src/consumer/consumer.ts';
 import { ReadMemory } from '../../src/consumer/read-memory.ts';
 import { BodyFault, type Contract } from '../../src/contract/contract.ts';
 import type { OutgoingMessage } from '../../src/edge/audience.ts';
-import { type Batch, controlStream, type Entry, type Reader } from '../../src/log/log.ts';
+import { type Batch, controlStream, type Entry, probeStream, type Reader } from '../../src/log/log.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
@@ -99,6 +99,10 @@ function setUp(batches: Batch[], logger = silentLogger) {
       if (entry.payload === '"fails"') throw new Error('a fault of ours');
       return entry.payload === 'null' ? 'it is no note' : undefined;
     },
+    async onProbe({ payload }) {
+      if (payload === '"fails"') throw new Error('a fault of ours');
+      journal.push(`probe ${payload}`);
+    },
     onRead({ room }) {
       if (room === 'fails') throw new Error('a fault of ours');
     },
@@ -142,6 +146,23 @@ test('a control note takes effect between what stands before it and what stands 
   assert.deepEqual(journal.slice(0, 3), ['delivered "a"', 'note {}', 'delivered "b"']);
 });
 
+test('a probe goes on behind what stands before it, is measured by no metric of events, and ends nothing if it fails', async () => {
+  const probe = (payload: string) => ({ ...entry('p'), eventId: '', stream: probeStream, payload });
+  const { consumer, reader, journal, shown, counted } = setUp([
+    batch([entry('a'), probe('1'), entry('b')]),
+    batch([probe('"fails"')]),
+  ]);
+  await consumer.run();
+  assert.deepEqual(journal.slice(0, 3), ['delivered "a"', 'probe 1', 'delivered "b"']);
+  assert.deepEqual(
+    shown.map(({ payload }) => payload),
+    ['"a"', '"b"'],
+  );
+  assert.deepEqual(await counted('delivered'), { 'events:chat': 2 });
+  assert.equal((await counted('faults')).entry, 1);
+  assert.equal(reader.acknowledged.length, 2);
+});
+
 test('nothing is read or acknowledged while a delivery is under way', async () => {
   const { reader, journal, metrics, clock } = setUp([batch([entry('a')]), batch([entry('b')])]);
   let finish = () => {};
@@ -159,6 +180,7 @@ test('nothing is read or acknowledged while a delivery is under way', async () =
   const ends = {
     onGap: async () => {},
     onNote: () => undefined,
+    onProbe: async () => {},
     onRead() {},
     faults: new Faults(silentLogger, metrics),
   };

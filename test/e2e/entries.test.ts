@@ -150,6 +150,10 @@ test('the metrics that dashboards query are there, with their labels and fine bu
     assert.ok(metrics.includes(line), line);
   }
   assert.deepEqual(await (await fetch(`${admin}/healthz`)).json(), { status: 'alive' });
-  const { status, checks } = (await (await fetch(`${admin}/readyz`)).json()) as { status: string; checks: object };
-  assert.deepEqual([status, Object.keys(checks)], ['ready', ['log', 'reader', 'edge', 'audience', 'draining']]);
+  const readiness = async () =>
+    (await (await fetch(`${admin}/readyz`)).json()) as { status: string; checks: Record<string, { detail: string }> };
+  await until(async () => (await readiness()).status === 'ready', { what: 'the first probe to arrive' });
+  const { checks } = await readiness();
+  assert.deepEqual(Object.keys(checks), ['log', 'probe', 'reader', 'edge', 'audience', 'draining']);
+  assert.match(checks.probe!.detail, /^one that was sent \d+\.\d s ago has arrived$/);
 });

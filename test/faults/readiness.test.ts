@@ -101,3 +101,31 @@ test('of two replicas the one that alone has lost the log is not ready; where bo
   });
   assert.deepEqual([(await readinessOf(other)).status, (await readinessOf(alone)).status], [200, 200]);
 });
+
+test('a replica whose clients are not reached by what the log keeps is not ready, though its sockets are up', async (t) => {
+  const redis = await startRedis(t);
+  const bridge = await startBridge(t);
+  const flags = ['--redis', redis.url, '--bridge', bridge.url, '--health', '127.0.0.1:0'];
+  const sidecar = await startSidecar(t, [...flags, '--instance', 'one']);
+  await force(sidecar, 100);
+  await untilReady(sidecar, 200);
+  assert.ok((await metricOf(sidecar, 'crossfade_probe_age_seconds')) < 5);
+  const length = await redis.client().xlen('crossfade:probe');
+  assert.ok(length > 0 && length < 300, `${length} probes are kept`);
+
+  // Its own reads go on and bring nothing: who has waited longest is served, and the replica asks again all the time.
+  const thief = redis.client();
+  const steal = (): Promise<unknown> =>
+    thief
+      .xreadgroup('GROUP', 'signalr-consumers:one', 'thief', 'BLOCK', 0, 'STREAMS', 'crossfade:probe', '>')
+      .then(steal);
+  const stealing = steal().catch(() => {});
+  const isReady = async () => (await fetch(`${sidecar.health}/readyz`)).status === 200;
+  await until(async () => !(await isReady()), { what: 'a replica that is not ready', timeoutMs: 30_000 });
+  const { checks } = await readinessOf(sidecar);
+  assert.deepEqual([checks.probe!.ok, checks.reader!.ok, checks.log!.ok, checks.edge!.ok], [false, true, true, true]);
+  assert.ok((await metricOf(sidecar, 'crossfade_probe_age_seconds')) > 5);
+  thief.disconnect();
+  await stealing;
+  await until(isReady, { what: 'the probes to arrive again' });
+});

@@ -12,6 +12,7 @@ import {
   type Log,
   type LogOptions,
   type NewEntry,
+  probeStream,
   type Reader,
   typingStream,
 } from '../../src/log/log.ts';
@@ -482,23 +483,27 @@ export function conformance(name: string, open: OpenLog): void {
       assertRising(entries);
     });
 
-    test('typing notes that were trimmed unread are no gap: clients cause them, as many as they like', async (t) => {
-      const log = await open(t);
-      const reader = await log.openReader(['events:chat', controlStream, typingStream]);
-      const note = { ...newNote('{}'), stream: typingStream, maxLength: 100 };
-      for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 200 }, () => log.append(note)));
-      await log.append(newEntry({ eventIds: ['last'] }));
-      const seen: Entry[] = [];
-      while (seen.at(-1)?.eventId !== 'last') {
-        const batch = (await reader.read())!;
-        assert.equal(batch.missed, 0);
-        seen.push(...batch.entries);
-        reader.acknowledge(batch);
-      }
-      assert.ok(seen.length < 2_001, 'some were trimmed');
-      assertRising(seen);
-      assert.equal((await log.append(newEntry())) && (await readEntries(reader, 1)).length, 1, 'nor later');
-    });
+    for (const [what, stream] of [
+      ['typing notes, which clients cause, as many as they like,', typingStream],
+      ['probes, which say nothing that a later one does not,', probeStream],
+    ] as const)
+      test(`${what} are no gap when they were trimmed unread`, async (t) => {
+        const log = await open(t);
+        const reader = await log.openReader(['events:chat', controlStream, stream]);
+        const note = { ...newNote('{}'), stream, maxLength: 100 };
+        for (let i = 0; i < 10; i++) await Promise.all(Array.from({ length: 200 }, () => log.append(note)));
+        await log.append(newEntry({ eventIds: ['last'] }));
+        const seen: Entry[] = [];
+        while (seen.at(-1)?.eventId !== 'last') {
+          const batch = (await reader.read())!;
+          assert.equal(batch.missed, 0);
+          seen.push(...batch.entries);
+          reader.acknowledge(batch);
+        }
+        assert.ok(seen.length < 2_001, 'some were trimmed');
+        assertRising(seen);
+        assert.equal((await log.append(newEntry())) && (await readEntries(reader, 1)).length, 1, 'nor later');
+      });
   });
 
   describe(`${name}: an entry comes back as it was kept`, () => {

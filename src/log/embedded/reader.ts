@@ -5,7 +5,7 @@
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { decodeEntry } from '../entry.ts';
-import { type Batch, maxReadBytes, type Position, type Reader, typingStream } from '../log.ts';
+import { type Batch, countsMissed, maxReadBytes, type Position, type Reader } from '../log.ts';
 import type { Row, Store } from './store.ts';
 
 const maxBatchRows = 500;
@@ -106,7 +106,7 @@ export class EmbeddedReader implements Reader {
   #toBatch(rows: Row[]): Batch {
     const batch: Batch = { entries: [], malformed: [], missed: 0 };
     for (const { stream, position, nth, fields } of rows) {
-      if (stream !== typingStream) batch.missed += nth - this.#read.get(stream)! - 1;
+      if (countsMissed(stream)) batch.missed += nth - this.#read.get(stream)! - 1;
       this.#read.set(stream, nth);
       const decoded = decodeEntry(stream, position, fields);
       if ('reason' in decoded) batch.malformed.push(decoded);

@@ -2,7 +2,7 @@
 // those that were trimmed unread. Knows no connection, so that every way a log can fail is a plain test.
 
 import { decodeEntry } from '../entry.ts';
-import { comparePositions, type Entry, type Malformed, type Position, typingStream } from '../log.ts';
+import { comparePositions, countsMissed, type Entry, type Malformed, type Position } from '../log.ts';
 import type { StreamInfo } from './groups.ts';
 
 export type Item = Entry | Malformed;
@@ -64,7 +64,7 @@ export class Cursor {
   }
 
   get #countsMissed(): boolean {
-    return this.stream !== typingStream;
+    return countsMissed(this.stream);
   }
 
   /** Whether nothing is left to read. Not by the last id that was given: its entry may have been deleted. */
