@@ -547,7 +547,8 @@ function variablesOf(key: Key): string {
   return settings.find((setting) => setting.key === key)!.variables.join(', ');
 }
 
-function hostPort(text: string): HostPort {
+/** @throws Error whose message says what a right one looks like */
+export function hostPort(text: string): HostPort {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) throw new Error(`'${text}' is not host:port, such as 127.0.0.1:7400`);

@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { checkContract } from './commands/contract.ts';
 import * as cutover from './commands/cutover.ts';
 import { demo } from './commands/demo.ts';
+import { demoBackend, demoBridge } from './commands/demo-parts.ts';
 import { drain } from './commands/drain.ts';
 import { health } from './commands/health.ts';
 import { serve } from './commands/serve.ts';
@@ -52,11 +53,21 @@ ofOwnReplica('health', 'exit 0 if this replica is ready, else 1 and why: for a c
   ({ admin = ownAdminUrl(process.env), output }) => health({ admin, output }),
 );
 
-program
+const demoCommand = program
   .command('demo')
   .description('try it: a toy bridge, a sidecar with the embedded log, and a page with two chat clients')
   .option('--port <port>', 'port of the page on 127.0.0.1; 0 takes a free one', '7410')
   .action((options: { port: string }) => demo(options.port));
+demoCommand
+  .command('bridge')
+  .description('the toy bridge alone, with INTERNAL_API_KEY and JWT_SECRET_KEY')
+  .option('--listen <host:port>', 'where', '127.0.0.1:5000')
+  .action((options: { listen: string }) => demoBridge(options.listen));
+demoCommand
+  .command('backend')
+  .description('a backend at work, with INTERNAL_API_KEY')
+  .option('--calls <url>', 'the backend side of crossfade', 'http://127.0.0.1:7400')
+  .action((options: { calls: string }) => demoBackend(options.calls));
 
 const cutoverCommand = program.command('cutover').description('operate a running crossfade by its admin port');
 const operate = (words: string, description: string) =>
