@@ -30,7 +30,7 @@ import { maxNegotiationBytes, tokenIn } from './negotiation.ts';
 import { Posts } from './posts.ts';
 import { userOfRequest } from './user.ts';
 import { WaitingClient } from './waiting-client.ts';
-import { WebSockets } from './web-socket.ts';
+import { WebSocketUpgrades } from './web-socket-upgrade.ts';
 
 export interface ProxiedHubsOptions extends SharedValues {
   addresses: BridgeAddresses;
@@ -48,7 +48,7 @@ export class ProxiedHubs implements HubsSide {
   readonly #options: ProxiedHubsOptions;
   readonly #affinity: Affinity;
   readonly #http: BridgeClient;
-  readonly #webSockets: WebSockets;
+  readonly #upgrades: WebSocketUpgrades;
   readonly clients = new Set<OpenClient>();
   /** Connections that come by many requests, by their token. */
   readonly #byRequests = new Map<string, EventStream | LongPolling>();
@@ -60,7 +60,7 @@ export class ProxiedHubs implements HubsSide {
     this.#options = options;
     this.#affinity = new Affinity(options);
     this.#http = new BridgeClient({ addresses: options.addresses, timeoutMs: 0 });
-    this.#webSockets = new WebSockets(options.clock, options.faults);
+    this.#upgrades = new WebSocketUpgrades(options.clock, options.faults);
     this.#unreachable = new Seldom(options.clock, warnEveryMs);
   }
 
@@ -195,7 +195,7 @@ export class ProxiedHubs implements HubsSide {
     attempts: number,
   ): void {
     const { addresses } = this.#options;
-    this.#webSockets.upgrade({
+    this.#upgrades.upgrade({
       request,
       client,
       address,
