@@ -73,17 +73,17 @@ export class NativeConnection implements Member, Client {
   #queued: string[] = [];
   #handling = false;
   #answers = '';
-  #shookHands = false;
-  #closing = false;
+  /** `greeting`: the client's handshake has not come. `closing`: nothing is read or written any more, its end is awaited. */
+  #state: 'greeting' | 'open' | 'closing' | 'ended' = 'greeting';
+  #wasConnected = false;
   #closingSince = 0;
   #closeReason = 'client';
   #lastHeardAt = 0;
   #hasPinged = false;
   #nextPingAt = 0;
   readonly #slowness: SlowClient;
-  /** Made for whoever waits for the end. */
+  /** Made where somebody waits for the end. */
   #over: PromiseWithResolvers<void> | undefined;
-  #hasEnded = false;
 
   constructor(
     owner: NativeOwner,
@@ -111,7 +111,7 @@ export class NativeConnection implements Member, Client {
 
   /** Whether the hub's connect has run, so that its disconnect must. */
   get wasConnected(): boolean {
-    return this.#shookHands && this.user !== undefined;
+    return this.#wasConnected;
   }
 
   /** Why the connection ended, for the metric: client, error, timeout, slow, budget, gap, shutdown or fault. */
@@ -121,7 +121,7 @@ export class NativeConnection implements Member, Client {
 
   get gone(): Promise<void> {
     this.#over ??= Promise.withResolvers();
-    if (this.#hasEnded) this.#over.resolve();
+    if (this.#state === 'ended') this.#over.resolve();
     return this.#over.promise;
   }
 
@@ -143,8 +143,8 @@ export class NativeConnection implements Member, Client {
 
   /** Ends the connection by the protocol: a Close record, then WebSocket close 1000. */
   close(reason: string, message: { error?: string; allowReconnect?: boolean } = {}): void {
-    if (this.#closing) return;
-    if (this.#shookHands) this.#answers += protocol.close(message);
+    if (this.#isLeaving) return;
+    if (this.#state === 'open') this.#answers += protocol.close(message);
     this.#end(reason);
   }
 
@@ -154,21 +154,19 @@ export class NativeConnection implements Member, Client {
 
   /** Cuts the connection off without a word; the client sees 1006 and comes back if it reconnects at all. */
   terminate(reason: string): void {
-    if (!this.#closing) this.#closeReason = reason;
-    this.#closing = true;
-    this.#closingSince = this.#owner.now();
+    this.#leave(reason);
     this.#webSocket.terminate();
   }
 
   /** Pings, timeouts and the slow-client clock; called about once a second. */
   sweep(now: number): void {
     const { limits } = this.#owner;
-    if (this.#closing) {
+    if (this.#isLeaving) {
       if (now - this.#closingSince > limits.closeTimeoutMs) this.#webSocket.terminate();
       return;
     }
     if (this.#slowness.isBehind(this.#socket.writableLength, now)) return this.#cutSlow();
-    if (!this.#shookHands) {
+    if (this.#state === 'greeting') {
       if (now - this.#openedAt > limits.handshakeTimeoutMs) this.#refuseHandshake('Handshake was canceled.');
       return;
     }
@@ -181,14 +179,18 @@ export class NativeConnection implements Member, Client {
     }
   }
 
+  get #isLeaving(): boolean {
+    return this.#state === 'closing' || this.#state === 'ended';
+  }
+
   #write(frame: Buffer): void {
-    if (this.#closing || !this.#shookHands) return;
+    if (this.#state !== 'open') return;
     this.#flush();
     this.#put(frame);
   }
 
   #receive(data: Buffer): void {
-    if (this.#closing) return;
+    if (this.#isLeaving) return;
     this.#lastHeardAt = this.#owner.now();
     try {
       this.budget.takeMessage(data.length, protocol.countRecords(data, this.budget.limits.recordsPerMessage));
@@ -209,7 +211,7 @@ export class NativeConnection implements Member, Client {
   async #handleQueued(): Promise<void> {
     this.#handling = true;
     try {
-      while (this.#queued.length > 0 && !this.#closing) await this.#handleAll(this.#queued.splice(0));
+      while (this.#queued.length > 0 && !this.#isLeaving) await this.#handleAll(this.#queued.splice(0));
     } catch (error) {
       this.fail(error);
     } finally {
@@ -221,9 +223,9 @@ export class NativeConnection implements Member, Client {
 
   /** A fault in one record discards all that came with it, as ASP.NET does. */
   async #handleAll(records: string[]): Promise<void> {
-    if (!this.#shookHands) {
+    if (this.#state === 'greeting') {
       this.#shakeHands(records.shift()!);
-      if (!this.#shookHands) return;
+      if (this.#isLeaving) return;
     }
     const messages: protocol.ClientMessage[] = [];
     for (const record of records) {
@@ -232,7 +234,7 @@ export class NativeConnection implements Member, Client {
     }
     for (const message of messages) {
       await this.#turn();
-      if (this.#closing) return;
+      if (this.#isLeaving) return;
       if (message.kind === 'invocation') {
         this.usedAt = this.#lastHeardAt;
         await this.#owner.onInvocation(this, message);
@@ -250,7 +252,8 @@ export class NativeConnection implements Member, Client {
   #shakeHands(record: string): void {
     const refusal = protocol.readHandshake(record);
     if (refusal !== undefined) return this.#refuseHandshake(refusal);
-    this.#shookHands = true;
+    this.#state = 'open';
+    this.#wasConnected = this.user !== undefined;
     this.#nextPingAt = this.#owner.now() + this.#owner.limits.pingIntervalMs;
     this.#answers += protocol.handshakeAccepted;
     if (this.user === undefined) return this.close('no user');
@@ -264,36 +267,41 @@ export class NativeConnection implements Member, Client {
     this.#end('handshake');
   }
 
-  /** Whatever is still being handled must not join anything any more. */
+  /** A record that is still being handled must not join a group any more. */
   #ended(): void {
-    this.#closing = true;
+    this.#state = 'ended';
     this.#queued = [];
     try {
       this.#owner.onEnd(this);
     } finally {
-      this.#hasEnded = true;
       this.#over?.resolve();
     }
   }
 
   /** Ends the connection for what its client has done, or what failed for it. */
   fail(error: unknown): void {
-    if (!this.#shookHands) this.#refuseHandshake('An unexpected error occurred during connection handshake.');
+    if (this.#state === 'greeting') this.#refuseHandshake('An unexpected error occurred during connection handshake.');
     else if (error instanceof OverBudget) this.close('budget', { error: error.message, allowReconnect: true });
     else this.close(error instanceof protocol.ProtocolFault ? 'protocol' : 'error', unexpectedEnd);
     if (error instanceof OverBudget) this.#owner.onOverBudget(this, error);
   }
 
   #end(reason: string): void {
-    this.#closeReason = reason;
     this.#flush();
-    this.#closing = true;
-    this.#closingSince = this.#owner.now();
+    this.#leave(reason);
     this.#webSocket.close(1000);
   }
 
+  /** The first reason counts. */
+  #leave(reason: string): void {
+    if (this.#isLeaving) return;
+    this.#state = 'closing';
+    this.#closeReason = reason;
+    this.#closingSince = this.#owner.now();
+  }
+
   #flush(): void {
-    if (this.#answers === '' || this.#closing) return;
+    if (this.#answers === '' || this.#isLeaving) return;
     const answers = this.#answers;
     this.#answers = '';
     this.#put(textFrame(answers));
