@@ -58,13 +58,34 @@ export async function demo(portText: string): Promise<void> {
     laneOf: (id) => witness.laneOf(id),
     onAccepted: (message) => page.tell('accepted', message),
   });
-  let paused = false;
-  const goOn = () => (page.isWatched && !paused ? backend.work() : backend.rest());
-  const setup = {
+  servePage(page, await setupOf(urls, rooms), { backend, witness, cutover });
+  sayWhatToTry(urls);
+
+  await untilAskedToEnd();
+  page.close();
+  backend.rest();
+  cutover.watch(false);
+  await replica.stop();
+  await bridge.close();
+  rmSync(dataDir, { recursive: true, force: true });
+  process.exit();
+}
+
+interface Urls {
+  page: string;
+  bridge: string;
+  ingress: string;
+  edge: string;
+  admin: string;
+}
+
+/** What the page needs to know to begin. */
+async function setupOf({ edge, bridge }: Urls, rooms: string[]) {
+  return {
     /** Another one means another demo, whose numbers begin anew. */
     run: randomUUID(),
-    edgeUrl: urls.edge,
-    bridgeUrl: urls.bridge,
+    edgeUrl: edge,
+    bridgeUrl: bridge,
     chatRoom,
     rooms: [...rooms, chatRoom]
       .map((name) => ({ name, bucket: bucketOf(name) }))
@@ -72,6 +93,18 @@ export async function demo(portText: string): Promise<void> {
     clients: await Promise.all(users.map(withToken)),
     stranger: await withToken(stranger),
   };
+}
+
+interface Actors {
+  backend: Backend;
+  witness: BridgeWitness;
+  cutover: CutoverWatch;
+}
+
+/** The backend works while somebody watches the page and has not paused it. */
+function servePage(page: PageServer, setup: { run: string }, { backend, witness, cutover }: Actors): void {
+  let paused = false;
+  const goOn = () => (page.isWatched && !paused ? backend.work() : backend.rest());
   page.serve({
     greeting: () => ({ run: setup.run, numbers: backend.numbers, paused, cutover: cutover.last }),
     onWatched(watched) {
@@ -97,18 +130,12 @@ export async function demo(portText: string): Promise<void> {
       'POST /rollback': () => cutover.rollback(),
     },
   });
-  sayWhatToTry(urls);
+}
 
-  const stop = Promise.withResolvers<void>();
-  for (const signal of endSignals) process.once(signal, () => stop.resolve());
-  await stop.promise;
-  page.close();
-  backend.rest();
-  cutover.watch(false);
-  await replica.stop();
-  await bridge.close();
-  rmSync(dataDir, { recursive: true, force: true });
-  process.exit();
+function untilAskedToEnd(): Promise<void> {
+  const asked = Promise.withResolvers<void>();
+  for (const signal of endSignals) process.once(signal, () => asked.resolve());
+  return asked.promise;
 }
 
 function portArgument(text: string): number {
@@ -142,7 +169,7 @@ async function withToken(user: string): Promise<{ user: string; token: string }>
   return { user, token: await token.sign(new TextEncoder().encode(jwtSecret)) };
 }
 
-function sayWhatToTry(urls: { page: string; bridge: string; ingress: string; edge: string; admin: string }): void {
+function sayWhatToTry(urls: Urls): void {
   console.log(`
   crossfade demo: two chat clients, one sidecar, a toy bridge, and the slider
 
