@@ -14,14 +14,11 @@ import {
   type Reader,
   typingStream,
 } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
-import type { Faults } from '../telemetry/faults.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import { Seldom } from '../telemetry/seldom.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { ReadMemory } from './read-memory.ts';
 
-export interface ConsumerOptions {
+export interface ConsumerOptions extends Telemetry {
   reader: Reader;
   reads: Pick<ReadMemory, 'take'>;
   audience: Audience;
@@ -34,10 +31,6 @@ export interface ConsumerOptions {
   onProbe(entry: Entry): Promise<void>;
   /** Called for each event, shown or not, before it is delivered. */
   onRead(entry: Entry): void;
-  faults: Faults;
-  clock: Clock;
-  logger: Logger;
-  metrics: Metrics;
 }
 
 /** A program that writes what nobody understands writes a lot of it; all of it is counted. */

@@ -5,8 +5,7 @@ import { type HostPort, nameOf } from '../config.ts';
 import type { Delivery } from '../contract/event.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { RoomSet } from '../room-set.ts';
-import type { Faults } from '../telemetry/faults.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { Audience, Member, OutgoingMessage } from './audience.ts';
 import { Door } from './door.ts';
 import { Fanout } from './fanout.ts';
@@ -30,10 +29,9 @@ interface ProxyParts
   extends Omit<ProxiedHubsOptions, 'open'>,
     Omit<ProxiedConnectionsOptions, 'groups' | keyof EdgeOwner> {
   hubs: 'proxy';
-  metrics: Metrics;
 }
 
-export type EdgeOptions = { faults: Faults } & (NativeParts | ProxyParts);
+export type EdgeOptions = Telemetry & (NativeParts | ProxyParts);
 
 const sweepMs = 1_000;
 /** No hub has an empty name, so that no client can be a member. */

@@ -14,11 +14,8 @@ import type { IncomingCall, Lane, Lanes, Outcome } from '../lanes/lanes.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Log } from '../log/log.ts';
 import { dropRestWithinBound, whenRestIsDropped } from '../refusal.ts';
-import type { Clock } from '../telemetry/clock.ts';
-import type { Faults } from '../telemetry/faults.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import { Seldom } from '../telemetry/seldom.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 import { answer, answerError, answerJson, answerProblem, answerValidation } from './answers.ts';
 import { decodeBody, isJson, readRequestBody, TooLarge } from './body.ts';
 import type { Idempotency } from './idempotency.ts';
@@ -27,7 +24,7 @@ import { answerRead } from './reads.ts';
 import { pathBelowInternal, type RequestPath, readRequestPath } from './request-path.ts';
 import { traceIdOf } from './trace.ts';
 
-export interface IngressOptions {
+export interface IngressOptions extends Telemetry {
   listen: HostPort;
   /** undefined: every call is let in (development only). */
   apiKey: string | undefined;
@@ -38,10 +35,6 @@ export interface IngressOptions {
   bridge: BridgeLane | undefined;
   log: Pick<Log, 'roster'>;
   idempotency: Idempotency;
-  clock: Clock;
-  logger: Logger;
-  metrics: Metrics;
-  faults: Faults;
   /** Calls without an answer; more are 503 with Retry-After. */
   maxInFlight?: number;
   /** Bytes of bodies held at once; more are 503 with Retry-After. Room for a few calls of the largest size. */

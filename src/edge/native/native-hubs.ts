@@ -8,11 +8,8 @@ import type { Contract, Hub } from '../../contract/contract.ts';
 import type { Event } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
 import { refusalOf, refuse, refuseFurther, sendRefusal } from '../../refusal.ts';
-import type { Clock } from '../../telemetry/clock.ts';
-import type { Faults } from '../../telemetry/faults.ts';
-import type { Logger } from '../../telemetry/logger.ts';
-import type { Metrics } from '../../telemetry/metrics.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
+import type { Telemetry } from '../../telemetry/telemetry.ts';
 import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import { type HubPath, queryValue } from '../hub-path.ts';
@@ -25,7 +22,7 @@ import { Cors } from './cors.ts';
 import { Hubs } from './hub.ts';
 import { type Negotiated, Negotiations } from './negotiate.ts';
 
-export interface NativeHubsOptions {
+export interface NativeHubsOptions extends Telemetry {
   contract: Contract;
   groups: Groups;
   auth: AuthOptions;
@@ -33,10 +30,6 @@ export interface NativeHubsOptions {
   roster: Roster;
   /** Keeps what a hub method sends to others; resolves when it is kept. */
   publish(event: Event): Promise<void>;
-  clock: Clock;
-  faults: Faults;
-  logger: Logger;
-  metrics: Metrics;
   limits?: Partial<ConnectionLimits>;
   budget?: Partial<ClientLimits>;
 }

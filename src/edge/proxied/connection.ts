@@ -5,9 +5,7 @@
 
 import type { Hub } from '../../contract/contract.ts';
 import { allRooms } from '../../room-set.ts';
-import type { Faults } from '../../telemetry/faults.ts';
-import type { Logger } from '../../telemetry/logger.ts';
-import type { Metrics } from '../../telemetry/metrics.ts';
+import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { Member } from '../audience.ts';
 import { ClientBudget, OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
@@ -33,7 +31,7 @@ export interface ConnectionFacts {
 }
 
 /** What a connection asks of all of them together. */
-export interface ProxiedOwner {
+export interface ProxiedOwner extends Readonly<Omit<Telemetry, 'clock'>> {
   readonly limits: SlowClientLimits;
   readonly groups: Groups;
   /** Ids of events that the bridge shows: the connection shows no copy that comes from the log. */
@@ -42,9 +40,6 @@ export interface ProxiedOwner {
   readonly holds: Iterable<Hold>;
   /** Whether a connection proves at once, by a fence, that the hub's connect has ended. */
   readonly provesConnects: boolean;
-  readonly faults: Faults;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
   /** ms, monotonic */
   now(): number;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */

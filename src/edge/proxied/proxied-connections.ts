@@ -10,6 +10,7 @@ import type { Faults } from '../../telemetry/faults.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Seldom } from '../../telemetry/seldom.ts';
+import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { OutgoingMessage } from '../audience.ts';
 import { type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
@@ -21,17 +22,13 @@ import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
 import { type Place, Unshown, type UnshownEvent } from './unshown.ts';
 
-export interface ProxiedConnectionsOptions {
+export interface ProxiedConnectionsOptions extends Telemetry {
   groups: Groups;
   roster: Pick<Roster, 'set'>;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
   /** A client types through its bridge hub, while the stream lane is in use. */
   onHubTyping(typing: HubTyping): void;
-  clock: Clock;
-  faults: Faults;
-  logger: Logger;
-  metrics: Metrics;
   limits?: Partial<SlowClientLimits>;
 }
 
