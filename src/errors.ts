@@ -58,8 +58,12 @@ export const catalogue = {
     meaning: 'Rooms were not moved to the stream lane, because a client would miss their events or see them twice.',
     remedy: 'Remove what the reasons name; where it is known to be harmless, `--force` goes on.',
   },
+  CUTOVER_HELD: {
+    meaning: 'Somebody holds the cutover as it stands; nothing was changed. A rollback and the kill switch still act.',
+    remedy: 'Ask whoever the message names, or say `crossfade cutover release`.',
+  },
   CUTOVER_CONFLICT: {
-    meaning: 'Other changes of the cutover were faster, again and again; nothing was changed.',
+    meaning: 'The cutover is not any more what `--if-epoch` names, or others were faster; nothing was changed.',
     remedy: 'Look at `crossfade cutover show`, who else operates it, and repeat the command.',
   },
   CUTOVER_INVALID: {

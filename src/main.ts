@@ -2,14 +2,14 @@
 
 import { Command, CommanderError, Option } from 'commander';
 import { checkContract } from './commands/contract.ts';
-import * as cutover from './commands/cutover.ts';
+import { addCutover } from './commands/cutover-words.ts';
 import { demo } from './commands/demo.ts';
 import { demoBackend, demoBridge } from './commands/demo-parts.ts';
 import { drain } from './commands/drain.ts';
 import { health } from './commands/health.ts';
 import { serve } from './commands/serve.ts';
 import { defaultText, type GivenFlags, ownAdminUrl, readConfig, settings } from './config.ts';
-import { CrossfadeError } from './errors.ts';
+import { CrossfadeError, catalogue } from './errors.ts';
 import { version } from './version.ts';
 
 // Node would open a debugger, for everybody on this machine.
@@ -69,36 +69,20 @@ demoCommand
   .option('--calls <url>', 'the backend side of crossfade', 'http://127.0.0.1:7400')
   .action((options: { calls: string }) => demoBackend(options.calls));
 
-const cutoverCommand = program.command('cutover').description('operate a running crossfade by its admin port');
-const operate = (words: string, description: string) =>
-  cutoverCommand
-    .command(words)
-    .description(description)
-    .option('--admin <url>', 'its admin port', 'http://127.0.0.1:7402');
-const moving = (words: string, description: string) =>
-  operate(words, description).option('--force', 'also where the guard says no');
-operate('show', 'the percent, the replicas, the guard and the latest changes').action(cutover.show);
-moving('set <percent>', 'the share of rooms on the stream lane').action((percent: string, target: cutover.Target) =>
-  cutover.change(target, { percent: cutover.percentOf(percent) }),
-);
-operate('mirror <on|off>', 'shadow bridge-lane events into the log').action((on: string, target: cutover.Target) =>
-  cutover.change(target, { mirror: cutover.onOrOff(on) }),
-);
-moving('pin <room> <lane>', 'keep one room on a lane: bridge or stream').action(
-  (room: string, lane: string, target: cutover.Target) =>
-    cutover.change(target, { pins: { [cutover.roomOf(room)]: cutover.laneArgument(lane) } }),
-);
-moving('unpin <room>', 'let the percent decide again').action((room: string, target: cutover.Target) =>
-  cutover.change(target, { pins: { [cutover.roomOf(room)]: null } }),
-);
-operate('rollback', 'everything by the bridge, at once, also without the log').action(cutover.rollback);
-moving('reset', 'forget what operators have set: flags and variables hold again').action(cutover.reset);
+addCutover(program);
 
 const contract = program.command('contract').description('work with contract files');
 contract
   .command('check <file>')
   .description('report every fault of a contract file with its line')
-  .action((file: string) => checkContract(file));
+  .addOption(new Option('--output <form>', 'how it is written').choices(['text', 'json']).default('text'))
+  .action(checkContract);
+
+/** Whoever asks for JSON gets it also where the command fails. */
+let writesJson = false;
+program.hook('preAction', (_, action) => {
+  writesJson = action.opts().output === 'json';
+});
 
 /** The flags that stand on the command line, by the key of their setting; defaults are config.ts's business. */
 function givenFlags(command: Command): GivenFlags {
@@ -116,9 +100,11 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else if (error instanceof CrossfadeError) {
-    for (const line of error.message.split('\n')) console.error(`crossfade: ${error.code}: ${line}`);
+    const { code, message } = error;
+    if (writesJson) console.log(JSON.stringify({ error: code, message, remedy: catalogue[code].remedy }, null, 2));
+    else for (const line of message.split('\n')) console.error(`crossfade: ${code}: ${line}`);
     // What is open already (a port, a connection) must not keep a process alive that has failed.
-    process.exit(error.code === 'CONFIG_INVALID' || error.code === 'CONTRACT_INVALID' ? 2 : 1);
+    process.exit(code === 'CONFIG_INVALID' || code === 'CONTRACT_INVALID' ? 2 : 1);
   } else {
     throw error;
   }

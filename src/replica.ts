@@ -55,7 +55,9 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
     onLost('a fault at the core');
   };
   const edge = makeEdge(config, parts);
-  const cutover = makeCutover(config, parts, edge);
+  let stopping = false;
+  const isDraining = () => stopping || clientsSide.isDraining;
+  const cutover = makeCutover(config, parts, edge, isDraining);
   const lanes = makeLanes(config, parts, cutover);
   const clientsSide = new ClientsSide({ ...parts, config, edge, cutover, coreFailed });
 
@@ -71,7 +73,6 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   const opening = clientsSide.open();
   // Whoever looks at `failed` gets the error; until then it is nobody's.
   opening.catch(() => {});
-  let stopping = false;
   const checks = () => checksOf(config, parts, { edge, cutover, clientsSide, stopping });
   const admin = await listenAdmin(config, parts, { cutover, lanes, clientsSide, checks });
   const health = config.health && (await listenHealth(config.health, parts, { clientsSide, checks }));
@@ -116,13 +117,14 @@ function makeEdge(config: Config, parts: Parts): Edge {
   return new Edge({ ...shared, hubs: 'native', auth, allowedOrigins: config.allowedOrigins });
 }
 
-function makeCutover(config: Config, parts: Parts, edge: Edge): CutoverStage {
+function makeCutover(config: Config, parts: Parts, edge: Edge, isDraining: () => boolean): CutoverStage {
   const { addresses, bridgeHealth, idempotency } = parts;
   const cutover = new CutoverStage({
     ...parts,
     config,
     edge,
     ids: idempotency,
+    isDraining,
     bridgeStates: () => bridgeHealth?.states ?? [],
     severalBridges: () => config.bridgeCalls === 'one' && (addresses?.all.length ?? 0) > 1,
   });
@@ -225,6 +227,7 @@ async function listenAdmin(
     cutover: {
       instance: config.instance,
       operator: cutover.operator,
+      survey: cutover.survey,
       uncertain: cutover.uncertain,
       outage: cutover.outage,
       readerWatch: cutover.readerWatch,
@@ -233,7 +236,12 @@ async function listenAdmin(
       logger: parts.logger,
     },
   });
-  cutover.introduce({ admin: reachableUrl(admin.address), hubs: config.hubs, version });
+  cutover.introduce({
+    admin: reachableUrl(admin.address),
+    hubs: config.hubs,
+    version,
+    contract: parts.contract.fingerprint,
+  });
   return admin;
 }
 

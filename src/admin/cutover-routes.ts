@@ -1,16 +1,17 @@
-// The cutover by HTTP: `GET /cutover`, `PUT /cutover`, `POST /cutover/rollback` and `/cutover/reset` for operators,
+// The cutover by HTTP: `GET /cutover`, `PUT /cutover` (set, pin, mirror), `POST /cutover/<verb>` (the others) for operators,
 // `POST /cutover/adopt`, `/cutover/uncertain`, `/cutover/uncertain-decided`, `/cutover/outage` and `/cutover/reading` between
 // replicas. In come JSON bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature
 // before its body is read.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import type { Command, Operator } from '../cutover/operator.ts';
+import type { Command, Operator, Order } from '../cutover/operator.ts';
 import type { Outage } from '../cutover/outage.ts';
 import { type PeerSignature, signatureHeader, unsigned } from '../cutover/peer-signature.ts';
 import { addresseeHeader, peerPaths } from '../cutover/peers.ts';
 import type { ReaderWatch } from '../cutover/reader-watch.ts';
 import { stateShape } from '../cutover/state.ts';
+import type { Survey } from '../cutover/survey.ts';
 import type { UncertainAppends } from '../cutover/uncertain.ts';
 import { CrossfadeError, type ErrorCode, failureReasons } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -21,6 +22,7 @@ export interface CutoverRoutesOptions {
   /** This replica's name; a word for another one is not taken (421). */
   instance: string;
   operator: Operator;
+  survey: Pick<Survey, 'ownView'>;
   uncertain: Pick<UncertainAppends, 'hear' | 'decided'>;
   outage: Pick<Outage, 'hear'>;
   readerWatch: Pick<ReaderWatch, 'reads'>;
@@ -33,15 +35,21 @@ export interface CutoverRoutesOptions {
 /** Longer names of rooms are nobody's. */
 const maxNameLength = 256;
 const lane = z.enum(['bridge', 'stream']);
-const by = { by: z.string().min(1).max(200).default('somebody'), force: z.boolean().default(false) };
-const commandBody = z.strictObject({
-  percent: z.int().min(0).max(100).optional(),
-  mirror: z.boolean().optional(),
+const percent = z.int().min(0).max(100);
+const words = z.string().min(1).max(200);
+const by = { by: words.default('somebody'), why: words.optional() };
+const conditions = { force: z.boolean().default(false), ifEpoch: z.int().min(0).optional() };
+const setBody = z.strictObject({
+  percent: percent.optional(),
+  mirror: z.union([percent, z.boolean().transform((on) => (on ? 100 : 0))]).optional(),
   pins: z.record(z.string().min(1).max(maxNameLength), lane.nullable()).optional(),
   ...by,
+  ...conditions,
 });
-const resetBody = z.strictObject(by);
-const rollbackBody = z.strictObject({ by: by.by });
+const resetBody = z.strictObject({ ...by, ...conditions });
+const holdBody = z.strictObject({ by: by.by, why: words, ifEpoch: conditions.ifEpoch });
+const releaseBody = z.strictObject({ ...by, ifEpoch: conditions.ifEpoch });
+const rollbackBody = z.strictObject(by);
 const questionBody = z.object({ id: z.string(), eventId: z.string(), room: z.string() });
 const verdictBody = z.object({ id: z.string(), verdict: z.enum(['withhold', 'show']) });
 const outageBody = z.object({
@@ -55,6 +63,7 @@ const maxBodyBytes = 1024 * 1024;
 const statuses: Partial<Record<ErrorCode, number>> = {
   CUTOVER_INVALID: 400,
   CUTOVER_GUARD: 409,
+  CUTOVER_HELD: 409,
   CUTOVER_CONFLICT: 409,
   PEER_UNSIGNED: 401,
 };
@@ -88,23 +97,35 @@ type Route = (options: CutoverRoutesOptions, request: IncomingMessage) => Promis
 const routes: Record<string, Route> = {
   'GET /cutover': ({ operator }) => operator.status(),
   'PUT /cutover': async ({ operator }, request) => {
-    const { by, force, ...command } = await readRequest(request, commandBody);
-    await operator.set(withoutUndefined(command), { who: by, force });
+    const { percent, mirror, pins, ...order } = await readRequest(request, setBody);
+    await operator.set(withoutUndefined({ percent, mirror, pins }), orderOf(order));
     return operator.status();
   },
   'POST /cutover/reset': async ({ operator }, request) => {
-    const { by, force } = await readRequest(request, resetBody);
-    await operator.reset({ who: by, force });
+    await operator.reset(orderOf(await readRequest(request, resetBody)));
+    return operator.status();
+  },
+  'POST /cutover/hold': async ({ operator }, request) => {
+    const { why, ...order } = await readRequest(request, holdBody);
+    await operator.hold({ ...orderOf(order), why });
+    return operator.status();
+  },
+  'POST /cutover/release': async ({ operator }, request) => {
+    await operator.release(orderOf(await readRequest(request, releaseBody)));
     return operator.status();
   },
   'POST /cutover/rollback': async ({ operator }, request) => {
-    const told = await operator.rollback((await readRequest(request, rollbackBody)).by);
-    return { ...told, ...(await operator.status()) };
+    const done = await operator.rollback(orderOf(await readRequest(request, rollbackBody)));
+    return { ...done, ...(await operator.status()) };
   },
 };
 
+function orderOf({ by, ...order }: { by: string } & Omit<Order, 'who'>): Order {
+  return { who: by, ...order };
+}
+
 /** What replicas say to each other, by its path. */
-const words: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) => Promise<unknown>> = {
+const peerWords: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) => Promise<unknown>> = {
   [peerPaths.adopt]: async ({ operator }, read) => operator.adoptFromPeer(await read(stateShape)),
   [peerPaths.uncertain]: async ({ uncertain }, read) => uncertain.hear(await read(questionBody)),
   [peerPaths.uncertainDecided]: async ({ uncertain }, read) => uncertain.decided(await read(verdictBody)),
@@ -112,19 +133,23 @@ const words: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) =>
     await read(z.object({}));
     return { reads: readerWatch.reads };
   },
+  [peerPaths.look]: async ({ survey }, read) => {
+    await read(z.object({}));
+    return survey.ownView();
+  },
   [peerPaths.outage]: async ({ outage }, read) => outage.hear(await read(outageBody)),
 };
 
 type ReadSigned = <Value>(shape: z.ZodType<Value>) => Promise<Value>;
 
 export function isPeerWord(request: IncomingMessage): boolean {
-  return request.method === 'POST' && Object.hasOwn(words, pathOf(request));
+  return request.method === 'POST' && Object.hasOwn(peerWords, pathOf(request));
 }
 
 async function peerRoute(options: CutoverRoutesOptions, request: IncomingMessage): Promise<object> {
   const path = pathOf(request);
   const isSigned = options.signature.check(path, request.headers[signatureHeader]?.toString());
-  const answer = await words[path]!(options, async (shape) => {
+  const answer = await peerWords[path]!(options, async (shape) => {
     const body = await readBytes(request, maxBodyBytes);
     if (!isSigned(body)) throw unsigned('its body is not the one that was signed');
     return parseRequest(body, shape);
@@ -172,7 +197,7 @@ function parseRequest<Value>(body: Buffer, shape: z.ZodType<Value>): Value {
   );
 }
 
-function withoutUndefined(command: z.infer<typeof commandBody> | object): Command {
+function withoutUndefined(command: { [Key in keyof Command]: Command[Key] | undefined }): Command {
   return Object.fromEntries(Object.entries(command).filter(([, value]) => value !== undefined));
 }
 

@@ -1,35 +1,18 @@
 // What an operator sees of the cutover: in comes the answer of `GET /cutover`, out go a few lines for a terminal. Promises:
-// whatever keeps the percent from being what was asked for has a line of its own.
+// whatever keeps the percent from being what was asked for has a line of its own, with what would release it.
 
-import { styleText } from 'node:util';
-import type { BridgeState } from '../bridge/health.ts';
-import { isOverruled } from '../cutover/wishes.ts';
-
-/** The parts of the answer that are shown. */
-export interface Status {
-  epoch: number;
-  percent: number;
-  pins: Record<string, string>;
-  mirror: boolean;
-  effective: { percent: number; why?: string; held?: string };
-  operated: boolean;
-  /** What the flags of the replica that answers ask for. */
-  wish: { percent: number; mirror: boolean };
-  outage: { since: string; reason: string; fails: string[] } | null;
-  bridges: BridgeState[];
-  log: { reachable: boolean; isCutOff: boolean };
-  guard: { ok: boolean; reasons: string[] } | null;
-  replicas: { instance: string; epoch?: string }[];
-  history: { who: string; when: string; what: string; from: number; to: number }[];
-}
+import { stripVTControlCharacters, styleText } from 'node:util';
+import type { LaneStatus, ReplicaStatus, Status } from '../cutover/status.ts';
 
 const shownChanges = 5;
 const labelWidth = 10;
+const stages = ['observe', 'mirror', 'shift', 'full', 'native'];
 
-export function statusText(status: Status): string {
+/** @param suffix behind each command that is named */
+export function statusText(status: Status, suffix = ''): string {
   const { percent } = status.effective;
   const lines = [`${slider(percent)}   ${styleText('bold', `${percent}% by stream`)}`, ''];
-  for (const [label, texts] of Object.entries(partsOf(status))) {
+  for (const [label, texts] of Object.entries(partsOf(status, suffix))) {
     for (const [index, text] of texts.entries()) {
       lines.push(styleText('dim', (index === 0 ? label : '').padEnd(labelWidth)) + text);
     }
@@ -38,34 +21,45 @@ export function statusText(status: Status): string {
 }
 
 /** Label -> its lines; what has none is not shown. */
-function partsOf(status: Status): Record<string, string[]> {
-  const { effective, percent, epoch, pins, mirror, wish, outage, bridges, log, guard, replicas, history } = status;
-  const nameWidth = Math.max(...replicas.map(({ instance }) => instance.length));
+function partsOf(status: Status, suffix: string): Record<string, string[]> {
+  const { effective, percent, epoch, pins, bridges, guard, replicas, history, next } = status;
   return {
+    stage: [
+      `${stages.map((each) => (each === status.stage ? styleText('bold', `[${each}]`) : each)).join(' ')}, epoch ${epoch}`,
+    ],
     'set to': effective.percent === percent ? [] : [`${percent}%, but ${effective.why ?? 'held back'}`],
-    held: effective.held === undefined ? [] : [effective.held],
-    flags:
-      isOverruled(status, wish) && wish.percent > 0 ? [`ask for ${wish.percent}%, but an operator's word stands`] : [],
+    why: whyLines(status, suffix),
     bridge: bridges.map(({ bridge, reachable, detail }) =>
       reachable ? `${bridge} ${detail}` : styleText('red', `${bridge} is not there: ${detail}`),
     ),
-    log: [logText(log)],
-    outage: outage === null ? [] : [outageText(outage)],
+    log: [logText(status.log)],
     guard: guardLines(guard, bridges),
+    lanes:
+      status.stage === 'native'
+        ? [laneText('stream', status)]
+        : [laneText('bridge', status), laneText('stream', status)],
     pins: Object.entries(pins).map(([room, lane]) => `${room} by ${lane}`),
-    mirror: [mirror ? 'on' : 'off'],
-    replicas: replicas.map(({ instance, epoch: at }) => `${instance.padEnd(nameWidth)}   ${epochText(at, epoch)}`),
+    mirror: [mirrorText(status)],
+    replicas: replicaLines(replicas, epoch),
     changes: history
       .slice(-shownChanges)
       .reverse()
-      .map(({ when, from, to, what, who }) => `${timeOf(when)}   ${`${from}% → ${to}%`.padEnd(12)}${what}, by ${who}`),
-    ...(replicas.length === 0 && { epoch: [String(epoch)] }),
+      .map(
+        ({ when, from, to, what, who, why }) =>
+          `${timeOf(when)}   ${`${from}% → ${to}%`.padEnd(12)}${what}, by ${who}${why === undefined ? '' : `: ${why}`}`,
+      ),
+    next: next === null ? [] : [styleText('cyan', next + suffix)],
   };
 }
 
-function outageText({ since, reason, fails }: NonNullable<Status['outage']>): string {
-  const why = fails.length === 0 ? 'the rooms are about to return' : `the log fails at ${fails.join(', ')}`;
-  return styleText('yellow', `all rooms go to the bridge since ${timeOf(since)} (${reason}): ${why}`);
+function whyLines({ standstill, stage, history }: Status, suffix: string): string[] {
+  const lines = standstill.flatMap(({ why, release }) => {
+    const isCommand = release.startsWith('crossfade ');
+    return [styleText('yellow', why), `  → ${isCommand ? styleText('cyan', release + suffix) : release}`];
+  });
+  if (lines.length > 0 || stage === 'native') return lines;
+  const last = history.at(-1);
+  return [`nothing holds it: it waits for a command${last === undefined ? '' : ` since ${timeOf(last.when)}`}`];
 }
 
 function logText({ reachable, isCutOff }: Status['log']): string {
@@ -73,17 +67,82 @@ function logText({ reachable, isCutOff }: Status['log']): string {
   return reachable ? 'reachable' : styleText('red', 'not reachable');
 }
 
-function guardLines(guard: Status['guard'], bridges: BridgeState[]): string[] {
+function guardLines(guard: Status['guard'], bridges: Status['bridges']): string[] {
   if (guard === null) return [];
   // What it saw last holds no more when there is nobody to count.
   if (!bridges.some(({ reachable }) => reachable)) return ['cannot look: no bridge answers'];
-  return guard.ok ? ['no client is left out'] : guard.reasons;
+  const seen = `(seen ${timeOf(guard.at)})`;
+  return guard.ok ? [`no client is left out ${seen}`] : guard.reasons.map((reason) => `${reason} ${seen}`);
+}
+
+function laneText(lane: 'bridge' | 'stream', { lanes }: Status): string {
+  const { perSecond, p50, p95, failures }: LaneStatus = lanes[lane];
+  const rate = `${perSecond.toFixed(1).padStart(7)}/s`;
+  const times = p50 === null ? 'nothing delivered' : `P50 ${msText(p50)}   P95 ${msText(p95)}`;
+  const failed = failures === 0 ? 'no errors' : styleText('red', counted(failures, 'error'));
+  const fallen = lane === 'stream' && lanes.fallbacks > 0 ? styleText('red', `, ${lanes.fallbacks} fell back`) : '';
+  return `by ${lane}${rate}   ${times.padEnd(29)}   ${failed}${fallen}`;
+}
+
+function mirrorText({ mirror, mirrorPercent }: Status): string {
+  if (!mirror) return 'off';
+  return mirrorPercent === 100 ? 'on' : `on for ${mirrorPercent}% of the rooms`;
+}
+
+/** Columns as wide as what stands in them. */
+function replicaLines(replicas: ReplicaStatus[], epoch: number): string[] {
+  const rows = replicas.map((each) => [
+    each.instance,
+    epochText(each.epoch, epoch),
+    ...(each.answers ? numbersOf(each) : [styleText('red', silenceText(each))]),
+    each.version ?? '',
+    each.hubs === undefined ? '' : `hubs ${each.hubs}`,
+    each.admin ?? '',
+  ]);
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => visible(row[column] ?? '')))) ?? [];
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell + ' '.repeat(widths[column]! - visible(cell)))
+      .join('   ')
+      .trimEnd(),
+  );
+}
+
+function numbersOf({ clients, rooms, lag, unfenced, draining, bridges }: ReplicaStatus): string[] {
+  const parts = [
+    counted(clients ?? 0, 'client'),
+    counted(rooms ?? 0, 'room'),
+    lag === null ? 'lag not known' : `lag ${lag}`,
+    ...(unfenced ? [styleText('yellow', `${unfenced} unfenced`)] : []),
+    ...(bridges !== null && bridges.up < bridges.of
+      ? [styleText('red', `reaches ${bridges.up} of ${bridges.of} bridges`)]
+      : []),
+    ...(draining ? [styleText('yellow', 'draining')] : []),
+  ];
+  return [parts.join(', ')];
+}
+
+function silenceText({ heardMs }: ReplicaStatus): string {
+  return heardMs === null ? 'does not answer' : `does not answer, last did ${Math.round(heardMs / 1_000)} s ago`;
 }
 
 /** @param at what the replica says of itself */
 function epochText(at: string | undefined, epoch: number): string {
   if (at === undefined) return 'epoch not known';
   return Number(at) < epoch ? styleText('yellow', `epoch ${at}, behind ${epoch}`) : `epoch ${at}`;
+}
+
+function counted(number: number, what: string): string {
+  return `${number.toLocaleString('en')} ${what}${number === 1 ? '' : 's'}`;
+}
+
+function msText(ms: number | null): string {
+  return `${(ms ?? 0).toFixed(1).padStart(6)} ms`;
+}
+
+/** Characters without colours. */
+function visible(text: string): number {
+  return stripVTControlCharacters(text).length;
 }
 
 /** @param when ISO 8601, in UTC */

@@ -1,47 +1,86 @@
-// `crossfade cutover …`: operates a running crossfade by its admin port. In come an action and the address, out go a few
-// lines for the operator; an action that was refused, or that did not reach all replicas, is an error (exit 1).
+// What `crossfade cutover …` does: operates a running crossfade by its admin port. In come an action and the address, out go a few
+// lines for the operator, or JSON; an action that was refused, or that did not reach all replicas, is an error (exit 1).
 
 import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { RolledBack } from '../cutover/operator.ts';
+import type { Status } from '../cutover/status.ts';
 import { CrossfadeError } from '../errors.ts';
 import { askAdmin } from './admin-port.ts';
-import { type Status, statusText } from './cutover-status.ts';
+import { statusText } from './cutover-status.ts';
 
 export interface Target {
   /** Base URL of the admin port. */
   admin: string;
+  output: 'text' | 'json';
+  /** What has to stand behind a command that is to be typed next, so that it reaches the same crossfade; empty mostly. */
+  suffix: string;
+}
+
+/** What may stand behind a command that changes something. */
+export interface OrderTarget extends Target {
+  by?: string;
+  why?: string;
   force?: boolean;
+  ifEpoch?: number;
 }
 
 const patienceMs = 300;
 /** Replicas follow within a second, and say so a moment later. */
 const followMs = 1_500;
 const askAgainMs = 100;
+const watchMs = 1_000;
 
 export async function show(target: Target): Promise<void> {
-  print(await read(target));
+  print(target, await read(target));
+}
+
+/** Draws it anew each second, until the process is ended; where nobody looks at a terminal, one block below the other. */
+export async function watch(target: Target): Promise<never> {
+  const isTerminal = process.stdout.isTTY && target.output === 'text';
+  for (;;) {
+    const text = await read(target).then(
+      (status) => (target.output === 'json' ? JSON.stringify(status) : statusText(status, target.suffix)),
+      // It may be away for a while, and come back.
+      ({ code, message }: CrossfadeError) =>
+        target.output === 'json' ? JSON.stringify({ error: code, message }) : message,
+    );
+    if (isTerminal) process.stdout.write(`\x1b[H${text.replaceAll('\n', '\x1b[K\n')}\x1b[K\n\x1b[J`);
+    else process.stdout.write(target.output === 'json' ? `${text}\n` : `${text}\n\n`);
+    await sleep(watchMs);
+  }
 }
 
 /** @param command the body of `PUT /cutover` */
-export async function change(target: Target, command: object): Promise<void> {
-  await withPatience(askAdmin(target, 'PUT', '/cutover', { ...command, ...words(target) }));
-  print(await untilAllFollow(target));
+export async function change(order: OrderTarget, command: object): Promise<void> {
+  await withPatience(askAdmin(order, 'PUT', '/cutover', { ...command, ...wordsOf(order) }));
+  print(order, await untilAllFollow(order));
 }
 
-export async function reset(target: Target): Promise<void> {
-  await withPatience(askAdmin(target, 'POST', '/cutover/reset', words(target)));
-  print(await untilAllFollow(target));
+/** @param verb the last part of the path of `POST /cutover/<verb>` */
+export async function act(order: OrderTarget, verb: 'reset' | 'hold' | 'release'): Promise<void> {
+  await withPatience(askAdmin(order, 'POST', `/cutover/${verb}`, wordsOf(order)));
+  print(order, await untilAllFollow(order));
 }
 
 /** Exit 1 if a replica could not be told. */
-export async function rollback(target: Target): Promise<void> {
-  const { notReached } = await askAdmin<{ notReached: string[] }>(target, 'POST', '/cutover/rollback', { by: who() });
-  print(await untilAllFollow(target));
+export async function rollback(order: OrderTarget): Promise<void> {
+  const done = await askAdmin<RolledBack>(order, 'POST', '/cutover/rollback', wordsOf(order));
+  const { kept, notReached } = done;
+  const status = await untilAllFollow(order);
+  if (order.output === 'json') console.log(JSON.stringify({ ...done, ...status }, null, 2));
+  else console.log(`${keptText(kept)}\n\n${statusText(status, order.suffix)}`);
   if (notReached.length === 0) return;
   throw new CrossfadeError(
     'LOG_UNAVAILABLE',
     `not reached: ${notReached.join(', ')}; they follow when they read the log again`,
   );
+}
+
+function keptText(kept: RolledBack['kept']): string {
+  return kept === 'in order'
+    ? 'rolled back in order: what stood in the log is shown before what the bridge says next'
+    : 'rolled back at once, without the log: what may be out of order is counted in crossfade_order_unfenced_total';
 }
 
 /** @throws CrossfadeError CONFIG_INVALID */
@@ -51,9 +90,21 @@ export function percentOf(text: string): number {
 }
 
 /** @throws CrossfadeError CONFIG_INVALID */
+export function epochOf(text: string): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new CrossfadeError('CONFIG_INVALID', `'${text}' is not an epoch, as \`cutover show\` names it`);
+}
+
+/** @throws CrossfadeError CONFIG_INVALID */
 export function roomOf(text: string): string {
   if (text !== '' && text.length <= 256) return text;
   throw new CrossfadeError('CONFIG_INVALID', `the name of a room has 1 to 256 characters, not ${text.length}`);
+}
+
+/** Of `--by` and of a reason. @throws CrossfadeError CONFIG_INVALID */
+export function wordsArgument(text: string): string {
+  if (text.trim() !== '' && text.length <= 200) return text;
+  throw new CrossfadeError('CONFIG_INVALID', `who and why have 1 to 200 characters, not ${text.length}`);
 }
 
 /** @throws CrossfadeError CONFIG_INVALID */
@@ -62,10 +113,11 @@ export function laneArgument(text: string): string {
   throw new CrossfadeError('CONFIG_INVALID', `'${text}' is not a lane: bridge or stream`);
 }
 
-/** @throws CrossfadeError CONFIG_INVALID */
-export function onOrOff(text: string): boolean {
-  if (text === 'on' || text === 'off') return text === 'on';
-  throw new CrossfadeError('CONFIG_INVALID', `'${text}' is neither on nor off`);
+/** The share of rooms that is mirrored. @throws CrossfadeError CONFIG_INVALID */
+export function shareOf(text: string): number {
+  if (text === 'on' || text === 'off') return text === 'on' ? 100 : 0;
+  if (/^\d{1,3}$/.test(text) && Number(text) <= 100) return Number(text);
+  throw new CrossfadeError('CONFIG_INVALID', `'${text}' is neither on, nor off, nor a percent from 0 to 100`);
 }
 
 function read(target: Target): Promise<Status> {
@@ -83,12 +135,13 @@ async function untilAllFollow(target: Target): Promise<Status> {
   }
 }
 
-function words({ force = false }: Target): { by: string; force: boolean } {
-  return { by: who(), force };
+/** What is not given stands in no body. */
+function wordsOf({ by = user(), why, force, ifEpoch }: OrderTarget): object {
+  return { by, why, force, ifEpoch };
 }
 
 /** A container may run under a user that has no name. */
-function who(): string {
+function user(): string {
   try {
     return userInfo().username;
   } catch {
@@ -96,8 +149,8 @@ function who(): string {
   }
 }
 
-function print(status: Status): void {
-  console.log(statusText(status));
+function print({ output, suffix }: Target, status: Status): void {
+  console.log(output === 'json' ? JSON.stringify(status, null, 2) : statusText(status, suffix));
 }
 
 /** A raise takes its 3 s: whoever sits at a terminal shall see why. */

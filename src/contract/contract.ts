@@ -23,6 +23,8 @@ export interface Contract {
   hubs: Hub[];
   /** How an entry without deliveries of its own (another publisher wrote it) is delivered; by its `event_type`. */
   foreign(eventType: string): Foreign | undefined;
+  /** The room whose events go to this group; undefined where that cannot be told from its name. */
+  roomOf(hub: string, group: string): string | undefined;
 }
 
 export interface StreamSpec {

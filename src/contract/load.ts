@@ -6,6 +6,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { CrossfadeError } from '../errors.ts';
 import { CompileFaults, compileCall, compileForeign, compileHub, compileTypes, type Path } from './compile.ts';
 import type { Contract } from './contract.ts';
+import { compileRooms } from './rooms.ts';
 import { type CallDocument, type ContractDocument, contractSchema } from './schema.ts';
 
 export interface ContractFault {
@@ -49,16 +50,7 @@ export function loadContract(text: string, source: string, maxLength?: number): 
     );
   };
 
-  if (document.errors.length > 0) {
-    throw new ContractError(
-      source,
-      document.errors.map((error) => ({
-        line: error.linePos?.[0].line ?? 1,
-        place: source,
-        message: error.message.split('\n')[0]!,
-      })),
-    );
-  }
+  refuseBrokenYaml(document, source);
   const parsed = contractSchema.safeParse(treeOf(document, (message) => refuse([{ path: [], message }])));
   if (!parsed.success) {
     return refuse(parsed.error.issues.map(({ path, message }) => ({ path: path as Path, message })));
@@ -91,7 +83,19 @@ export function loadContract(text: string, source: string, maxLength?: number): 
     hubs,
     hub: (name) => hubsByName.get(name.toLowerCase()),
     foreign: (eventType) => foreignByType.get(eventType),
+    roomOf: compileRooms(parsed.data),
   };
+}
+
+/** @throws ContractError */
+function refuseBrokenYaml({ errors }: ReturnType<typeof parseDocument>, source: string): void {
+  if (errors.length === 0) return;
+  const faults = errors.map((error) => ({
+    line: error.linePos?.[0].line ?? 1,
+    place: source,
+    message: error.message.split('\n')[0]!,
+  }));
+  throw new ContractError(source, faults);
 }
 
 /** Everything that an event comes from: the calls, and what a hub's clients send to others. */

@@ -7,7 +7,15 @@ import { CrossfadeError } from '../errors.ts';
 import { type Decision, type OnBridge, StaleEpoch } from '../lanes/lanes.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import { answerMs } from './bounds.ts';
-import { type CutoverState, effectivePercent, initialState, laneOf, mirrors, usesStream } from './state.ts';
+import {
+  type CutoverState,
+  effectivePercent,
+  initialState,
+  laneOf,
+  mirrors,
+  mirrorsRoom,
+  usesStream,
+} from './state.ts';
 import type { Traffic } from './traffic.ts';
 
 /** How far this replica follows the log. */
@@ -150,6 +158,11 @@ export class Cutover {
 
   get mirror(): boolean {
     return !this.#parts.killSwitch && mirrors(this.#state);
+  }
+
+  /** Whether this room's bridge-lane events are mirrored. */
+  mirrorsRoom(room: string): boolean {
+    return !this.#parts.killSwitch && mirrorsRoom(this.#state, room);
   }
 
   /** Whether event ids are remembered here; if not, the bridge's own memory answers repeats, as without crossfade. */

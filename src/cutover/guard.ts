@@ -27,6 +27,9 @@ export interface Verdict {
   surplus?: number;
 }
 
+/** A verdict and when it was given, ISO 8601. */
+export type PastVerdict = Verdict & { at: string };
+
 const readings = 3;
 const betweenReadingsMs = 1_500;
 /** A connection that ends is counted down here and at the bridge a moment apart. */
@@ -37,7 +40,7 @@ const foreignWithinMs = 60_000;
 export class Guard {
   readonly #parts: GuardParts;
   /** The verdict that was given last. */
-  last: Verdict | undefined;
+  last: PastVerdict | undefined;
 
   constructor(parts: GuardParts) {
     this.#parts = parts;
@@ -68,8 +71,9 @@ export class Guard {
       );
     }
     reasons.push(...(await this.#foreignReaders()));
-    this.last = { ok: reasons.length === 0, reasons, ...(surplus !== undefined && { surplus }) };
-    return this.last;
+    const verdict = { ok: reasons.length === 0, reasons, ...(surplus !== undefined && { surplus }) };
+    this.last = { ...verdict, at: new Date(this.#parts.clock.now()).toISOString() };
+    return verdict;
   }
 
   async #surplus(counted: string[] | undefined): Promise<number> {

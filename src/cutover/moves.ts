@@ -1,6 +1,6 @@
 // One change of the cutover, made on all replicas: in comes what shall be different and who says so; out goes a state that
 // all replicas have adopted. Promises: nothing comes to the stream lane past the guard unless forced, nor before the log
-// knows the event ids that the bridge has accepted lately.
+// knows the event ids that the bridge has accepted lately; what somebody holds is moved by nothing that has to pass here.
 
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
@@ -10,16 +10,25 @@ import { tell } from './control.ts';
 import type { Coordinator, Roll } from './coordinator.ts';
 import type { Cutover } from './cutover.ts';
 import type { Guard } from './guard.ts';
-import { type CutoverState, isRolledBack, movesBetween, nextState, usesStream } from './state.ts';
+import {
+  type CutoverHold,
+  type CutoverState,
+  type Difference,
+  isRolledBack,
+  movesBetween,
+  nextState,
+  usesStream,
+} from './state.ts';
 import { Tally } from './tally.ts';
 
 /** What is different then; undefined: it is so already. */
-export type ChangeOf = (from: CutoverState) => Parameters<typeof nextState>[1] | undefined;
+export type ChangeOf = (from: CutoverState) => Difference | undefined;
 
-/** Who says so, in which words. */
+/** Who says so, in which words, and why. */
 export interface By {
   who: string;
   what: string;
+  why?: string | undefined;
 }
 
 export interface MovesParts {
@@ -50,8 +59,9 @@ export class Moves {
     });
   }
 
-  /** Errors: CUTOVER_GUARD, CUTOVER_CONFLICT (also if all was rolled back while the guard looked), LOG_*. */
-  async guarded(change: ChangeOf, by: By, force = false): Promise<void> {
+  /** Errors: CUTOVER_HELD, CUTOVER_GUARD, CUTOVER_CONFLICT (also if all was rolled back while the guard looked), LOG_*. */
+  async guarded(wanted: ChangeOf, by: By, force = false): Promise<void> {
+    const change = unlessHeld(wanted);
     const { cutover, guard } = this.#parts;
     const { epoch } = cutover.state;
     const to = this.next(cutover.state, change, by);
@@ -116,4 +126,18 @@ export class Moves {
       .then(() => tell(log, { kind: 'remembered', epoch, instance }))
       .catch((error) => logger.warn({ reason: (error as Error).message }, 'recent event ids could not be shared'));
   }
+}
+
+/** Asked again at each try: somebody may hold it meanwhile. */
+function unlessHeld(change: ChangeOf): ChangeOf {
+  return (from) => {
+    const changed = change(from);
+    if (changed !== undefined && from.hold !== null) throw held(from.hold);
+    return changed;
+  };
+}
+
+export function held({ who, when, why }: CutoverHold): CrossfadeError {
+  const since = when.slice(0, 19).replace('T', ' ');
+  return new CrossfadeError('CUTOVER_HELD', `${who} holds the cutover since ${since}Z: ${why}`);
 }

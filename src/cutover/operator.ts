@@ -1,46 +1,48 @@
-// The operator's hand on the cutover: commands come in (set, reset, rollback), moves of all replicas go out, and the state
-// as an operator wants to see it. Promises: a rollback needs no log, it acts at once where it is asked, and says whom it
-// could not reach.
+// The operator's hand on the cutover: commands come in (set, hold, release, reset, rollback), moves of all replicas go out, and the
+// state as an operator wants to see it. Promises: a rollback needs no log, it acts at once where it is asked, and says whom it could
+// not reach, and whether it kept the order; what was bound to an epoch changes nothing that is newer.
 
 import { isDeepStrictEqual } from 'node:util';
-import type { BridgeState } from '../bridge/health.ts';
 import { CrossfadeError } from '../errors.ts';
-import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Roll } from './coordinator.ts';
-import type { Cutover } from './cutover.ts';
-import type { Guard } from './guard.ts';
-import type { By, ChangeOf, Moves } from './moves.ts';
-import type { Outage } from './outage.ts';
+import { type By, type ChangeOf, held, type Moves } from './moves.ts';
 import { type Peers, peerPaths, type Told } from './peers.ts';
-import type { ReaderWatch } from './reader-watch.ts';
 import type { SharedState } from './shared-state.ts';
-import { type CutoverState, isRolledBack, type nextState, rolledBack } from './state.ts';
+import { type CutoverState, type Difference, initialState, isRolledBack, rolledBack } from './state.ts';
+import { cutoverStatus, type Status, type StatusParts } from './status.ts';
 import type { Wishes } from './wishes.ts';
 
 /** What a command changes; a pin of null ends one. */
 export interface Command {
   percent?: number;
-  mirror?: boolean;
+  /** Of which share of the rooms, 0-100. */
+  mirror?: number;
   pins?: Record<string, 'bridge' | 'stream' | null>;
 }
 
-export interface OperatorParts {
+/** Who gives a command, and under which conditions. */
+export interface Order {
+  who: string;
+  why?: string | undefined;
+  /** Past the guard. */
+  force?: boolean;
+  /** Only over this epoch: nothing may have been changed since it was read. */
+  ifEpoch?: number | undefined;
+}
+
+export interface RolledBack extends Told {
+  /** `in order`: by the log, as any handover. `at once`: without it; what may be out of order is counted as unfenced. */
+  kept: 'in order' | 'at once';
+}
+
+export interface OperatorParts extends StatusParts {
   instance: string;
-  /** What this replica's flags and variables ask for. */
-  wish: { percent: number; mirror: boolean };
-  cutover: Cutover;
   moves: Moves;
   shared: SharedState;
   wishes: Wishes;
-  outage: Pick<Outage, 'status'>;
-  guard: Guard;
-  peers: Peers;
-  readerWatch: Pick<ReaderWatch, 'isCutOff'>;
-  /** What each bridge last said. */
-  bridgeStates(): BridgeState[];
-  log: Log;
+  peers: Pick<Peers, 'tell'>;
   clock: Clock;
   logger: Logger;
 }
@@ -56,33 +58,49 @@ export class Operator {
     this.#parts = parts;
   }
 
-  /** Errors: CUTOVER_GUARD, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_* (nothing is changed before the log's state is known). */
-  async set(command: Command, by: { who: string; force: boolean }): Promise<void> {
+  /** Errors: CUTOVER_GUARD, CUTOVER_HELD, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_* (nothing is changed before the log's state is known). */
+  async set(command: Command, order: Order): Promise<void> {
     const { pins } = this.#parts.cutover.state;
     const unknown = Object.entries(command.pins ?? {}).find(([room, lane]) => lane === null && !(room in pins));
     if (unknown !== undefined) throw new CrossfadeError('CUTOVER_INVALID', `'${unknown[0]}' is not pinned`);
-    const change = (from: CutoverState) => {
-      const changed = { ...changeOf(from, command), operated: true };
-      return isDeepStrictEqual({ ...from, ...changed }, from) ? undefined : changed;
-    };
-    await this.#command(change, { who: by.who, what: wordsFor(command) }, by.force);
+    await this.#command(changeBy(command), wordsFor(command), order);
   }
 
   /** Drops what operators have set: the flags and variables of this replica hold again. Errors as set(). */
-  async reset(by: { who: string; force: boolean }): Promise<void> {
-    const { percent, mirror } = this.#parts.wish;
-    const change = () => ({ percent, mirror, pins: {}, operated: false });
-    await this.#command(change, { who: by.who, what: 'reset' }, by.force);
+  async reset(order: Order): Promise<void> {
+    await this.#command(this.#reset, 'reset', order);
   }
 
   /**
-   * Percent 0 without pins and mirror, at once. Error: CUTOVER_INVALID.
+   * Nothing but a rollback and the kill switch moves the cutover until it is released. Errors: CUTOVER_HELD (somebody does so
+   * already), CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_*.
+   */
+  async hold(order: Order & { why: string }): Promise<void> {
+    const { who, why } = order;
+    const hold = { who, why, when: new Date(this.#parts.clock.now()).toISOString() };
+    const change = (from: CutoverState) => {
+      if (from.hold !== null) throw held(from.hold);
+      return { hold };
+    };
+    await this.#unguarded(change, 'hold', order);
+  }
+
+  /** Whoever holds it. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_*. */
+  async release(order: Order): Promise<void> {
+    const change = (from: CutoverState) => (from.hold === null ? undefined : { hold: null });
+    await this.#unguarded(change, 'release', order);
+  }
+
+  /**
+   * Percent 0 without pins and mirror, at once, also while somebody holds it: the hold stays. Error: CUTOVER_INVALID.
    * @returns the other replicas that follow, and those that could not be reached
    */
-  async rollback(who: string): Promise<Told> {
+  async rollback({ who, why }: Pick<Order, 'who' | 'why'>): Promise<RolledBack> {
     this.#requireBridge();
-    const roll = await this.#moveBack(() => rolledBack, { who, what: 'rollback' });
-    return roll === undefined ? this.#rollBackWithoutLog(who) : this.#tellSilent(roll);
+    const by = { who, what: 'rollback', why };
+    const roll = await this.#moveBack(() => rolledBack, by);
+    if (roll !== undefined) return { kept: 'in order', ...(await this.#tellSilent(roll)) };
+    return { kept: 'at once', ...(await this.#rollBackWithoutLog(by)) };
   }
 
   /** Another replica has rolled back without the log, and maybe without knowing what is known here. Error: CUTOVER_INVALID. */
@@ -98,47 +116,34 @@ export class Operator {
   }
 
   /** For `GET /cutover`. */
-  async status(): Promise<object> {
-    const { cutover, guard, outage, log, wish, wishes, peers, shared, readerWatch, bridgeStates } = this.#parts;
-    const { state } = cutover;
-    const [self, ...others] = await peers.refresh();
-    return {
-      epoch: state.epoch,
-      percent: state.percent,
-      pins: state.pins,
-      mirror: state.mirror,
-      effective: {
-        percent: cutover.percent,
-        ...(state.killed.length > 0 && { why: `the kill switch of ${state.killed.join(', ')}` }),
-        ...(wishes.heldFor !== '' && { held: wishes.heldFor }),
-      },
-      operated: state.operated,
-      wish,
-      killed: state.killed,
-      outage: outage.status,
-      guard: guard.last ?? null,
-      bridges: bridgeStates(),
-      log: { reachable: log.reachable, followed: shared.follows, isCutOff: readerWatch.isCutOff },
-      replicas: [
-        { ...self!.facts, instance: self!.instance, epoch: String(state.epoch) },
-        ...others.map(({ instance, facts }) => ({ ...facts, instance })),
-      ],
-      history: state.history,
-    };
+  status(): Promise<Status> {
+    return cutoverStatus(this.#parts);
   }
 
-  async #command(change: ChangeOf, by: By, force: boolean): Promise<void> {
+  readonly #reset = () => {
+    const { percent, mirror } = this.#parts.wish;
+    return { percent, mirror, mirrorPercent: initialState.mirrorPercent, pins: {}, operated: false };
+  };
+
+  async #command(change: ChangeOf, what: string, { who, why, force, ifEpoch }: Order): Promise<void> {
     this.#requireBridge();
     this.#requireLog();
     const { moves, wishes, logger } = this.#parts;
     try {
-      await moves.guarded(change, by, force);
+      await moves.guarded(over(ifEpoch, change), { who, what, why }, force);
     } catch (error) {
       const { code, message: reasons } = error as CrossfadeError;
-      logger.warn({ code, what: by.what, by: by.who, reasons }, 'a change of the cutover was refused');
+      logger.warn({ code, what, by: who, reasons }, 'a change of the cutover was refused');
       throw error;
     }
     wishes.drop();
+  }
+
+  /** It moves no room. */
+  async #unguarded(change: ChangeOf, what: string, { who, why, ifEpoch }: Order): Promise<void> {
+    this.#requireBridge();
+    this.#requireLog();
+    await this.#parts.moves.make(over(ifEpoch, change), { who, what, why });
   }
 
   /** By the log, in order with the calls. @returns undefined where that does not come about in time */
@@ -160,9 +165,9 @@ export class Operator {
     return { reached: [...others, ...told.reached], notReached: told.notReached };
   }
 
-  async #rollBackWithoutLog(who: string): Promise<Told> {
+  async #rollBackWithoutLog(by: By): Promise<Told> {
     const { cutover, moves, shared, peers, logger } = this.#parts;
-    const state = moves.next(cutover.state, () => rolledBack, { who, what: 'rollback without the log' })!;
+    const state = moves.next(cutover.state, () => rolledBack, { ...by, what: 'rollback without the log' })!;
     shared.rollBackWithoutLog(state);
     const told = await peers.tell(peerPaths.adopt, state, peerMs);
     logger.warn(told, 'rolled back without the log');
@@ -181,11 +186,28 @@ export class Operator {
   }
 }
 
-function changeOf(from: CutoverState, { percent, mirror, pins }: Command): Parameters<typeof nextState>[1] {
+/** What is to be changed, as long as nobody has changed anything since: steps without words (of the machinery) do not count. */
+function over(epoch: number | undefined, change: ChangeOf): ChangeOf {
+  if (epoch === undefined) return change;
+  return (from) => {
+    const isAsRead = from.epoch >= epoch && !from.history.some((step) => step.epoch > epoch);
+    if (isAsRead) return change(from);
+    throw new CrossfadeError('CUTOVER_CONFLICT', `the cutover is at epoch ${from.epoch}, not as it was at ${epoch}`);
+  };
+}
+
+function changeBy(command: Command): ChangeOf {
+  return (from) => {
+    const changed = { ...differenceOf(from, command), operated: true };
+    return isDeepStrictEqual({ ...from, ...changed }, from) ? undefined : changed;
+  };
+}
+
+function differenceOf(from: CutoverState, { percent, mirror, pins }: Command): Difference {
   const kept = Object.entries({ ...from.pins, ...pins }).filter(([, lane]) => lane !== null);
   return {
     ...(percent !== undefined && { percent }),
-    ...(mirror !== undefined && { mirror }),
+    ...(mirror !== undefined && { mirror: mirror > 0, mirrorPercent: mirror || initialState.mirrorPercent }),
     ...(pins !== undefined && { pins: Object.fromEntries(kept) as CutoverState['pins'] }),
   };
 }
@@ -195,6 +217,11 @@ function wordsFor({ percent, mirror, pins }: Command): string {
     lane === null ? `unpin ${room}` : `pin ${room} ${lane}`,
   );
   if (percent !== undefined) words.unshift(`set ${percent}`);
-  if (mirror !== undefined) words.push(`mirror ${mirror ? 'on' : 'off'}`);
+  if (mirror !== undefined) words.push(`mirror ${mirrorWord(mirror)}`);
   return words.join(', ');
+}
+
+function mirrorWord(percent: number): string {
+  if (percent === 0) return 'off';
+  return percent === 100 ? 'on' : `${percent}%`;
 }

@@ -33,6 +33,12 @@ export const peerPaths = {
   uncertainDecided: '/cutover/uncertain-decided',
   /** Whether the log is read, as `{"reads":true}`. */
   reading: '/cutover/reading',
+  /** What it says of itself, see own-view.ts. */
+  look: '/cutover/look',
+  /** What would move there, see forecast.ts. */
+  forecast: '/cutover/forecast',
+  /** Which of the others it reaches, as `{"notReached":[]}`. */
+  reach: '/cutover/reach',
 } as const;
 
 /** The fact of the roster that holds a replica's admin address. */
@@ -45,8 +51,10 @@ const refreshMs = 2_000;
 /** ms that the roster is waited for; a log that hangs is not to hold up who asks. */
 const rosterMs = 300;
 const sayEveryMs = 5_000;
-/** A replica answers in a few bytes; a connection over which more comes is not used again. */
+/** A replica mostly answers in a few bytes; a connection over which more comes is not used again. */
 const maxAnswerBytes = 1_024;
+/** ... and in this many where it was asked for what it has. */
+export const maxLongAnswerBytes = 2 * 1024 * 1024;
 
 export class Peers {
   readonly #options: PeersOptions;
@@ -98,14 +106,23 @@ export class Peers {
     };
   }
 
-  #postToAll(path: string, value: unknown, ms: number, instances: string[]) {
+  /** As {@link tell}. @returns replica -> its answer, which may be long; those that were not reached are not in it */
+  async askEach(path: string, value: unknown, ms: number): Promise<Map<string, unknown>> {
+    const posts = await this.#postToAll(path, value, ms, this.others, maxLongAnswerBytes);
+    return new Map(
+      posts.flatMap(({ instance, answer }) => (answer === undefined ? [] : [[instance, answer.value] as const])),
+    );
+  }
+
+  #postToAll(path: string, value: unknown, ms: number, instances: string[], maxBytes = maxAnswerBytes) {
     const body = JSON.stringify(value);
     return Promise.all(
       instances.map(async (instance) => {
         const admin = this.#known.find((each) => each.instance === instance)?.facts[adminFact];
         const url = admin !== undefined && urlOf(admin, path);
         const signal = AbortSignal.timeout(ms);
-        return { instance, answer: url instanceof URL ? await this.#post(instance, url, body, signal) : undefined };
+        const post = { body, signal, maxBytes };
+        return { instance, answer: url instanceof URL ? await this.#post(instance, url, post) : undefined };
       }),
     );
   }
@@ -123,11 +140,11 @@ export class Peers {
   async #post(
     instance: string,
     url: URL,
-    body: string,
-    signal: AbortSignal,
+    post: { body: string; signal: AbortSignal; maxBytes: number },
     isAgain = false,
   ): Promise<{ value: unknown } | undefined> {
     const { signature, logger } = this.#options;
+    const { body, signal, maxBytes } = post;
     try {
       const signed = signature.sign(url.pathname, instance, body);
       const answer = await fetch(url, {
@@ -141,12 +158,12 @@ export class Peers {
         signal,
         redirect: 'error',
       });
-      const value = await readShort(answer);
+      const value = await readAnswerUpTo(maxBytes, answer);
       if (answer.ok) return { value };
       if (this.#says.isDue()) logger.warn({ instance, status: answer.status }, 'a replica did not hear');
       return undefined;
     } catch (error) {
-      if (!isAgain && !signal.aborted) return this.#post(instance, url, body, signal, true);
+      if (!isAgain && !signal.aborted) return this.#post(instance, url, post, true);
       const { message, cause } = error as Error;
       const reason = cause instanceof Error ? `${message}: ${cause.message}` : message;
       if (this.#says.isDue()) logger.warn({ instance, reason }, 'a replica could not be told');
@@ -161,9 +178,9 @@ function urlOf(admin: string, path: string): URL | undefined {
   return new URL(path, admin);
 }
 
-/** Reads a short answer, so that the connection can be used again, and no long one. @returns undefined where it is no JSON */
-async function readShort(answer: Response): Promise<unknown> {
-  const isShort = Number(answer.headers.get('content-length') ?? Number.POSITIVE_INFINITY) <= maxAnswerBytes;
+/** Reads a short answer, so that the connection can be used again, and none that is too long. @returns undefined where it is no JSON */
+async function readAnswerUpTo(maxBytes: number, answer: Response): Promise<unknown> {
+  const isShort = Number(answer.headers.get('content-length') ?? Number.POSITIVE_INFINITY) <= maxBytes;
   if (!isShort) return void (await answer.body?.cancel());
   const text = await answer.text();
   try {

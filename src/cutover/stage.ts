@@ -11,6 +11,7 @@ import type { AcceptedId, Entry, Log } from '../log/log.ts';
 import type { RoomSet } from '../room-set.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
+import { LaneRates } from '../telemetry/lane-rates.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { watchSurplus } from './alarm.ts';
@@ -23,13 +24,15 @@ import { countAtBridges, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
 import { HubTypings } from './hub-typing.ts';
 import { Moves } from './moves.ts';
-import { Operator } from './operator.ts';
+import { Operator, type OperatorParts } from './operator.ts';
 import { Outage } from './outage.ts';
+import { type OwnViewParts, ownView } from './own-view.ts';
 import { PeerSignature } from './peer-signature.ts';
 import { adminFact, epochFact, Peers } from './peers.ts';
 import { ReaderWatch } from './reader-watch.ts';
 import { SharedState } from './shared-state.ts';
 import { laneOf } from './state.ts';
+import { Survey, type SurveyParts } from './survey.ts';
 import { Traffic } from './traffic.ts';
 import { UncertainAppends, type UncertainParts } from './uncertain.ts';
 import { Unfenced } from './unfenced.ts';
@@ -44,7 +47,9 @@ export interface CutoverStageOptions {
   bridgeStates(): BridgeState[];
   /** Whether several bridges share a backplane, so that a 200 of one says little of the others. */
   severalBridges(): boolean;
-  edge: Fences & UncertainParts['edge'];
+  edge: Fences & UncertainParts['edge'] & { groups: OwnViewParts['groups'] };
+  /** Whether this replica ends. */
+  isDraining(): boolean;
   /** What this replica has read of the log. */
   reads: Pick<ReadMemory, 'hasRead' | 'withhold' | 'silentMs'>;
   /** The event ids that this replica has accepted. */
@@ -66,6 +71,7 @@ export class CutoverStage {
   readonly uncertain: UncertainAppends;
   readonly readerWatch: ReaderWatch;
   readonly signature: PeerSignature;
+  readonly survey: Survey;
   readonly #options: CutoverStageOptions;
   readonly #made: ReturnType<typeof makeStage>;
   readonly #standalone: boolean;
@@ -76,13 +82,14 @@ export class CutoverStage {
     this.#options = options;
     this.#standalone = options.bridge === undefined;
     this.#made = makeStage(options);
-    const { cutover, guard, outage, operator, uncertain, readerWatch, signature } = this.#made;
+    const { cutover, guard, outage, operator, uncertain, readerWatch, signature, survey } = this.#made;
     this.laneChoice = cutover;
     this.outage = outage;
     this.operator = operator;
     this.uncertain = uncertain;
     this.readerWatch = readerWatch;
     this.signature = signature;
+    this.survey = survey;
     this.#stopWatching = this.#standalone ? () => {} : watchSurplus({ ...options, cutover, guard });
     this.#showState();
     tellChanges(cutover, options.logger);
@@ -183,6 +190,7 @@ export class CutoverStage {
 
   close(): void {
     this.#stopWatching();
+    this.#made.rates.close();
     this.readerWatch.close();
     this.#made.wishes.close();
     this.#made.shared.close();
@@ -280,9 +288,21 @@ function makeStage(options: CutoverStageOptions) {
   const wishes = new Wishes({ ...rooms, moves, follows: () => shared.follows });
   // An edge alone decides no call's lane: what its flags say, or do not say, must not move those who do.
   if (config.listen === undefined) wishes.drop();
-  const operator = new Operator({ ...rooms, moves, shared, wishes, outage, guard, peers, readerWatch });
+  const wished = { ...rooms, moves, shared, wishes, outage, guard, peers, readerWatch };
   return {
     ...{ typings, unfenced, traffic, cutover, signature, peers, outage, uncertain, readerWatch },
-    ...{ coordinator, handover, guard, moves, shared, wishes, operator },
+    ...{ coordinator, handover, guard, moves, shared, wishes },
+    ...makeOperator(options, wished),
   };
+}
+
+/** Whom people, and programs, ask. */
+function makeOperator(
+  options: CutoverStageOptions,
+  parts: Omit<OperatorParts, 'hubs' | 'survey'> & Pick<SurveyParts, 'peers'>,
+) {
+  const { config, edge } = options;
+  const rates = new LaneRates(options);
+  const survey = new Survey({ ...parts, own: () => ownView({ ...options, groups: edge.groups, rates }) });
+  return { rates, survey, operator: new Operator({ ...parts, hubs: config.hubs, survey }) };
 }

@@ -1,5 +1,5 @@
-// The cutover state that all replicas share: percent, pins, mirror, who has the kill switch, and how it came to be. In goes
-// a state, out come lanes, and what moves between two states. Pure; nothing here knows a log or a clock. Promises: a state
+// The cutover state that all replicas share: percent, pins, mirror, hold, who has the kill switch, and how it came to be. In goes
+// a state, out come lanes, the stage, and what moves between two states. Pure; nothing here knows a log or a clock. Promises: a state
 // that was read has every field with its type, whoever wrote it.
 
 import { z } from 'zod';
@@ -15,6 +15,10 @@ export interface CutoverState {
   /** Room -> its lane, whatever the percent. */
   pins: Record<string, Lane>;
   mirror: boolean;
+  /** Of which share of the rooms (0-100) the mirror writes; says nothing while {@link mirror} is off. */
+  mirrorPercent: number;
+  /** Somebody wants it to stand as it is; null: nobody does. */
+  hold: CutoverHold | null;
   /** Whether an operator has set it; then no flag or variable of a replica that starts changes it. */
   operated: boolean;
   /** The live replicas with the kill switch. While there is one, everything behaves as percent 0. */
@@ -27,6 +31,13 @@ export interface CutoverState {
   history: Change[];
 }
 
+/** Who holds the cutover, since when (ISO 8601), and why. */
+export interface CutoverHold {
+  who: string;
+  when: string;
+  why: string;
+}
+
 /** One step of the history: who did what, and what the percent was before and after. */
 export interface Change {
   epoch: number;
@@ -34,9 +45,14 @@ export interface Change {
   /** ISO 8601 */
   when: string;
   what: string;
+  /** In the words of who did it, where any were given. */
+  why?: string;
   from: number;
   to: number;
 }
+
+/** How far the cutover has come, by what is set; `native`: no connection ends at a bridge any more. */
+export type Stage = 'observe' | 'mirror' | 'shift' | 'full' | 'native';
 
 export type Move = 'raise' | 'lower';
 
@@ -54,6 +70,8 @@ export const initialState: CutoverState = Object.freeze({
   percent: 0,
   pins: {},
   mirror: false,
+  mirrorPercent: 100,
+  hold: null,
   operated: false,
   killed: [],
   remembers: false,
@@ -67,6 +85,19 @@ export function effectivePercent(state: CutoverState): number {
 
 export function mirrors(state: CutoverState): boolean {
   return state.mirror && state.killed.length === 0;
+}
+
+/** Whether this room's bridge-lane events are mirrored: by a hash of its own, as by the percent's they would be the first to leave the bridge lane. */
+export function mirrorsRoom(state: CutoverState, room: string): boolean {
+  return mirrors(state) && (state.mirrorPercent === 100 || bucketOf(`mirror ${room}`) < state.mirrorPercent);
+}
+
+/** Of a replica whose hubs are proxied. */
+export function stageOf({ percent, pins, mirror }: CutoverState): Stage {
+  const lanes = Object.values(pins);
+  if (percent === 100) return lanes.includes('bridge') ? 'shift' : 'full';
+  if (percent > 0 || lanes.includes('stream')) return 'shift';
+  return mirror ? 'mirror' : 'observe';
 }
 
 export function laneOf(state: CutoverState, room: string): Lane {
@@ -126,15 +157,20 @@ export function movesBetween(from: CutoverState, to: CutoverState): { raises: bo
   return { raises: after > before || moves.has('raise'), lowers: after < before || moves.has('lower') };
 }
 
+/** What one step can make different. */
+export type Difference = Partial<
+  Pick<CutoverState, 'percent' | 'pins' | 'mirror' | 'mirrorPercent' | 'hold' | 'operated' | 'killed' | 'remembers'>
+>;
+
 /**
  * The state that follows `from`.
  * @param change what is different
- * @param by who says so, in which words (without words the step is not worth a line of history); `nowMs`: ms since 1970
+ * @param by who says so, in which words (without words the step is not worth a line of history), and why; `nowMs`: ms since 1970
  */
 export function nextState(
   from: CutoverState,
-  change: Partial<Pick<CutoverState, 'percent' | 'pins' | 'mirror' | 'operated' | 'killed' | 'remembers'>>,
-  by: { who: string; what: string; nowMs: number },
+  change: Difference,
+  by: { who: string; what: string; why?: string | undefined; nowMs: number },
 ): CutoverState {
   const changed: CutoverState = { ...from, ...change, epoch: from.epoch + 1 };
   const remembers = changed.remembers && (usesStream(changed) || changed.mirror || change.remembers === true);
@@ -143,6 +179,7 @@ export function nextState(
     who: by.who,
     when: new Date(by.nowMs).toISOString(),
     what: by.what,
+    ...(by.why !== undefined && { why: by.why }),
     from: effectivePercent(from),
     to: effectivePercent(changed),
   };
@@ -154,11 +191,13 @@ export function nextState(
   };
 }
 
+const hold = z.object({ who: z.string(), when: z.string(), why: z.string() });
 const change = z.object({
   epoch: z.int(),
   who: z.string(),
   when: z.string(),
   what: z.string(),
+  why: z.string().optional(),
   from: z.number(),
   to: z.number(),
 });
@@ -169,6 +208,8 @@ export const stateShape: z.ZodType<CutoverState> = z.looseObject({
   percent: z.int().min(0).max(100),
   pins: z.record(z.string(), z.enum(['bridge', 'stream'])).default({}),
   mirror: z.boolean().default(initialState.mirror),
+  mirrorPercent: z.int().min(0).max(100).default(initialState.mirrorPercent),
+  hold: hold.nullable().default(initialState.hold),
   operated: z.boolean().default(initialState.operated),
   killed: z.array(z.string()).default([]),
   remembers: z.boolean().default(initialState.remembers),

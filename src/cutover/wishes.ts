@@ -1,8 +1,8 @@
 // What this replica wants of the cutover by itself: its flags at start, its kill switch, and the end of kill switches whose
-// replicas are gone. In come the flags, out go guarded moves, until it is so. Promises: what the guard holds is told once
-// in clear words, and goes on by itself when the guard lets it.
+// replicas are gone. In come the flags, out go guarded moves, until it is so. Promises: what the guard, or somebody, holds is
+// told once in clear words, and goes on by itself when it may.
 
-import { hasCode } from '../errors.ts';
+import { type CrossfadeError, hasCode } from '../errors.ts';
 import type { Roster } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -59,7 +59,7 @@ export class Wishes {
     this.#parts.clock.after(0, () => this.pursue());
   }
 
-  /** Why the guard does not let happen what this replica wants; empty: it does, or nothing is wanted. */
+  /** Why what this replica wants does not happen, as the guard or somebody holds it; empty: it does, or nothing is wanted. */
   get heldFor(): string {
     return this.#heldFor;
   }
@@ -83,7 +83,7 @@ export class Wishes {
       // What was held is done, or nobody wants it any more: another replica has done it, or an operator has spoken.
       this.#letGo();
     } catch (error) {
-      if (hasCode(error, 'CUTOVER_GUARD')) this.#hold(error.message);
+      if (hasCode(error, 'CUTOVER_GUARD', 'CUTOVER_HELD')) this.#hold(error);
       else if (this.#saysFailed.isDue())
         this.#parts.logger.warn({ reason: (error as Error).message }, 'the cutover could not be changed yet');
     } finally {
@@ -133,14 +133,11 @@ export class Wishes {
     this.drop();
   }
 
-  #hold(reasons: string): void {
+  #hold({ code, message: reasons }: CrossfadeError): void {
     if (reasons === this.#heldFor) return;
     this.#heldFor = reasons;
     const { percent } = this.#parts.cutover;
-    this.#parts.logger.warn(
-      { code: 'CUTOVER_GUARD', percent, reasons },
-      `the percent is held at ${percent}: ${reasons}`,
-    );
+    this.#parts.logger.warn({ code, percent, reasons }, `the percent is held at ${percent}: ${reasons}`);
   }
 
   #letGo(): void {

@@ -106,6 +106,11 @@ export class Edge implements Audience {
     return this.#fanout.deliver([{ room: '', payload, deliveries: [probes], eventId: '' }]);
   }
 
+  /** Who is in which group here. */
+  get groups(): Pick<Groups, 'all'> {
+    return this.#groups;
+  }
+
   countMembers(deliveries: Delivery[]): number {
     return this.#fanout.countMembers(deliveries);
   }

@@ -23,6 +23,14 @@ export class Groups {
     return members.size;
   }
 
+  /** Every group that has members; what joins or leaves meanwhile may be in it or not. */
+  *all(): Generator<{ hub: string; group: string; members: ReadonlySet<Member> }> {
+    for (const [key, members] of this.#members) {
+      const end = key.indexOf(' ');
+      yield { hub: key.slice(0, end), group: key.slice(end + 1), members };
+    }
+  }
+
   members(hub: string, group: string): ReadonlySet<Member> | undefined {
     return this.#members.get(groupKey(hub, group));
   }

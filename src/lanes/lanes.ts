@@ -61,6 +61,8 @@ export interface LaneChoice {
   /** Something of this room is under way until the returned function is called. */
   begin(room: string): () => void;
   readonly mirror: boolean;
+  /** ... of this room, too. */
+  mirrorsRoom(room: string): boolean;
   /** Whether event ids of bridge-lane calls are remembered in the log too. */
   readonly remembersIds: boolean;
 }
@@ -228,7 +230,7 @@ export class Lanes {
     try {
       const answer = await this.#requireBridge().send(call.request);
       kept = answer.status === 200;
-      if (kept && !isDuplicate(answer) && this.#options.cutover.mirror)
+      if (kept && !isDuplicate(answer) && this.#options.cutover.mirrorsRoom(call.event.room))
         this.#mirror?.shadow(withTrace(call, undefined));
       return { kind: 'bridge', answer };
     } catch (error) {

@@ -21,13 +21,13 @@ async function startAdmin(
     token,
     insecure = false,
     status = async () => ({ percent: 0 }),
-  }: { token?: string; insecure?: boolean; status?: Operator['status'] } = {},
+  }: { token?: string; insecure?: boolean; status?: () => Promise<object> } = {},
 ) {
   const rollbacks: string[] = [];
   const operator = {
     status,
-    rollback: async (by: string) => {
-      rollbacks.push(by);
+    rollback: async ({ who }: { who: string }) => {
+      rollbacks.push(who);
       return { reached: [], notReached: [] };
     },
   } as unknown as Operator;
@@ -44,6 +44,7 @@ async function startAdmin(
     cutover: {
       instance: 'here',
       operator,
+      survey: { ownView: async () => assert.fail('nobody asks') },
       uncertain: { hear: () => ({ read: true }), decided() {} },
       outage: { async hear() {} },
       readerWatch: { reads: true },

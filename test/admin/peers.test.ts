@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
+import type { ReplicaView } from '../../src/cutover/own-view.ts';
 import { PeerSignature, signatureHeader } from '../../src/cutover/peer-signature.ts';
 import { Peers } from '../../src/cutover/peers.ts';
 import { initialState, rolledBack } from '../../src/cutover/state.ts';
@@ -22,6 +23,7 @@ const words: Record<string, object> = {
   '/cutover/uncertain': { id: 'i', eventId: 'e', room: 'r' },
   '/cutover/uncertain-decided': { id: 'i', verdict: 'withhold' },
   '/cutover/outage': { instance: 'teller', at: 1, fails: true, reason: 'timeout' },
+  '/cutover/look': {},
 };
 const paths = Object.keys(words);
 
@@ -43,6 +45,12 @@ async function startReplica(t: TestContext, secret: string | undefined) {
     cutover: {
       instance: 'here',
       operator: { adoptFromPeer: async () => hear('/cutover/adopt')() } as unknown as Operator,
+      survey: {
+        ownView: async () => {
+          heard.push('/cutover/look');
+          return { rooms: 7 } as ReplicaView;
+        },
+      },
       uncertain: {
         hear: () => {
           heard.push('/cutover/uncertain');

@@ -3,81 +3,131 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
-import { type Status, statusText } from '../../src/commands/cutover-status.ts';
+import { statusText } from '../../src/commands/cutover-status.ts';
+import type { ReplicaStatus, Status } from '../../src/cutover/status.ts';
+
+const quiet = { perSecond: 0, p50: null, p95: null, p99: null, failures: 0 };
+const at = '2026-01-16T10:30:00.123Z';
+
+function replica(instance: string, more: Partial<ReplicaStatus> = {}): ReplicaStatus {
+  const numbers = { clients: 812, rooms: 1, lag: 0, unfenced: 0, draining: false, bridges: { up: 1, of: 1 } };
+  return { instance, epoch: '5', answers: true, heardMs: 0, ...numbers, ...more };
+}
 
 const calm: Status = {
+  stage: 'shift',
+  standstill: [],
+  next: 'crossfade cutover set 50 --dry-run',
   epoch: 5,
   percent: 25,
   pins: {},
   mirror: false,
+  mirrorPercent: 100,
+  hold: null,
   effective: { percent: 25 },
   operated: true,
+  killed: [],
   wish: { percent: 0, mirror: false },
   outage: null,
   bridges: [{ bridge: 'http://bridge:5000', reachable: true, detail: 'answers 200' }],
-  log: { reachable: true, isCutOff: false },
-  guard: { ok: true, reasons: [] },
-  replicas: [
-    { instance: 'one', epoch: '5' },
-    { instance: 'three', epoch: '5' },
-  ],
-  history: [{ who: 'ops', when: '2026-01-16T10:30:00.123Z', what: 'set 25', from: 0, to: 25 }],
+  log: { reachable: true, followed: true, isCutOff: false },
+  guard: { ok: true, reasons: [], at },
+  lanes: {
+    windowMs: 10_000,
+    bridge: { ...quiet, perSecond: 187, p50: 20.04, p95: 62, p99: 70 },
+    stream: quiet,
+    fallbacks: 0,
+  },
+  replicas: [replica('one'), replica('three', { clients: 1, rooms: 4021 })],
+  history: [{ epoch: 5, who: 'ops', when: at, what: 'set 25', from: 0, to: 25 }],
 };
 
-function linesOf(status: Status): string[] {
-  return stripVTControlCharacters(statusText(status)).split('\n');
+function linesOf(status: Status, suffix?: string): string[] {
+  return stripVTControlCharacters(statusText(status, suffix)).split('\n');
 }
 
-test('a calm cutover is a slider and a few facts', () => {
+test('a calm cutover is a slider, its stage, a few facts, and the next command', () => {
   assert.deepEqual(linesOf(calm), [
     'bridge ━━━━━●─────────────── stream   25% by stream',
     '',
+    'stage     observe mirror [shift] full native, epoch 5',
+    'why       nothing holds it: it waits for a command since 2026-01-16 10:30:00Z',
     'bridge    http://bridge:5000 answers 200',
     'log       reachable',
-    'guard     no client is left out',
+    'guard     no client is left out (seen 2026-01-16 10:30:00Z)',
+    'lanes     by bridge  187.0/s   P50   20.0 ms   P95   62.0 ms   no errors',
+    '          by stream    0.0/s   nothing delivered               no errors',
     'mirror    off',
-    'replicas  one     epoch 5',
-    '          three   epoch 5',
+    'replicas  one     epoch 5   812 clients, 1 room, lag 0',
+    '          three   epoch 5   1 client, 4,021 rooms, lag 0',
     'changes   2026-01-16 10:30:00Z   0% → 25%    set 25, by ops',
+    'next      crossfade cutover set 50 --dry-run',
   ]);
 });
 
-test('what stands in the way is named: kill switch, guard, log', () => {
-  const lines = linesOf({
-    ...calm,
-    effective: { percent: 0, why: 'the kill switch of two', held: 'one reason; another' },
-    log: { reachable: false, isCutOff: false },
-    outage: { since: '2026-01-02T03:04:05.000Z', reason: 'timeout', fails: ['a'] },
-    guard: { ok: false, reasons: ['one reason', 'another'] },
-    pins: { r1: 'stream' },
-    replicas: [],
-    history: [],
-  });
-  assert.deepEqual(lines, [
-    'bridge ●──────────────────── stream   0% by stream',
-    '',
+test('what stands in the way is named, with what would release it: hold, kill switch, guard, log', () => {
+  const lines = linesOf(
+    {
+      ...calm,
+      effective: { percent: 0, why: 'the kill switch of two' },
+      standstill: [
+        { why: 'ada holds it: lunch', release: 'crossfade cutover release' },
+        { why: 'two has the kill switch', release: 'start two without it' },
+      ],
+      next: 'crossfade cutover release',
+      log: { reachable: false, followed: false, isCutOff: false },
+      guard: { ok: false, reasons: ['one reason', 'another'], at },
+      lanes: { ...calm.lanes, stream: { ...quiet, failures: 1 }, fallbacks: 3 },
+      pins: { r1: 'stream' },
+      mirror: true,
+      mirrorPercent: 10,
+      replicas: [],
+      history: [],
+    },
+    ' --admin http://there',
+  );
+  assert.deepEqual(lines.slice(2), [
+    'stage     observe mirror [shift] full native, epoch 5',
     'set to    25%, but the kill switch of two',
-    'held      one reason; another',
+    'why       ada holds it: lunch',
+    '            → crossfade cutover release --admin http://there',
+    '          two has the kill switch',
+    '            → start two without it',
     'bridge    http://bridge:5000 answers 200',
     'log       not reachable',
-    'outage    all rooms go to the bridge since 2026-01-02 03:04:05Z (timeout): the log fails at a',
-    'guard     one reason',
-    '          another',
+    'guard     one reason (seen 2026-01-16 10:30:00Z)',
+    '          another (seen 2026-01-16 10:30:00Z)',
+    'lanes     by bridge  187.0/s   P50   20.0 ms   P95   62.0 ms   no errors',
+    '          by stream    0.0/s   nothing delivered               1 error, 3 fell back',
     'pins      r1 by stream',
-    'mirror    off',
-    'epoch     5',
+    'mirror    on for 10% of the rooms',
+    'next      crossfade cutover release --admin http://there',
   ]);
 });
 
-test('a replica that does not follow is seen', () => {
+test('a replica that does not follow, does not answer, drains or misses a bridge is seen', () => {
+  const silent = {
+    answers: false,
+    clients: null,
+    rooms: null,
+    lag: null,
+    unfenced: null,
+    draining: null,
+    bridges: null,
+  };
   const lines = linesOf({
     ...calm,
     replicas: [
-      { instance: 'one', epoch: '5' },
-      { instance: 'two', epoch: '4' },
+      replica('one', { unfenced: 2, lag: null }),
+      replica('two', { epoch: '4', draining: true, bridges: { up: 1, of: 2 } }),
+      replica('three', { ...silent, heardMs: 7_400, epoch: undefined as never }),
     ],
-  });
-  assert.ok(lines.includes('          two   epoch 4, behind 5'), lines.join('\n'));
+  }).filter((line) => /epoch/.test(line) && !/stage/.test(line));
+  assert.deepEqual(lines, [
+    'replicas  one     epoch 5             812 clients, 1 room, lag not known, 2 unfenced',
+    '          two     epoch 4, behind 5   812 clients, 1 room, lag 0, reaches 1 of 2 bridges, draining',
+    '          three   epoch not known     does not answer, last did 7 s ago',
+  ]);
 });
 
 test('only the latest five changes are shown, the latest first', () => {
@@ -89,12 +139,6 @@ test('only the latest five changes are shown, the latest first', () => {
   );
 });
 
-test('flags that ask for something else than what an operator has set have a line, those that ask for nothing have none', () => {
-  const withWish = (percent: number) => linesOf({ ...calm, wish: { percent, mirror: false } });
-  assert.ok(withWish(50).includes("flags     ask for 50%, but an operator's word stands"));
-  for (const percent of [0, 25]) assert.ok(!withWish(percent).some((line) => line.startsWith('flags')));
-});
-
 test('where no bridge answers the guard’s last word counts no more', () => {
   const lines = linesOf({ ...calm, bridges: [{ ...calm.bridges[0]!, reachable: false, detail: 'ECONNREFUSED' }] });
   assert.ok(lines.includes('bridge    http://bridge:5000 is not there: ECONNREFUSED'), lines.join('\n'));
@@ -102,6 +146,6 @@ test('where no bridge answers the guard’s last word counts no more', () => {
 });
 
 test('a replica that others leave behind at the log says so', () => {
-  const lines = linesOf({ ...calm, log: { reachable: false, isCutOff: true } });
+  const lines = linesOf({ ...calm, log: { reachable: false, followed: false, isCutOff: true } });
   assert.ok(lines.includes('log       read by others, not by this replica: its clients miss the stream lane'));
 });

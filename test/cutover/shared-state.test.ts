@@ -64,6 +64,8 @@ function setUp() {
     wishes: { drop() {} } as unknown as Wishes,
     outage,
     guard,
+    hubs: 'proxy',
+    survey: { look: async () => [] },
     readerWatch: { isCutOff: false },
     bridgeStates: () => [],
     peers: { tell: async () => ({ reached: [], notReached: [] }) } as unknown as Peers,
@@ -137,7 +139,7 @@ test('a rollback also ends a raise for which the guard still looks', async () =>
   const looking = Promise.withResolvers<Verdict>();
   checkBy(() => looking.promise);
   const set = operator.set({ percent: 50 }, { who: 'ada', force: false });
-  await operator.rollback('bob');
+  await operator.rollback({ who: 'bob' });
   looking.resolve({ ok: true, reasons: [] });
   await assert.rejects(set, { code: 'CUTOVER_CONFLICT' });
   assert.equal(cutover.state.percent, 0);

@@ -10,10 +10,12 @@ import {
   initialState,
   laneOf,
   maxHistory,
+  mirrorsRoom,
   moveOf,
   movesBetween,
   nextState,
   readState,
+  stageOf,
   usesStream,
 } from '../../src/cutover/state.ts';
 
@@ -84,4 +86,27 @@ test('a state survives its way through the log, and nothing else passes for one'
   const state = nextState(at(3), { percent: 7, pins: { r: 'bridge' } }, by);
   assert.deepEqual(readState(JSON.stringify(state)), state);
   for (const text of ['{}', '{"epoch":1}', '[]', '{"epoch":1.5,"percent":3}']) assert.throws(() => readState(text));
+});
+
+test('the mirror takes its share of the rooms, and not those that the percent takes first', () => {
+  const mirroring = (mirrorPercent: number, percent = 0) => at(percent, { mirror: true, mirrorPercent });
+  const many = Array.from({ length: 4_000 }, (_, n) => `room-${n}`);
+  const shadowed = many.filter((room) => mirrorsRoom(mirroring(10), room));
+  assert.ok(Math.abs(shadowed.length / many.length - 0.1) < 0.02, `${shadowed.length} of ${many.length}`);
+  assert.ok(shadowed.every((room) => mirrorsRoom(mirroring(30), room)));
+  const left = shadowed.filter((room) => laneOf(mirroring(10, 50), room) === 'bridge');
+  assert.ok(Math.abs(left.length / shadowed.length - 0.5) < 0.1, `${left.length} of ${shadowed.length}`);
+  assert.ok(many.every((room) => mirrorsRoom(mirroring(100), room)));
+  for (const off of [at(0), { ...mirroring(100), killed: ['k'] }]) assert.ok(!mirrorsRoom(off, 'r'));
+});
+
+test('the stage is what is set: from looking on to everything by stream', () => {
+  const stages = [at(0), at(0, { mirror: true }), at(0, { pins: { r: 'stream' } }), at(1), at(100)].map(stageOf);
+  assert.deepEqual(stages, ['observe', 'mirror', 'shift', 'shift', 'full']);
+  assert.equal(stageOf(at(100, { pins: { r: 'bridge' } })), 'shift');
+});
+
+test('a state of an older release has no hold, and mirrors every room or none', () => {
+  const old = readState('{"epoch":3,"percent":7,"mirror":true}');
+  assert.deepEqual([old.hold, old.mirror, old.mirrorPercent], [null, true, 100]);
 });

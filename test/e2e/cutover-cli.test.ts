@@ -5,7 +5,9 @@ import assert from 'node:assert/strict';
 import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';
 import { startBridge } from '../support/bridge.ts';
+import { spawnCrossfade } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
+import { until } from '../support/wait.ts';
 import { cutover, ofAll, type State, stateOf, untilAll } from './operating.ts';
 import { programs, startSidecar } from './sidecar.ts';
 
@@ -34,6 +36,8 @@ for (const { name, options } of programs) {
     await untilAllAre({ percent: 25, operated: true });
     assert.match(await operate('mirror', 'on'), /mirror +on/);
     await untilAllAre({ mirror: true });
+    assert.match(await operate('mirror', '10', '--why', 'what does it cost?'), /mirror +on for 10% of the rooms/);
+    await untilAllAre({ mirror: true, mirrorPercent: 10 });
     assert.match(await operate('mirror', 'off'), /mirror +off/);
     assert.match(await operate('pin', 'a room', 'stream', '--force'), /pins +a room by stream/);
     await operate('pin', 'r', 'bridge');
@@ -52,6 +56,7 @@ for (const { name, options } of programs) {
       [
         'set 25 0 25',
         'mirror on 25 25',
+        'mirror 10% 25 25',
         'mirror off 25 25',
         'pin a room stream 25 25',
         'pin r bridge 25 25',
@@ -77,11 +82,15 @@ test('what cannot be meant is one line and exit code 2, and asks nobody', async 
     [['set', 'half', ...nobody], /'half' is not a percent/],
     [['set', '2.5', ...nobody], /'2\.5' is not a percent/],
     [['set', ...nobody], /missing required argument 'percent'/],
-    [['mirror', 'perhaps', ...nobody], /'perhaps' is neither on nor off/],
+    [['mirror', 'perhaps', ...nobody], /'perhaps' is neither on, nor off, nor a percent/],
     [['pin', 'r', 'river', ...nobody], /'river' is not a lane: bridge or stream/],
     [['pin', '', 'stream', ...nobody], /the name of a room has 1 to 256 characters/],
     [['pin', 'r', ...nobody], /missing required argument 'lane'/],
     [['rollback', '--force', ...nobody], /unknown option '--force'/],
+    [['set', '5', '--if-epoch', 'now', ...nobody], /'now' is not an epoch/],
+    [['hold', ' ', ...nobody], /who and why have 1 to 200 characters/],
+    [['hold', ...nobody], /missing required argument 'why'/],
+    [['show', '--output', 'xml', ...nobody], /'xml' is invalid/],
     [['turn', ...nobody], /unknown command 'turn'/],
     [['show', '--admin', 'nowhere'], /--admin: 'nowhere' is not an http:\/\/ or https:\/\/ address/],
   ];
@@ -135,6 +144,62 @@ test('a command that changes nothing fills no line of the history, and a pin tha
 const outside = Object.values(networkInterfaces())
   .flat()
   .find((face) => face !== undefined && !face.internal && face.family === 'IPv4')?.address;
+
+test('a hold is held on every replica, and says whom to ask and what releases it', async (t) => {
+  const flags = ['--redis', (await startRedis(t)).url, '--bridge', (await startBridge(t)).url];
+  const [a, b] = [await startSidecar(t, flags), await startSidecar(t, flags)];
+  const at = (replica: typeof a, ...words: string[]) => cutover(t, [...words, '--admin', replica.admin]);
+  assert.equal((await at(a, 'set', '5', '--by', 'ada')).code, 0);
+  const held = await at(a, 'hold', 'the evening shift decides', '--by', 'ada');
+  assert.match(
+    held.stdout,
+    /why +ada holds it: the evening shift decides\n +→ crossfade cutover release --admin \S+\n/,
+  );
+  await untilAll([a, b], ({ hold }) => hold?.who === 'ada', { what: 'both to know of the hold' });
+  for (const words of [['set', '10', '--force'], ['pin', 'r', 'stream'], ['mirror', 'on'], ['reset']]) {
+    const { code, stdout, stderr } = await at(b, ...words);
+    assert.deepEqual([code, stdout], [1, ''], words.join(' '));
+    assert.match(
+      stderr,
+      /^crossfade: CUTOVER_HELD: ada holds the cutover since \S+ \S+Z: the evening shift decides\n$/,
+    );
+  }
+  const asJson = await at(b, 'set', '10', '--output', 'json');
+  assert.deepEqual([asJson.code, asJson.stderr], [1, '']);
+  const { error, remedy } = JSON.parse(asJson.stdout);
+  assert.equal(error, 'CUTOVER_HELD');
+  assert.match(remedy, /crossfade cutover release/);
+  assert.match((await at(b, 'rollback')).stdout, /^rolled back in order.*\n\nbridge ●/);
+  assert.equal((await stateOf(a)).hold?.who, 'ada', 'and is still held, at 0');
+  const released = await at(b, 'release', '--by', 'bob', '--output', 'json');
+  const { hold, history, next } = JSON.parse(released.stdout);
+  assert.deepEqual([hold, history.at(-1).who, next], [null, 'bob', 'crossfade cutover mirror 10']);
+});
+
+test('a command that is bound to an epoch is refused where somebody was faster', async (t) => {
+  const sidecar = await startSidecar(t, ['--redis', (await startRedis(t)).url, '--bridge', (await startBridge(t)).url]);
+  const words = (...words: string[]) => cutover(t, [...words, '--admin', sidecar.admin]);
+  await words('pin', 'r', 'bridge');
+  const { epoch } = await stateOf(sidecar);
+  assert.equal((await words('unpin', 'r', '--if-epoch', String(epoch))).code, 0);
+  const late = await words('set', '25', '--if-epoch', String(epoch));
+  assert.equal(late.code, 1);
+  assert.match(late.stderr, /^crossfade: CUTOVER_CONFLICT: the cutover is at epoch \d+, not as it was at \d+\n$/);
+});
+
+test('what is watched without a terminal is a block each second, and each line is JSON where that is asked for', async (t) => {
+  const sidecar = await startSidecar(t, ['--redis', (await startRedis(t)).url, '--bridge', (await startBridge(t)).url]);
+  const watching = (...words: string[]) =>
+    spawnCrossfade(t, ['cutover', 'show', '--watch', ...words, '--admin', sidecar.admin]);
+  const [text, json] = [watching(), watching('--output', 'json')];
+  await until(() => text.stdout.split('\n\nbridge ●').length > 1, { what: () => text.stdout, timeoutMs: 20_000 });
+  assert.ok(!text.stdout.includes('\x1b'), 'no colours, and nothing is drawn over');
+  await until(() => json.stdout.split('\n').length > 2, { what: () => json.stdout, timeoutMs: 20_000 });
+  assert.equal(JSON.parse(json.stdout.split('\n')[1]!).stage, 'observe');
+  await sidecar.process.stop();
+  await until(() => text.stdout.includes('no crossfade answers'), { what: () => text.stdout, timeoutMs: 20_000 });
+  assert.equal(text.exit, undefined, 'it may come back');
+});
 
 test('beyond loopback the admin port wants its token: of the command line, and of the other replicas', {
   skip: outside === undefined && 'no address beyond loopback on this machine',

@@ -15,6 +15,8 @@ export interface State {
   percent: number;
   pins: Record<string, string>;
   mirror: boolean;
+  mirrorPercent: number;
+  hold: { who: string; why: string } | null;
   effective: { percent: number; why?: string; held?: string };
   operated: boolean;
   killed: string[];

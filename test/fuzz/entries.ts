@@ -136,6 +136,8 @@ const state: Shape = {
   percent: 'int',
   pins: 'Pins',
   mirror: 'bool',
+  mirrorPercent: 'int',
+  hold: 'any',
   operated: 'bool',
   killed: 'string[]',
   remembers: 'bool',

@@ -62,6 +62,7 @@ class Scene {
         newerThan: async () => {},
         begin: (room) => this.traffic.begin(room),
         mirror: false,
+        mirrorsRoom: () => false,
         remembersIds: true,
       },
       onLogFailure: async (reason) => {

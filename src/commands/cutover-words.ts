@@ -1,0 +1,74 @@
+// The words of `crossfade cutover …`: in comes the program, which learns each command with its flags; what they do stands in cutover.ts.
+
+import { type Command, Option } from 'commander';
+import { ownAdminUrl } from '../config.ts';
+import * as cutover from './cutover.ts';
+
+export function addCutover(program: Command): void {
+  const group = program.command('cutover').description('operate a running crossfade by its admin port');
+  const command = (words: string, description: string) =>
+    withTarget(group.command(words).description(description)) as Command;
+  const changing = (words: string, description: string) =>
+    withOrder(command(words, description)).addOption(
+      new Option('--if-epoch <number>', 'only if nothing was changed since this epoch').argParser(cutover.epochOf),
+    );
+  const moving = (words: string, description: string) =>
+    changing(words, description).option('--force', 'also where the guard says no');
+
+  command('show', 'the stage, the percent, both lanes, the replicas, why it stands still, and the next command')
+    .option('--watch', 'draw it anew each second')
+    .action(({ watch, ...given }: Given & { watch?: true }) => (watch ? cutover.watch : cutover.show)(targetOf(given)));
+  moving('set <percent>', 'the share of rooms on the stream lane').action((percent: string, given: Given) =>
+    cutover.change(orderTargetOf(given), { percent: cutover.percentOf(percent) }),
+  );
+  changing(
+    'mirror <percent>',
+    'shadow the bridge-lane events of this share of rooms into the log; also on, off',
+  ).action((share: string, given: Given) => cutover.change(orderTargetOf(given), { mirror: cutover.shareOf(share) }));
+  moving('pin <room> <lane>', 'keep one room on a lane: bridge or stream').action(
+    (room: string, lane: string, given: Given) =>
+      cutover.change(orderTargetOf(given), { pins: { [cutover.roomOf(room)]: cutover.laneArgument(lane) } }),
+  );
+  moving('unpin <room>', 'let the percent decide again').action((room: string, given: Given) =>
+    cutover.change(orderTargetOf(given), { pins: { [cutover.roomOf(room)]: null } }),
+  );
+  changing('hold <why>', 'let it stand as it is: nothing but a rollback and the kill switch moves it').action(
+    (why: string, given: Given) => cutover.act({ ...orderTargetOf(given), why: cutover.wordsArgument(why) }, 'hold'),
+  );
+  changing('release', 'end a hold, whoever has it').action((given: Given) =>
+    cutover.act(orderTargetOf(given), 'release'),
+  );
+  withOrder(command('rollback', 'everything by the bridge, at once, also without the log')).action((given: Given) =>
+    cutover.rollback(orderTargetOf(given)),
+  );
+  moving('reset', 'forget what operators have set: flags and variables hold again').action((given: Given) =>
+    cutover.act(orderTargetOf(given), 'reset'),
+  );
+}
+
+/** As commander has read the flags. */
+export type Given = Partial<Pick<cutover.OrderTarget, 'admin' | 'by' | 'why' | 'force' | 'ifEpoch'>> &
+  Pick<cutover.OrderTarget, 'output'>;
+
+/** The flags of every command that asks a running crossfade. */
+export function withTarget(command: Command): Command {
+  return command
+    .option('--admin <url>', 'its admin port (default: where CROSSFADE_ADMIN says)')
+    .addOption(new Option('--output <form>', 'how it is written').choices(['text', 'json']).default('text'));
+}
+
+export function targetOf({ admin, output }: Pick<Given, 'admin' | 'output'>): cutover.Target {
+  return { admin: admin ?? ownAdminUrl(process.env), output, suffix: admin === undefined ? '' : ` --admin ${admin}` };
+}
+
+function withOrder(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--by <name>', 'who does it (default: the user of this process)').argParser(cutover.wordsArgument),
+    )
+    .addOption(new Option('--why <text>', 'what stands beside it in the history').argParser(cutover.wordsArgument));
+}
+
+function orderTargetOf(given: Given): cutover.OrderTarget {
+  return { ...given, ...targetOf(given) };
+}

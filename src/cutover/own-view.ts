@@ -1,0 +1,92 @@
+// What a replica says of itself to whoever operates it, here or by way of another replica: in come its stages, out go numbers.
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { z } from 'zod';
+import type { BridgeState } from '../bridge/health.ts';
+import type { Contract } from '../contract/contract.ts';
+import type { Groups } from '../edge/groups.ts';
+import type { Log } from '../log/log.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
+import { type LaneRates, total } from '../telemetry/lane-rates.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+
+export interface OwnViewParts {
+  contract: Pick<Contract, 'roomOf' | 'streams'>;
+  groups: Pick<Groups, 'all'>;
+  log: Pick<Log, 'streamStates' | 'reachable'>;
+  bridgeStates(): BridgeState[];
+  isDraining(): boolean;
+  rates: Pick<LaneRates, 'read'>;
+  clock: Clock;
+  metrics: Metrics;
+}
+
+/** ms that a log which hangs may hold up who asks. */
+const logMs = 300;
+/** Groups that are looked at before others get their turn. */
+const perTurn = 1_000;
+
+const count = z.number().min(0);
+const lane = z.object({ events: count, failures: count, delivered: z.array(count).max(100) });
+
+export const viewShape = z.object({
+  draining: z.boolean(),
+  /** Hub connections. */
+  clients: count,
+  /** Rooms with a member here. */
+  rooms: count,
+  /** Entries of the contract's streams that it has not acknowledged yet; null: the log does not say. */
+  lag: count.nullable(),
+  /** Events whose order could not be proven, since it started. */
+  unfenced: count,
+  /** Which bridges answer it. */
+  bridges: z.array(z.object({ bridge: z.string(), reachable: z.boolean() })).max(100),
+  lanes: z.object({ windowMs: count, bridge: lane, stream: lane, fallbacks: count }),
+});
+
+export type ReplicaView = z.infer<typeof viewShape>;
+
+export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
+  const { contract, groups, bridgeStates, isDraining, rates, metrics } = parts;
+  const [connections, unfenced, lanes, rooms, lag] = await Promise.all([
+    metrics.connections.get(),
+    metrics.unfenced.get(),
+    rates.read(),
+    countRooms(groups, contract),
+    lagOf(parts),
+  ]);
+  return {
+    draining: isDraining(),
+    clients: total(connections.values.map(({ value }) => value)),
+    rooms,
+    lag,
+    unfenced: total(unfenced.values.map(({ value }) => value)),
+    bridges: bridgeStates().map(({ bridge, reachable }) => ({ bridge, reachable })),
+    lanes,
+  };
+}
+
+async function lagOf({ contract, log, clock }: OwnViewParts): Promise<number | null> {
+  if (!log.reachable) return null;
+  const streams = await Promise.race([log.streamStates(), pause(clock, logMs)]).catch(() => undefined);
+  if (streams === undefined) return null;
+  return total(streams.filter(({ stream }) => contract.streams.has(stream)).map(({ lag }) => lag));
+}
+
+async function countRooms(groups: Pick<Groups, 'all'>, contract: Pick<Contract, 'roomOf'>): Promise<number> {
+  const rooms = new Set<string>();
+  for await (const { hub, group } of inTurns(groups.all())) {
+    const room = contract.roomOf(hub, group);
+    if (room !== undefined) rooms.add(room);
+  }
+  return rooms.size;
+}
+
+/** However many there are, calls and clients get their turns in between. */
+export async function* inTurns<T>(all: Iterable<T>): AsyncGenerator<T> {
+  let taken = 0;
+  for (const each of all) {
+    if (++taken % perTurn === 0) await nextTurn();
+    yield each;
+  }
+}

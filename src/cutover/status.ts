@@ -1,0 +1,169 @@
+// The answer of `GET /cutover`: everything that an operator wants to see of the cutover, on one page. In come the parts that know it,
+// out goes JSON with stable keys. Promise: it answers within a second, whatever hangs.
+
+import type { BridgeState } from '../bridge/health.ts';
+import type { Log } from '../log/log.ts';
+import { addUp, type LaneReading, quantileMs } from '../telemetry/lane-rates.ts';
+import type { Cutover } from './cutover.ts';
+import type { Guard, PastVerdict } from './guard.ts';
+import type { Outage } from './outage.ts';
+import { type Outlook, outlook } from './outlook.ts';
+import { adminFact, epochFact } from './peers.ts';
+import type { ReaderWatch } from './reader-watch.ts';
+import type { SharedState } from './shared-state.ts';
+import type { CutoverState } from './state.ts';
+import type { Seen, Survey } from './survey.ts';
+import type { Wishes } from './wishes.ts';
+
+export interface StatusParts {
+  hubs: 'proxy' | 'native';
+  wish: { percent: number; mirror: boolean };
+  cutover: Cutover;
+  guard: Pick<Guard, 'last'>;
+  outage: Pick<Outage, 'status'>;
+  wishes: Pick<Wishes, 'heldFor'>;
+  shared: Pick<SharedState, 'follows'>;
+  readerWatch: Pick<ReaderWatch, 'isCutOff'>;
+  survey: Pick<Survey, 'look'>;
+  bridgeStates(): BridgeState[];
+  log: Pick<Log, 'reachable'>;
+}
+
+/** One lane over the last seconds, of all replicas that answer. */
+export interface LaneStatus {
+  perSecond: number;
+  /** ms from publish to broadcast; null: nothing was delivered. */
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+  /** Events that it did not take. */
+  failures: number;
+}
+
+export interface ReplicaStatus {
+  instance: string;
+  /** Of the state that it has adopted; absent where it is not known. */
+  epoch?: string;
+  admin?: string;
+  hubs?: string;
+  version?: string;
+  contract?: string;
+  answers: boolean;
+  /** ms since it last answered this replica; null: it never has. */
+  heardMs: number | null;
+  /** These are null while it does not answer. */
+  draining: boolean | null;
+  clients: number | null;
+  rooms: number | null;
+  lag: number | null;
+  unfenced: number | null;
+  /** Bridges that answer it, and all. */
+  bridges: { up: number; of: number } | null;
+}
+
+export interface Status
+  extends Outlook,
+    Pick<
+      CutoverState,
+      'epoch' | 'percent' | 'pins' | 'mirror' | 'mirrorPercent' | 'hold' | 'operated' | 'killed' | 'history'
+    > {
+  /** What holds here now; `why` it is not the percent that is set, and what is `held` back. */
+  effective: { percent: number; why?: string; held?: string };
+  /** What the flags of this replica ask for. */
+  wish: { percent: number; mirror: boolean };
+  /** All rooms go to the bridge, as the log failed; null: they do not. */
+  outage: Outage['status'];
+  guard: PastVerdict | null;
+  bridges: BridgeState[];
+  log: { reachable: boolean; followed: boolean; isCutOff: boolean };
+  lanes: { windowMs: number; bridge: LaneStatus; stream: LaneStatus; fallbacks: number };
+  /** This one first. */
+  replicas: ReplicaStatus[];
+}
+
+export async function cutoverStatus(parts: StatusParts): Promise<Status> {
+  const { cutover, guard, outage, log, wish, wishes, shared, readerWatch, bridgeStates, survey, hubs } = parts;
+  const seen = await survey.look();
+  const { state, standalone } = cutover;
+  const known = {
+    state,
+    standalone,
+    hubs,
+    wish,
+    heldFor: wishes.heldFor,
+    outage: outage.status,
+    guard: guard.last,
+    bridges: bridgeStates(),
+    log: { reachable: log.reachable, followed: standalone || shared.follows, isCutOff: readerWatch.isCutOff },
+    replicas: seen,
+  };
+  const { epoch, percent, pins, mirror, mirrorPercent, hold, operated, killed, history } = state;
+  return {
+    ...outlook(known),
+    epoch,
+    percent,
+    effective: {
+      percent: cutover.percent,
+      ...(killed.length > 0 && { why: `the kill switch of ${killed.join(', ')}` }),
+      ...(wishes.heldFor !== '' && { held: wishes.heldFor }),
+    },
+    pins,
+    mirror,
+    mirrorPercent,
+    hold,
+    operated,
+    killed,
+    wish,
+    outage: known.outage,
+    guard: guard.last ?? null,
+    bridges: known.bridges,
+    log: known.log,
+    lanes: lanesOf(seen),
+    // This replica knows its own epoch before the roster does.
+    replicas: seen.map((each, i) => replicaOf(each, i === 0 ? String(epoch) : each.facts[epochFact])),
+    history,
+  };
+}
+
+function lanesOf(seen: Seen[]): Status['lanes'] {
+  const { windowMs, bridge, stream, fallbacks } = addUp(
+    seen.flatMap(({ view }) => (view === undefined ? [] : [view.lanes])),
+  );
+  const ofLane = (reading: LaneReading): LaneStatus => ({
+    perSecond: windowMs === 0 ? 0 : rounded((reading.events * 1_000) / windowMs),
+    p50: inMs(quantileMs(reading, 0.5)),
+    p95: inMs(quantileMs(reading, 0.95)),
+    p99: inMs(quantileMs(reading, 0.99)),
+    failures: reading.failures,
+  });
+  return { windowMs: Math.round(windowMs), bridge: ofLane(bridge), stream: ofLane(stream), fallbacks };
+}
+
+function replicaOf({ instance, facts, view, heardMs }: Seen, epoch: string | undefined): ReplicaStatus {
+  const { [adminFact]: admin, hubs, version, contract } = facts;
+  return {
+    instance,
+    ...(epoch !== undefined && { epoch }),
+    ...(admin !== undefined && { admin }),
+    ...(hubs !== undefined && { hubs }),
+    ...(version !== undefined && { version }),
+    ...(contract !== undefined && { contract }),
+    answers: view !== undefined,
+    heardMs: heardMs ?? null,
+    draining: view?.draining ?? null,
+    clients: view?.clients ?? null,
+    rooms: view?.rooms ?? null,
+    lag: view?.lag ?? null,
+    unfenced: view?.unfenced ?? null,
+    bridges:
+      view === undefined ? null : { up: view.bridges.filter((each) => each.reachable).length, of: view.bridges.length },
+  };
+}
+
+function inMs(value: number | undefined): number | null {
+  return value === undefined ? null : rounded(value);
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 10) / 10;
+}
