@@ -32,9 +32,11 @@ const replicas = Object.entries(services).filter(([name]) => name.startsWith('cr
 
 test('the replicas of compose.yaml start with what it gives them', () => {
   assert.equal(replicas.length, 2);
-  for (const [name, { environment }] of replicas) {
+  for (const [name, { environment, stop_grace_period }] of replicas) {
     const config = readConfig({}, environment!);
     assert.deepEqual([config.instance, config.bridges], [name, ['http://bridge:5000']]);
+    // All clients within 60 s, 3 s for who is slow to go, then 9.5 s for the rest.
+    assert.ok(Number.parseInt(stop_grace_period!, 10) >= 60 + 3 + 10, stop_grace_period!);
   }
 });
 
