@@ -199,8 +199,8 @@ export interface EventLog {
    */
   append(entry: NewEntry): Promise<AppendResult>;
   /**
-   * The log's own time in ms, with a fraction, at a moment of this question: who asks after another, at whatever replica, has
-   * got its answer is told a later one. Error: LOG_UNAVAILABLE.
+   * The log's own time in ms, with a fraction, at a moment between this question and its answer: a replica that asks after another one
+   * has got its answer is told a later time. Error: LOG_UNAVAILABLE.
    */
   time(): Promise<number>;
 }
@@ -216,8 +216,8 @@ export interface EventIds {
   /** Ends a claim: kept (a repeat is a duplicate for 5 minutes) or not (a repeat is new). Never rejects. */
   settle(eventId: string, kept: boolean): Promise<void>;
   /**
-   * Remembers ids that the bridge has accepted, each for the rest of its 5 minutes. None is remembered for less long than
-   * before, and an open claim on one is settled by it: whoever claimed it was sent a repeat. Error: LOG_UNAVAILABLE.
+   * Remembers ids that the bridge has accepted, each for the rest of its 5 minutes. An id that is remembered already keeps the longer
+   * time; an open claim on an id ends as kept, for the call that claimed it is a repeat. Error: LOG_UNAVAILABLE.
    */
   rememberIds(ids: AcceptedId[]): Promise<void>;
 }

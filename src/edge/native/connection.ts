@@ -26,14 +26,18 @@ export interface ConnectionLimits extends SlowClientLimits {
   closeTimeoutMs: number;
 }
 
-/** What a connection tells the edge; the edge runs the hub. */
-export interface NativeOwner {
+/** What a connection asks of all of them together. */
+export interface NativeOwner extends NativeListener {
   limits: ConnectionLimits;
   turns: Turns;
   /** ms, monotonic */
   now(): number;
   /** Runs what its client, or time, has caused: what goes wrong ends the connection alone. */
   guard(connection: NativeConnection, run: () => unknown): void;
+}
+
+/** What a connection tells the edge, which runs the hub. */
+export interface NativeListener {
   onConnected(connection: NativeConnection): void;
   onInvocation(connection: NativeConnection, invocation: Invocation): Promise<void>;
   onSlow(connection: NativeConnection): void;

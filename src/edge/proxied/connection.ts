@@ -31,7 +31,7 @@ export interface ConnectionFacts {
 }
 
 /** What a connection asks of all of them together. */
-export interface ProxiedOwner extends Readonly<Omit<Telemetry, 'clock'>> {
+export interface ProxiedOwner extends ProxiedListener, Readonly<Omit<Telemetry, 'clock'>> {
   readonly limits: SlowClientLimits;
   readonly groups: Groups;
   /** Ids of events that the bridge shows: the connection shows no copy that comes from the log. */
@@ -44,6 +44,10 @@ export interface ProxiedOwner extends Readonly<Omit<Telemetry, 'clock'>> {
   now(): number;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
+}
+
+/** What a connection tells. */
+export interface ProxiedListener {
   /** The client has sent typing to the bridge's hub. */
   onHubTyping(typing: HubTyping): void;
   /** A message of the log waits at a connection. */
