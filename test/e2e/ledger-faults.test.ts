@@ -11,6 +11,7 @@ import { findCountedOutside, toldOutages } from '../support/ledger/outages.ts';
 import type { MadeCall } from '../support/ledger/owed.ts';
 import {
   bridgeName,
+  faultyFlags,
   type Replica,
   readMetric,
   readUnfenced,
@@ -38,6 +39,7 @@ test(title, async (t) => {
     replicaCount: 2,
     bridgeCount,
     durable: true,
+    flags: faultyFlags,
     clockOffsetsMs,
   });
   const { redis, bridges, replicas, messagePack } = stage;

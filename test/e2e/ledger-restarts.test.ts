@@ -9,6 +9,7 @@ import { runLedger } from '../support/ledger/ledger.ts';
 import type { MadeCall, Stay } from '../support/ledger/owed.ts';
 import {
   bridgeName,
+  faultyFlags,
   patientFlags,
   type Replica,
   readUnfenced,
@@ -65,7 +66,7 @@ for (const trial of trials) {
 }
 
 async function runTrial(t: TestContext, { percents, restarts, takeRedis }: Trial): Promise<void> {
-  const flags = takeRedis === undefined ? patientFlags : [];
+  const flags = takeRedis === undefined ? patientFlags : faultyFlags;
   const stage = await setStage(t, { replicaCount: 2, bridgeCount: 1, durable: true, flags, binary: builtBinary });
   const [one, two] = stage.replicas as [Replica, Replica];
   const readyAfter: number[] = [];
