@@ -31,6 +31,7 @@ export async function makeParts(config: Config, logger: Logger, onLost: (why: st
   const addresses = await addressesOf(config, clock);
   const onInstanceLost = () => onLost('the instance name was lost');
   const log = await logOf(config, { clock, logger, metrics, onInstanceLost });
+  const bridgeHealth = addresses && new BridgeHealth({ addresses, clock, logger });
   return {
     contract,
     metrics,
@@ -40,7 +41,9 @@ export async function makeParts(config: Config, logger: Logger, onLost: (why: st
     log,
     addresses,
     bridge: addresses && new BridgeLane({ addresses, calls: config.bridgeCalls }),
-    bridgeHealth: addresses && new BridgeHealth({ addresses, clock, logger }),
+    bridgeHealth,
+    /** Whether any client may be reached at all: proxied connections end with their bridge, native ones do not. */
+    hasAudience: () => config.hubs === 'native' || bridgeHealth === undefined || bridgeHealth.reachable,
     reads: new ReadMemory(clock),
     idempotency: new Idempotency(clock, log.roster),
   };

@@ -1,0 +1,126 @@
+// The ports of one replica beside the clients' own: the backend's calls, the operator, the probes. In come the made stages, out go
+// listening ports; what a door says of this replica's health comes from health.ts.
+
+import { networkInterfaces } from 'node:os';
+import { Admin, allPass, type Check } from './admin/admin.ts';
+import { HealthPort } from './admin/health-port.ts';
+import type { ClientsSide } from './clients-side.ts';
+import type { Config, HostPort } from './config.ts';
+import type { CutoverStage } from './cutover/stage.ts';
+import type { Edge } from './edge/edge.ts';
+import { measure, readiness } from './health.ts';
+import { Ingress } from './ingress/ingress.ts';
+import type { Lanes } from './lanes/lanes.ts';
+import type { Parts } from './parts.ts';
+import { Seldom } from './telemetry/seldom.ts';
+import { version } from './version.ts';
+
+/** ms between two lines of the log about words of replicas that were not signed. */
+const sayUnsignedMs = 5_000;
+
+interface Stages {
+  edge: Edge;
+  cutover: CutoverStage;
+  lanes: Lanes;
+  clientsSide: ClientsSide;
+  checks(): Record<string, Check>;
+}
+
+export function listenIngress(
+  { apiKey, maxBody: maxBodyBytes }: Config,
+  listen: HostPort,
+  parts: Parts,
+  { cutover, lanes }: Pick<Stages, 'cutover' | 'lanes'>,
+): Promise<Ingress> {
+  return Ingress.listen({ ...parts, listen, apiKey, maxBodyBytes, cutover: cutover.laneChoice, lanes });
+}
+
+export function checksOf(
+  config: Config,
+  parts: Parts,
+  { edge, cutover, clientsSide, stopping }: Pick<Stages, 'edge' | 'cutover' | 'clientsSide'> & { stopping: boolean },
+): Record<string, Check> {
+  return readiness({
+    config,
+    log: parts.log,
+    bridgeStates: parts.bridgeHealth?.states ?? [],
+    canForward: parts.bridgeHealth?.reachable ?? false,
+    edge,
+    hasAudience: parts.hasAudience(),
+    isCutOff: cutover.readerWatch.isCutOff,
+    probe: clientsSide.probe,
+    usesStream: cutover.laneChoice.usesStream,
+    draining: stopping || clientsSide.isDraining,
+  });
+}
+
+export async function listenHealth(
+  listen: HostPort,
+  { clock, faults }: Parts,
+  { clientsSide, checks }: Pick<Stages, 'clientsSide' | 'checks'>,
+): Promise<HealthPort> {
+  let hasStarted = false;
+  clientsSide.opened.then(() => {
+    hasStarted = true;
+  });
+  return HealthPort.listen({ listen, hasStarted: () => hasStarted, isReady: () => allPass(checks()), clock, faults });
+}
+
+export async function listenAdmin(
+  config: Config,
+  parts: Parts,
+  { cutover, lanes, clientsSide, checks }: Pick<Stages, 'cutover' | 'lanes' | 'clientsSide' | 'checks'>,
+): Promise<Admin> {
+  const bridgeStates = () => parts.bridgeHealth?.states ?? [];
+  // Who asks at once whether this replica is ready gets an answer that holds.
+  await parts.bridgeHealth?.begun;
+  const admin = await Admin.listen({
+    listen: config.admin,
+    token: config.adminToken,
+    insecure: config.insecure,
+    faults: parts.faults,
+    metrics: parts.metrics,
+    beforeScrape: () =>
+      measure({
+        ...parts,
+        config,
+        lanes,
+        bridgeStates: bridgeStates(),
+        drained: clientsSide.drained,
+        probe: clientsSide.probe,
+      }),
+    readiness: checks,
+    drain() {
+      parts.faults.guard('client', () => clientsSide.drain());
+      return clientsSide.drained;
+    },
+    cutover: {
+      instance: config.instance,
+      operator: cutover.operator,
+      survey: cutover.survey,
+      uncertain: cutover.uncertain,
+      outage: cutover.outage,
+      readerWatch: cutover.readerWatch,
+      signature: cutover.signature,
+      saysUnsigned: new Seldom(parts.clock, sayUnsignedMs),
+      logger: parts.logger,
+    },
+  });
+  cutover.introduce({
+    admin: reachableUrl(admin.address),
+    hubs: config.hubs,
+    version,
+    contract: parts.contract.fingerprint,
+  });
+  return admin;
+}
+
+/** The admin port's address as other hosts can use it, where it listens beyond loopback. */
+function reachableUrl({ host, port }: HostPort): string {
+  const isAny = host === '0.0.0.0' || host === '::';
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((face) => face !== undefined && !face.internal && face.family === 'IPv4');
+  const name = isAny ? (outside?.address ?? '127.0.0.1') : host;
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
+}

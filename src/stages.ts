@@ -1,0 +1,52 @@
+// The stages of one replica, each made from the parts (parts.ts) and the stages before it in the flow. In come the Config and these,
+// out goes the stage; what it asks of a later stage comes when the replica connects them (replica.ts).
+
+import type { Config } from './config.ts';
+import { CutoverStage } from './cutover/stage.ts';
+import { Edge } from './edge/edge.ts';
+import { Lanes } from './lanes/lanes.ts';
+import type { Parts } from './parts.ts';
+
+export function makeEdge(config: Config, parts: Parts): Edge {
+  const { log, addresses } = parts;
+  const shared = { ...parts, roster: log.roster };
+  if (config.hubs === 'proxy' && addresses !== undefined) {
+    const values = {
+      share: (...given: Parameters<typeof log.share>) => log.share(...given),
+      shared: (key: string) => log.shared(key),
+    };
+    return new Edge({ ...shared, ...values, hubs: 'proxy', addresses });
+  }
+  const auth = { secret: config.jwtSecret, jwksUrl: config.jwksUrl };
+  return new Edge({ ...shared, hubs: 'native', auth, allowedOrigins: config.allowedOrigins });
+}
+
+export function makeCutover(config: Config, parts: Parts, edge: Edge, isDraining: () => boolean): CutoverStage {
+  const { addresses, bridgeHealth, idempotency } = parts;
+  const cutover = new CutoverStage({
+    ...parts,
+    config,
+    edge,
+    ids: idempotency,
+    isDraining,
+    bridgeStates: () => bridgeHealth?.states ?? [],
+    severalBridges: () => config.bridgeCalls === 'one' && (addresses?.all.length ?? 0) > 1,
+  });
+  cutover.onUse((inUse) => edge.proveConnects(inUse));
+  return cutover;
+}
+
+export function makeLanes(config: Config, parts: Parts, cutover: CutoverStage): Lanes {
+  const { outage, uncertain } = cutover;
+  return new Lanes({
+    ...parts,
+    fallback: config.fallback,
+    bridgeFallback: config.bridgeFallback,
+    coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
+    cutover: cutover.laneChoice,
+    onLogFailure: (reason) => outage.begin(reason),
+    hadElsewhere: (room) => cutover.hadElsewhere(room),
+    onBlind: (event) => cutover.onBlind(event),
+    settleUncertain: (event, callBridge) => uncertain.settle(event, callBridge),
+  });
+}
