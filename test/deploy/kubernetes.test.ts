@@ -2,7 +2,8 @@
 // Prometheus operator, and each promise of its README held against what was rendered.
 
 import assert from 'node:assert/strict';
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
@@ -35,6 +36,16 @@ describe('deploy/kubernetes', { skip: noKubectl }, () => {
       for (const object of objects) (await modelOf(object)).validate();
     });
   }
+
+  test('no field is misspelt: each is one that its kind has', { skip: noSchemas }, (t) => {
+    assert.equal(misspelt(t, folders.flatMap(render)), '');
+  });
+
+  test('a field that is misspelt is named', { skip: noSchemas }, (t) => {
+    const deployment = theOne(render('edge'), 'Deployment');
+    deployment.spec.template.spec.containers[0].livenesProbe = {};
+    assert.match(misspelt(t, [deployment]), /'"livenesProbe"' does not exist in type 'IContainer'/);
+  });
 
   test('the schemas refuse what is wrong', { skip: noSchemas }, async () => {
     const deployment = theOne(render('edge'), 'Deployment');
@@ -255,15 +266,35 @@ function textOf(path: string): string {
 
 const anyHost = (port: number) => ({ host: '0.0.0.0', port });
 
-/** The class of an object's kind, which can validate it. */
+/** The module of an object's kind. */
+function moduleOf({ apiVersion, kind }: Manifest): string {
+  const isOperators = apiVersion.startsWith('monitoring.coreos.com/');
+  return `${isOperators ? '@kubernetes-models/prometheus-operator' : 'kubernetes-models'}/${apiVersion}/${kind}`;
+}
+
+/** An object as its class has it, which can validate it. */
 async function modelOf(object: Manifest): Promise<{ validate(): void }> {
-  const { apiVersion, kind } = object;
-  const library = apiVersion.startsWith('monitoring.coreos.com/')
-    ? '@kubernetes-models/prometheus-operator'
-    : 'kubernetes-models';
   // By a name that the compiler cannot follow: it checks the types also where the schemas are not installed.
-  const { [kind]: Model } = await import(`${library}/${apiVersion}/${kind}`);
+  const { [object.kind]: Model } = await import(moduleOf(object));
   return new Model(object);
+}
+
+/** What the compiler says of fields that no kind has, which the schemas let pass; empty where there are none. */
+function misspelt(t: TestContext, objects: Manifest[]): string {
+  const dir = mkdtempSync(join(tmpdir(), 'crossfade-manifests-'));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  symlinkSync(fileURLToPath(new URL('node_modules', import.meta.url)), join(dir, 'node_modules'));
+  const lines = objects.map((object, index) => {
+    // Which the class itself brings.
+    const { apiVersion: _, kind, ...rest } = object;
+    const name = `Kind${index}`;
+    return `import { ${kind} as ${name} } from '${moduleOf(object)}';\nnew ${name}(${JSON.stringify(rest)});`;
+  });
+  writeFileSync(join(dir, 'manifests.ts'), lines.join('\n'));
+  const tsc = fileURLToPath(new URL('../../node_modules/.bin/tsc', import.meta.url));
+  const flags = ['--noEmit', '--skipLibCheck', '--module', 'nodenext', '--target', 'esnext', '--types', ''];
+  const { status, stdout } = spawnSync(tsc, [...flags, 'manifests.ts'], { cwd: dir, encoding: 'utf8' });
+  return status === 0 ? '' : stdout;
 }
 
 function variableOf({ env }: Manifest, wanted: string): string {
