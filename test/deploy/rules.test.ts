@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { render } from '../../scripts/prometheus-rule.ts';
+import { spawnCrossfade } from '../support/process.ts';
 import { deploy, rulesOf } from './queries.ts';
 
 const runbook = readFileSync(fileURLToPath(new URL('../../docs/runbook.md', import.meta.url)), 'utf8');
@@ -66,7 +67,11 @@ test('the runbook begins with the way back', () => {
   assert.ok(firstScreen.includes('\n    crossfade cutover rollback '));
 });
 
-test('what the runbook names exists', () => {
+test('what the runbook names exists', async (t) => {
+  const help = spawnCrossfade(t, ['cutover', '--help']);
+  await help.exited;
+  const commands = [...runbook.matchAll(/crossfade cutover (\w+)/g)].map(([, command]) => command!);
+  for (const command of commands) assert.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
   const titles = new Set(
     [...readFileSync(`${deploy}grafana/crossfade.json`, 'utf8').matchAll(/"title": "(.*)"/g)].map(
       ([, title]) => title!,
