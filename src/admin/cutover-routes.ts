@@ -5,6 +5,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
+import { forecastQuestion } from '../cutover/forecast.ts';
 import type { Command, Operator, Order } from '../cutover/operator.ts';
 import type { Outage } from '../cutover/outage.ts';
 import { type PeerSignature, signatureHeader, unsigned } from '../cutover/peer-signature.ts';
@@ -22,7 +23,7 @@ export interface CutoverRoutesOptions {
   /** This replica's name; a word for another one is not taken (421). */
   instance: string;
   operator: Operator;
-  survey: Pick<Survey, 'ownView'>;
+  survey: Pick<Survey, 'ownView' | 'ownForecast' | 'ownReach'>;
   uncertain: Pick<UncertainAppends, 'hear' | 'decided'>;
   outage: Pick<Outage, 'hear'>;
   readerWatch: Pick<ReaderWatch, 'reads'>;
@@ -38,6 +39,7 @@ const lane = z.enum(['bridge', 'stream']);
 const percent = z.int().min(0).max(100);
 const words = z.string().min(1).max(200);
 const by = { by: words.default('somebody'), why: words.optional() };
+const dryRun = z.boolean().default(false);
 const conditions = { force: z.boolean().default(false), ifEpoch: z.int().min(0).optional() };
 const setBody = z.strictObject({
   percent: percent.optional(),
@@ -45,11 +47,12 @@ const setBody = z.strictObject({
   pins: z.record(z.string().min(1).max(maxNameLength), lane.nullable()).optional(),
   ...by,
   ...conditions,
+  dryRun,
 });
-const resetBody = z.strictObject({ ...by, ...conditions });
+const resetBody = z.strictObject({ ...by, ...conditions, dryRun });
 const holdBody = z.strictObject({ by: by.by, why: words, ifEpoch: conditions.ifEpoch });
 const releaseBody = z.strictObject({ ...by, ifEpoch: conditions.ifEpoch });
-const rollbackBody = z.strictObject(by);
+const rollbackBody = z.strictObject({ ...by, dryRun });
 const questionBody = z.object({ id: z.string(), eventId: z.string(), room: z.string() });
 const verdictBody = z.object({ id: z.string(), verdict: z.enum(['withhold', 'show']) });
 const outageBody = z.object({
@@ -97,12 +100,16 @@ type Route = (options: CutoverRoutesOptions, request: IncomingMessage) => Promis
 const routes: Record<string, Route> = {
   'GET /cutover': ({ operator }) => operator.status(),
   'PUT /cutover': async ({ operator }, request) => {
-    const { percent, mirror, pins, ...order } = await readRequest(request, setBody);
-    await operator.set(withoutUndefined({ percent, mirror, pins }), orderOf(order));
+    const { percent, mirror, pins, dryRun, ...order } = await readRequest(request, setBody);
+    const command = withoutUndefined({ percent, mirror, pins });
+    if (dryRun) return operator.rehearseSet(command, orderOf(order));
+    await operator.set(command, orderOf(order));
     return operator.status();
   },
   'POST /cutover/reset': async ({ operator }, request) => {
-    await operator.reset(orderOf(await readRequest(request, resetBody)));
+    const { dryRun, ...order } = await readRequest(request, resetBody);
+    if (dryRun) return operator.rehearseReset(orderOf(order));
+    await operator.reset(orderOf(order));
     return operator.status();
   },
   'POST /cutover/hold': async ({ operator }, request) => {
@@ -115,7 +122,9 @@ const routes: Record<string, Route> = {
     return operator.status();
   },
   'POST /cutover/rollback': async ({ operator }, request) => {
-    const done = await operator.rollback(orderOf(await readRequest(request, rollbackBody)));
+    const { dryRun, ...order } = await readRequest(request, rollbackBody);
+    if (dryRun) return operator.rehearseRollback();
+    const done = await operator.rollback(orderOf(order));
     return { ...done, ...(await operator.status()) };
   },
 };
@@ -136,6 +145,11 @@ const peerWords: Record<string, (options: CutoverRoutesOptions, read: ReadSigned
   [peerPaths.look]: async ({ survey }, read) => {
     await read(z.object({}));
     return survey.ownView();
+  },
+  [peerPaths.forecast]: async ({ survey }, read) => survey.ownForecast(await read(forecastQuestion)),
+  [peerPaths.reach]: async ({ survey }, read) => {
+    await read(z.object({}));
+    return { notReached: await survey.ownReach() };
   },
   [peerPaths.outage]: async ({ outage }, read) => outage.hear(await read(outageBody)),
 };

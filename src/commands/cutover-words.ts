@@ -12,8 +12,9 @@ export function addCutover(program: Command): void {
     withOrder(command(words, description)).addOption(
       new Option('--if-epoch <number>', 'only if nothing was changed since this epoch').argParser(cutover.epochOf),
     );
+  const dry = (given: Command) => given.option('--dry-run', 'say what it would do, and change nothing');
   const moving = (words: string, description: string) =>
-    changing(words, description).option('--force', 'also where the guard says no');
+    dry(changing(words, description).option('--force', 'also where the guard says no'));
 
   command('show', 'the stage, the percent, both lanes, the replicas, why it stands still, and the next command')
     .option('--watch', 'draw it anew each second')
@@ -21,9 +22,8 @@ export function addCutover(program: Command): void {
   moving('set <percent>', 'the share of rooms on the stream lane').action((percent: string, given: Given) =>
     cutover.change(orderTargetOf(given), { percent: cutover.percentOf(percent) }),
   );
-  changing(
-    'mirror <percent>',
-    'shadow the bridge-lane events of this share of rooms into the log; also on, off',
+  dry(
+    changing('mirror <percent>', 'shadow the bridge-lane events of this share of rooms into the log; also on, off'),
   ).action((share: string, given: Given) => cutover.change(orderTargetOf(given), { mirror: cutover.shareOf(share) }));
   moving('pin <room> <lane>', 'keep one room on a lane: bridge or stream').action(
     (room: string, lane: string, given: Given) =>
@@ -38,8 +38,8 @@ export function addCutover(program: Command): void {
   changing('release', 'end a hold, whoever has it').action((given: Given) =>
     cutover.act(orderTargetOf(given), 'release'),
   );
-  withOrder(command('rollback', 'everything by the bridge, at once, also without the log')).action((given: Given) =>
-    cutover.rollback(orderTargetOf(given)),
+  dry(withOrder(command('rollback', 'everything by the bridge, at once, also without the log'))).action(
+    (given: Given) => cutover.rollback(orderTargetOf(given)),
   );
   moving('reset', 'forget what operators have set: flags and variables hold again').action((given: Given) =>
     cutover.act(orderTargetOf(given), 'reset'),
@@ -47,7 +47,7 @@ export function addCutover(program: Command): void {
 }
 
 /** As commander has read the flags. */
-export type Given = Partial<Pick<cutover.OrderTarget, 'admin' | 'by' | 'why' | 'force' | 'ifEpoch'>> &
+export type Given = Partial<Pick<cutover.OrderTarget, 'admin' | 'by' | 'why' | 'force' | 'ifEpoch' | 'dryRun'>> &
   Pick<cutover.OrderTarget, 'output'>;
 
 /** The flags of every command that asks a running crossfade. */

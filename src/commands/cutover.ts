@@ -4,10 +4,12 @@
 import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RolledBack } from '../cutover/operator.ts';
+import type { Rehearsal } from '../cutover/rehearsal.ts';
 import type { Status } from '../cutover/status.ts';
 import { CrossfadeError } from '../errors.ts';
 import { askAdmin } from './admin-port.ts';
 import { statusText } from './cutover-status.ts';
+import { rehearsalText } from './rehearsal-text.ts';
 
 export interface Target {
   /** Base URL of the admin port. */
@@ -23,6 +25,7 @@ export interface OrderTarget extends Target {
   why?: string;
   force?: boolean;
   ifEpoch?: number;
+  dryRun?: boolean;
 }
 
 const patienceMs = 300;
@@ -53,18 +56,21 @@ export async function watch(target: Target): Promise<never> {
 
 /** @param command the body of `PUT /cutover` */
 export async function change(order: OrderTarget, command: object): Promise<void> {
+  if (order.dryRun) return dryRun(order, 'PUT', '/cutover', command);
   await withPatience(askAdmin(order, 'PUT', '/cutover', { ...command, ...wordsOf(order) }));
   print(order, await untilAllFollow(order));
 }
 
 /** @param verb the last part of the path of `POST /cutover/<verb>` */
 export async function act(order: OrderTarget, verb: 'reset' | 'hold' | 'release'): Promise<void> {
+  if (order.dryRun) return dryRun(order, 'POST', `/cutover/${verb}`, {});
   await withPatience(askAdmin(order, 'POST', `/cutover/${verb}`, wordsOf(order)));
   print(order, await untilAllFollow(order));
 }
 
 /** Exit 1 if a replica could not be told. */
 export async function rollback(order: OrderTarget): Promise<void> {
+  if (order.dryRun) return dryRun(order, 'POST', '/cutover/rollback', {});
   const done = await askAdmin<RolledBack>(order, 'POST', '/cutover/rollback', wordsOf(order));
   const { kept, notReached } = done;
   const status = await untilAllFollow(order);
@@ -75,6 +81,15 @@ export async function rollback(order: OrderTarget): Promise<void> {
     'LOG_UNAVAILABLE',
     `not reached: ${notReached.join(', ')}; they follow when they read the log again`,
   );
+}
+
+/** Exit 1 where the command would be refused. */
+async function dryRun(order: OrderTarget, method: string, path: string, command: object): Promise<void> {
+  const body = { ...command, ...wordsOf(order), dryRun: true };
+  const rehearsal = await withPatience(askAdmin<Rehearsal>(order, method, path, body));
+  const { output, suffix } = order;
+  console.log(output === 'json' ? JSON.stringify(rehearsal, null, 2) : rehearsalText(rehearsal, suffix));
+  if (!rehearsal.possible) process.exitCode = 1;
 }
 
 function keptText(kept: RolledBack['kept']): string {

@@ -129,7 +129,7 @@ export class Moves {
 }
 
 /** Asked again at each try: somebody may hold it meanwhile. */
-function unlessHeld(change: ChangeOf): ChangeOf {
+export function unlessHeld(change: ChangeOf): ChangeOf {
   return (from) => {
     const changed = change(from);
     if (changed !== undefined && from.hold !== null) throw held(from.hold);

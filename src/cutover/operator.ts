@@ -7,11 +7,15 @@ import { CrossfadeError } from '../errors.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Roll } from './coordinator.ts';
-import { type By, type ChangeOf, held, type Moves } from './moves.ts';
+import type { Cutover } from './cutover.ts';
+import type { Guard } from './guard.ts';
+import { type By, type ChangeOf, held, type Moves, unlessHeld } from './moves.ts';
 import { type Peers, peerPaths, type Told } from './peers.ts';
+import { type Rehearsal, type RehearsalParts, rehearse, rehearseRollback } from './rehearsal.ts';
 import type { SharedState } from './shared-state.ts';
 import { type CutoverState, type Difference, initialState, isRolledBack, rolledBack } from './state.ts';
 import { cutoverStatus, type Status, type StatusParts } from './status.ts';
+import type { Survey } from './survey.ts';
 import type { Wishes } from './wishes.ts';
 
 /** What a command changes; a pin of null ends one. */
@@ -37,8 +41,11 @@ export interface RolledBack extends Told {
   kept: 'in order' | 'at once';
 }
 
-export interface OperatorParts extends StatusParts {
+export interface OperatorParts extends StatusParts, RehearsalParts {
   instance: string;
+  cutover: Cutover;
+  guard: Guard;
+  survey: Survey;
   moves: Moves;
   shared: SharedState;
   wishes: Wishes;
@@ -60,10 +67,7 @@ export class Operator {
 
   /** Errors: CUTOVER_GUARD, CUTOVER_HELD, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_* (nothing is changed before the log's state is known). */
   async set(command: Command, order: Order): Promise<void> {
-    const { pins } = this.#parts.cutover.state;
-    const unknown = Object.entries(command.pins ?? {}).find(([room, lane]) => lane === null && !(room in pins));
-    if (unknown !== undefined) throw new CrossfadeError('CUTOVER_INVALID', `'${unknown[0]}' is not pinned`);
-    await this.#command(changeBy(command), wordsFor(command), order);
+    await this.#command(this.#changeBy(command), wordsFor(command), order);
   }
 
   /** Drops what operators have set: the flags and variables of this replica hold again. Errors as set(). */
@@ -103,6 +107,24 @@ export class Operator {
     return { kept: 'at once', ...(await this.#rollBackWithoutLog(by)) };
   }
 
+  /** What {@link set} would do; nothing is changed. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT. */
+  async rehearseSet(command: Command, order: Order): Promise<Rehearsal> {
+    this.#requireBridge();
+    return this.#rehearse(this.#changeBy(command), wordsFor(command), commandFor(command), order);
+  }
+
+  /** What {@link reset} would do; nothing is changed. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT. */
+  async rehearseReset(order: Order): Promise<Rehearsal> {
+    this.#requireBridge();
+    return this.#rehearse(this.#reset, 'reset', 'reset', order);
+  }
+
+  /** What {@link rollback} would do; nothing is changed. Error: CUTOVER_INVALID. */
+  async rehearseRollback(): Promise<Rehearsal> {
+    this.#requireBridge();
+    return rehearseRollback(this.#parts);
+  }
+
   /** Another replica has rolled back without the log, and maybe without knowing what is known here. Error: CUTOVER_INVALID. */
   async adoptFromPeer(state: CutoverState): Promise<void> {
     if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
@@ -124,6 +146,18 @@ export class Operator {
     const { percent, mirror } = this.#parts.wish;
     return { percent, mirror, mirrorPercent: initialState.mirrorPercent, pins: {}, operated: false };
   };
+
+  /** Error: CUTOVER_INVALID. */
+  #changeBy(command: Command): ChangeOf {
+    const { pins } = this.#parts.cutover.state;
+    const unknown = Object.entries(command.pins ?? {}).find(([room, lane]) => lane === null && !(room in pins));
+    if (unknown !== undefined) throw new CrossfadeError('CUTOVER_INVALID', `'${unknown[0]}' is not pinned`);
+    return changeBy(command);
+  }
+
+  #rehearse(change: ChangeOf, what: string, words: string, { force = false, ifEpoch }: Order): Promise<Rehearsal> {
+    return rehearse(this.#parts, { change: unlessHeld(over(ifEpoch, change)), what, words, force });
+  }
 
   async #command(change: ChangeOf, what: string, { who, why, force, ifEpoch }: Order): Promise<void> {
     this.#requireBridge();
@@ -219,6 +253,22 @@ function wordsFor({ percent, mirror, pins }: Command): string {
   if (percent !== undefined) words.unshift(`set ${percent}`);
   if (mirror !== undefined) words.push(`mirror ${mirrorWord(mirror)}`);
   return words.join(', ');
+}
+
+/** As it is typed behind `crossfade cutover`. */
+function commandFor(command: Command): string {
+  const { percent, mirror, pins = {} } = command;
+  const parts = Number(percent !== undefined) + Number(mirror !== undefined) + Object.keys(pins).length;
+  if (mirror !== undefined && parts === 1) return `mirror ${mirror}`;
+  const [pin] = Object.entries(pins);
+  if (pin === undefined || parts > 1) return wordsFor(command);
+  const [room, lane] = pin;
+  return lane === null ? `unpin ${quoted(room)}` : `pin ${quoted(room)} ${lane}`;
+}
+
+/** As a shell reads it. */
+function quoted(word: string): string {
+  return /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 function mirrorWord(percent: number): string {

@@ -20,6 +20,7 @@ import { type Note, readNote, tell } from './control.ts';
 import { Coordinator } from './coordinator.ts';
 import { Cutover } from './cutover.ts';
 import type { Fences } from './fences.ts';
+import { forecastHere } from './forecast.ts';
 import { countAtBridges, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
 import { HubTypings } from './hub-typing.ts';
@@ -288,11 +289,11 @@ function makeStage(options: CutoverStageOptions) {
   const wishes = new Wishes({ ...rooms, moves, follows: () => shared.follows });
   // An edge alone decides no call's lane: what its flags say, or do not say, must not move those who do.
   if (config.listen === undefined) wishes.drop();
-  const wished = { ...rooms, moves, shared, wishes, outage, guard, peers, readerWatch };
+  const known = { moves, shared, wishes, outage, guard, peers, readerWatch };
   return {
     ...{ typings, unfenced, traffic, cutover, signature, peers, outage, uncertain, readerWatch },
     ...{ coordinator, handover, guard, moves, shared, wishes },
-    ...makeOperator(options, wished),
+    ...makeOperator(options, { ...rooms, ...known, callRoll: () => coordinator.callRoll() }),
   };
 }
 
@@ -303,6 +304,11 @@ function makeOperator(
 ) {
   const { config, edge } = options;
   const rates = new LaneRates(options);
-  const survey = new Survey({ ...parts, own: () => ownView({ ...options, groups: edge.groups, rates }) });
+  const here = { ...options, groups: edge.groups, rates };
+  const survey = new Survey({
+    ...parts,
+    own: () => ownView(here),
+    ownForecast: (change) => forecastHere(here, change),
+  });
   return { rates, survey, operator: new Operator({ ...parts, hubs: config.hubs, survey }) };
 }

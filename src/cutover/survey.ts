@@ -2,16 +2,25 @@
 // has. Promises: however many look, each replica is asked a few times a second at most; one that does not answer holds nobody
 // up for longer than the bound, and is seen not to.
 
+import { z } from 'zod';
 import type { LiveReplica } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import { addForecasts, type Forecast, forecastShape, type ReplicaForecast } from './forecast.ts';
 import { type ReplicaView, viewShape } from './own-view.ts';
 import { type Peers, peerPaths } from './peers.ts';
+import type { CutoverState } from './state.ts';
 
 export interface SurveyParts {
   instance: string;
   peers: Pick<Peers, 'refresh' | 'askEach'>;
   own(): Promise<ReplicaView>;
+  ownForecast(change: StateChange): Promise<ReplicaForecast>;
   clock: Clock;
+}
+
+export interface StateChange {
+  from: CutoverState;
+  to: CutoverState;
 }
 
 /** One replica of the roster. */
@@ -26,6 +35,10 @@ export interface Seen {
 
 const answerMs = 400;
 const freshMs = 400;
+/** ms for what takes longer than a look: every room, or every other replica. */
+const longMs = 3_000;
+const pingMs = 1_000;
+const reachShape = z.object({ notReached: z.array(z.string()) });
 
 export class Survey {
   readonly #parts: SurveyParts;
@@ -62,6 +75,41 @@ export class Survey {
       const heardMs = heardAt === undefined ? undefined : Math.max(0, Math.round(clock.monotonic() - heardAt));
       return { instance, facts, view: views.get(instance), heardMs };
     });
+  }
+
+  /** What would move here. */
+  ownForecast(change: StateChange): Promise<ReplicaForecast> {
+    return this.#parts.ownForecast(change);
+  }
+
+  /** What would move at all replicas that answer. Never rejects. */
+  async forecast(change: StateChange): Promise<Forecast> {
+    const { peers, ownForecast } = this.#parts;
+    const [own, answers] = await Promise.all([ownForecast(change), peers.askEach(peerPaths.forecast, change, longMs)]);
+    const others = [...answers.values()].map((answer) => forecastShape.safeParse(answer).data);
+    return addForecasts([own, ...others.filter((each) => each !== undefined)]);
+  }
+
+  /** The replicas that this one does not reach by HTTP. Never rejects. */
+  async ownReach(): Promise<string[]> {
+    const { instance, peers } = this.#parts;
+    const replicas = await peers.refresh();
+    const reached = await peers.askEach(peerPaths.reading, {}, pingMs);
+    return replicas.map((each) => each.instance).filter((each) => each !== instance && !reached.has(each));
+  }
+
+  /** Replica -> those that it does not reach; undefined: it does not answer itself. Never rejects. */
+  async reach(): Promise<Map<string, string[] | undefined>> {
+    const { instance, peers } = this.#parts;
+    const own = await this.ownReach();
+    const answers = await peers.askEach(peerPaths.reach, {}, longMs);
+    const replicas = await peers.refresh();
+    return new Map(
+      replicas.map((each) => {
+        if (each.instance === instance) return [instance, own] as const;
+        return [each.instance, reachShape.safeParse(answers.get(each.instance)).data?.notReached] as const;
+      }),
+    );
   }
 
   async #ask(): Promise<Map<string, ReplicaView>> {

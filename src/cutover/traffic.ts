@@ -9,7 +9,12 @@ interface Closing {
   rooms: RoomSet;
   opened: Promise<void>;
   open(): void;
+  /** ms, monotonic */
+  closedAt: number;
 }
+
+/** Doors that were open again, of which it is kept how long they were closed. */
+const keptDoors = 20;
 
 interface UnderWay {
   room: string;
@@ -20,6 +25,8 @@ export class Traffic {
   readonly #clock: Clock;
   readonly #closed = new Map<string, Closing>();
   readonly #underWay = new Set<UnderWay>();
+  /** ms for which the last doors were closed, the latest last. */
+  readonly closedMs: number[] = [];
   #flushWindows: (rooms: RoomSet) => void = () => {};
 
   constructor(clock: Clock) {
@@ -35,12 +42,16 @@ export class Traffic {
   close(id: string, rooms: RoomSet): void {
     const { promise: opened, resolve: open } = Promise.withResolvers<void>();
     this.open(id);
-    this.#closed.set(id, { rooms, opened, open });
+    this.#closed.set(id, { rooms, opened, open, closedAt: this.#clock.monotonic() });
   }
 
   open(id: string): void {
-    this.#closed.get(id)?.open();
+    const closing = this.#closed.get(id);
+    if (closing === undefined) return;
+    closing.open();
     this.#closed.delete(id);
+    this.closedMs.push(Math.round(this.#clock.monotonic() - closing.closedAt));
+    if (this.closedMs.length > keptDoors) this.closedMs.shift();
   }
 
   /** What a call of this room waits for first; undefined: it may go on. Ask again afterwards. */

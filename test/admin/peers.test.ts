@@ -24,8 +24,12 @@ const words: Record<string, object> = {
   '/cutover/uncertain-decided': { id: 'i', verdict: 'withhold' },
   '/cutover/outage': { instance: 'teller', at: 1, fails: true, reason: 'timeout' },
   '/cutover/look': {},
+  '/cutover/forecast': { from: initialState, to: initialState },
+  '/cutover/reach': {},
 };
 const paths = Object.keys(words);
+const none = { rooms: '', connections: 0 };
+const addable = { known: none, moving: none, biggest: null };
 
 /** A replica named `here`. @returns its port, what it has heard, and its clock */
 async function startReplica(t: TestContext, secret: string | undefined) {
@@ -49,6 +53,14 @@ async function startReplica(t: TestContext, secret: string | undefined) {
         ownView: async () => {
           heard.push('/cutover/look');
           return { rooms: 7 } as ReplicaView;
+        },
+        ownForecast: async () => {
+          heard.push('/cutover/forecast');
+          return addable;
+        },
+        ownReach: async () => {
+          heard.push('/cutover/reach');
+          return [];
         },
       },
       uncertain: {

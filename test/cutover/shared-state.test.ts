@@ -11,6 +11,7 @@ import { Operator } from '../../src/cutover/operator.ts';
 import type { Peers } from '../../src/cutover/peers.ts';
 import { SharedState } from '../../src/cutover/shared-state.ts';
 import { type CutoverState, initialState, nextState, rolledBack } from '../../src/cutover/state.ts';
+import type { Survey } from '../../src/cutover/survey.ts';
 import { Traffic } from '../../src/cutover/traffic.ts';
 import type { Wishes } from '../../src/cutover/wishes.ts';
 import type { RoomSet } from '../../src/room-set.ts';
@@ -65,7 +66,10 @@ function setUp() {
     outage,
     guard,
     hubs: 'proxy',
-    survey: { look: async () => [] },
+    survey: { look: async () => [] } as unknown as Survey,
+    traffic: { closedMs: [] },
+    callRoll: async () => ({ here: [], silent: [] }),
+    timeoutMs: 200,
     readerWatch: { isCutOff: false },
     bridgeStates: () => [],
     peers: { tell: async () => ({ reached: [], notReached: [] }) } as unknown as Peers,

@@ -1,0 +1,50 @@
+// What a dry run says at a terminal: in comes its JSON, out go its findings and what would move.
+
+import { styleText } from 'node:util';
+import type { Rehearsal } from '../cutover/rehearsal.ts';
+import { findingLines } from './findings-text.ts';
+
+const nameWidth = 13;
+
+/** @param suffix behind the command that is named */
+export function rehearsalText(rehearsal: Rehearsal, suffix: string): string {
+  const { what, from, to, epoch, possible, changes, findings, next } = rehearsal;
+  const would = styleText('bold', `${what} (${from}% → ${to}%)`);
+  const verdict = !changes
+    ? 'everything is so already'
+    : possible
+      ? 'it would be done'
+      : styleText('red', 'it would be refused');
+  return [
+    `${would}, over epoch ${epoch}: ${verdict}`,
+    '',
+    ...findingLines(findings, nameWidth),
+    ...outcomeLines(rehearsal).map(([label, text]) => `  ${styleText('dim', label.padEnd(nameWidth))}${text}`),
+    '',
+    'nothing was changed',
+    ...(next === null ? [] : [`${styleText('dim', 'next')}  ${styleText('cyan', next + suffix)}`]),
+  ].join('\n');
+}
+
+function outcomeLines({ moves, fences, hold }: Rehearsal): [label: string, text: string][] {
+  const { rooms, connections, biggest } = moves;
+  const share = rooms.known === 0 ? 0 : (100 * rooms.moving) / rooms.known;
+  const about = rooms.exact ? '' : 'about ';
+  const most = biggest === null ? '' : `; most at one replica: ${biggest.room}, ${biggest.connections}`;
+  const longest =
+    hold.longestMs === null ? 'no handover was seen here yet' : `longest of the last handovers: ${hold.longestMs} ms`;
+  return [
+    ['would move', `${about}${count(rooms.moving)} of ${count(rooms.known)} rooms with members (${share.toFixed(1)}%)`],
+    ['', `${count(connections.moving)} of ${count(connections.known)} connections${most}`],
+    ...(rooms.moving === 0
+      ? []
+      : ([
+          ['would hold', `their calls (${longest}; after ${hold.timeoutMs} ms they go on in any case)`],
+          ...(fences === 0 ? [] : [['would fence', `${count(fences)} connections`]]),
+        ] as [string, string][])),
+  ];
+}
+
+function count(number: number): string {
+  return number.toLocaleString('en');
+}

@@ -1,0 +1,129 @@
+// A dry run: it finds what the command would find, and changes nothing.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { unlessHeld } from '../../src/cutover/moves.ts';
+import { type RehearsalParts, rehearse, rehearseRollback } from '../../src/cutover/rehearsal.ts';
+import { initialState } from '../../src/cutover/state.ts';
+import { TestClock } from '../support/clock.ts';
+
+const moves = { rooms: { known: 8, moving: 2, exact: true }, connections: { known: 9, moving: 3 }, biggest: null };
+
+function setUp(more: Partial<RehearsalParts> = {}) {
+  const asked: string[] = [];
+  const parts = {
+    cutover: { state: { ...initialState, epoch: 40, percent: 10 }, isFresh: true },
+    shared: { follows: true },
+    guard: {
+      check: async () => {
+        asked.push('guard');
+        return { ok: true, reasons: [] };
+      },
+    },
+    survey: {
+      look: async () => [{ view: { clients: 5 } }, { view: { clients: 6 } }, { view: undefined }],
+      forecast: async () => moves,
+      reach: async () =>
+        new Map([
+          ['a', []],
+          ['b', []],
+        ]),
+    },
+    traffic: { closedMs: [12, 38, 20] },
+    callRoll: async () => ({ here: ['b', 'a'], silent: [] }),
+    bridgeStates: () => [{ bridge: 'http://b', reachable: true, detail: 'answers 200' }],
+    log: { reachable: true },
+    timeoutMs: 200,
+    clock: new TestClock(),
+    ...more,
+  } as unknown as RehearsalParts;
+  const set = (percent: number, force = false) =>
+    rehearse(parts, {
+      change: unlessHeld(() => ({ percent })),
+      what: `set ${percent}`,
+      words: `set ${percent}`,
+      force,
+    });
+  return { parts, set, asked };
+}
+
+const failed = ({ findings }: Awaited<ReturnType<typeof rehearse>>) =>
+  findings.filter(({ status }) => status !== 'ok').map(({ name, status, hint }) => [name, status, hint !== undefined]);
+
+test('what is possible is told with what would move, who takes part, and the command that is bound to it', async () => {
+  const { parts, set } = setUp();
+  const { state } = parts.cutover;
+  const found = await set(25);
+  assert.deepEqual(
+    [found.possible, found.changes, found.epoch, found.from, found.to, found.fences, found.hold],
+    [true, true, 40, 10, 25, 11, { longestMs: 38, timeoutMs: 200 }],
+  );
+  assert.deepEqual(failed(found), []);
+  assert.equal(found.next, 'crossfade cutover set 25 --if-epoch 40');
+  assert.match(found.findings.find(({ name }) => name === 'replicas')!.detail, /^a, b have answered in 0 ms$/);
+  assert.deepEqual(parts.cutover.state, state, 'nothing is changed');
+});
+
+test('what lowers asks no guard and fences nobody', async () => {
+  const { set, asked } = setUp();
+  const found = await set(5);
+  assert.deepEqual([found.possible, found.fences, asked], [true, 0, []]);
+});
+
+test('whatever the command would be refused for is found, with what to do', async () => {
+  const hold = { who: 'ada', when: '2026-01-01T00:00:00.000Z', why: 'lunch' };
+  const held = setUp({ cutover: { state: { ...initialState, percent: 10, hold }, isFresh: true } });
+  const guard = { check: async () => ({ ok: false, reasons: ['1 client is past crossfade'] }) };
+  const cases: [ReturnType<typeof setUp>, string][] = [
+    [held, 'hold'],
+    [setUp({ guard }), 'guard'],
+    [setUp({ shared: { follows: false } }), 'log'],
+    [setUp({ callRoll: async () => Promise.reject(new Error('the log is away')) }), 'replicas'],
+    [setUp({ bridgeStates: () => [{ bridge: 'http://b', reachable: false, detail: 'ECONNREFUSED' }] }), 'way back'],
+  ];
+  for (const [{ set }, name] of cases) {
+    const found = await set(25);
+    assert.deepEqual([found.possible, found.next, failed(found)], [false, null, [[name, 'fail', true]]], name);
+    assert.equal(found.moves.rooms.moving, 2, 'what would move is told all the same');
+  }
+  const forced = await setUp({ guard }).set(25, true);
+  assert.deepEqual([forced.possible, failed(forced)], [true, [['guard', 'warn', true]]]);
+  assert.equal(forced.next, 'crossfade cutover set 25 --force --if-epoch 40');
+});
+
+test('a replica that is silent, or that others do not reach, is a warning', async () => {
+  const found = await setUp({
+    callRoll: async () => ({ here: ['a'], silent: ['b'] }),
+    survey: {
+      ...setUp().parts.survey,
+      reach: async () =>
+        new Map<string, string[] | undefined>([
+          ['a', ['b']],
+          ['b', undefined],
+        ]),
+    },
+  }).set(25);
+  assert.deepEqual(
+    [found.possible, failed(found)],
+    [
+      true,
+      [
+        ['replicas', 'warn', true],
+        ['way back', 'warn', true],
+      ],
+    ],
+  );
+  assert.match(found.findings.at(-1)!.detail, /a does not reach b; b does not answer/);
+});
+
+test('a rollback says whether it could keep the order, and is possible also without the log', async () => {
+  const found = await rehearseRollback(setUp().parts);
+  assert.deepEqual([found.kept, found.from, found.to, found.next], ['in order', 10, 0, 'crossfade cutover rollback']);
+  const without = await rehearseRollback(setUp({ log: { reachable: false } }).parts);
+  assert.deepEqual([without.kept, without.possible, failed(without)], ['at once', true, [['order', 'warn', true]]]);
+});
+
+test('a command that changes nothing says so', async () => {
+  const found = await setUp().set(10);
+  assert.deepEqual([found.possible, found.changes, found.next], [true, false, null]);
+});
