@@ -4,7 +4,7 @@
 // as stale is decided again.
 
 import { CrossfadeError } from '../errors.ts';
-import { type Decision, type OnBridge, StaleEpoch } from '../lanes/lanes.ts';
+import { type Decision, type OnBridge, StaleEpoch } from '../lanes/call.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import { answerMs } from './bounds.ts';
 import {
@@ -185,11 +185,6 @@ export class Cutover {
   /** Whether this replica has heard of the log just now. */
   get hears(): boolean {
     return this.#parts.follow.silentMs() < answerMs;
-  }
-
-  /** Whether it has heard of the log, and does not any more. */
-  get isDeaf(): boolean {
-    return !this.hears && this.#parts.follow.silentMs() !== Number.POSITIVE_INFINITY;
   }
 
   /**

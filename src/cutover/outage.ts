@@ -10,7 +10,7 @@
 // grows with each relapse, so that rooms do not flap between the lanes.
 
 import type { FailureReason } from '../errors.ts';
-import type { OnBridge } from '../lanes/lanes.ts';
+import type { OnBridge } from '../lanes/call.ts';
 import type { Log } from '../log/log.ts';
 import { allRooms } from '../room-set.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -95,6 +95,8 @@ export class Outage {
   #keepsIds = false;
   #steadyMs = firstSteadyMs;
   #isLooking = false;
+  /** Whether this replica has heard of the log since it started. */
+  #hasHeard = false;
   #deafFor = 0;
 
   constructor(parts: OutageParts) {
@@ -145,7 +147,7 @@ export class Outage {
     if (cutover.onBridge === undefined) return;
     cutover.onBridge = undefined;
     this.#endedAt = clock.monotonic();
-    logger.info('the log answers: all rooms are back');
+    logger.info('all rooms are back from the bridge');
   }
 
   close(): void {
@@ -161,7 +163,7 @@ export class Outage {
     this.#isShown = unfenced.show(allRooms, showMs());
     const ready = Promise.all([this.#tell(), this.#isShown]).then(() => {});
     cutover.onBridge = { reason, ready };
-    logger.warn({ reason }, 'the log fails: all rooms go to the bridge');
+    logger.warn({ reason }, 'all rooms go to the bridge');
     // What they hold goes by the bridge too, and typing is dropped: its sender's message may be there already.
     traffic.flush(allRooms);
     return cutover.onBridge;
@@ -209,8 +211,9 @@ export class Outage {
   /** Its clients would miss what others append, and its own calls are not needed to find that out. */
   #lookWhetherDeaf(): void {
     const { cutover, fallback } = this.#parts;
-    const isDeaf = fallback && cutover.usesStream && cutover.isDeaf;
-    this.#deafFor = isDeaf ? this.#deafFor + 1 : 0;
+    if (cutover.hears) this.#hasHeard = true;
+    const isDeaf = this.#hasHeard && !cutover.hears && cutover.usesStream;
+    this.#deafFor = fallback && isDeaf ? this.#deafFor + 1 : 0;
     if (this.#deafFor >= deafLooks) void this.begin('connection_lost');
   }
 

@@ -2,11 +2,13 @@
 // operator's hand, and the ends that the consumer feeds (notes, and what was read).
 
 import type { BridgeState } from '../bridge/health.ts';
-import type { BridgeLane } from '../bridge/lane.ts';
+import type { BridgeAnswer, BridgeLane } from '../bridge/lane.ts';
 import type { Config } from '../config.ts';
 import type { ReadMemory } from '../consumer/read-memory.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
+import type { FailureReason } from '../errors.ts';
+import type { LaneFailures } from '../lanes/call.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
 import type { RoomSet } from '../room-set.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -64,7 +66,7 @@ export interface CutoverStageOptions {
 /** A backplane is given this long after a bridge's 200 until its events count as shown by all bridges. */
 const settleMs = 500;
 
-export class CutoverStage {
+export class CutoverStage implements LaneFailures {
   /** Which lane a call takes. */
   readonly laneChoice: Cutover;
   readonly outage: Outage;
@@ -182,6 +184,19 @@ export class CutoverStage {
     if (telling === 'unheard') this.#options.metrics.overBudget.inc({ budget: 'typing_notes' });
     if (room !== undefined && telling === 'room') this.#tellTyping({ kind: 'hub typing', room, user });
     if (telling === 'user') this.#tellTyping({ kind: 'hub typing anywhere', user });
+  }
+
+  /** The log could not take an event: all rooms go to the bridge. Resolves when this one may, see OnBridge. */
+  onLogFailure(reason: FailureReason): Promise<void> {
+    return this.outage.begin(reason);
+  }
+
+  /** An append may be in the log, and its call is about to go to the bridge. @returns `kept` where it is in the log */
+  settleUncertain(
+    event: { room: string; eventId: string },
+    callBridge: () => Promise<BridgeAnswer>,
+  ): Promise<BridgeAnswer | 'kept'> {
+    return this.uncertain.settle(event, callBridge);
   }
 
   /** An event goes to the bridge while it is not known whether others append to its room. */

@@ -3,7 +3,7 @@
 // that was read has every field with its type, whoever wrote it.
 
 import { z } from 'zod';
-import type { Lane } from '../lanes/lanes.ts';
+import type { Lane } from '../lanes/call.ts';
 import type { RoomSet } from '../room-set.ts';
 import { bucketOf } from './bucket.ts';
 

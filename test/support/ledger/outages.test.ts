@@ -14,11 +14,11 @@ const made = (eventId: string, startedAt: number): MadeCall => ({
 
 test('an outage is told by its begin and its end; one that has not ended goes on', () => {
   const lines = [
-    { msg: 'the log fails: all rooms go to the bridge', time: timeOf(1_000) },
-    { msg: 'the log fails: all rooms go to the bridge', time: timeOf(1_500) },
-    { msg: 'the log answers: all rooms are back', time: timeOf(2_000) },
-    { msg: 'the log answers: all rooms are back', time: timeOf(3_000) },
-    { msg: 'the log fails: all rooms go to the bridge', time: timeOf(9_000) },
+    { msg: 'all rooms go to the bridge', time: timeOf(1_000) },
+    { msg: 'all rooms go to the bridge', time: timeOf(1_500) },
+    { msg: 'all rooms are back from the bridge', time: timeOf(2_000) },
+    { msg: 'all rooms are back from the bridge', time: timeOf(3_000) },
+    { msg: 'all rooms go to the bridge', time: timeOf(9_000) },
   ];
   const [first, last, ...rest] = toldOutages({ lines }).map(({ from, to }) => [Math.round(from), Math.round(to)]);
   assert.ok(Math.abs(first![0]! - 1_000) <= 1 && Math.abs(first![1]! - 2_000) <= 1, `${first}`);

@@ -23,8 +23,8 @@ export function toldOutages({ lines }: Pick<Replica, 'lines'>, clockOffsetMs = 0
   let from: number | undefined;
   for (const { msg, time } of lines) {
     const at = Date.parse(String(time)) - clockOffsetMs - performance.timeOrigin;
-    if (msg === 'the log fails: all rooms go to the bridge') from ??= at;
-    if (msg !== 'the log answers: all rooms are back' || from === undefined) continue;
+    if (msg === 'all rooms go to the bridge') from ??= at;
+    if (msg !== 'all rooms are back from the bridge' || from === undefined) continue;
     outages.push({ from, to: at });
     from = undefined;
   }
