@@ -37,16 +37,7 @@ export function makeCutover(config: Config, parts: Parts, edge: Edge, isDraining
 }
 
 export function makeLanes(config: Config, parts: Parts, cutover: CutoverStage): Lanes {
-  const { outage, uncertain } = cutover;
-  return new Lanes({
-    ...parts,
-    fallback: config.fallback,
-    bridgeFallback: config.bridgeFallback,
-    coalesceWindowMs: config.coalesce ? config.coalesceWindow : undefined,
-    cutover: cutover.laneChoice,
-    onLogFailure: (reason) => outage.begin(reason),
-    hadElsewhere: (room) => cutover.hadElsewhere(room),
-    onBlind: (event) => cutover.onBlind(event),
-    settleUncertain: (event, callBridge) => uncertain.settle(event, callBridge),
-  });
+  const { fallback, bridgeFallback, coalesce, coalesceWindow } = config;
+  const settings = { fallback, bridgeFallback, coalesceWindowMs: coalesce ? coalesceWindow : undefined };
+  return new Lanes({ ...parts, cutover: cutover.laneChoice, failures: cutover, settings });
 }

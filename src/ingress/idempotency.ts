@@ -2,7 +2,7 @@
 // Promises: a repeat of a call that is under way here waits for it, and is carried itself if that one was not kept;
 // repeats that reach another replica are the log's to know. While the bridge's memory answers repeats, ids are only noted.
 
-import type { Outcome } from '../lanes/lanes.ts';
+import type { Outcome } from '../lanes/call.ts';
 import { counterNames } from '../log/counters.ts';
 import { type AcceptedId, idempotencyTtlMs, type Roster } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';

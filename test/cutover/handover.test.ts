@@ -8,7 +8,7 @@ import { Cutover } from '../../src/cutover/cutover.ts';
 import { Handover, type HandoverNote } from '../../src/cutover/handover.ts';
 import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
 import { Traffic } from '../../src/cutover/traffic.ts';
-import type { Decision } from '../../src/lanes/lanes.ts';
+import type { Decision } from '../../src/lanes/call.ts';
 import { controlStream } from '../../src/log/log.ts';
 import type { RoomSet } from '../../src/room-set.ts';
 import { type Clock, systemClock } from '../../src/telemetry/clock.ts';
@@ -268,7 +268,7 @@ test('a replica that was stopped across the commit is refused by the log, and de
     lanes.push(lane);
     if (lane === 'bridge') return;
     assert.equal(await log.of('b').append({ ...entry, epoch: epoch! }), 'stale');
-    const { StaleEpoch } = await import('../../src/lanes/lanes.ts');
+    const { StaleEpoch } = await import('../../src/lanes/call.ts');
     throw new StaleEpoch();
   });
   setImmediate(() => log.continue('b'));

@@ -6,7 +6,8 @@ import type { BridgeAnswer, BridgeLane, RawRequest } from '../../src/bridge/lane
 import type { Event } from '../../src/contract/event.ts';
 import { Traffic } from '../../src/cutover/traffic.ts';
 import { CrossfadeError } from '../../src/errors.ts';
-import { type Decision, type IncomingCall, Lanes, type LanesOptions, StaleEpoch } from '../../src/lanes/lanes.ts';
+import { type Decision, type IncomingCall, type LaneFailures, StaleEpoch } from '../../src/lanes/call.ts';
+import { Lanes } from '../../src/lanes/lanes.ts';
 import type { AppendResult, ClaimResult, Log, NewEntry } from '../../src/log/log.ts';
 import { allRooms } from '../../src/room-set.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
@@ -26,7 +27,7 @@ class Scene {
   /** When a room whose log has failed may go to the bridge. */
   ready = async () => {};
   wasRead: (eventId: string) => boolean = () => false;
-  settleUncertain: LanesOptions['settleUncertain'] = (_, callBridge) => callBridge();
+  settleUncertain: LaneFailures['settleUncertain'] = (_, callBridge) => callBridge();
   isTypingOver = false;
   hadElsewhere = false;
   readonly settled: [string, boolean][] = [];
@@ -55,8 +56,6 @@ class Scene {
     this.lanes = new Lanes({
       log,
       bridge,
-      fallback: true,
-      bridgeFallback,
       cutover: {
         decide: () => this.decision,
         newerThan: async () => {},
@@ -65,21 +64,23 @@ class Scene {
         mirrorsRoom: () => false,
         remembersIds: true,
       },
-      onLogFailure: async (reason) => {
-        const ready = this.ready();
-        this.decision = { lane: 'bridge', epoch: 1, outage: { reason, ready } };
-        await ready;
+      failures: {
+        onLogFailure: async (reason) => {
+          const ready = this.ready();
+          this.decision = { lane: 'bridge', epoch: 1, outage: { reason, ready } };
+          await ready;
+        },
+        onBlind: () => {},
+        hadElsewhere: () => this.hadElsewhere,
+        settleUncertain: (event, callBridge) => this.settleUncertain(event, callBridge),
       },
       reads: {
         position: '0-0',
         hasRead: (eventId) => this.wasRead(eventId),
         isTypingOver: () => this.isTypingOver,
       },
-      onBlind: () => {},
-      hadElsewhere: () => this.hadElsewhere,
-      settleUncertain: (event, callBridge) => this.settleUncertain(event, callBridge),
       hasAudience: () => true,
-      coalesceWindowMs,
+      settings: { fallback: true, bridgeFallback, coalesceWindowMs },
       clock,
       logger: silentLogger,
       metrics: createMetrics(),
