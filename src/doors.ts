@@ -4,6 +4,7 @@
 import { networkInterfaces } from 'node:os';
 import { Admin, allPass, type Check } from './admin/admin.ts';
 import { HealthPort } from './admin/health-port.ts';
+import { checkRunning } from './checks.ts';
 import type { ClientsSide } from './clients-side.ts';
 import type { Config, HostPort } from './config.ts';
 import type { CutoverStage } from './cutover/stage.ts';
@@ -90,6 +91,7 @@ export async function listenAdmin(
         probe: clientsSide.probe,
       }),
     readiness: checks,
+    check: () => checkRunning({ ...parts, config, cutover, bridgeStates: bridgeStates() }),
     drain() {
       parts.faults.guard('client', () => clientsSide.drain());
       return clientsSide.drained;

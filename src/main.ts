@@ -1,8 +1,9 @@
 // The command line: words in, one command run, an exit code out. 0 done, 1 failed, 2 wrong use (one clear line).
 
 import { Command, CommanderError, Option } from 'commander';
+import { check, checkFirst } from './commands/check.ts';
 import { checkContract } from './commands/contract.ts';
-import { addCutover } from './commands/cutover-words.ts';
+import { addCutover, targetOf, withTarget } from './commands/cutover-words.ts';
 import { demo } from './commands/demo.ts';
 import { demoBackend, demoBridge } from './commands/demo-parts.ts';
 import { drain } from './commands/drain.ts';
@@ -32,20 +33,21 @@ const serveCommand = program
   .description('run the sidecar: take the backend’s calls, deliver them to the clients')
   .addHelpText('after', '\nSecrets come by variable only; the README lists them.')
   .action(() => serve(readConfig(givenFlags(serveCommand), process.env)));
-for (const setting of settings) {
-  if (setting.flag === undefined) continue;
-  const facts = `(${setting.variables.join(', ')}; default: ${defaultText(setting)})`;
-  const option = new Option(setting.flag, `${setting.meaning} ${facts}`);
-  if (setting.repeatable) option.argParser((value, before: string[] | undefined) => [...(before ?? []), value]);
-  serveCommand.addOption(option);
-}
+for (const option of settingOptions()) serveCommand.addOption(option);
 
-const ofOwnReplica = (name: string, description: string) =>
-  program
-    .command(name)
-    .description(description)
-    .option('--admin <url>', 'its admin port (default: where CROSSFADE_ADMIN says)')
-    .addOption(new Option('--output <form>', 'how it is written').choices(['text', 'json']).default('text'));
+const checkCommand = program
+  .command('check')
+  .description('is everything as it must be: of a running replica by its admin port, or before serving')
+  .option('--pre', 'before serving: configuration, bridge and log, by the flags and variables of serve')
+  .addOption(new Option('--output <form>', 'how it is written').choices(['text', 'json']).default('text'))
+  .action(({ pre, admin, output }: { pre?: true; admin?: string; output: 'text' | 'json' }) =>
+    pre
+      ? checkFirst(givenFlags(checkCommand), output)
+      : check(targetOf({ output, ...(admin !== undefined && { admin }) })),
+  );
+for (const option of settingOptions()) checkCommand.addOption(option);
+
+const ofOwnReplica = (name: string, description: string) => withTarget(program.command(name).description(description));
 ofOwnReplica('drain', 'let this replica’s clients go, and wait for it: for a pod’s preStop, before SIGTERM')
   .option('--timeout <s>', 'how long to wait for it (default: as long as it takes)')
   .action(({ admin = ownAdminUrl(process.env), ...options }) => drain({ admin, ...options }));
@@ -83,6 +85,16 @@ let writesJson = false;
 program.hook('preAction', (_, action) => {
   writesJson = action.opts().output === 'json';
 });
+
+function settingOptions(): Option[] {
+  return settings.flatMap((setting) => {
+    if (setting.flag === undefined) return [];
+    const facts = `(${setting.variables.join(', ')}; default: ${defaultText(setting)})`;
+    const option = new Option(setting.flag, `${setting.meaning} ${facts}`);
+    if (setting.repeatable) option.argParser((value, before: string[] | undefined) => [...(before ?? []), value]);
+    return [option];
+  });
+}
 
 /** The flags that stand on the command line, by the key of their setting; defaults are config.ts's business. */
 function givenFlags(command: Command): GivenFlags {

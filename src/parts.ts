@@ -94,7 +94,8 @@ function metricsOf(config: Config, contract: Contract): Metrics {
   return metrics;
 }
 
-function contractOf(config: Config): Contract {
+/** Error: CONTRACT_INVALID. */
+export function contractOf(config: Config): Contract {
   const { contract: file, streamMaxLength } = config;
   if (file !== undefined) return loadContract(readContract(file), file, streamMaxLength);
   return loadContract(assetText('support-center.yaml'), 'support-center.yaml', streamMaxLength);

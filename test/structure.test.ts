@@ -13,7 +13,7 @@ const levels = [
   ['main.ts'],
   ['commands'],
   ['demo'],
-  ['replica.ts', 'stages.ts', 'doors.ts', 'clients-side.ts', 'parts.ts', 'health.ts'],
+  ['replica.ts', 'stages.ts', 'doors.ts', 'clients-side.ts', 'parts.ts', 'checks.ts', 'health.ts'],
   ['admin'],
   ['ingress'],
   ['cutover'],

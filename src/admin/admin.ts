@@ -1,5 +1,5 @@
-// The admin port: /metrics for Prometheus, /healthz and /readyz for whoever starts and stops replicas, /cutover for the
-// operator (see cutover-routes.ts), `POST /drain` for the end of a replica, as often as somebody waits for it.
+// The admin port: /metrics for Prometheus, /healthz and /readyz for whoever starts and stops replicas, /check and /cutover for
+// the operator (see cutover-routes.ts), `POST /drain` for the end of a replica, as often as somebody waits for it.
 // Promises: beyond loopback nothing is answered without the admin token, nor to a web page of another site, which reaches
 // loopback through the operator's browser; what replicas say to each other is heard by its signature alone.
 
@@ -37,6 +37,8 @@ export interface AdminOptions {
   readiness(): Record<string, Check>;
   /** Begins to let the clients go, unless that has begun. @returns how far it has come */
   drain(): Drained;
+  /** Whether everything is as it must be; takes seconds. */
+  check(): Promise<object>;
   cutover: CutoverRoutesOptions;
 }
 
@@ -88,6 +90,7 @@ export class Admin {
       '/metrics': (answer) => this.#metrics(answer),
       '/healthz': (answer) => writeJson(answer, 200, { status: 'alive' }),
       '/readyz': (answer) => this.#readyz(answer),
+      '/check': async (answer) => writeJson(answer, 200, await this.#options.check()),
     };
     if (await answerCutover(request, response, this.#options.cutover)) return;
     const path = request.url!.split('?', 1)[0]!;

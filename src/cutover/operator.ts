@@ -4,6 +4,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { CrossfadeError } from '../errors.ts';
+import { bad, type CheckFinding, doubtful, good } from '../findings.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Roll } from './coordinator.ts';
@@ -11,7 +12,7 @@ import type { Cutover } from './cutover.ts';
 import type { Guard } from './guard.ts';
 import { type By, type ChangeOf, held, type Moves, unlessHeld } from './moves.ts';
 import { type Peers, peerPaths, type Told } from './peers.ts';
-import { type Rehearsal, type RehearsalParts, rehearse, rehearseRollback } from './rehearsal.ts';
+import { guardFinding, type Rehearsal, type RehearsalParts, rehearse, rehearseRollback } from './rehearsal.ts';
 import type { SharedState } from './shared-state.ts';
 import { type CutoverState, type Difference, initialState, isRolledBack, rolledBack } from './state.ts';
 import { cutoverStatus, type Status, type StatusParts } from './status.ts';
@@ -135,6 +136,35 @@ export class Operator {
     if ((await this.#moveBack(change, { who, what })) !== undefined) return;
     const outdated = state.epoch <= cutover.state.epoch && !isRolledBack(cutover.state);
     shared.rollBackWithoutLog(outdated ? moves.next(cutover.state, () => rolledBack, { who, what })! : state);
+  }
+
+  /** For `GET /check`: what would keep rooms from moving. Never rejects. */
+  async findings(): Promise<CheckFinding[]> {
+    const { cutover } = this.#parts;
+    if (cutover.standalone) return [good('lanes', 'there is no bridge: every room is on the stream lane')];
+    const { hold, killed } = cutover.state;
+    const { outage } = this.#parts;
+    const reason = outage.status?.reason;
+    return [
+      reason === undefined
+        ? good('log', 'no room is at the bridge for an outage of the log')
+        : bad(
+            'log',
+            `all rooms are at the bridge, as the log failed (${reason})`,
+            'bring Redis back: they return by themselves',
+          ),
+      await guardFinding(this.#parts, false),
+      killed.length === 0
+        ? good('kill switch', 'nobody has it')
+        : bad(
+            'kill switch',
+            `${killed.join(', ')}: every room is at the bridge`,
+            'start them without EVENT_TRANSPORT_USE_REDIS_STREAMS=false',
+          ),
+      hold === null
+        ? good('hold', 'nobody holds it')
+        : doubtful('hold', held(hold).message, 'crossfade cutover release'),
+    ];
   }
 
   /** For `GET /cutover`. */

@@ -30,6 +30,8 @@ const count = z.number().min(0);
 const lane = z.object({ events: count, failures: count, delivered: z.array(count).max(100) });
 
 export const viewShape = z.object({
+  /** Its clock, ms since 1970. */
+  nowMs: count,
   draining: z.boolean(),
   /** Hub connections. */
   clients: count,
@@ -56,6 +58,7 @@ export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
     lagOf(parts),
   ]);
   return {
+    nowMs: parts.clock.now(),
     draining: isDraining(),
     clients: total(connections.values.map(({ value }) => value)),
     rooms,

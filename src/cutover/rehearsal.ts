@@ -141,7 +141,7 @@ function logFinding({ shared, log }: RehearsalParts): CheckFinding {
   );
 }
 
-async function guardFinding({ guard }: RehearsalParts, force: boolean): Promise<CheckFinding> {
+export async function guardFinding({ guard }: Pick<RehearsalParts, 'guard'>, force: boolean): Promise<CheckFinding> {
   const { ok: isOk, reasons } = await guard.check().catch((error: Error) => ({ ok: false, reasons: [error.message] }));
   if (isOk) return good('guard', '3 readings over 3 s: no client is left out');
   if (force) return doubtful('guard', `--force goes past it: ${reasons.join('; ')}`, 'remove what it names');

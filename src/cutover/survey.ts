@@ -31,6 +31,13 @@ export interface Seen {
   view: ReplicaView | undefined;
   /** ms since it last answered; undefined: it never has, as far as this replica asked. */
   heardMs: number | undefined;
+  /** ms that its clock is ahead of this replica's, to within the time that its answer took; undefined as {@link view}. */
+  offsetMs: number | undefined;
+}
+
+interface Answer {
+  view: ReplicaView;
+  offsetMs: number;
 }
 
 const answerMs = 400;
@@ -42,7 +49,7 @@ const reachShape = z.object({ notReached: z.array(z.string()) });
 
 export class Survey {
   readonly #parts: SurveyParts;
-  #views: Promise<Map<string, ReplicaView>> | undefined;
+  #views: Promise<Map<string, Answer>> | undefined;
   /** ms, monotonic */
   #askedAt = 0;
   /** ms, monotonic; only of those in the roster. */
@@ -73,7 +80,8 @@ export class Survey {
     return replicas.map(({ instance, facts }) => {
       const heardAt = this.#heardAt.get(instance);
       const heardMs = heardAt === undefined ? undefined : Math.max(0, Math.round(clock.monotonic() - heardAt));
-      return { instance, facts, view: views.get(instance), heardMs };
+      const { view, offsetMs } = views.get(instance) ?? {};
+      return { instance, facts, view, heardMs, offsetMs };
     });
   }
 
@@ -112,13 +120,13 @@ export class Survey {
     );
   }
 
-  async #ask(): Promise<Map<string, ReplicaView>> {
+  async #ask(): Promise<Map<string, Answer>> {
     const { instance, peers, own, clock } = this.#parts;
     const [self, answers] = await Promise.all([own(), peers.askEach(peerPaths.look, {}, answerMs)]);
-    const views = new Map([[instance, self]]);
+    const views = new Map([[instance, { view: self, offsetMs: 0 }]]);
     for (const [each, answer] of answers) {
       const { data } = viewShape.safeParse(answer);
-      if (data !== undefined) views.set(each, data);
+      if (data !== undefined) views.set(each, { view: data, offsetMs: data.nowMs - clock.now() });
     }
     for (const each of views.keys()) this.#heardAt.set(each, clock.monotonic());
     return views;

@@ -41,6 +41,7 @@ async function startAdmin(
     metrics,
     beforeScrape: async () => {},
     readiness: () => ({}),
+    check: async () => ({}),
     drain: () => ({ remaining: 0, done: true }),
     cutover: {
       instance: 'here',

@@ -45,6 +45,7 @@ async function startReplica(t: TestContext, secret: string | undefined) {
     metrics,
     beforeScrape: async () => {},
     readiness: () => ({}),
+    check: async () => ({}),
     drain: () => ({ remaining: 0, done: true }),
     cutover: {
       instance: 'here',

@@ -1,0 +1,150 @@
+// Everything that must be so, looked at: in come a Config, and what of a replica there is, out go findings by group, before serving
+// (configuration, bridge, log) or of a running replica (and all that it knows of the others). Promises: nothing is changed; what is
+// not as it must be says what to do; it ends within seconds, whatever hangs.
+
+import { accessSync, constants, existsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { BridgeState } from './bridge/health.ts';
+import type { BridgeLane } from './bridge/lane.ts';
+import type { Config } from './config.ts';
+import type { Contract } from './contract/contract.ts';
+import { wayBack } from './cutover/rehearsal.ts';
+import type { CutoverStage } from './cutover/stage.ts';
+import type { Seen } from './cutover/survey.ts';
+import { bad, type CheckFinding, doubtful, good } from './findings.ts';
+import { checkRedis, offsetFinding } from './log/redis/check.ts';
+import type { Clock } from './telemetry/clock.ts';
+
+export interface CheckGroup {
+  name: string;
+  findings: CheckFinding[];
+}
+
+/** The answer of `GET /check`. */
+export interface Checked {
+  /** Whether nothing has failed. */
+  ok: boolean;
+  groups: CheckGroup[];
+}
+
+export interface BeforeServing {
+  config: Config;
+  contract: Contract;
+  bridge: BridgeLane | undefined;
+  bridgeStates: BridgeState[];
+  clock: Clock;
+}
+
+export function checked(groups: CheckGroup[]): Checked {
+  return { ok: groups.every(({ findings }) => findings.every(({ status }) => status !== 'fail')), groups };
+}
+
+/** What can be looked at without a replica. Never rejects. */
+export async function checkBefore(parts: BeforeServing): Promise<CheckGroup[]> {
+  const { config, contract, bridge, bridgeStates, clock } = parts;
+  const [atBridge, ofLog] = await Promise.all([
+    bridge === undefined ? [] : bridgeFindings(bridge, bridgeStates, config.apiKey),
+    config.redis === undefined
+      ? [directoryFinding(config.dataDir)]
+      : checkRedis(config.redis, [...contract.streams.keys()], clock),
+  ]);
+  return [
+    { name: 'configuration', findings: configFindings(config, contract) },
+    ...(bridge === undefined ? [] : [{ name: 'bridge', findings: atBridge }]),
+    { name: 'log', findings: ofLog },
+  ];
+}
+
+/** Of a running replica, and of the others as it knows them. Never rejects. */
+export async function checkRunning(parts: BeforeServing & { cutover: CutoverStage }): Promise<Checked> {
+  const { cutover, bridge } = parts;
+  const [before, seen, reach, held] = await Promise.all([
+    checkBefore(parts),
+    cutover.survey.look(),
+    cutover.survey.reach(),
+    cutover.operator.findings(),
+  ]);
+  const back = bridge === undefined ? [] : wayBack(parts.bridgeStates, reach);
+  return checked([
+    ...before,
+    { name: 'replicas', findings: replicaFindings(seen) },
+    { name: 'cutover', findings: [...held, ...back] },
+  ]);
+}
+
+function configFindings({ insecure, bridges, killSwitch }: Config, { name, calls, hubs }: Contract): CheckFinding[] {
+  return [
+    good('settings', bridges.length === 0 ? 'can be used: standalone, everything by stream' : 'can be used'),
+    good('contract', `'${name}': ${calls.length} calls, ${hubs.length} hubs`),
+    ...(insecure
+      ? [doubtful('secrets', '--insecure: whoever reaches the ports may broadcast, listen and look', 'set the secrets')]
+      : []),
+    ...(killSwitch
+      ? [doubtful('kill switch', 'is on here: every room is at the bridge', 'unset EVENT_TRANSPORT_USE_REDIS_STREAMS')]
+      : []),
+  ];
+}
+
+async function bridgeFindings(
+  bridge: BridgeLane,
+  states: BridgeState[],
+  apiKey: string | undefined,
+): Promise<CheckFinding[]> {
+  const answers = states.map(({ bridge: place, reachable, detail }) =>
+    reachable
+      ? good('health', `${place} ${detail}`)
+      : bad('health', `${place}: ${detail}`, 'check --bridge (CROSSFADE_BRIDGE), and that it runs'),
+  );
+  if (states.some(({ reachable }) => !reachable)) return answers;
+  const headers = apiKey === undefined ? [] : ['X-Internal-Api-Key', apiKey];
+  const stats = await bridge.askAll('/internal/stats', headers).catch((error: Error) => error);
+  if (stats instanceof Error)
+    return [...answers, bad('key', `/internal/stats: ${stats.message}`, 'look at the bridge')];
+  const wrong = stats.find(({ status }) => status !== 200);
+  if (wrong === undefined) return [...answers, good('key', 'it takes INTERNAL_API_KEY, and counts its clients')];
+  const hint =
+    wrong.status === 401 || wrong.status === 403
+      ? 'give crossfade the INTERNAL_API_KEY of the bridge'
+      : 'the guard needs it';
+  return [...answers, bad('key', `/internal/stats answered ${wrong.status}`, hint)];
+}
+
+function directoryFinding(dataDir: string): CheckFinding {
+  // What does not exist yet is made.
+  let nearest = resolve(dataDir);
+  while (!existsSync(nearest)) nearest = dirname(nearest);
+  try {
+    accessSync(nearest, constants.W_OK);
+    return good('embedded', `${dataDir} can be written; for one replica on one machine`);
+  } catch (error) {
+    const hint = 'give --data-dir (CROSSFADE_DATA_DIR) a directory of its own, or name a --redis';
+    return bad('embedded', `${dataDir} cannot be written (${(error as NodeJS.ErrnoException).code})`, hint);
+  }
+}
+
+function replicaFindings(seen: Seen[]): CheckFinding[] {
+  const silent = seen.filter(({ view }) => view === undefined).map(({ instance }) => instance);
+  const names = seen.map(({ instance }) => instance).join(', ');
+  const [self, ...others] = seen;
+  return [
+    silent.length === 0
+      ? good('answer', names)
+      : bad('answer', `${silent.join(', ')} of ${names} do not answer`, 'look at them, and at their --admin'),
+    alikeFinding(seen, 'version'),
+    alikeFinding(seen, 'contract'),
+    ...others.flatMap(({ instance, offsetMs }) =>
+      offsetMs === undefined ? [] : [offsetFinding('clocks', instance, offsetMs)],
+    ),
+    ...(self?.view?.draining ? [doubtful('drain', 'this replica lets its clients go', 'start another')] : []),
+  ];
+}
+
+/** Rooms may move while replicas differ, but what one release writes another one has to read. */
+function alikeFinding(seen: Seen[], fact: 'version' | 'contract'): CheckFinding {
+  const of = new Map<string, string[]>();
+  for (const { instance, facts } of seen)
+    of.set(facts[fact] ?? 'unknown', [...(of.get(facts[fact] ?? 'unknown') ?? []), instance]);
+  if (of.size === 1) return good(fact, `all have ${[...of.keys()][0]}`);
+  const detail = [...of].map(([value, instances]) => `${instances.join(', ')}: ${value}`).join('; ');
+  return doubtful(fact, detail, 'finish the rollout before rooms are moved');
+}

@@ -1,0 +1,83 @@
+// `crossfade check` as an operator types it: of running replicas, and before serving.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { Checked } from '../../src/checks.ts';
+import { startBridge } from '../support/bridge.ts';
+import { type Crossfade, spawnCrossfade } from '../support/process.ts';
+import { startRedis } from '../support/redis.ts';
+import { until } from '../support/wait.ts';
+import { command, stateOf } from './operating.ts';
+import { secrets, startSidecar } from './sidecar.ts';
+
+async function check(
+  t: TestContext,
+  words: string[],
+  env: Record<string, string> = secrets,
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const process = spawnCrossfade(t, ['check', ...words], env);
+  const { code } = await process.exited;
+  return { code, stdout: process.stdout, stderr: process.stderr };
+}
+
+const failedIn = ({ groups }: Checked) =>
+  groups.flatMap(({ name, findings }) =>
+    findings.filter(({ status }) => status !== 'ok').map((each) => `${name}: ${each.name} ${each.status}`),
+  );
+
+test('of running replicas: all passes; a hold, a frozen replica, a dead bridge are found', async (t) => {
+  const redis = await startRedis(t, { appendfsync: 'always' });
+  const bridge = await startBridge(t);
+  const flags = ['--redis', redis.url, '--bridge', bridge.url];
+  const [a, b] = [await startSidecar(t, flags), await startSidecar(t, flags)] as [Crossfade, Crossfade];
+  await until(async () => (await stateOf(a)).replicas.length === 2, { what: 'both to know each other' });
+  const calm = await check(t, ['--admin', a.admin]);
+  assert.equal(calm.code, 0, calm.stdout);
+  for (const heading of ['configuration', 'bridge', 'log', 'replicas', 'cutover'])
+    assert.ok(calm.stdout.includes(`${heading}\n${'-'.repeat(heading.length)}\n√ `), calm.stdout);
+  assert.match(calm.stdout, /√ rights +all commands.*\n√ on disk +appendonly yes, appendfsync always\n/);
+  assert.match(calm.stdout, /reach each other\n\neverything is as it must be √\n$/);
+
+  const asJson = async () => {
+    const { code, stdout } = await check(t, ['--admin', a.admin, '--output', 'json']);
+    return { code, ...(JSON.parse(stdout) as Checked) };
+  };
+  await command(a, { why: 'lunch' }, 'hold');
+  const held = await asJson();
+  assert.deepEqual([held.code, held.ok, failedIn(held)], [0, true, ['cutover: hold warn']]);
+  b.process.pause();
+  const frozen = await asJson();
+  b.process.resume();
+  assert.deepEqual([frozen.code, frozen.ok], [1, false]);
+  assert.ok(failedIn(frozen).includes('replicas: answer fail'), JSON.stringify(failedIn(frozen)));
+  await bridge.close();
+  const isFound = async () => {
+    const found = failedIn(await asJson());
+    return found.includes('bridge: health fail') && found.includes('cutover: way back fail');
+  };
+  await until(isFound, { what: 'the dead bridge to be found', timeoutMs: 30_000 });
+});
+
+test('before serving: what can be used passes without a replica, and each fault says what to do', async (t) => {
+  const redis = await startRedis(t, { appendfsync: 'always' });
+  const bridge = await startBridge(t);
+  const flags = ['--pre', '--redis', redis.url, '--bridge', bridge.url];
+  const passed = await check(t, flags);
+  assert.deepEqual([passed.code, passed.stderr], [0, ''], passed.stdout);
+  assert.match(passed.stdout, /√ key +it takes INTERNAL_API_KEY/);
+  assert.ok(!passed.stdout.includes('replicas'), 'nothing is said of what does not run yet');
+  assert.equal(await redis.client().dbsize(), 0, 'nothing is left behind');
+
+  const wrongKey = await check(t, flags, { INTERNAL_API_KEY: 'another' });
+  assert.equal(wrongKey.code, 1);
+  assert.match(wrongKey.stdout, /× key +\/internal\/stats answered 40\d\n +→ give crossfade the INTERNAL_API_KEY/);
+  const faults = await check(t, [...flags, '--percent', '300', '--output', 'json'], { CROSSFADE_BRIGDE: 'x' });
+  assert.equal(faults.code, 1);
+  const { groups } = JSON.parse(faults.stdout) as Checked;
+  assert.deepEqual([groups.length, groups[0]!.findings.length], [1, 2], faults.stdout);
+  const away = await check(t, ['--pre', '--bridge', 'http://127.0.0.1:1', '--redis', 'redis://127.0.0.1:1']);
+  assert.match(
+    away.stdout,
+    /× health[\s\S]*→ check --bridge[\s\S]*× redis[\s\S]*→ check --redis[\s\S]*\n2 failed ×\n$/,
+  );
+});
