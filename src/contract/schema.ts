@@ -68,7 +68,7 @@ export const contractSchema = z.strictObject({
   types: z.record(z.string(), shape).default({}),
   calls: z.record(z.string(), call),
   foreign: z.record(z.string(), foreign).default({}),
-  hubs: z.record(z.string(), hub),
+  hubs: z.record(z.string().regex(/^[^\s/]+$/, 'a hub has a name without spaces and slashes'), hub),
 });
 
 export type ContractDocument = z.infer<typeof contractSchema>;

@@ -23,6 +23,8 @@ export type Note =
       to: CutoverState;
       participants: string[];
       late: { instance: string; rooms: string[] }[];
+      /** All rooms come back from the bridge, where the log's outage had taken them; `from` says that they were there. */
+      endsOutage: boolean;
     }
   /** What stood before the commit was delivered here; the rooms that leave the stream lane may go on. */
   | { kind: 'passed'; id: string; instance: string }
@@ -81,6 +83,7 @@ const shapes: { [Kind in Note['kind']]: z.ZodType<Extract<Note, { kind: Kind }>>
     to: stateShape,
     participants: names,
     late: z.array(z.object({ instance, rooms: names })),
+    endsOutage: z.boolean(),
   }),
   passed: z.object({ kind: z.literal('passed'), id, instance }),
   abandon: z.object({ kind: z.literal('abandon'), id }),

@@ -95,7 +95,7 @@ export class Coordinator {
         const roll = await this.callRoll();
         demand(options.needs, roll.here);
         const from = options.fromBridge ? atBridge(state) : state;
-        if (await this.#carryOut(from, to, roll.here, options.needs)) return roll;
+        if (await this.#carryOut(from, to, roll.here, options)) return roll;
       } catch (error) {
         // A log that was slow for once has kept nothing: the step is made again.
         if (!hasCode(error, 'LOG_APPEND_REFUSED') || !log.reachable || attempt === maxAttempts) throw error;
@@ -107,7 +107,12 @@ export class Coordinator {
   }
 
   /** @returns whether all replicas are in the new state now, as far as they answer */
-  async #carryOut(from: CutoverState, to: CutoverState, participants: string[], needs?: string[]): Promise<boolean> {
+  async #carryOut(
+    from: CutoverState,
+    to: CutoverState,
+    participants: string[],
+    { needs, fromBridge = false }: MoveOptions,
+  ): Promise<boolean> {
     const { timeoutMs, log, clock, cutover } = this.#parts;
     const id = newId();
     const abandonedAt = clock.monotonic() + timeoutMs + abandonMs;
@@ -117,7 +122,7 @@ export class Coordinator {
       demand(participants, [...ready.keys()]);
     }
     const late = [...ready].flatMap(([instance, rooms]) => (rooms.length > 0 ? [{ instance, rooms }] : []));
-    const note = toEntry({ kind: 'commit', id, from, to, participants, late });
+    const note = toEntry({ kind: 'commit', id, from, to, participants, late, endsOutage: fromBridge });
     const next = { epoch: to.epoch, value: JSON.stringify(to) };
     // Who was stopped meanwhile comes too late: the others' calls go on under the old lanes.
     const withinMs = Math.max(0, Math.min(commitMs, abandonedAt - clock.monotonic()));

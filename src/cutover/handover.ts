@@ -21,7 +21,7 @@ import { abandonMs, arrivalMs } from './coordinator.ts';
 import type { Cutover } from './cutover.ts';
 import { type Fences, fenceSettled } from './fences.ts';
 import type { Outage } from './outage.ts';
-import { MovedRooms, movesBetween, usesStream } from './state.ts';
+import { MovedRooms, movesBetween } from './state.ts';
 import { Tally } from './tally.ts';
 import type { Traffic } from './traffic.ts';
 import type { Unfenced } from './unfenced.ts';
@@ -112,10 +112,9 @@ export class Handover {
 
   #onCommit(commit: Commit): void {
     const { cutover, traffic, outage } = this.#parts;
-    const { id, from, to, participants } = commit;
+    const { id, from, to, participants, endsOutage } = commit;
     cutover.adopt(to);
-    // All rooms come from the bridge, where an outage of the log has taken them, or where they were before.
-    if (!usesStream(from)) outage.end();
+    if (endsOutage) outage.end();
     const { raises, lowers } = movesBetween(from, to);
     if (raises) this.#fenceRaised(commit);
     if (lowers) {

@@ -1,6 +1,10 @@
 // One change of the cutover, made on all replicas: in comes what shall be different and who says so; out goes a state that
 // all replicas have adopted. Promises: nothing comes to the stream lane past the guard unless forced, nor before the log
 // knows the event ids that the bridge has accepted lately; what somebody holds is moved by nothing that has to pass here.
+//
+// How rooms come to the stream lane, and who asks the guard: `guarded` does (commands, flags at start, a kill switch that ends; not with
+// --force). `make` does not: what goes by it alone only lowers. `comeBack` does not either: the rooms were there before an outage. A
+// replica that has missed a commit follows it as after an outage (shared-state.ts). Without a bridge every room is there.
 
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';

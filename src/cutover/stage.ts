@@ -270,45 +270,45 @@ function makeStage(options: CutoverStageOptions) {
   const traffic = new Traffic(clock);
   const follow = { silentMs: () => reads.silentMs, reachable: () => log.reachable };
   const cutover = new Cutover({ ...given, traffic, follow });
-  const rooms = { ...given, unfenced, traffic, cutover, roster: log.roster };
+  const common = { ...given, unfenced, traffic, cutover, roster: log.roster };
 
   const signature = new PeerSignature({ instance, secret: config.adminToken ?? config.apiKey, clock });
-  const peers = new Peers({ ...rooms, signature });
+  const peers = new Peers({ ...common, signature });
   const outage: Outage = new Outage({
-    ...rooms,
+    ...common,
     peers,
     fallback: config.fallback && !standalone,
     follows: () => shared.follows,
     comeBack: (needs) => moves.comeBack(needs),
     showMs: () => timeoutMs + settled(),
   });
-  const uncertain = new UncertainAppends({ ...rooms, log: reads, peers });
+  const uncertain = new UncertainAppends({ ...common, peers });
   const readerWatch = new ReaderWatch({
-    ...rooms,
+    ...common,
     peers,
     usesStream: () => cutover.usesStream,
     silentMs: () => reads.silentMs,
     logAnswers: () => log.reachable,
   });
 
-  const coordinator = new Coordinator(rooms);
-  const handover = new Handover({ ...rooms, outage, fences: edge });
+  const coordinator = new Coordinator(common);
+  const handover = new Handover({ ...common, outage, fences: edge });
   const guard = new Guard({
-    ...rooms,
+    ...common,
     countAtBridges: () => countAtBridges(bridge!, config.apiKey),
     callRoll: () => coordinator.callRoll(),
     streams: [...contract.streams.keys()],
   });
-  const moves: Moves = new Moves({ ...rooms, coordinator, guard });
-  const shared: SharedState = new SharedState({ ...rooms, outage, moves });
-  const wishes = new Wishes({ ...rooms, moves, follows: () => shared.follows });
+  const moves: Moves = new Moves({ ...common, coordinator, guard });
+  const shared: SharedState = new SharedState({ ...common, outage, moves });
+  const wishes = new Wishes({ ...common, moves, follows: () => shared.follows });
   // An edge alone decides no call's lane: what its flags say, or do not say, must not move those who do.
   if (config.listen === undefined) wishes.drop();
   const known = { moves, shared, wishes, outage, guard, peers, readerWatch };
   return {
     ...{ typings, unfenced, traffic, cutover, signature, peers, outage, uncertain, readerWatch },
     ...{ coordinator, handover, guard, moves, shared, wishes },
-    ...makeOperator(options, { ...rooms, ...known, callRoll: () => coordinator.callRoll() }),
+    ...makeOperator(options, { ...common, ...known, callRoll: () => coordinator.callRoll() }),
   };
 }
 

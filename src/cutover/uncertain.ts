@@ -36,7 +36,7 @@ export interface Settlement {
 
 export interface UncertainParts {
   /** What this replica has read of the log, and what it shall not show if it reads it later. */
-  log: Pick<ReadMemory, 'hasRead' | 'withhold'>;
+  reads: Pick<ReadMemory, 'hasRead' | 'withhold'>;
   edge: Pick<Fences, 'hold' | 'fence'> & {
     /** Of what was read already, but is not shown yet at every connection. */
     withhold(eventId: string): void;
@@ -52,7 +52,7 @@ export interface UncertainParts {
 
 /** ms that asking may hold a call up: a replica that hears of it later may show both copies. */
 const askMs = 1_000;
-/** A replica that does not learn of the verdict shows nothing of the room for so long. */
+/** It is told again for half of the time in which a replica that has not heard it still waits. */
 const tellTimes = lateLimitMs / (2 * askMs);
 /** Verdicts that are known: a question, or the verdict once more, may come behind it. */
 const maxPast = 1_000;
@@ -94,7 +94,7 @@ export class UncertainAppends {
 
   /** This replica or another one asks, perhaps twice. What is read of the room from now on waits, unless the event was read. */
   hear(question: Question): { read: boolean } {
-    const read = this.#parts.log.hasRead(question.eventId);
+    const read = this.#parts.reads.hasRead(question.eventId);
     if (!read && !this.#past.has(question.id) && !this.#waiting.has(question.id)) {
       this.#parts.faults.guard('peer', () => this.#hold(question));
     }
@@ -113,12 +113,12 @@ export class UncertainAppends {
     if (own.read) return { answers: [own], notReached: [] };
     const { answers, notReached } = await peers.ask(peerPaths.uncertain, question, askMs);
     // It may have been read here meanwhile, and waits at the connections then.
-    const here = { read: this.#parts.log.hasRead(question.eventId) };
+    const here = { read: this.#parts.reads.hasRead(question.eventId) };
     return { answers: [here, ...answers.map(readAnswer)], notReached };
   }
 
   async #hold({ id, eventId, room }: Question): Promise<void> {
-    const { log, edge, unfenced, settleMs, clock } = this.#parts;
+    const { reads, edge, unfenced, settleMs, clock } = this.#parts;
     const { promise: decided, resolve } = Promise.withResolvers<Settlement['verdict']>();
     this.#waiting.set(id, resolve);
     const hold = `uncertain-${id}`;
@@ -132,7 +132,7 @@ export class UncertainAppends {
     cancel();
     this.#waiting.delete(id);
     if (verdict === 'withhold') {
-      log.withhold(eventId);
+      reads.withhold(eventId);
       edge.withhold(eventId);
     }
     await fenceSettled(edge, hold, settleMs(), clock);

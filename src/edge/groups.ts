@@ -36,7 +36,7 @@ export class Groups {
   }
 }
 
-/** A hub's name has no space, so that keys cannot meet. */
+/** The contract lets no hub's name have a space, so that keys cannot meet. */
 function groupKey(hub: string, group: string): string {
   return `${hub} ${group}`;
 }

@@ -1,6 +1,10 @@
 // The log: what every engine (redis/, embedded/) promises and all that the stages above may ask of one.
 // In come events from the lanes; out come entries, in the order in which they were kept, to the consumer.
 // An append is kept once per event id; an entry is read by every replica that was running when it was kept.
+//
+// An engine must do in one step, whatever else happens: refuse an append that comes after its deadline (in the log's own time) or under an
+// older epoch than its state's, and else remember its ids, give it a position and keep it; and keep a new state together with its note.
+// Positions, `<ms>-<number>`, are in one order over all streams; what stood before an entry is read before it. `silentMs` stays below 500.
 
 import type { Delivery, Event } from '../contract/event.ts';
 import type { Clock } from '../telemetry/clock.ts';

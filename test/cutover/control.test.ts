@@ -19,6 +19,7 @@ const notes: Note[] = [
     to: state,
     participants: ['a'],
     late: [{ instance: 'a', rooms: ['r'] }],
+    endsOutage: true,
   },
   { kind: 'passed', id: 'i', instance: 'a' },
   { kind: 'abandon', id: 'i' },

@@ -25,7 +25,7 @@ function setUp({ severalBridges = false } = {}) {
   const holds = new Map<string, RoomSet>();
   const read = new Set<string>();
   const uncertain = new UncertainAppends({
-    log: { hasRead: (eventId) => read.has(eventId), withhold: (eventId) => journal.push(`withhold ${eventId}`) },
+    reads: { hasRead: (eventId) => read.has(eventId), withhold: (eventId) => journal.push(`withhold ${eventId}`) },
     edge: {
       withhold() {},
       hold(id, rooms) {

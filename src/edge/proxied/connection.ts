@@ -185,8 +185,8 @@ export class ProxiedConnection implements Member, Tap, Place {
   }
 
   /**
-   * Resolves when the bridge has answered a fence, behind everything that it had sent before, and the held messages went on; or when the
-   * connection ends.
+   * Sends a fence; it keeps nothing back by itself, a hold does. Resolves when the bridge has answered it, behind everything that it had sent
+   * before, and what waited behind the hold went on; or when the connection ends.
    */
   fence(hold: Hold | undefined): Promise<void> {
     const release = () => hold !== undefined && this.#release(hold);
