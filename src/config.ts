@@ -1,5 +1,5 @@
 // The configuration enters here, once: flags and environment in, one frozen Config out, or every fault with one line.
-// `settings` is the only declaration of a flag: the command line, the help and the README's table are made from it.
+// `settings` is the only declaration of a flag: the command line, the help and the table of docs/settings.md are made from it.
 
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';

@@ -31,7 +31,7 @@ const program = new Command('crossfade')
 const serveCommand = program
   .command('serve')
   .description('run the sidecar: take the backend’s calls, deliver them to the clients')
-  .addHelpText('after', '\nSecrets come by variable only; the README lists them.')
+  .addHelpText('after', '\nSecrets come by variable only; docs/settings.md lists them.')
   .action(() => serve(readConfig(givenFlags(serveCommand), process.env)));
 for (const option of settingOptions()) serveCommand.addOption(option);
 

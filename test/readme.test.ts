@@ -1,4 +1,4 @@
-// README.md and SECURITY.md against the code: their tables, commands, files, and the release.
+// The pages against the code: their tables, commands, links, length, and the release.
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
@@ -20,11 +20,15 @@ for (const page of Object.keys(pages) as Page[]) {
 
   test(`the npm commands of ${page} exist, and its files too`, () => {
     for (const [, name] of text.matchAll(/npm run (\w+)/g)) assert.ok(scripts[name!], name!);
-    for (const [, path] of text.matchAll(/\]\(([\w./-]+)\)/g)) {
-      assert.ok(existsSync(new URL(`../${path}`, import.meta.url)), path as string);
+    for (const [, path] of text.matchAll(/\]\(([\w./-]+)(?:#[\w-]+)?\)/g)) {
+      assert.ok(existsSync(new URL(path!, new URL(`../${page}`, import.meta.url))), path as string);
     }
   });
 }
+
+test('the README stays what a visitor reads at once', () => {
+  assert.ok(read('README.md').split(/\s+/).length < 1_984);
+});
 
 test('what SECURITY.md says of refused clients is what the code does', () => {
   assert.ok(read('SECURITY.md').includes(`gone within ${lingerMs / 1000} s`));

@@ -14,7 +14,7 @@ import { keys } from './scripts.ts';
 const connectMs = 3_000;
 const answerMs = 2_000;
 const leastMajor = 7;
-/** Another program's clock may be off by so much before something goes wrong (see README, "Nothing is replayed"). */
+/** Another program's clock may be off by so much before something goes wrong (see docs/guarantees.md, "Nothing is replayed"). */
 const clockFailMs = 10_000;
 const clockWarnMs = 1_000;
 
