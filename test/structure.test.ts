@@ -29,6 +29,7 @@ const levels = [
     'config.ts',
     'did-you-mean.ts',
     'errors.ts',
+    'expiring-map.ts',
     'findings.ts',
     'keep-newest.ts',
     'listen.ts',

@@ -2,6 +2,7 @@
 // Source: TransportProtocols.md, "POST [endpoint-base]/negotiate"; property order and errors as ASP.NET writes them.
 
 import { randomBytes } from 'node:crypto';
+import { ExpiringMap } from '../../expiring-map.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import { queryValue } from '../hub-path.ts';
 
@@ -11,20 +12,19 @@ export interface Negotiated {
   token: string;
 }
 
+/** Tokens that nobody has used yet: what clients that only negotiate may make this process keep. */
+const maxUnused = 100_000;
 const transports = [{ transport: 'WebSockets', transferFormats: ['Text', 'Binary'] }];
 
 export class Negotiations {
-  readonly #clock: Clock;
-  readonly #unusedMs: number;
-  /** Tokens that wait for their WebSocket, oldest first. */
-  readonly #given = new Map<string, Negotiated & { expiresAt: number }>();
+  /** Tokens that wait for their WebSocket. */
+  readonly #given: ExpiringMap<Negotiated>;
   /** Tokens that a WebSocket has. */
   readonly #live = new Set<string>();
 
   /** @param unusedMs how long a token waits for its WebSocket */
   constructor(clock: Clock, unusedMs: number) {
-    this.#clock = clock;
-    this.#unusedMs = unusedMs;
+    this.#given = new ExpiringMap({ clock, forMs: unusedMs, maxCount: maxUnused });
   }
 
   /** @returns the body of the 200, which is also where a wrong version is told */
@@ -33,18 +33,18 @@ export class Negotiations {
     if (!/^\d+$/.test(version)) return { error: 'The client requested a non-integer protocol version.' };
     const connectionId = newConnectionId();
     if (version === '0') {
-      this.#give({ connectionId, token: connectionId });
+      this.#given.set(connectionId, { connectionId, token: connectionId });
       return { negotiateVersion: 0, connectionId, availableTransports: transports };
     }
     const token = newConnectionId();
-    this.#give({ connectionId, token });
+    this.#given.set(token, { connectionId, token });
     return { negotiateVersion: 1, connectionId, connectionToken: token, availableTransports: transports };
   }
 
   /** Takes a token for a WebSocket; without one (skipNegotiation) the connection is made on the fly. */
   take(token: string | undefined): Negotiated | 'unknown' | 'taken' {
     if (token !== undefined && this.#live.has(token)) return 'taken';
-    const given = token === undefined ? onTheFly() : this.#unused(token);
+    const given = token === undefined ? onTheFly() : this.#given.get(token);
     if (given === undefined) return 'unknown';
     this.#given.delete(given.token);
     this.#live.add(given.token);
@@ -52,30 +52,12 @@ export class Negotiations {
   }
 
   knows(token: string): boolean {
-    return this.#live.has(token) || this.#unused(token) !== undefined;
+    return this.#live.has(token) || this.#given.get(token) !== undefined;
   }
 
   /** The connection has ended; its token is worth nothing now. */
   release(token: string): void {
     this.#live.delete(token);
-  }
-
-  #unused(token: string): Negotiated | undefined {
-    this.#forgetExpired();
-    return this.#given.get(token);
-  }
-
-  #give(negotiated: Negotiated): void {
-    this.#forgetExpired();
-    this.#given.set(negotiated.token, { ...negotiated, expiresAt: this.#clock.monotonic() + this.#unusedMs });
-  }
-
-  #forgetExpired(): void {
-    const now = this.#clock.monotonic();
-    for (const [token, { expiresAt }] of this.#given) {
-      if (expiresAt > now) return;
-      this.#given.delete(token);
-    }
   }
 }
 

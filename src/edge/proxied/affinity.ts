@@ -4,6 +4,7 @@
 
 import { createHash } from 'node:crypto';
 import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
+import { ExpiringMap } from '../../expiring-map.ts';
 import type { SharedValues } from '../../log/log.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -24,14 +25,15 @@ const warnEveryMs = 60_000;
 
 export class Affinity {
   readonly #options: AffinityOptions;
-  /** Tokens without a connection, least recently used first. */
-  readonly #unused = new Map<string, { address: BridgeAddress; usedAt: number }>();
+  /** Tokens without a connection. */
+  readonly #unused: ExpiringMap<BridgeAddress>;
   /** Tokens with open connections. */
   readonly #open = new Map<string, { address: BridgeAddress; connections: number }>();
   readonly #warning: Seldom;
 
   constructor(options: AffinityOptions) {
     this.#options = options;
+    this.#unused = new ExpiringMap({ clock: options.clock, forMs: unusedMs, maxCount: maxTokens });
     this.#warning = new Seldom(options.clock, warnEveryMs);
   }
 
@@ -49,7 +51,7 @@ export class Affinity {
     const open = this.#open.get(token);
     if (open !== undefined) return open.address;
     const unused = this.#unused.get(token);
-    if (unused !== undefined) return this.#keep(token, unused.address);
+    if (unused !== undefined) return this.#keep(token, unused);
     const { addresses } = this.#options;
     if (addresses.all.length === 1) return addresses.next();
     const key = await this.#options.shared(sharedKey(token)).catch(() => undefined);
@@ -75,13 +77,7 @@ export class Affinity {
   }
 
   #keep(token: string, address: BridgeAddress): BridgeAddress {
-    const now = this.#options.clock.monotonic();
-    this.#unused.delete(token);
-    this.#unused.set(token, { address, usedAt: now });
-    for (const [oldest, { usedAt }] of this.#unused) {
-      if (now - usedAt < unusedMs && this.#unused.size <= maxTokens) break;
-      this.#unused.delete(oldest);
-    }
+    this.#unused.set(token, address);
     return address;
   }
 
