@@ -55,6 +55,13 @@ export class ExpiringMap<Value> {
     this.#values.delete(key);
   }
 
+  /** The keys that count, oldest first, with the ms for which they still do. */
+  remaining(): { key: string; leftMs: number }[] {
+    this.#forgetOldest();
+    const now = this.#options.clock.monotonic();
+    return Array.from(this.#until, ([key, until]) => ({ key, leftMs: until - now }));
+  }
+
   #forgetOldest(): void {
     const now = this.#options.clock.monotonic();
     for (;;) {

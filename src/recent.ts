@@ -18,6 +18,11 @@ export class Recent {
     return this.#keys.has(key);
   }
 
+  /** The keys that count, oldest first, with the ms for which they still do. */
+  remaining(): { key: string; leftMs: number }[] {
+    return this.#keys.remaining();
+  }
+
   /** From now on it counts for the whole time, known or not. */
   renew(key: string): void {
     this.#keys.set(key, undefined);
