@@ -52,11 +52,10 @@ export class GroupReads {
   async readNew(wanted: Cursor[], waitMs: number): Promise<StreamReply[]> {
     const names = wanted.map(({ stream }) => stream);
     const from = names.map(() => '>');
-    const { instance } = this.#options;
     const reply = await this.#blocking.xreadgroup(
       'GROUP',
       this.#group,
-      instance,
+      this.#options.instance,
       'COUNT',
       this.#count,
       'BLOCK',
@@ -73,11 +72,10 @@ export class GroupReads {
     let from: Position = '0';
     for (;;) {
       const asked = this.#count;
-      const { instance } = this.#options;
       const reply = await this.#blocking.xreadgroup(
         'GROUP',
         this.#group,
-        instance,
+        this.#options.instance,
         'COUNT',
         asked,
         'STREAMS',
