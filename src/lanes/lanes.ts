@@ -253,7 +253,7 @@ export class Lanes {
     const { metrics, clock, hasAudience } = this.#options;
     const labels = { transport, event_type: event.eventType };
     const startedAt = clock.monotonic();
-    let status = 'failure';
+    let status: string | undefined = 'failure';
     try {
       const outcome = await run();
       status = statusOf(outcome);
@@ -265,9 +265,15 @@ export class Lanes {
           (clock.monotonic() - startedAt) / 1000,
         );
       return outcome;
+    } catch (error) {
+      // It is carried again by its new lane, and counted then.
+      if (error instanceof StaleEpoch) status = undefined;
+      throw error;
     } finally {
-      metrics.publishDuration.observe(labels, (clock.monotonic() - startedAt) / 1000);
-      metrics.published.inc({ ...labels, status });
+      if (status !== undefined) {
+        metrics.publishDuration.observe(labels, (clock.monotonic() - startedAt) / 1000);
+        metrics.published.inc({ ...labels, status });
+      }
     }
   }
 }

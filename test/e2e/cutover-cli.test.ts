@@ -2,6 +2,7 @@
 // ends when it is used wrongly, let in nowhere, or refused.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';
 import { startBridge } from '../support/bridge.ts';
@@ -141,6 +142,7 @@ test('a command that changes nothing fills no line of the history, and a pin tha
   );
 });
 
+const operatingPage = readFileSync(new URL('../../docs/operating.md', import.meta.url), 'utf8');
 const outside = Object.values(networkInterfaces())
   .flat()
   .find((face) => face !== undefined && !face.internal && face.family === 'IPv4')?.address;
@@ -195,7 +197,12 @@ test('what is watched without a terminal is a block each second, and each line i
   await until(() => text.stdout.split('\n\nbridge ●').length > 1, { what: () => text.stdout, timeoutMs: 20_000 });
   assert.ok(!text.stdout.includes('\x1b'), 'no colours, and nothing is drawn over');
   await until(() => json.stdout.split('\n').length > 2, { what: () => json.stdout, timeoutMs: 20_000 });
-  assert.equal(JSON.parse(json.stdout.split('\n')[1]!).stage, 'observe');
+  const status = JSON.parse(json.stdout.split('\n')[1]!);
+  assert.equal(status.stage, 'observe');
+  const [, table] = /<!-- keys -->\n([\s\S]*?)<!-- \/keys -->/.exec(operatingPage)!;
+  const keys = [...table!.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell]) => cell!.match(/\w+/g)!);
+  assert.deepEqual(Object.keys(status).toSorted(), keys.toSorted(), 'docs/operating.md names every key');
+  for (const key of Object.keys(status.replicas[0])) assert.ok(table!.includes(`\`${key}\``), key);
   await sidecar.process.stop();
   await until(() => text.stdout.includes('no crossfade answers'), { what: () => text.stdout, timeoutMs: 20_000 });
   assert.equal(text.exit, undefined, 'it may come back');

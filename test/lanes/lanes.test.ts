@@ -19,6 +19,7 @@ const ok: BridgeAnswer = { status: 200, rawHeaders: [], body: Buffer.from('{"bro
 
 /** Everything that a test does not replace goes well. */
 class Scene {
+  readonly metrics = createMetrics();
   append: (entry: NewEntry) => Promise<AppendResult> = async () => 'appended';
   claim: (eventId: string) => Promise<ClaimResult> = async () => 'claimed';
   time: () => Promise<number> = async () => performance.now();
@@ -83,7 +84,7 @@ class Scene {
       settings: { fallback: true, bridgeFallback, coalesceWindowMs },
       clock,
       logger: silentLogger,
-      metrics: createMetrics(),
+      metrics: this.metrics,
     });
   }
 
@@ -116,6 +117,8 @@ test('with --bridge-fallback a call that the log refuses as stale is decided ane
   scene.append = async () => 'stale';
   await assert.rejects(scene.carry(call('m'), { lane: 'bridge', epoch: 1 }), StaleEpoch);
   assert.deepEqual(scene.settled, [['m', false]]);
+  const counted = (await scene.metrics.published.get()).values;
+  assert.deepEqual(counted, [], 'nor counted as a failure of the lane that it was first on');
 });
 
 test('with --bridge-fallback a repeat that only the log knows is answered as one', async () => {
