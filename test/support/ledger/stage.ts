@@ -44,6 +44,8 @@ export interface StageOptions {
   replicaCount: number;
   /** Flags of every replica. */
   flags?: string[];
+  /** ... and of each by itself. */
+  flagsOf?: string[][];
   /** Every acknowledged write of Redis is on disk: a kill -9 loses nothing that was acknowledged. */
   durable?: boolean;
   /** How far the wall clock of each replica is off, in ms. */
@@ -97,7 +99,7 @@ async function startReplica(
   number: number,
   redis: Redis,
   bridges: Bridge[],
-  { flags = [], clockOffsetsMs = [], ...program }: StageOptions,
+  { flags = [], flagsOf = [], clockOffsetsMs = [], ...program }: StageOptions,
 ): Promise<Replica> {
   const instance = `replica-${number}`;
   const toRedis = await startProxy(t, redis.port);
@@ -109,11 +111,13 @@ async function startReplica(
     ...['--redis', `redis://127.0.0.1:${toRedis.port}`],
     ...bridges.flatMap(({ url }) => ['--bridge', url]),
     ...flags,
+    ...(flagsOf[number] ?? []),
   ];
   const env = { INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret, ...clock };
   const crossfade = await startCrossfade(t, args, env, program);
   const { listen, edge, admin, health } = crossfade;
-  const ports = Object.entries({ listen, edge, admin }).flatMap(([side, url]) => [`--${side}`, new URL(url).host]);
+  const opened = Object.entries({ listen, edge, admin }).filter(([, url]) => new URL(url).port !== '');
+  const ports = opened.flatMap(([side, url]) => [`--${side}`, new URL(url).host]);
   const processes = [crossfade.process];
   return {
     ...{ listen, edge, admin, health, instance, operator: new Operator(admin), toRedis },
