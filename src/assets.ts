@@ -8,6 +8,14 @@ export const assets = {
   'support-center.yaml': 'src/contract/support-center.yaml',
   'page.html': 'src/demo/page.html',
   'page.js': 'src/demo/page.js',
+  'operator.html': 'src/admin/page/operator.html',
+  'operator.css': 'src/admin/page/operator.css',
+  'operator.js': 'src/admin/page/operator.js',
+  'operator-live.js': 'src/admin/page/live.js',
+  'operator-plots.js': 'src/admin/page/plots.js',
+  'operator-view.js': 'src/admin/page/view.js',
+  'uplot.js': 'node_modules/uplot/dist/uPlot.iife.min.js',
+  'uplot.css': 'node_modules/uplot/dist/uPlot.min.css',
   'signalr.min.js': 'node_modules/@microsoft/signalr/dist/browser/signalr.min.js',
 };
 

@@ -4,6 +4,7 @@
 import { networkInterfaces } from 'node:os';
 import { Admin, allPass, type Check } from './admin/admin.ts';
 import { HealthPort } from './admin/health-port.ts';
+import { type Around, Live } from './admin/live.ts';
 import { checkRunning } from './checks.ts';
 import type { ClientsSide } from './clients-side.ts';
 import type { Config, HostPort } from './config.ts';
@@ -13,6 +14,8 @@ import { measure, readiness } from './health.ts';
 import { Ingress } from './ingress/ingress.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import type { Parts } from './parts.ts';
+import { pause } from './telemetry/clock.ts';
+import { total } from './telemetry/lane-rates.ts';
 import { Seldom } from './telemetry/seldom.ts';
 import { version } from './version.ts';
 
@@ -107,6 +110,13 @@ export async function listenAdmin(
       saysUnsigned: new Seldom(parts.clock, sayUnsignedMs),
       logger: parts.logger,
     },
+    live: new Live({
+      ...parts,
+      instance: config.instance,
+      status: () => cutover.operator.status(),
+      around: () => aroundOf(config, parts, clientsSide),
+      guard: parts.bridge && cutover.guard,
+    }),
   });
   cutover.introduce({
     admin: reachableUrl(admin.address),
@@ -115,6 +125,23 @@ export async function listenAdmin(
     contract: parts.contract.fingerprint,
   });
   return admin;
+}
+
+/** ms that a log which hangs may hold up who looks. */
+const logMs = 300;
+
+async function aroundOf(
+  { edge }: Config,
+  { contract, log, metrics, clock }: Parts,
+  { probe }: ClientsSide,
+): Promise<Around> {
+  const asked = log.reachable ? Promise.race([log.streamStates(), pause(clock, logMs)]) : undefined;
+  const [streams, faults] = await Promise.all([asked?.catch(() => undefined), metrics.faults.get()]);
+  return {
+    probeMs: edge === undefined ? null : Math.round(probe.ageMs),
+    streams: streams?.filter(({ stream }) => contract.streams.has(stream)) ?? null,
+    faults: total(faults.values.map(({ value }) => value)),
+  };
 }
 
 /** The admin port's address as other hosts can use it, where it listens beyond loopback. */

@@ -1,7 +1,9 @@
 // The admin port: /metrics for Prometheus, /healthz and /readyz for whoever starts and stops replicas, /check and /cutover for
-// the operator (see cutover-routes.ts), `POST /drain` for the end of a replica, as often as somebody waits for it.
-// Promises: beyond loopback nothing is answered without the admin token, nor to a web page of another site, which reaches
-// loopback through the operator's browser; what replicas say to each other is heard by its signature alone.
+// the operator (see cutover-routes.ts), `/` for the operator's page (see page-files.ts, live.ts), `POST /drain` for the end of a
+// replica, as often as somebody waits for it.
+// Promises: beyond loopback nothing but the page's files is answered without the admin token, nor to a web page of another site,
+// which reaches loopback through the operator's browser; where there is a token, a page changes nothing without it on loopback
+// either; what replicas say to each other is heard by its signature alone.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type HostPort, isLoopback, nameOf } from '../config.ts';
@@ -11,6 +13,8 @@ import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { writeJson } from './answers.ts';
 import { answerCutover, type CutoverRoutesOptions, isPeerWord } from './cutover-routes.ts';
+import type { Live } from './live.ts';
+import { answerPageFile } from './page-files.ts';
 
 export interface Check {
   ok: boolean;
@@ -40,6 +44,7 @@ export interface AdminOptions {
   /** Whether everything is as it must be; takes seconds. */
   check(): Promise<object>;
   cutover: CutoverRoutesOptions;
+  live: Pick<Live, 'watch'>;
 }
 
 export class Admin {
@@ -81,6 +86,7 @@ export class Admin {
   }
 
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (answerPageFile(request, response)) return;
     const isSigned = this.#options.cutover.signature.isRequired && isPeerWord(request);
     if (!isSigned && !this.#mayAsk(request)) {
       response.writeHead(401, ['WWW-Authenticate', 'Bearer']).end();
@@ -91,6 +97,7 @@ export class Admin {
       '/healthz': (answer) => writeJson(answer, 200, { status: 'alive' }),
       '/readyz': (answer) => this.#readyz(answer),
       '/check': async (answer) => writeJson(answer, 200, await this.#options.check()),
+      '/cutover/live': (answer) => this.#options.live.watch(request, answer, this.#mayChange(request)),
     };
     if (await answerCutover(request, response, this.#options.cutover)) return;
     const path = request.url!.split('?', 1)[0]!;
@@ -105,9 +112,22 @@ export class Admin {
 
   #mayAsk(request: IncomingMessage): boolean {
     const { token, insecure } = this.#options;
-    if (token !== undefined && isSecret(request.headers.authorization ?? '', `Bearer ${token}`)) return true;
-    if (isLoopback(request.socket.remoteAddress ?? '')) return isAskedHere(request) && !isForeignPage(request);
-    return token === undefined && insecure && !isForeignPage(request);
+    if (this.#hasToken(request)) return true;
+    if (isForeignPage(request)) return false;
+    // Browsers name the page with whatever changes something.
+    if (request.headers.origin !== undefined && !this.#mayChange(request)) return false;
+    if (isLoopback(request.socket.remoteAddress ?? '')) return isAskedHere(request);
+    return token === undefined && insecure;
+  }
+
+  /** Of a page that somebody has open: it may be theirs who found the browser. */
+  #mayChange(request: IncomingMessage): boolean {
+    return this.#options.token === undefined || this.#hasToken(request);
+  }
+
+  #hasToken({ headers: { authorization = '' } }: IncomingMessage): boolean {
+    const { token } = this.#options;
+    return token !== undefined && isSecret(authorization, `Bearer ${token}`);
   }
 
   async #metrics(response: ServerResponse): Promise<void> {

@@ -75,6 +75,7 @@ export class CutoverStage implements LaneFailures {
   readonly readerWatch: ReaderWatch;
   readonly signature: PeerSignature;
   readonly survey: Survey;
+  readonly guard: Guard;
   readonly #options: CutoverStageOptions;
   readonly #made: ReturnType<typeof makeStage>;
   readonly #standalone: boolean;
@@ -93,6 +94,7 @@ export class CutoverStage implements LaneFailures {
     this.readerWatch = readerWatch;
     this.signature = signature;
     this.survey = survey;
+    this.guard = guard;
     this.#stopWatching = this.#standalone ? () => {} : watchSurplus({ ...options, cutover, guard });
     this.#showState();
     tellChanges(cutover, options.logger);

@@ -43,6 +43,7 @@ async function startAdmin(
     readiness: () => ({}),
     check: async () => ({}),
     drain: () => ({ remaining: 0, done: true }),
+    live: { watch: () => assert.fail('nobody watches') },
     cutover: {
       instance: 'here',
       operator,
@@ -104,6 +105,35 @@ test('the token opens the port under every name', async (t) => {
   const authorization = 'Bearer secret';
   assert.equal(await ask('GET', '/cutover', { host: 'admin.example', authorization }), 200);
   assert.equal(await ask('GET', '/cutover', { host: 'admin.example', authorization: 'Bearer other' }), 401);
+});
+
+test('where there is a token, a page on loopback reads without it and changes nothing', async (t) => {
+  const { ask, port, rollbacks } = await startAdmin(t, { token: 'secret' });
+  const host = `127.0.0.1:${port}`;
+  const origin = `http://${host}`;
+  assert.equal(await ask('GET', '/cutover', { host }), 200);
+  assert.equal(await ask('POST', '/cutover/rollback', { host, origin }), 401);
+  assert.equal(await ask('POST', '/cutover/rollback', { host, origin, authorization: 'Bearer other' }), 401);
+  assert.deepEqual(rollbacks, []);
+  assert.equal(await ask('POST', '/cutover/rollback', { host, origin, authorization: 'Bearer secret' }), 200);
+});
+
+test('everybody may have the operator’s page, as it says nothing of this crossfade, and no other page may frame it', async (t) => {
+  const { port } = await startAdmin(t, { token: 'secret' });
+  const page = await fetch(`http://127.0.0.1:${port}/`, { headers: { origin: 'http://evil.example' } });
+  assert.equal(page.status, 200);
+  const policy = page.headers.get('content-security-policy') ?? '';
+  assert.match(policy, /default-src 'none'.*frame-ancestors 'none'/);
+  assert.doesNotMatch(policy, /unsafe/);
+  const text = await page.text();
+  const files = [...text.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, path]) => path!);
+  assert.ok(files.length >= 4);
+  for (const file of files) assert.equal((await fetch(`http://127.0.0.1:${port}${file}`)).status, 200, file);
+  assert.doesNotMatch(
+    text,
+    /<script>| on\w+=| style=|https?:\/\/(?!www\.w3\.org)/,
+    'nothing inline, nothing from elsewhere',
+  );
 });
 
 test('a replica whose address leads back here has not been reached', async (t) => {

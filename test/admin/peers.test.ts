@@ -47,6 +47,7 @@ async function startReplica(t: TestContext, secret: string | undefined) {
     readiness: () => ({}),
     check: async () => ({}),
     drain: () => ({ remaining: 0, done: true }),
+    live: { watch: () => assert.fail('nobody watches') },
     cutover: {
       instance: 'here',
       operator: { adoptFromPeer: async () => hear('/cutover/adopt')() } as unknown as Operator,

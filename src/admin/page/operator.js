@@ -1,0 +1,358 @@
+// The operator's page: in come the cutover live and what the operator does, out go commands to the admin port. Promises: what is
+// changed is bound to what was seen (`ifEpoch`), but for the rollback, which is always to be had; no command is sent without a press.
+
+import { ask, token, watch } from './live.js';
+import { LanePlots } from './plots.js';
+import { show, showNumbers, write } from './view.js';
+
+const byId = (id) => document.getElementById(id);
+const slider = byId('percent');
+const steps = [0, 1, 5, 25, 50, 75, 100];
+const holdKeyMs = 1_000;
+const copiedMs = 1_500;
+const nameKey = 'crossfade-by';
+
+/** The cutover as it was last seen; undefined before. */
+let cutover;
+let mayChange = false;
+/** What the operator wants to set; undefined: has not touched the slider since the last move. */
+let draft;
+let isBusy = false;
+
+// What is seen.
+
+const plots = new LanePlots(
+  Object.fromEntries(
+    ['bridge', 'stream'].map((lane) => [
+      lane,
+      Object.fromEntries(
+        ['rate', 'latency'].map((kind) => [kind, document.querySelector(`[data-lane=${lane}] [data-plot=${kind}]`)]),
+      ),
+    ]),
+  ),
+  showAt,
+);
+const notes = { now: byId('lanes-note').textContent };
+
+/** @param values of the time that somebody points to in the plots; undefined: the newest */
+function showAt(values) {
+  if (cutover === undefined) return;
+  notes.isPast = values !== undefined;
+  if (values === undefined) {
+    showNumbers(cutover.lanes);
+    write(byId('lanes-note'), notes.now);
+    return;
+  }
+  const [at, ...numbers] = values;
+  const ofLane = ([perSecond, p50, p95, p99]) => ({ perSecond, p50, p95, p99, failures: null });
+  showNumbers({ bridge: ofLane(numbers.slice(0, 4)), stream: ofLane(numbers.slice(4)) });
+  write(byId('lanes-note'), `As it was at ${new Date(at * 1_000).toISOString().slice(11, 19)}.`);
+}
+
+const restart = watch({
+  greeting(hello) {
+    mayChange = hello.mayChange;
+    write(byId('instance'), `${hello.instance} · ${location.host}`);
+    document.title = `crossfade · ${hello.instance}`;
+    setLink('live', 'live');
+    plots.begin(hello.points);
+    showAccess(mayChange ? 'granted' : token.get() === null ? 'needed' : 'wrong');
+  },
+  state(state) {
+    cutover = state.cutover;
+    show(state);
+    plots.add(state.point, cutover.history);
+    showControls();
+  },
+  lost(why) {
+    if (why === 'refused') showAccess(token.get() === null ? 'closed' : 'wrong');
+    const words = { refused: 'no access', full: 'too many watch it', gone: 'no connection: trying again' };
+    setLink(words[why], why);
+  },
+});
+
+function setLink(text, state) {
+  write(byId('link'), text);
+  byId('link').dataset.state = state;
+}
+
+function showAccess(state) {
+  const words = {
+    granted: '',
+    needed: 'Read-only.',
+    wrong: 'That is not the token.',
+    closed: 'Nothing is shown without the token.',
+  };
+  write(byId('access-text'), words[state]);
+  byId('access').hidden = state === 'granted';
+  byId('forget').hidden = state !== 'granted' || token.get() === null;
+}
+
+function showControls() {
+  const { effective, percent } = cutover;
+  byId('mark-force').style.setProperty('--at', effective.percent);
+  slider.style.setProperty('--held', effective.percent);
+  if (draft === undefined) slider.value = percent;
+  const wanted = slider.valueAsNumber;
+  slider.setAttribute('aria-valuetext', `${wanted}%${wanted === percent ? ', as it is set' : `; set is ${percent}%`}`);
+  for (const step of byId('steps').children) step.setAttribute('aria-pressed', Number(step.dataset.percent) === wanted);
+  write(
+    byId('move'),
+    wanted === percent ? `Set to ${percent}%` : `${wanted > percent ? 'Raise' : 'Lower'} to ${wanted}%`,
+  );
+  bar(
+    byId('move'),
+    byId('move-note'),
+    whyNotMove(wanted),
+    wanted > percent ? 'Takes 3 s: clients are counted first.' : '',
+  );
+  bar(byId('mirror'), byId('mirror-note'), held() ?? locked(), mirrorWords());
+  bar(byId('hold'), byId('hold-note'), held() ?? locked(), 'Stops everything but a rollback.');
+  byId('hold').hidden = cutover.hold !== null;
+  byId('hold-why').parentElement.classList.toggle('held', cutover.hold !== null);
+  byId('release').hidden = cutover.hold === null;
+  if (cutover.hold !== null)
+    bar(byId('release'), byId('hold-note'), locked(), `Held since ${cutover.hold.when.slice(11, 19)}.`);
+}
+
+function mirrorWords() {
+  if (!cutover.mirror) return 'It is off.';
+  return cutover.mirrorPercent === 100
+    ? 'It is on for all rooms.'
+    : `It is on for ${cutover.mirrorPercent}% of the rooms.`;
+}
+
+function whyNotMove(wanted) {
+  if (cutover.stage === 'native') return 'There is no bridge to move rooms from.';
+  if (wanted === cutover.percent) return 'The slider stands where it is set: move it first.';
+  return held() ?? locked();
+}
+
+function held() {
+  return cutover.hold === null ? undefined : `${cutover.hold.who} holds it.`;
+}
+
+function locked() {
+  return mayChange ? undefined : 'Read-only: enter the token above.';
+}
+
+/** A button that can do nothing says why, and keeps the focus. @param why undefined: it can */
+function bar(button, note, why, words) {
+  const reason = isBusy ? 'Another command is under way.' : why;
+  button.setAttribute('aria-disabled', reason !== undefined);
+  write(note, reason ?? words);
+}
+
+// What the operator does.
+
+function say(text, isRefused = false) {
+  write(byId('result'), text);
+  byId('result').classList.toggle('refused', isRefused);
+}
+
+const by = () => byId('by').value.trim() || 'operator’s page';
+
+async function command(method, path, body, { doing, done }) {
+  isBusy = true;
+  showControls();
+  say(doing);
+  const answer = await ask(method, path, { by: by(), ...body });
+  isBusy = false;
+  if (answer.ok) {
+    cutover = answer.body;
+    say(done(answer.body));
+  } else {
+    say(refusalOf(answer), true);
+  }
+  showControls();
+  return answer.ok;
+}
+
+function refusalOf({ status, body }) {
+  if (status === 401) return 'Not done: the token is missing, or not the right one.';
+  const way = body.error === 'CUTOVER_GUARD' ? ' Where it is harmless: the command, with --force.' : '';
+  return `Not done: ${body.message ?? body.error ?? `answer ${status}`}${/[.!?]$/.test(body.message) ? '' : '.'}${way}`;
+}
+
+async function move() {
+  const percent = slider.valueAsNumber;
+  const isRaise = percent > cutover.percent;
+  const startedAt = performance.now();
+  const took = () => `${((performance.now() - startedAt) / 1_000).toFixed(1)} s`;
+  await command(
+    'PUT',
+    '/cutover',
+    { percent, ifEpoch: cutover.epoch },
+    {
+      doing: isRaise ? 'Counting clients that would be left out, for 3 s …' : 'Moving …',
+      done({ effective }) {
+        draft = undefined;
+        return `${effective.percent}% of the rooms are on the stream lane, after ${took()}.`;
+      },
+    },
+  );
+}
+
+async function rollBack() {
+  if (!mayChange) {
+    say('Not done: the token is missing. Enter it above, or use the command.', true);
+    byId('token').focus();
+    return;
+  }
+  draft = undefined;
+  const startedAt = performance.now();
+  await command(
+    'POST',
+    '/cutover/rollback',
+    {},
+    {
+      doing: 'Rolling back …',
+      done({ kept, notReached }) {
+        const order =
+          kept === 'in order' ? 'in order' : 'at once, without the log; what may be out of order is counted';
+        const missing =
+          notReached.length === 0 ? '' : ` Not reached: ${notReached.join(', ')}; they follow with the log.`;
+        return `Rolled back ${order}, after ${Math.round(performance.now() - startedAt)} ms: every room is by the bridge.${missing}`;
+      },
+    },
+  );
+}
+
+const actions = {
+  move,
+  mirror() {
+    const mirror = Number(byId('mirror-share').value);
+    return command(
+      'PUT',
+      '/cutover',
+      { mirror, ifEpoch: cutover.epoch },
+      {
+        doing: 'Setting the mirror …',
+        done: () => (mirror === 0 ? 'The mirror is off.' : `The mirror takes ${mirror}% of the rooms.`),
+      },
+    );
+  },
+  hold() {
+    const why = byId('hold-why').value.trim();
+    if (why === '') {
+      say('Not done: say why it shall be held.', true);
+      byId('hold-why').focus();
+      return undefined;
+    }
+    return command(
+      'POST',
+      '/cutover/hold',
+      { why },
+      {
+        doing: 'Holding …',
+        done: () => 'Held: nothing but a rollback and the kill switch moves it.',
+      },
+    );
+  },
+  release: () => command('POST', '/cutover/release', {}, { doing: 'Releasing …', done: () => 'Released.' }),
+};
+
+for (const [id, run] of Object.entries(actions)) {
+  byId(id).addEventListener('click', () => {
+    if (cutover !== undefined && byId(id).getAttribute('aria-disabled') !== 'true') run();
+  });
+}
+byId('rollback').addEventListener('click', rollBack);
+
+function want(percent) {
+  draft = percent;
+  slider.value = percent;
+  if (cutover !== undefined) showControls();
+}
+
+slider.addEventListener('input', () => want(slider.valueAsNumber));
+slider.addEventListener('keydown', ({ key }) => {
+  if (key === 'Enter') byId('move').click();
+});
+for (const percent of steps) {
+  const step = document.createElement('button');
+  step.type = 'button';
+  step.dataset.percent = percent;
+  step.textContent = `${percent}%`;
+  step.addEventListener('click', () => want(percent));
+  byId('steps').append(step);
+}
+
+// The key for a bad moment: held, so that nobody rolls back by a slip.
+
+let holding;
+document.addEventListener('keydown', ({ key, repeat, target, ctrlKey, metaKey, altKey }) => {
+  if (key !== 'r' || repeat || ctrlKey || metaKey || altKey || target.matches('input:not([type=range]), select'))
+    return;
+  byId('rollback').classList.add('held');
+  holding = setTimeout(() => {
+    letGo();
+    rollBack();
+  }, holdKeyMs);
+});
+function letGo() {
+  clearTimeout(holding);
+  byId('rollback').classList.remove('held');
+}
+document.addEventListener('keyup', letGo);
+window.addEventListener('blur', letGo);
+
+// As it is typed.
+
+const commands = {
+  move: () => `set ${slider.value} --if-epoch ${cutover.epoch}`,
+  mirror: () => `mirror ${byId('mirror-share').value}`,
+  hold: () => (cutover.hold === null ? `hold ${quoted(byId('hold-why').value.trim() || 'why')}` : 'release'),
+  rollback: () => 'rollback',
+};
+
+function commandLine(name) {
+  const admin = location.origin === 'http://127.0.0.1:7402' ? '' : ` --admin ${location.origin}`;
+  return `crossfade cutover ${commands[name]()}${admin}`;
+}
+
+/** As a shell reads it. */
+function quoted(text) {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+for (const button of document.querySelectorAll('[data-copy]')) {
+  const words = button.textContent;
+  button.addEventListener('click', async () => {
+    if (cutover === undefined) return;
+    const line = commandLine(button.dataset.copy);
+    // Beyond loopback without TLS there is no clipboard for a page.
+    const copied = await navigator.clipboard?.writeText(line).then(
+      () => true,
+      () => false,
+    );
+    say(`${copied ? 'Copied' : 'The command'}: ${line}`);
+    if (!copied) return;
+    button.textContent = 'Copied';
+    setTimeout(() => {
+      button.textContent = words;
+    }, copiedMs);
+  });
+}
+
+for (const button of document.querySelectorAll('[data-window]')) {
+  button.addEventListener('click', () => {
+    plots.seconds = Number(button.dataset.window);
+    for (const each of document.querySelectorAll('[data-window]')) each.setAttribute('aria-pressed', each === button);
+  });
+}
+
+byId('by').value = localStorage.getItem(nameKey) ?? '';
+byId('by').addEventListener('change', () => localStorage.setItem(nameKey, byId('by').value.trim()));
+
+byId('access').addEventListener('submit', (event) => {
+  event.preventDefault();
+  if (byId('token').value === '') return;
+  token.set(byId('token').value);
+  byId('token').value = '';
+  restart();
+});
+byId('forget').addEventListener('click', () => {
+  token.forget();
+  restart();
+});
