@@ -40,6 +40,10 @@ const checkCommand = program
   .description('is everything as it must be: of a running replica by its admin port, or before serving')
   .option('--pre', 'before serving: configuration, bridge and log, by the flags and variables of serve')
   .addOption(new Option('--output <form>', 'how it is written').choices(['text', 'json']).default('text'))
+  .addHelpText(
+    'after',
+    '\nWithout --pre the only flag is --admin, with the URL of the admin port of a running replica.',
+  )
   .action(({ pre, admin, output }: { pre?: true; admin?: string; output: 'text' | 'json' }) =>
     pre
       ? checkFirst(givenFlags(checkCommand), output)

@@ -9,8 +9,11 @@ export function tellChanges(cutover: Pick<Cutover, 'onAdopted'>, logger: Logger)
     const last = steps.at(-1);
     // A step without words is the machinery's own (event ids begin to be remembered).
     if (last === undefined) return logger.debug({ epoch }, 'a cutover state was adopted');
-    const { from, to, what, who: by, when } = last;
+    const { from, to, what, who: by, why, when } = last;
     // Who starts, or was away, takes over many at once: `show` has them all.
-    logger.info({ epoch, from, to, what, by, when, steps: steps.length }, 'the cutover has changed');
+    logger.info(
+      { epoch, from, to, what, by, ...(why !== undefined && { why }), when, steps: steps.length },
+      'the cutover has changed',
+    );
   });
 }

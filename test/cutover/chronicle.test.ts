@@ -24,17 +24,17 @@ function setUp() {
   return { adopt, lines };
 }
 
-const at = (what: string) => ({ who: 'ops', what, nowMs: 0 });
+const at = (what: string, why?: string) => ({ who: 'ops', what, why, nowMs: 0 });
 
 test('each change that is adopted is told, with who made it', () => {
   const { adopt, lines } = setUp();
   const first = nextState(initialState, { percent: 25 }, at('set 25'));
   adopt(first);
-  adopt(nextState(first, { pins: { r: 'bridge' } }, at('pin r bridge')));
+  adopt(nextState(first, { pins: { r: 'bridge' } }, at('pin r bridge', 'it is the loudest')));
   const told = { level: 'info', by: 'ops', when: '1970-01-01T00:00:00.000Z', steps: 1, msg: 'the cutover has changed' };
   assert.deepEqual(lines, [
     { ...told, epoch: 1, from: 0, to: 25, what: 'set 25' },
-    { ...told, epoch: 2, from: 25, to: 25, what: 'pin r bridge' },
+    { ...told, epoch: 2, from: 25, to: 25, what: 'pin r bridge', why: 'it is the loudest' },
   ]);
 });
 
