@@ -23,8 +23,8 @@ export type CloseReason = 'gap' | 'shutdown';
 
 /** A client as its leaving sees it, wherever its connection ends and whichever transport carries it. */
 export interface Client {
-  /** ms, monotonic: when it last said, or was shown, more than a ping. */
-  readonly usedAt: number;
+  /** The number of its last use, by which it said or was shown more than a ping: the hubs count the uses of all their clients. */
+  readonly lastUse: number;
   /** Resolves when its connection is over. */
   readonly gone: Promise<void>;
   /** Ends the connection as the protocol has it, with the word that the client may come back. */

@@ -63,5 +63,5 @@ export class Leaving {
 }
 
 function idleFirst(clients: Iterable<Client>): Client[] {
-  return [...clients].sort((a, b) => a.usedAt - b.usedAt);
+  return [...clients].sort((a, b) => a.lastUse - b.lastUse);
 }

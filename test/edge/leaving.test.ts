@@ -11,22 +11,22 @@ import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
 
 /** Clients that leave as soon as they are told, unless they are `silent`; and when each was told, in ms. */
-function setUp(usedAt: number[], { silent = false } = {}) {
+function setUp(lastUse: number[], { silent = false } = {}) {
   const clock = new TestClock();
   const clients = new Set<Client>();
-  const told: { usedAt: number; at: number }[] = [];
+  const told: { lastUse: number; at: number }[] = [];
   const cut: number[] = [];
-  const enter = (usedAt: number) => {
+  const enter = (lastUse: number) => {
     const { promise: gone, resolve } = Promise.withResolvers<void>();
     const leave = () => {
       clients.delete(client);
       resolve();
     };
     const client: Client = {
-      usedAt,
+      lastUse,
       gone,
       closeForReconnect() {
-        told.push({ usedAt, at: clock.monotonic() });
+        told.push({ lastUse, at: clock.monotonic() });
         if (!silent) leave();
       },
       terminate() {
@@ -36,7 +36,7 @@ function setUp(usedAt: number[], { silent = false } = {}) {
     };
     clients.add(client);
   };
-  for (const each of usedAt) enter(each);
+  for (const each of lastUse) enter(each);
   const leaving = new Leaving({ clients }, { clock, faults: new Faults(silentLogger, createMetrics()) });
   /** Lets time pass as a process sees it that is not held up. */
   const pass = async (ms: number) => {
@@ -65,7 +65,7 @@ test('2,000 clients leave at 50 a second, no second sees many more, and the idle
   assert.equal(told.length, 2_000);
   assert.ok(mostInASecond(told) <= 60, String(mostInASecond(told)));
   assert.deepEqual(
-    told.map(({ usedAt }) => usedAt),
+    told.map(({ lastUse }) => lastUse),
     inOrder(2_000),
   );
 });
@@ -113,7 +113,7 @@ test('who was on the way in when the drain began leaves, too', async () => {
   await pass(3_100);
   await drained;
   assert.deepEqual(
-    told.map(({ usedAt }) => usedAt),
+    told.map(({ lastUse }) => lastUse),
     [1, 2, 3],
   );
 });
@@ -124,7 +124,7 @@ test('a client whose close goes wrong does not keep the others from theirs', asy
   first!.closeForReconnect = () => assert.fail('odd');
   await leaving.closeAll('gap');
   assert.deepEqual(
-    told.map(({ usedAt }) => usedAt),
+    told.map(({ lastUse }) => lastUse),
     [2, 3],
   );
 });

@@ -30,6 +30,8 @@ export interface ConnectionLimits extends SlowClientLimits {
 export interface NativeOwner extends NativeListener {
   limits: ConnectionLimits;
   turns: Turns;
+  /** Counts the uses of all connections: a number costs less than the time, for each message of each of them. */
+  uses: number;
   /** ms, monotonic */
   now(): number;
   /** Runs what its client, or time, has caused: what goes wrong ends the connection alone. */
@@ -68,7 +70,7 @@ export class NativeConnection implements Member, Client {
   farewells = 0;
   /** The groups that count as rooms in `/internal/stats`. */
   readonly countedRooms = new Set<string>();
-  usedAt: number;
+  lastUse: number;
   readonly #owner: NativeOwner;
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
@@ -106,7 +108,7 @@ export class NativeConnection implements Member, Client {
     this.budget = facts.budget;
     this.#splitter = new protocol.RecordSplitter(owner.limits.maxRecordBytes);
     this.#openedAt = owner.now();
-    this.usedAt = this.#openedAt;
+    this.lastUse = ++owner.uses;
     this.#slowness = new SlowClient(owner.limits, this.#openedAt);
     webSocket.on('message', (data) => owner.guard(this, () => this.#receive(data as Buffer)));
     webSocket.on('error', (error) => owner.guard(this, () => this.#broken(error)));
@@ -130,7 +132,7 @@ export class NativeConnection implements Member, Client {
   }
 
   write(prepared: Prepared): void {
-    this.usedAt = this.#owner.now();
+    this.lastUse = ++this.#owner.uses;
     this.#write(prepared.textFrame);
   }
 
@@ -240,7 +242,7 @@ export class NativeConnection implements Member, Client {
       await this.#turn();
       if (this.#isLeaving) return;
       if (message.kind === 'invocation') {
-        this.usedAt = this.#lastHeardAt;
+        this.lastUse = ++this.#owner.uses;
         await this.#owner.onInvocation(this, message);
       }
       if (message.kind === 'ping') this.#hasPinged = true;

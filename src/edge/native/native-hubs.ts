@@ -58,6 +58,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
   readonly #negotiations: Negotiations;
   readonly #hubs: Hubs;
   readonly clients = new Set<NativeConnection>();
+  uses = 0;
   readonly #stopSweeping: () => void;
   readonly #saysOverBudget: Seldom;
   #refusesNew = false;

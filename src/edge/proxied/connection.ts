@@ -33,6 +33,8 @@ export interface ConnectionFacts {
 /** What a connection asks of all of them together. */
 export interface ProxiedOwner extends ProxiedListener, Readonly<Omit<Telemetry, 'clock'>> {
   readonly limits: SlowClientLimits;
+  /** Counts the uses of all connections: a number costs less than the time, for each message of each of them. */
+  uses: number;
   readonly groups: Groups;
   /** Ids of events that the bridge shows: the connection shows no copy that comes from the log. */
   readonly withheld: ReadonlySet<string>;
@@ -76,7 +78,7 @@ const maxFencesOut = 100;
 export class ProxiedConnection implements Member, Tap, Place {
   readonly id: string;
   readonly hub: Hub;
-  usedAt: number;
+  lastUse: number;
   readonly #owner: ProxiedOwner;
   readonly #leg: Leg;
   readonly #user: string | undefined;
@@ -102,8 +104,8 @@ export class ProxiedConnection implements Member, Tap, Place {
     this.hub = hub;
     this.#user = user;
     this.#budget = new ClientBudget({ now: () => owner.now(), metrics: owner.metrics });
-    this.usedAt = owner.now();
-    this.#slowness = new SlowClient(owner.limits, this.usedAt);
+    this.lastUse = ++owner.uses;
+    this.#slowness = new SlowClient(owner.limits, owner.now());
     for (const hold of owner.holds) this.#holds.add(hold);
   }
 
@@ -170,7 +172,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   write(prepared: Prepared, group: string): void {
     if (this.#state !== 'open' || this.#cutReason !== undefined) return;
     if (this.#slowness.isOver(this.#bytesBehind)) return this.#cutSlow();
-    this.usedAt = this.#owner.now();
+    this.lastUse = ++this.#owner.uses;
     if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
     const join = this.#spoken!.membership.joinOf(group);
     this.#holds.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
@@ -217,7 +219,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   }
 
   #noteUse({ length }: Buffer): void {
-    if (length > maxPingBytes) this.usedAt = this.#owner.now();
+    if (length > maxPingBytes) this.lastUse = ++this.#owner.uses;
   }
 
   // The handshake.

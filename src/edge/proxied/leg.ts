@@ -31,8 +31,8 @@ export interface Carrier extends Leg {
 
 /** What the transport tells the connection. */
 export interface Tap {
-  /** ms, monotonic: when more than a ping has passed, either way; 0 where that is not looked at. */
-  readonly usedAt: number;
+  /** See Client in hubs-side.ts; 0 where that is not looked at. */
+  readonly lastUse: number;
   /**
    * Asked before the bridge's next bytes are shown to fromBridge().
    * @returns undefined where they may be shown now, else what to wait for: this replica has not read the log for a while,

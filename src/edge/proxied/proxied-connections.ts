@@ -47,6 +47,7 @@ export class ProxiedConnections implements ProxiedOwner {
   readonly metrics: Metrics;
   /** While any room may be on the stream lane a new connection proves at once that the hub's connect has ended. */
   provesConnects = false;
+  uses = 0;
   readonly untilLogIsRead: () => Promise<void> | undefined;
   readonly onHubTyping: (typing: HubTyping) => void;
   readonly #roster: Pick<Roster, 'set'>;

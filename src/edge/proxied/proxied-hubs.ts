@@ -273,8 +273,8 @@ class OpenClient implements Tap, Client {
     this.#onEnded = onEnded;
   }
 
-  get usedAt(): number {
-    return this.#tap.usedAt;
+  get lastUse(): number {
+    return this.#tap.lastUse;
   }
 
   get gone(): Promise<void> {
@@ -308,7 +308,7 @@ class OpenClient implements Tap, Client {
 }
 
 const untapped: Tap = {
-  usedAt: 0,
+  lastUse: 0,
   untilReady: () => undefined,
   fromClient() {},
   fromBridge: (data) => data,

@@ -26,7 +26,7 @@ export class TestTap implements Tap {
   readonly sent: string[] = [];
   readonly received: string[] = [];
   ends = 0;
-  usedAt = 0;
+  lastUse = 0;
   /** What the client gets of the bridge's bytes; all of it unless a test says otherwise. */
   cutting: (data: Buffer) => Buffer | undefined = (data) => data;
 

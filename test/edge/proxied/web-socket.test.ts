@@ -1,6 +1,8 @@
 // WebSockets through the proxied edge, against a bridge that the tests script: what either side does, the other sees.
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
@@ -391,6 +393,27 @@ test('a client that leaves while its bridge is dialled leaves nothing behind', a
   client.terminate();
   await left.promise;
   assert.deepEqual(taps, []);
+});
+
+test('a client whose bridge is being dialled when clients are let go is not let in', async (t) => {
+  const asked = Promise.withResolvers<() => void>();
+  const bridge = await startScriptedBridge(t, {
+    refuse: ({ headers }, socket) => {
+      const key = `${headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+      const accept = createHash('sha1').update(key).digest('base64');
+      const upgrade = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
+      asked.resolve(() => socket.write(`${upgrade}Sec-WebSocket-Accept: ${accept}\r\n\r\n`));
+    },
+  });
+  const { url, hubs } = await startProxiedEdge(t, [bridge.url]);
+  const client = new WebSocket(`${url.replace('http', 'ws')}/hubs/chat`);
+  const closed = once(client, 'close');
+  client.on('error', () => {});
+  const take = await asked.promise;
+  hubs.refuseNew();
+  take();
+  await closed;
+  await until(() => hubs.clients.size === 0);
 });
 
 test('a hub that the contract does not know is carried untapped', async (t) => {
