@@ -31,6 +31,8 @@ class Scene {
   settleUncertain: LaneFailures['settleUncertain'] = (_, callBridge) => callBridge();
   isTypingOver = false;
   hadElsewhere = false;
+  /** Rooms. */
+  readonly mirrored = new Set<string>();
   readonly settled: [string, boolean][] = [];
   /** What went where, in order. */
   readonly journal: string[] = [];
@@ -62,7 +64,7 @@ class Scene {
         newerThan: async () => {},
         begin: (room) => this.traffic.begin(room),
         mirror: false,
-        mirrorsRoom: () => false,
+        mirrorsRoom: (room) => this.mirrored.has(room),
         remembersIds: true,
       },
       failures: {
@@ -280,4 +282,17 @@ test('a window’s copy in the log is withheld only if the bridge has taken ever
     assert.deepEqual(verdicts, ['show']);
     assert.deepEqual(scene.journal.slice(1), ['bridge first', 'bridge second']);
   }
+});
+
+test('what the bridge has taken is mirrored in the rooms that the mirror takes, and in no other', async () => {
+  const scene = new Scene();
+  scene.mirrored.add('mirrored');
+  const appended: string[] = [];
+  scene.append = async ({ stream, room }) => {
+    appended.push(`${stream} ${room}`);
+    return 'appended';
+  };
+  for (const room of ['mirrored', 'another']) await scene.carry(call(room, { room }), { lane: 'bridge', epoch: 1 });
+  await scene.lanes.drain();
+  assert.deepEqual(appended, ['crossfade:shadow:events:chat mirrored']);
 });
