@@ -6,7 +6,7 @@ import type { Contract } from '../contract/contract.ts';
 import type { Groups } from '../edge/groups.ts';
 import { total } from '../telemetry/lane-rates.ts';
 import { inTurns } from './own-view.ts';
-import { countTogether, keptHashes, sketchOf } from './sketch.ts';
+import { countTogether, keptHashes, sketchHash, sketchOf } from './sketch.ts';
 import { type CutoverState, MovedRooms, stateShape } from './state.ts';
 
 const count = z.int().min(0);
@@ -37,12 +37,12 @@ export async function forecastHere(
   { from, to }: { from: CutoverState; to: CutoverState },
 ): Promise<ReplicaForecast> {
   const moves = new MovedRooms(from, to);
-  const known = new Map<string, { moves: boolean; members: Set<object> }>();
+  const known = new Map<string, { hash: number; moves: boolean; members: Set<object> }>();
   const members = { known: new Set<object>(), moving: new Set<object>() };
   for await (const { hub, group, members: ofGroup } of inTurns(parts.groups.all())) {
     const name = parts.contract.roomOf(hub, group);
     if (name === undefined) continue;
-    const room = known.get(name) ?? { moves: moves.has(name), members: new Set() };
+    const room = known.get(name) ?? { hash: sketchHash(name), moves: moves.has(name), members: new Set() };
     known.set(name, room);
     for (const member of ofGroup) {
       members.known.add(member);
@@ -56,8 +56,8 @@ export async function forecastHere(
   for (const [room, { members: ofRoom }] of moving)
     if (ofRoom.size > (biggest?.connections ?? 0)) biggest = { room, connections: ofRoom.size };
   return {
-    known: { rooms: sketchOf(known.keys()), connections: members.known.size },
-    moving: { rooms: sketchOf(moving.map(([name]) => name)), connections: members.moving.size },
+    known: { rooms: sketchOf([...known.values()].map(({ hash }) => hash)), connections: members.known.size },
+    moving: { rooms: sketchOf(moving.map(([, { hash }]) => hash)), connections: members.moving.size },
     biggest,
   };
 }

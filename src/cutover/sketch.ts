@@ -9,10 +9,9 @@ export const keptHashes = 32_768;
 const hashBytes = 6;
 const hashSpace = 2 ** (8 * hashBytes);
 
-/** @returns base64 */
-export function sketchOf(names: Iterable<string>): string {
-  const hashes = Float64Array.from(new Set(Array.from(names, hashOf))).sort();
-  const kept = hashes.subarray(0, keptHashes);
+/** @param hashes of different names, see {@link sketchHash} @returns base64 */
+export function sketchOf(hashes: number[]): string {
+  const kept = Float64Array.from(hashes).sort().subarray(0, keptHashes);
   const bytes = Buffer.alloc(kept.length * hashBytes);
   kept.forEach((hash, i) => {
     bytes.writeUIntBE(hash, i * hashBytes, hashBytes);
@@ -33,6 +32,6 @@ export function countTogether(sketches: string[]): { count: number; exact: boole
 }
 
 /** Not the bytes that make a room's bucket: those of one percent are alike. */
-function hashOf(name: string): number {
+export function sketchHash(name: string): number {
   return createHash('sha256').update(name).digest().readUIntBE(4, hashBytes);
 }
