@@ -41,6 +41,11 @@ export interface OutageParts {
   log: Pick<Log, 'reachable'>;
   /** Whether calls may take the bridge because the log fails. */
   fallback: boolean;
+  /**
+   * ms for which a reader that does not hear of the log any more is waited for, as long as an append at least. It is counted in looks: a
+   * process that stood still hears of the log in the next one.
+   */
+  deafMs: number;
   /** Whether what stands in the log of the cutover is known here. */
   follows(): boolean;
   /** Writes the ids that this replica has accepted in the last `withinMs` into the log. */
@@ -62,8 +67,6 @@ const tellAgainMs = 1_000;
 const countsMs = 5_000;
 /** ms that telling may hold a call up, beyond what the others wait for. */
 const tellMs = 1_000;
-/** A reader that hears nothing in so many looks has lost the log; a process that stood still hears of it in the next one. */
-const deafLooks = 10;
 /** ms for which the log must answer before the rooms return: at first, at most, and when an outage is a relapse. */
 const firstSteadyMs = 250;
 const maxSteadyMs = 4_000;
@@ -97,7 +100,8 @@ export class Outage {
   #isLooking = false;
   /** Whether this replica has heard of the log since it started. */
   #hasHeard = false;
-  #deafFor = 0;
+  /** ms, as far as this process was running. */
+  #deafForMs = 0;
 
   constructor(parts: OutageParts) {
     this.#parts = parts;
@@ -210,11 +214,11 @@ export class Outage {
 
   /** Its clients would miss what others append, and its own calls are not needed to find that out. */
   #lookWhetherDeaf(): void {
-    const { cutover, fallback } = this.#parts;
+    const { cutover, fallback, deafMs } = this.#parts;
     if (cutover.hears) this.#hasHeard = true;
     const isDeaf = this.#hasHeard && !cutover.hears && cutover.usesStream;
-    this.#deafFor = fallback && isDeaf ? this.#deafFor + 1 : 0;
-    if (this.#deafFor >= deafLooks) void this.begin('connection_lost');
+    this.#deafForMs = fallback && isDeaf ? this.#deafForMs + lookMs : 0;
+    if (this.#deafForMs >= deafMs) void this.begin('connection_lost');
   }
 
   async #lookWhetherOver(): Promise<void> {

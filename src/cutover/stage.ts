@@ -63,6 +63,8 @@ export interface CutoverStageOptions {
   metrics: Metrics;
 }
 
+/** ms beyond the publish timeout in which a reader may hear nothing. */
+const deafMs = 1_000;
 /** A backplane is given this long after a bridge's 200 until its events count as shown by all bridges. */
 const settleMs = 500;
 
@@ -280,6 +282,7 @@ function makeStage(options: CutoverStageOptions) {
     ...common,
     peers,
     fallback: config.fallback && !standalone,
+    deafMs: config.publishTimeout + deafMs,
     follows: () => shared.follows,
     comeBack: (needs) => moves.comeBack(needs),
     showMs: () => timeoutMs + settled(),

@@ -57,6 +57,7 @@ function setUp({ percent = 100, fallback = true } = {}) {
     },
     log,
     fallback,
+    deafMs: 1_000,
     follows: () => log.followed,
     async rememberRecentIds(withinMs) {
       if (peers.failure !== undefined) throw peers.failure;
