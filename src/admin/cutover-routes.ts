@@ -7,14 +7,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { forecastQuestion } from '../cutover/forecast.ts';
 import type { Command, Operator, Order } from '../cutover/operator.ts';
-import type { Outage } from '../cutover/outage.ts';
+import { type Outage, outageNews } from '../cutover/outage.ts';
 import { type PeerSignature, signatureHeader, unsigned } from '../cutover/peer-signature.ts';
 import { addresseeHeader, peerPaths } from '../cutover/peers.ts';
 import type { ReaderWatch } from '../cutover/reader-watch.ts';
 import { stateShape } from '../cutover/state.ts';
 import type { Survey } from '../cutover/survey.ts';
 import type { UncertainAppends } from '../cutover/uncertain.ts';
-import { CrossfadeError, type ErrorCode, failureReasons } from '../errors.ts';
+import { CrossfadeError, type ErrorCode } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Seldom } from '../telemetry/seldom.ts';
 import { writeJson } from './answers.ts';
@@ -55,12 +55,6 @@ const releaseBody = z.strictObject({ ...by, ifEpoch: conditions.ifEpoch });
 const rollbackBody = z.strictObject({ ...by, dryRun });
 const questionBody = z.object({ id: z.string(), eventId: z.string(), room: z.string() });
 const verdictBody = z.object({ id: z.string(), verdict: z.enum(['withhold', 'show']) });
-const outageBody = z.object({
-  instance: z.string(),
-  at: z.number(),
-  fails: z.boolean(),
-  reason: z.enum(failureReasons),
-});
 
 const maxBodyBytes = 1024 * 1024;
 const statuses: Partial<Record<ErrorCode, number>> = {
@@ -151,7 +145,7 @@ const peerWords: Record<string, (options: CutoverRoutesOptions, read: ReadSigned
     await read(z.object({}));
     return { notReached: await survey.ownReach() };
   },
-  [peerPaths.outage]: async ({ outage }, read) => outage.hear(await read(outageBody)),
+  [peerPaths.outage]: async ({ outage }, read) => outage.hear(await read(outageNews)),
 };
 
 type ReadSigned = <Value>(shape: z.ZodType<Value>) => Promise<Value>;

@@ -38,8 +38,8 @@ export interface MoveOptions {
   /** All rooms are at the bridge, as the log has failed: each that the state has on the stream lane comes back to it. */
   fromBridge?: boolean;
   /**
-   * Replicas without which it is not made, nor if one of the others that are there is not ready in time: a call that one of them has at
-   * the bridge might be shown behind what follows it. Where it is left out, nobody waits for a replica that does not answer.
+   * Replicas without which it is not made, as they may have calls at the bridge. Of any other one that does not answer the roll call
+   * nobody knows whether it still lives: it is left out.
    */
   needs?: string[];
 }
@@ -111,13 +111,14 @@ export class Coordinator {
     from: CutoverState,
     to: CutoverState,
     participants: string[],
-    { needs, fromBridge = false }: MoveOptions,
+    { fromBridge = false }: MoveOptions,
   ): Promise<boolean> {
     const { timeoutMs, log, clock, cutover } = this.#parts;
     const id = newId();
     const abandonedAt = clock.monotonic() + timeoutMs + abandonMs;
     const ready = await this.#announce(id, from, to, participants);
-    if (ready.size < participants.length && needs !== undefined) {
+    // A call that one of them has at the bridge might be shown behind what follows it by stream.
+    if (ready.size < participants.length && movesBetween(from, to).raises) {
       await this.#abandon(id);
       demand(participants, [...ready.keys()]);
     }

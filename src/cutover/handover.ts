@@ -15,7 +15,7 @@ import { except, type RoomSet } from '../room-set.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { lateLimitMs } from './bounds.ts';
+import { answerMs, lateLimitMs } from './bounds.ts';
 import { type Note, tell } from './control.ts';
 import { abandonMs, arrivalMs } from './coordinator.ts';
 import type { Cutover } from './cutover.ts';
@@ -114,7 +114,8 @@ export class Handover {
     const { cutover, traffic, outage } = this.#parts;
     const { id, from, to, participants, endsOutage } = commit;
     cutover.adopt(to);
-    if (endsOutage) outage.end();
+    // One that was not asked may have calls at the bridge that nobody waited for: it comes back by a handover of its own.
+    if (endsOutage && this.#open.has(id)) outage.end();
     const { raises, lowers } = movesBetween(from, to);
     if (raises) this.#fenceRaised(commit);
     if (lowers) {
@@ -147,7 +148,8 @@ export class Handover {
    */
   async #passOn(id: string, lowered: RoomSet, participants: string[]): Promise<void> {
     const { instance, log, unfenced, traffic, timeoutMs, settleMs } = this.#parts;
-    const fencedMs = Math.max(timeoutMs, settleMs());
+    // Who stands still for less than this is not kept from reading by anything else.
+    const fencedMs = Math.max(timeoutMs, settleMs(), answerMs - arrivalMs);
     this.#passed.open(id);
     try {
       // What a window gave out too late for the commit goes by the bridge, before the calls that follow.

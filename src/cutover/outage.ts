@@ -9,7 +9,8 @@
 // Promises: no call goes by the bridge before every replica that can be reached has shown, or counted, what it had read; the moment
 // grows with each relapse, so that rooms do not flap between the lanes.
 
-import type { FailureReason } from '../errors.ts';
+import { z } from 'zod';
+import { type FailureReason, failureReasons } from '../errors.ts';
 import type { OnBridge } from '../lanes/call.ts';
 import type { Log } from '../log/log.ts';
 import { allRooms } from '../room-set.ts';
@@ -22,22 +23,27 @@ import { type Peers, peerPaths } from './peers.ts';
 import type { Traffic } from './traffic.ts';
 import type { Unfenced } from './unfenced.ts';
 
-/** What replicas tell each other while their rooms are at the bridge, every second and with each change. */
-export interface OutageNews {
-  instance: string;
-  /** ms since 1970 by the teller's clock: what it has told before is older. */
-  at: number;
-  /** Whether its log fails; else it answers again, and only the others are waited for. */
-  fails: boolean;
-  reason: FailureReason;
-}
+/**
+ * How it stands with an outage at one replica: told to the others every second while it is in one, and with each change; asked, and answered with
+ * the same, by one that has just started. `at`: ms since 1970 by the teller's clock, what it has told before is older. `fails`: whether its log
+ * fails; else it answers again, and only the others are waited for. `epoch`: of its cutover state.
+ */
+export const outageNews = z.object({
+  instance: z.string(),
+  at: z.number(),
+  isOn: z.boolean(),
+  fails: z.boolean(),
+  epoch: z.int(),
+  reason: z.enum(failureReasons),
+});
+export type OutageNews = z.infer<typeof outageNews>;
 
 export interface OutageParts {
   instance: string;
   cutover: Cutover;
   traffic: Pick<Traffic, 'flush'>;
   unfenced: Pick<Unfenced, 'show'>;
-  peers: Pick<Peers, 'tell' | 'others'>;
+  peers: Pick<Peers, 'ask' | 'others'>;
   log: Pick<Log, 'reachable'>;
   /** Whether calls may take the bridge because the log fails. */
   fallback: boolean;
@@ -76,9 +82,7 @@ const othersTurnMs = 1_000;
 const sayEveryMs = 5_000;
 
 /** What another replica has told. `until`: ms, monotonic. */
-interface Heard {
-  at: number;
-  fails: boolean;
+interface Heard extends Pick<OutageNews, 'at' | 'isOn' | 'fails'> {
   until: number;
 }
 
@@ -109,7 +113,7 @@ export class Outage {
     this.#stops = [
       parts.clock.every(lookMs, () => this.#look()),
       parts.clock.every(tellAgainMs, async () => {
-        if (this.isOn) await this.#tell();
+        if (this.isOn) await this.#exchange();
       }),
     ];
   }
@@ -135,14 +139,16 @@ export class Outage {
     return this.#enter(reason).ready;
   }
 
-  /** Another replica tells. Resolves when the bridge overtakes nothing here that is not counted. */
-  async hear({ instance, at, fails, reason }: OutageNews): Promise<void> {
-    const { cutover, clock } = this.#parts;
-    if (at > (this.#heard.get(instance)?.at ?? Number.NEGATIVE_INFINITY)) {
-      this.#heard.set(instance, { at, fails, until: clock.monotonic() + countsMs });
-      if (fails && cutover.usesStream) this.#enter(reason);
-    }
+  /** Asks the others, who may be in an outage of which a replica that has just started has not been told. */
+  async ask(): Promise<void> {
+    await this.#exchange();
+  }
+
+  /** Another replica tells, or asks. Resolves when the bridge overtakes nothing here that is not counted. @returns how it stands here */
+  async hear(news: OutageNews): Promise<OutageNews> {
+    this.#take(news);
     await this.#isShown;
+    return this.#news;
   }
 
   /** All rooms were taken back by a handover, or none is on the stream lane any more. */
@@ -162,22 +168,44 @@ export class Outage {
     const { cutover, traffic, unfenced, showMs, clock, logger } = this.#parts;
     if (cutover.onBridge !== undefined) return cutover.onBridge;
     this.#beganAt = clock.monotonic();
+    this.#answersSince = undefined;
+    this.#keepsIds = false;
     const isRelapse = this.#beganAt - this.#endedAt < relapseMs;
     this.#steadyMs = isRelapse ? Math.min(2 * this.#steadyMs, maxSteadyMs) : firstSteadyMs;
     this.#isShown = unfenced.show(allRooms, showMs());
-    const ready = Promise.all([this.#tell(), this.#isShown]).then(() => {});
+    const { promise: ready, resolve } = Promise.withResolvers<void>();
     cutover.onBridge = { reason, ready };
     logger.warn({ reason }, 'all rooms go to the bridge');
+    Promise.all([this.#exchange(), this.#isShown]).then(() => resolve());
     // What they hold goes by the bridge too, and typing is dropped: its sender's message may be there already.
     traffic.flush(allRooms);
     return cutover.onBridge;
   }
 
-  async #tell(): Promise<void> {
-    const { peers, cutover, clock, instance, showMs } = this.#parts;
+  get #news(): OutageNews {
+    const { cutover, clock, instance } = this.#parts;
+    const { epoch } = cutover.state;
     const reason = cutover.onBridge?.reason ?? 'connection_lost';
-    const news: OutageNews = { instance, at: clock.now(), fails: !this.#answers, reason };
-    await peers.tell(peerPaths.outage, news, showMs() + tellMs);
+    return { instance, at: clock.now(), isOn: this.isOn, fails: this.isOn && !this.#answers, epoch, reason };
+  }
+
+  /** Tells the others, and takes what they answer. Never rejects. */
+  async #exchange(): Promise<void> {
+    const { peers, showMs } = this.#parts;
+    const { answers } = await peers.ask(peerPaths.outage, this.#news, showMs() + tellMs);
+    for (const answer of answers) {
+      const { data } = outageNews.safeParse(answer);
+      if (data !== undefined) this.#take(data);
+    }
+  }
+
+  #take({ instance, at, isOn, fails, epoch, reason }: OutageNews): void {
+    const { cutover, clock } = this.#parts;
+    if (at <= (this.#heard.get(instance)?.at ?? Number.NEGATIVE_INFINITY)) return;
+    this.#heard.set(instance, { at, isOn, fails, until: clock.monotonic() + countsMs });
+    // One whose log answers, but whose state is older, has not read yet that the outage is over.
+    const lasts = isOn && (fails || epoch >= cutover.state.epoch);
+    if (lasts && cutover.usesStream) this.#enter(reason);
   }
 
   /** Whether the log answers steadily, and nothing of the outage has to be written into it any more. */
@@ -191,6 +219,10 @@ export class Outage {
 
   #othersThatFail(): string[] {
     return [...this.#heard].flatMap(([instance, { fails }]) => (fails ? [instance] : []));
+  }
+
+  #othersInIt(): string[] {
+    return [...this.#heard].flatMap(([instance, { isOn }]) => (isOn ? [instance] : []));
   }
 
   async #look(): Promise<void> {
@@ -224,23 +256,29 @@ export class Outage {
   async #lookWhetherOver(): Promise<void> {
     const { cutover, log, follows, clock, rememberRecentIds, comeBack, peers, instance } = this.#parts;
     if (!cutover.usesStream) return this.end();
-    if (!(log.reachable && cutover.hears && follows())) {
-      this.#answersSince = undefined;
-      return;
-    }
+    if (!(log.reachable && cutover.hears && follows())) return this.#relapse();
     this.#answersSince ??= clock.monotonic();
     if (!this.#isSteadyFor(this.#steadyMs)) return;
     if (!this.#keepsIds) {
       this.#keepsIds = true;
       await rememberRecentIds(clock.monotonic() - this.#beganAt + idsSlackMs);
-      await this.#tell();
+      await this.#exchange();
     }
     const isFirst = peers.others.every((other) => instance < other);
     if (!this.#answers || this.#othersThatFail().length > 0) return;
-    if (isFirst || this.#isSteadyFor(this.#steadyMs + othersTurnMs)) await comeBack([...this.#heard.keys()]);
+    if (isFirst || this.#isSteadyFor(this.#steadyMs + othersTurnMs)) await comeBack(this.#othersInIt());
   }
 
-  /** The log has failed once more, or the handover has. */
+  /** The log fails once more. The others, who may have been told that it answers, know before the next call goes to the bridge. */
+  #relapse(): void {
+    const { cutover } = this.#parts;
+    const hasTold = this.#keepsIds;
+    this.#answersSince = undefined;
+    this.#keepsIds = false;
+    if (hasTold && cutover.onBridge !== undefined) cutover.onBridge = { ...cutover.onBridge, ready: this.#exchange() };
+  }
+
+  /** The log does not take the ids, or the handover has failed. */
   #stay(error: unknown): void {
     this.#answersSince = undefined;
     this.#keepsIds = false;

@@ -156,6 +156,7 @@ export class CutoverStage implements LaneFailures {
     this.#made.shared.start();
     this.#made.wishes.start();
     await this.#made.peers.refresh();
+    await this.#made.outage.ask();
   }
 
   /** @returns why the entry is no note; undefined: it has had its effect */

@@ -49,7 +49,7 @@ async function startAdmin(
       operator,
       survey: {} as Survey,
       uncertain: { hear: () => ({ read: true }), decided() {} },
-      outage: { async hear() {} },
+      outage: { hear: async (news) => news },
       readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret: token, clock: systemClock }),
       saysUnsigned: new Seldom(systemClock, 1_000),

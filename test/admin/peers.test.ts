@@ -22,7 +22,7 @@ const words: Record<string, object> = {
   '/cutover/adopt': { ...initialState, ...rolledBack, epoch: 3 },
   '/cutover/uncertain': { id: 'i', eventId: 'e', room: 'r' },
   '/cutover/uncertain-decided': { id: 'i', verdict: 'withhold' },
-  '/cutover/outage': { instance: 'teller', at: 1, fails: true, reason: 'timeout' },
+  '/cutover/outage': { instance: 'teller', at: 1, isOn: true, fails: true, epoch: 1, reason: 'timeout' },
   '/cutover/look': {},
   '/cutover/forecast': { from: initialState, to: initialState },
   '/cutover/reach': {},
@@ -72,7 +72,12 @@ async function startReplica(t: TestContext, secret: string | undefined) {
         },
         decided: hear('/cutover/uncertain-decided'),
       },
-      outage: { hear: async () => hear('/cutover/outage')() },
+      outage: {
+        async hear(news) {
+          heard.push('/cutover/outage');
+          return news;
+        },
+      },
       readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret, clock }),
       saysUnsigned: new Seldom(clock, 1_000),

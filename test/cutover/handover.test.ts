@@ -234,6 +234,23 @@ test('rooms do not come back without a replica that is in the outage, as its cal
   assert.equal(await b.call('r'), 'stream');
 });
 
+test('who took no part in the return stays in the outage, as nobody has waited for its calls at the bridge', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  await a.coordinator.move(toPercent(100));
+  await until(() => b.cutover.state.percent === 100);
+  for (const { cutover } of [a, b]) cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
+  const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
+  log.stop('b');
+  await a.coordinator.move(back, { fromBridge: true });
+  // It reads of its announcement and its commit when the announced doors are long open.
+  await until(() => a.traffic.waitFor('r') === undefined);
+  b.cutover.adopt(nextState(b.cutover.state, {}, by));
+  log.continue('b');
+  await until(() => b.journal.filter((line) => line.startsWith('adopt')).length === 2);
+  assert.deepEqual([await a.call('r'), await b.call('r')], ['stream', 'bridge']);
+});
+
 test('a change of some rooms ends no outage', async () => {
   const a = startReplica(new SharedLog(), 'a');
   await a.coordinator.move(toPercent(50));

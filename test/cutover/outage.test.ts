@@ -23,6 +23,7 @@ function setUp({ percent = 100, fallback = true } = {}) {
     heard: Promise.resolve(),
     shown: Promise.resolve(),
     failure: undefined as Error | undefined,
+    answers: [] as unknown[],
   };
   const told: OutageNews[] = [];
   const remembered: number[] = [];
@@ -49,10 +50,10 @@ function setUp({ percent = 100, fallback = true } = {}) {
       get others() {
         return peers.others;
       },
-      async tell(_, news) {
+      async ask(_, news) {
         told.push(news as OutageNews);
         await peers.heard;
-        return { reached: peers.others, notReached: [] };
+        return { answers: peers.answers, notReached: [] };
       },
     },
     log,
@@ -79,10 +80,12 @@ function setUp({ percent = 100, fallback = true } = {}) {
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  const news = (instance: string, at: number, fails: boolean): OutageNews => ({
+  const news = (instance: string, at: number, fails: boolean, epoch = 1): OutageNews => ({
     instance,
     at,
+    isOn: true,
     fails,
+    epoch,
     reason: 'timeout',
   });
   return {
@@ -202,9 +205,50 @@ test('nobody returns while the log still fails another replica; one that says no
   outage.close();
 });
 
+test('a replica that starts asks, and goes along with an outage in which the others are, whether their log answers again or not', async () => {
+  for (const fails of [true, false]) {
+    const { peers, told, outage, laneOf, news } = setUp();
+    peers.answers = [null, { isOn: true }, news('b', 1, fails)];
+    await outage.ask();
+    assert.deepEqual([told[0]?.isOn, laneOf('r')], [false, 'bridge']);
+    outage.close();
+  }
+});
+
+test('who has not read yet that the outage is over brings nobody back into it, but who cannot read it does', async () => {
+  const { cutover, outage, news } = setUp();
+  cutover.adopt(nextState(cutover.state, {}, by));
+  await outage.hear(news('b', 1, false, 1));
+  assert.equal(outage.isOn, false);
+  await outage.hear(news('b', 2, true, 1));
+  assert.equal(outage.isOn, true);
+  outage.close();
+});
+
+test('a log that fails once more is told before the next call goes to the bridge', async () => {
+  const { log, peers, told, cutover, outage, pass, news } = setUp();
+  await outage.hear(news('b', 1, true));
+  await pass(500);
+  assert.equal(told.at(-1)?.fails, false);
+  const heard = Promise.withResolvers<void>();
+  peers.heard = heard.promise;
+  log.reachable = false;
+  await pass(100);
+  assert.equal(told.at(-1)?.fails, true);
+  let isReady = false;
+  const ready = cutover.onBridge!.ready.then(() => {
+    isReady = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(isReady, false);
+  heard.resolve();
+  await ready;
+  outage.close();
+});
+
 test('what was told before does not count against what was told later', async () => {
   const { outage, news } = setUp();
-  await outage.hear(news('b', 2, false));
+  await outage.hear(news('b', 2, false, 0));
   await outage.hear(news('b', 1, true));
   assert.equal(outage.isOn, false);
   outage.close();
