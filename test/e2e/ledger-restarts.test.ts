@@ -76,9 +76,11 @@ async function runTrial(t: TestContext, { percents, restarts, takeRedis }: Trial
   const restart = (): Step => ({
     name: 'killed and started again',
     run: async () => {
+      // Its clients notice the end at once, and begin to come back.
+      const killedAt = performance.now();
       await one.kill();
       const giveBack = await takeRedis?.(stage, one);
-      if (giveBack !== undefined) blind.from = performance.now();
+      if (giveBack !== undefined) blind.from = killedAt;
       const [ms] = await Promise.all([one.restart(), giveBack && sleep(awayMs).then(giveBack)]);
       readyAfter.push(Math.round(ms));
       if (giveBack !== undefined) blind.to = performance.now() + endMarginMs;

@@ -13,7 +13,7 @@ import type { Prepared } from '../prepared.ts';
 import { SlowClient, type SlowClientLimits, tellSlow } from '../slow-client.ts';
 import { ClientRecords } from './client-records.ts';
 import { type Codec, codecs, cutRecords } from './codec.ts';
-import { fenceMethod, OpenFences } from './fences.ts';
+import { type FenceAsked, fenceMethod, OpenFences } from './fences.ts';
 import { Handshake } from './handshake.ts';
 import { type HeldMessage, type Hold, Holds } from './holds.ts';
 import { type HubTyping, typingIn } from './hub-typing.ts';
@@ -72,8 +72,10 @@ interface Spoken {
 
 /** A message of so few bytes is a ping, in either protocol; anything longer counts as use of the connection. */
 const maxPingBytes = 16;
-/** A bridge that has answered none of so many fences does not answer this connection at all. */
-const maxFencesOut = 100;
+/** Of the fences that are asked for while so many are out, one stands for all. */
+const maxFencesOut = 8;
+/** A bridge that answers none while so many are asked for does not answer this connection at all. */
+const maxFencesAsked = 1_000;
 
 export class ProxiedConnection implements Member, Tap, Place {
   readonly id: string;
@@ -198,11 +200,13 @@ export class ProxiedConnection implements Member, Tap, Place {
       release();
       return Promise.resolve();
     }
-    if (hold !== undefined) this.#holds.fenced(hold);
     return new Promise((resolve) => {
-      this.#sendFence(() => {
-        release();
-        resolve();
+      this.#sendFence({
+        onSent: () => hold !== undefined && this.#holds.fenced(hold),
+        onEnd() {
+          release();
+          resolve();
+        },
       });
     });
   }
@@ -280,7 +284,8 @@ export class ProxiedConnection implements Member, Tap, Place {
     this.#state = 'open';
     this.#owner.onOpen(this);
     if (!this.#holds.isEmpty) this.#holdConnect();
-    if (this.#owner.provesConnects && !this.#spoken!.membership.connectProven) this.#sendFence(() => {});
+    if (this.#owner.provesConnects && !this.#spoken!.membership.connectProven)
+      this.#sendFence({ onSent() {}, onEnd() {} });
   }
 
   // The bridge's messages.
@@ -350,14 +355,34 @@ export class ProxiedConnection implements Member, Tap, Place {
     membership.joinOnConnectGroups();
   }
 
-  #sendFence(onEnd: () => void): void {
+  /** An append without an answer asks for one at every connection: when the log hangs, hundreds of them do within a moment. */
+  #sendFence(asked: FenceAsked): void {
+    if (this.#fences.count >= maxFencesOut) {
+      this.#fences.wait(asked);
+      if (this.#fences.waitingCount >= maxFencesAsked) this.#cutSlow();
+      return;
+    }
     const { protocol, codec } = this.#spoken!;
     const id = this.#fences.open((outcome) => {
       this.#owner.metrics.fences.inc({ outcome });
-      onEnd();
+      asked.onEnd();
+      if (outcome === 'back') this.#sendForWaiting();
     });
-    if (this.#fences.count > maxFencesOut) return this.#cutSlow();
     this.#leg.sendToBridge(codec.invocation(fenceMethod, [], id), protocol);
+    asked.onSent();
+  }
+
+  #sendForWaiting(): void {
+    const waiting = this.#fences.takeWaiting();
+    if (waiting.length === 0) return;
+    this.#sendFence({
+      onSent() {
+        for (const { onSent } of waiting) onSent();
+      },
+      onEnd() {
+        for (const { onEnd } of waiting) onEnd();
+      },
+    });
   }
 
   /** A record that goes unread could join or leave a group unnoticed: the connection is ended instead, and its client may come back. */

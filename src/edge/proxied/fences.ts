@@ -9,7 +9,14 @@ const prefix = `${randomBytes(12).toString('base64url')}-`;
 export const fenceMethod = 'crossfade.fence';
 let lastFence = 0;
 
+/** Who asks for a fence is told when it is sent, and when it is back, or its connection gone. */
+export interface FenceAsked {
+  onSent(): void;
+  onEnd(): void;
+}
+
 export class OpenFences {
+  #waiting: FenceAsked[] = [];
   readonly #out = new Map<string, (outcome: 'back' | 'gone') => void>();
 
   /** @returns the invocation id of a new fence @param onEnd called once: when it is back, or its connection gone */
@@ -17,6 +24,22 @@ export class OpenFences {
     const id = prefix + ++lastFence;
     this.#out.set(id, onEnd);
     return id;
+  }
+
+  /** It is sent when one of those that are out has come back. */
+  wait(asked: FenceAsked): void {
+    this.#waiting.push(asked);
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
+  /** Who has waited; one fence that is sent now is behind what each of them asked for. */
+  takeWaiting(): FenceAsked[] {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    return waiting;
   }
 
   /** How many have not come back. */
@@ -41,5 +64,6 @@ export class OpenFences {
   end(): void {
     for (const onEnd of this.#out.values()) onEnd('gone');
     this.#out.clear();
+    for (const { onEnd } of this.takeWaiting()) onEnd();
   }
 }

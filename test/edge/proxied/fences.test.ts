@@ -261,10 +261,24 @@ test('a completion of the client’s own is none of ours', async () => {
 test('a connection whose bridge answers none of its fences is cut before they pile up; all of them end with it', async () => {
   const { proxied, joined } = setUp();
   const silent = joined('r');
-  const fences = Array.from({ length: 100 }, (_, i) => proxied.fence(`f${i}`));
+  const fences = Array.from({ length: 1_007 }, (_, i) => proxied.fence(`f${i}`));
   assert.equal(silent.wasCut, false);
   await Promise.all([...fences, proxied.fence('one more')]);
   assert.equal(silent.wasCut, true);
+});
+
+test('hundreds of fences that are asked for at once are a few invocations, and each is answered by one that was sent behind its asking', async () => {
+  const { proxied, joined } = setUp();
+  const client = joined('r');
+  let ended = 0;
+  const fences = Array.from({ length: 300 }, (_, i) => proxied.fence(`f${i}`).then(() => ended++));
+  assert.equal(client.fences.length, 8);
+  client.fenceComesBack();
+  await nextTurn();
+  assert.deepEqual([ended, client.fences.length], [1, 8], 'and one for all that wait');
+  for (let i = 0; i < 8; i++) client.fenceComesBack();
+  await Promise.all(fences);
+  assert.equal(client.fences.length, 0);
 });
 
 test('what the bridge shows is not shown by the log as well, wherever its copy waits, and what was gathered with it is', async () => {
