@@ -90,6 +90,12 @@ for (const { name, options } of programs) {
 
     await page.getByRole('slider').fill('100');
     await page.getByText('every client comes through crossfade').waitFor();
+    await page.getByRole('button', { name: 'Dry run' }).click();
+    await page
+      .locator('#rehearsal')
+      .getByText(/would move (\d+) of \1 rooms/)
+      .waitFor({ timeout: moveMs });
+    assert.equal((await stateOf(crossfade)).percent, 0, 'a dry run changes nothing');
     await page.getByRole('button', { name: 'Raise to 100%' }).click();
     await result(page).getByText('100% of the rooms are on the stream lane').waitFor({ timeout: moveMs });
     assert.equal((await stateOf(crossfade)).effective.percent, 100);

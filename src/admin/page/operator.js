@@ -3,7 +3,7 @@
 
 import { ask, token, watch } from './live.js';
 import { LanePlots } from './plots.js';
-import { show, showNumbers, write } from './view.js';
+import { show, showNumbers, showRehearsal, write } from './view.js';
 
 const byId = (id) => document.getElementById(id);
 const slider = byId('percent');
@@ -106,6 +106,7 @@ function showControls() {
     whyNotMove(wanted),
     wanted > percent ? 'Takes 3 s: clients are counted first.' : '',
   );
+  byId('rehearse').setAttribute('aria-disabled', byId('move').getAttribute('aria-disabled'));
   bar(byId('mirror'), byId('mirror-note'), held() ?? locked(), mirrorWords());
   bar(byId('hold'), byId('hold-note'), held() ?? locked(), 'Stops everything but a rollback.');
   byId('hold').hidden = cutover.hold !== null;
@@ -156,10 +157,11 @@ async function command(method, path, body, { doing, done }) {
   isBusy = true;
   showControls();
   say(doing);
+  showRehearsal(null);
   const answer = await ask(method, path, { by: by(), ...body });
   isBusy = false;
   if (answer.ok) {
-    cutover = answer.body;
+    if (answer.body.dryRun === undefined) cutover = answer.body;
     say(done(answer.body));
   } else {
     say(refusalOf(answer), true);
@@ -193,6 +195,20 @@ async function move() {
   );
 }
 
+/** What a press of the button would do; nothing is changed. */
+async function rehearse() {
+  const percent = slider.valueAsNumber;
+  const order = { percent, ifEpoch: cutover.epoch, dryRun: true };
+  await command('PUT', '/cutover', order, {
+    doing: percent > cutover.percent ? 'Looking, for 3 s …' : 'Looking …',
+    done(rehearsal) {
+      showRehearsal(rehearsal);
+      const { what, from, to, possible } = rehearsal;
+      return `Dry run of ${what} (${from}% → ${to}%): it would be ${possible ? 'done' : 'refused'}. Nothing was changed.`;
+    },
+  });
+}
+
 async function rollBack() {
   if (!mayChange) {
     say('Not done: the token is missing. Enter it above, or use the command.', true);
@@ -220,6 +236,7 @@ async function rollBack() {
 
 const actions = {
   move,
+  rehearse,
   mirror() {
     const mirror = Number(byId('mirror-share').value);
     return command(
@@ -261,6 +278,7 @@ byId('rollback').addEventListener('click', rollBack);
 
 function want(percent) {
   draft = percent;
+  showRehearsal(null);
   slider.value = percent;
   if (cutover !== undefined) showControls();
 }

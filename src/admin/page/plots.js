@@ -69,7 +69,7 @@ export class LanePlots {
       {
         width: host.clientWidth || 300,
         height: height[kind],
-        padding: [14, 10, 0, 0],
+        padding: [14, 28, 0, 0],
         legend: { show: false },
         cursor: { sync: { key: 'lanes' }, drag: { x: false, y: false }, y: false },
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1_000), 'Etc/UTC'),
@@ -126,6 +126,8 @@ export class LanePlots {
     const ratio = devicePixelRatio;
     let freeFrom = bbox.left;
     ctx.save();
+    ctx.textAlign = 'left';
+    ctx.textBaseline = 'alphabetic';
     ctx.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
     for (const { at, from, to, what } of this.#changes) {
       const x = Math.round(u.valToPos(at, 'x', true));

@@ -18,12 +18,9 @@ export function show({ cutover, here }) {
 }
 
 function showStage({ stage }) {
-  const items = [...byId('stages').children];
-  const at = items.findIndex(({ dataset }) => dataset.stage === stage);
-  for (const [i, item] of items.entries()) {
-    if (i === at) item.setAttribute('aria-current', 'step');
+  for (const item of byId('stages').children) {
+    if (item.dataset.stage === stage) item.setAttribute('aria-current', 'step');
     else item.removeAttribute('aria-current');
-    item.classList.toggle('passed', i < at);
   }
 }
 
@@ -79,17 +76,48 @@ function showGuard({ guard, bridges, log, replicas, hold, killed }, { probeMs })
     [mark(!unlike), unlike ? 'the replicas run different versions or contracts' : 'one version, one contract'],
     [mark(hold === null && killed.length === 0), holdWords(hold, killed)],
   ];
-  const items = lines.map(([sign, words]) => {
-    const item = element('li', sign === '✓' ? 'ok' : sign === '✕' ? 'fail' : 'unknown');
-    const shown = element('span', 'sign', sign);
-    shown.setAttribute('aria-label', sign === '✓' ? 'fine:' : sign === '✕' ? 'against it:' : 'not known:');
-    shown.setAttribute('role', 'img');
-    item.append(shown, element('span', '', words));
-    return item;
-  });
-  replace(byId('guard'), items);
+  replace(
+    byId('guard'),
+    lines.map(([sign, words]) => finding(sign, words)),
+  );
   const seen = guard === null ? 'Clients were not counted yet.' : `Clients were last counted at ${clockOf(guard.at)}.`;
   write(byId('guard-note'), bridges.length === 0 ? '' : `${seen} A raise takes 3 readings of its own, over 3 s.`);
+}
+
+const signs = { ok: '✓', warn: '!', fail: '✕' };
+
+/** @param rehearsal the answer to `dryRun`; null: there is none */
+export function showRehearsal(rehearsal) {
+  if (rehearsal === null) return replace(byId('rehearsal'), []);
+  const { findings, moves, fences } = rehearsal;
+  const { rooms, connections } = moves;
+  const lines = findings.map(({ name, status, detail, hint }) => [
+    signs[status],
+    [`${name}: ${detail}`, ...(hint === undefined ? [] : [hint])].join(': '),
+  ]);
+  lines.push([
+    '→',
+    `would move ${number(rooms.moving)} of ${counted(rooms.known, 'room')} with members, ${counted(connections.moving, 'connection')}; would fence ${number(fences)}`,
+  ]);
+  replace(
+    byId('rehearsal'),
+    lines.map(([sign, words]) => finding(sign, words)),
+  );
+}
+
+const kinds = { '✓': ['ok', 'fine:'], '✕': ['fail', 'against it:'], '!': ['warn', 'mind:'] };
+
+function finding(sign, words) {
+  const [kind, spoken] = kinds[sign] ?? ['unknown', ''];
+  const item = element('li', kind);
+  const shown = element('span', 'sign', sign);
+  if (spoken === '') shown.setAttribute('aria-hidden', 'true');
+  else {
+    shown.setAttribute('role', 'img');
+    shown.setAttribute('aria-label', spoken);
+  }
+  item.append(shown, element('span', '', words));
+  return item;
 }
 
 function clientLines(guard, bridges) {
@@ -247,7 +275,7 @@ function seconds(value) {
 }
 
 function counted(value, what) {
-  return `${value} ${what}${value === 1 ? '' : 's'}`;
+  return `${number(value)} ${what}${value === 1 ? '' : 's'}`;
 }
 
 /** @param when ISO 8601, in UTC */
