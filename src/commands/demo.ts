@@ -80,12 +80,13 @@ interface Urls {
 }
 
 /** What the page needs to know to begin. */
-async function setupOf({ edge, bridge }: Urls, rooms: string[]) {
+async function setupOf({ edge, bridge, admin }: Urls, rooms: string[]) {
   return {
     /** Another one means another demo, whose numbers begin anew. */
     run: randomUUID(),
     edgeUrl: edge,
     bridgeUrl: bridge,
+    adminUrl: admin,
     chatRoom,
     rooms: [...rooms, chatRoom]
       .map((name) => ({ name, bucket: bucketOf(name) }))

@@ -5,6 +5,7 @@
 
 const byId = (id) => document.getElementById(id);
 const setup = await (await fetch('/setup')).json();
+byId('operator').href = setup.adminUrl;
 /** ms since 1970, with fractions; the demo runs on the same machine. */
 const now = () => performance.timeOrigin + performance.now();
 
@@ -98,7 +99,7 @@ for (const { name, bucket } of setup.rooms) {
   column.className = name === setup.chatRoom ? 'room typed' : 'room';
   column.title = `${name}: on the stream lane beyond ${bucket}%`;
   column.style.setProperty('--bucket', bucket);
-  label.textContent = name === setup.chatRoom ? 'chat' : bucket;
+  label.textContent = name === setup.chatRoom ? 'chat' : `${bucket}%`;
   column.append(label);
   byId('field').append(column);
   columns.set(name, column);
@@ -149,7 +150,7 @@ function showLatencies() {
     if (values.length === 0) continue;
     const sorted = values.toSorted((a, b) => a - b);
     const at = (share) => `${sorted[Math.floor((sorted.length - 1) * share)].toFixed(0)} ms`;
-    byId(`${lane}-latency`).textContent = `half of the messages within ${at(0.5)}, 95% within ${at(0.95)}`;
+    byId(`${lane}-latency`).textContent = `P50 ${at(0.5)}, P95 ${at(0.95)}, of the last ${values.length} messages`;
   }
 }
 
@@ -239,6 +240,8 @@ class Client {
   #panel() {
     const panel = byId('client').content.cloneNode(true).querySelector('section');
     const [state, list, typing, form] = ['.state', 'ol', '.typing', 'form'].map((each) => panel.querySelector(each));
+    const other = setup.clients.find(({ user }) => user !== this.#user).user;
+    panel.querySelector('.nothing').textContent = `Write to ${other}: it shows there with the lane that it took.`;
     panel.dataset.user = this.#user;
     panel.setAttribute('aria-label', this.#user);
     panel.querySelector('.name').textContent = this.#user;
@@ -294,7 +297,10 @@ function showCutover({ epoch, effective, history }) {
   if (moving || settling !== undefined) return;
   showWanted(held);
   const latest = history.at(-1);
-  if (epoch > shownEpoch) say(`${held}% by stream${latest ? ` (${latest.what}, by ${latest.who})` : ''}.`);
+  if (epoch > shownEpoch)
+    say(
+      `${held}% by stream${latest ? `, since ${latest.who} said “${latest.what}”` : ': every room is on the bridge lane'}.`,
+    );
   shownEpoch = epoch;
 }
 
@@ -383,7 +389,12 @@ byId('stranger').addEventListener('click', async ({ currentTarget: button }) => 
     }
   } finally {
     button.setAttribute('aria-pressed', stranger !== undefined);
+    button.textContent =
+      stranger === undefined ? 'Connect a client past crossfade' : 'Disconnect eve, who went past crossfade';
     button.disabled = false;
+    // The reason of a refusal is gone with it.
+    if (stranger === undefined && byId('status').classList.contains('refused'))
+      say(`${held}% by stream: eve has gone, try again.`);
   }
 });
 

@@ -146,16 +146,17 @@ async function takePicture(page: Page, ben: Locator, path: string): Promise<void
 
 test('the demo’s guard refuses to raise the percent while a client goes past crossfade, and says why', async (t) => {
   const { page } = await openDemo(t, {});
-  const stranger = page.getByRole('button', { name: 'Connect a client past crossfade' });
+  const stranger = page.locator('#stranger');
   const status = page.getByRole('status');
   await stranger.click();
   await page.locator('#stranger[aria-pressed=true]').waitFor();
-  await page.getByRole('button', { name: '25', exact: true }).click();
+  await page.getByRole('button', { name: '25%', exact: true }).click();
   await status.getByText(/Stays at 0%: 1 client is connected to the bridge directly/).waitFor({ timeout: moveMs });
   assert.equal(await page.getByRole('slider').inputValue(), '0');
   await stranger.click();
   await page.locator('#stranger[aria-pressed=false]').waitFor();
-  await page.getByRole('button', { name: '25', exact: true }).click();
+  await status.getByText('eve has gone, try again').waitFor();
+  await page.getByRole('button', { name: '25%', exact: true }).click();
   await status.getByText('25% by stream').waitFor({ timeout: moveMs });
 });
 
@@ -166,7 +167,7 @@ test('the demo’s page shows what was changed from a terminal, and the backend 
   assert.equal((await command.exited).code, 0, command.stderr);
   await page
     .getByRole('status')
-    .getByText(/30% by stream \(set 30, by/)
+    .getByText(/30% by stream, since .* said “set 30”/)
     .waitFor();
 
   await page.getByRole('button', { name: 'Pause the backend' }).click();
