@@ -156,7 +156,8 @@ export class CutoverStage implements LaneFailures {
     this.#made.shared.start();
     this.#made.wishes.start();
     await this.#made.peers.refresh();
-    await this.#made.outage.ask();
+    // One that does not answer does not keep the clients waiting.
+    this.#options.faults.guard('peer', () => this.#made.outage.ask());
   }
 
   /** @returns why the entry is no note; undefined: it has had its effect */
