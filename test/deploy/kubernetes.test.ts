@@ -22,7 +22,7 @@ const folders = globSync('**/kustomization.yaml', { cwd: manifests })
   .filter((path) => !/^kind: Component$/m.test(readFileSync(manifests + path, 'utf8')))
   .map(dirname);
 /** s in which `crossfade drain` closes all, however many they are, where no rate is given. */
-const standardSeconds = Number(/--drain-rate.*\| all within (\d+) s \|/.exec(textOf('README.md'))![1]);
+const standardSeconds = Number(/--drain-rate.*\| all within (\d+) s \|/.exec(textOf('docs/settings.md'))![1]);
 /** s until the last event is shown, and the last client that does not answer is cut off. */
 const slowSeconds = 3;
 /** s; `serve` gives up its end after 9.5 s. */
