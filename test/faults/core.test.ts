@@ -22,7 +22,7 @@ test('replicas live through whatever another program or release writes into the 
     '{"kind":"commit"}',
     '{"kind":"commit","id":"i","from":{"epoch":0},"to":{"epoch":9,"percent":5,"pins":null},"participants":[]}',
     '{"kind":"restored","to":{"epoch":9,"percent":5,"pins":null}}',
-    '{"kind":"fence","id":"i","rooms":{}}',
+    '{"kind":"late fence","id":7,"instance":"a"}',
     '{"kind":"ready","id":"i"}',
     '{"kind":"of another release"}',
     'not JSON',
