@@ -42,7 +42,7 @@ export interface CutoverParts {
  * may use the stream lane meanwhile: a call that went to the bridge at once would overtake what they have appended, and
  * its repeat through them would be shown again. A log that is away for longer must not keep the bridge's traffic from it.
  */
-export const unknownStateMs = 1_000;
+export const unknownStateMs = 800;
 const pollMs = 5;
 /** ms that the bridge's messages wait for the log to be read. */
 const catchUpMs = 1_000;
