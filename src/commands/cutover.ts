@@ -38,10 +38,17 @@ export async function show(target: Target): Promise<void> {
   print(target, await read(target));
 }
 
-/** Draws it anew each second, until the process is ended; where nobody looks at a terminal, one block below the other. */
-export async function watch(target: Target): Promise<never> {
+/**
+ * Draws it anew each second, until the process is ended, or nobody reads what it writes any more; where nobody looks at a terminal, one
+ * block below the other.
+ */
+export async function watch(target: Target): Promise<void> {
   const isTerminal = process.stdout.isTTY && target.output === 'text';
-  for (;;) {
+  let isRead = true;
+  process.stdout.once('error', () => {
+    isRead = false;
+  });
+  while (isRead) {
     const text = await read(target).then(
       (status) => (target.output === 'json' ? JSON.stringify(status) : statusText(status, target.suffix)),
       // It may be away for a while, and come back.
