@@ -134,8 +134,7 @@ export class Outage {
 
   /** The log has failed here. Resolves when calls may go to the bridge, see {@link OnBridge}. */
   begin(reason: FailureReason): Promise<void> {
-    this.#answersSince = undefined;
-    this.#keepsIds = false;
+    this.#relapse();
     return this.#enter(reason).ready;
   }
 

@@ -225,26 +225,30 @@ test('who has not read yet that the outage is over brings nobody back into it, b
   outage.close();
 });
 
-test('a log that fails once more is told before the next call goes to the bridge', async () => {
-  const { log, peers, told, cutover, outage, pass, news } = setUp();
-  await outage.hear(news('b', 1, true));
-  await pass(500);
-  assert.equal(told.at(-1)?.fails, false);
-  const heard = Promise.withResolvers<void>();
-  peers.heard = heard.promise;
-  log.reachable = false;
-  await pass(100);
-  assert.equal(told.at(-1)?.fails, true);
-  let isReady = false;
-  const ready = cutover.onBridge!.ready.then(() => {
-    isReady = true;
+for (const how of ['is away', 'does not take an append'] as const) {
+  test(`a log that answered again and then ${how} is told before the next call goes to the bridge`, async () => {
+    const { log, peers, told, cutover, outage, pass, news } = setUp();
+    await outage.hear(news('b', 1, true));
+    await pass(500);
+    assert.equal(told.at(-1)?.fails, false);
+    const heard = Promise.withResolvers<void>();
+    peers.heard = heard.promise;
+    if (how === 'is away') {
+      log.reachable = false;
+      await pass(100);
+    } else void outage.begin('timeout');
+    assert.equal(told.at(-1)?.fails, true);
+    let isReady = false;
+    const ready = cutover.onBridge!.ready.then(() => {
+      isReady = true;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(isReady, false);
+    heard.resolve();
+    await ready;
+    outage.close();
   });
-  await new Promise((resolve) => setImmediate(resolve));
-  assert.equal(isReady, false);
-  heard.resolve();
-  await ready;
-  outage.close();
-});
+}
 
 test('what was told before does not count against what was told later', async () => {
   const { outage, news } = setUp();
