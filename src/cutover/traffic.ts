@@ -2,7 +2,7 @@
 // what a coalescing window gives out, which is under way too; out goes the moment at which rooms are quiet.
 // Promise: a room that is closed and quiet here has nothing on either lane that this replica still has to send.
 
-import { allRooms, type RoomSet } from '../room-set.ts';
+import type { RoomSet } from '../room-set.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 
 interface Closing {
@@ -70,13 +70,9 @@ export class Traffic {
     };
   }
 
-  /**
-   * Resolves when nothing of these rooms is under way any more, whose doors are closed, or after `limitMs`.
-   * @returns the rooms that are late
-   */
-  async quiesce(rooms: RoomSet, limitMs: number): Promise<Set<string>> {
+  /** Resolves when nothing of these rooms is under way any more, whose doors are closed, or after `limitMs`: then some are late. */
+  async quiesce(rooms: RoomSet, limitMs: number): Promise<void> {
     await Promise.race([this.#untilQuiet(rooms), pause(this.#clock, limitMs)]);
-    return this.roomsUnderWay(rooms);
   }
 
   /** Resolves when what is under way of these rooms now has ended. */
@@ -84,7 +80,7 @@ export class Traffic {
     await Promise.all([...this.#underWay].filter(({ room }) => rooms.has(room)).map(({ ended }) => ended));
   }
 
-  roomsUnderWay(rooms: RoomSet = allRooms): Set<string> {
+  roomsUnderWay(rooms: RoomSet): Set<string> {
     return new Set([...this.#underWay].map(({ room }) => room).filter((room) => rooms.has(room)));
   }
 
