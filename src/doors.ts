@@ -8,13 +8,13 @@ import { type Around, Live } from './admin/live.ts';
 import { checkRunning } from './checks.ts';
 import type { ClientsSide } from './clients-side.ts';
 import type { Config, HostPort } from './config.ts';
+import { contractStreams } from './cutover/own-view.ts';
 import type { CutoverStage } from './cutover/stage.ts';
 import type { Edge } from './edge/edge.ts';
 import { measure, readiness } from './health.ts';
 import { Ingress } from './ingress/ingress.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import type { Parts } from './parts.ts';
-import { pause } from './telemetry/clock.ts';
 import { total } from './telemetry/lane-rates.ts';
 import { Seldom } from './telemetry/seldom.ts';
 import { version } from './version.ts';
@@ -94,7 +94,7 @@ export async function listenAdmin(
         probe: clientsSide.probe,
       }),
     readiness: checks,
-    check: () => checkRunning({ ...parts, config, cutover, bridgeStates: bridgeStates() }),
+    check: oneAtATime(() => checkRunning({ ...parts, config, cutover, bridgeStates: bridgeStates() })),
     drain() {
       parts.faults.guard('client', () => clientsSide.drain());
       return clientsSide.drained;
@@ -127,20 +127,23 @@ export async function listenAdmin(
   return admin;
 }
 
-/** ms that a log which hangs may hold up who looks. */
-const logMs = 300;
-
-async function aroundOf(
-  { edge }: Config,
-  { contract, log, metrics, clock }: Parts,
-  { probe }: ClientsSide,
-): Promise<Around> {
-  const asked = log.reachable ? Promise.race([log.streamStates(), pause(clock, logMs)]) : undefined;
-  const [streams, faults] = await Promise.all([asked?.catch(() => undefined), metrics.faults.get()]);
+async function aroundOf({ edge }: Config, parts: Parts, { probe }: ClientsSide): Promise<Around> {
+  const [streams, faults] = await Promise.all([contractStreams(parts), parts.metrics.faults.get()]);
   return {
     probeMs: edge === undefined ? null : Math.round(probe.ageMs),
-    streams: streams?.filter(({ stream }) => contract.streams.has(stream)) ?? null,
+    streams: streams ?? null,
     faults: total(faults.values.map(({ value }) => value)),
+  };
+}
+
+/** Who asks while it is being done gets the same answer: a check connects to Redis, and asks every bridge and every replica. */
+function oneAtATime<Answer>(ask: () => Promise<Answer>): () => Promise<Answer> {
+  let asked: Promise<Answer> | undefined;
+  return () => {
+    asked ??= ask().finally(() => {
+      asked = undefined;
+    });
+    return asked;
   };
 }
 

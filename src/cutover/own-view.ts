@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { BridgeState } from '../bridge/health.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Groups } from '../edge/groups.ts';
-import type { Log } from '../log/log.ts';
+import type { Log, StreamState } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import { type LaneRates, total } from '../telemetry/lane-rates.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -50,30 +50,34 @@ export type ReplicaView = z.infer<typeof viewShape>;
 
 export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
   const { contract, groups, bridgeStates, isDraining, rates, metrics } = parts;
-  const [connections, unfenced, lanes, rooms, lag] = await Promise.all([
+  const [connections, unfenced, lanes, rooms, streams] = await Promise.all([
     metrics.connections.get(),
     metrics.unfenced.get(),
     rates.read(),
     countRooms(groups, contract),
-    lagOf(parts),
+    contractStreams(parts),
   ]);
   return {
     nowMs: parts.clock.now(),
     draining: isDraining(),
     clients: total(connections.values.map(({ value }) => value)),
     rooms,
-    lag,
+    lag: streams === undefined ? null : total(streams.map(({ lag }) => lag)),
     unfenced: total(unfenced.values.map(({ value }) => value)),
     bridges: bridgeStates().map(({ bridge, reachable }) => ({ bridge, reachable })),
     lanes,
   };
 }
 
-async function lagOf({ contract, log, clock }: OwnViewParts): Promise<number | null> {
-  if (!log.reachable) return null;
+/** The contract's streams as the log has them; undefined: it does not say. Never rejects. */
+export async function contractStreams({
+  contract,
+  log,
+  clock,
+}: Pick<OwnViewParts, 'contract' | 'log' | 'clock'>): Promise<StreamState[] | undefined> {
+  if (!log.reachable) return undefined;
   const streams = await Promise.race([log.streamStates(), pause(clock, logMs)]).catch(() => undefined);
-  if (streams === undefined) return null;
-  return total(streams.filter(({ stream }) => contract.streams.has(stream)).map(({ lag }) => lag));
+  return streams?.filter(({ stream }) => contract.streams.has(stream));
 }
 
 async function countRooms(groups: Pick<Groups, 'all'>, contract: Pick<Contract, 'roomOf'>): Promise<number> {

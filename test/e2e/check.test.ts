@@ -25,6 +25,18 @@ const failedIn = ({ groups }: Checked) =>
     findings.filter(({ status }) => status !== 'ok').map((each) => `${name}: ${each.name} ${each.status}`),
   );
 
+test('however many ask at once, it is looked once', async (t) => {
+  const redis = await startRedis(t);
+  const bridge = await startBridge(t);
+  const { admin } = await startSidecar(t, ['--redis', redis.url, '--bridge', bridge.url]);
+  const client = redis.client();
+  const connected = async () => Number(/total_connections_received:(\d+)/.exec(await client.info('stats'))![1]);
+  const before = await connected();
+  const answers = await Promise.all(Array.from({ length: 20 }, async () => (await fetch(`${admin}/check`)).json()));
+  assert.equal(new Set(answers.map((answer) => JSON.stringify(answer))).size, 1);
+  assert.equal((await connected()) - before, 1);
+});
+
 test('of running replicas: all passes; a hold, a frozen replica, a dead bridge are found', async (t) => {
   const redis = await startRedis(t, { appendfsync: 'always' });
   const bridge = await startBridge(t);
