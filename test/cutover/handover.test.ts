@@ -184,18 +184,22 @@ test('a room that leaves the stream lane is not overtaken by the bridge while wh
   assert.deepEqual(steps, ['shown by stream', 'bridge']);
 });
 
-test('the rooms that an outage has taken to the bridge come back on all replicas at once, fenced like a raise', async () => {
+/** Two replicas with every room on the stream lane, which an outage has taken to the bridge. */
+async function startInOutage() {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   await a.coordinator.move(toPercent(100));
   await until(() => b.cutover.state.percent === 100 && b.holds.size === 0);
-  for (const { cutover, journal } of [a, b]) {
-    cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
-    journal.length = 0;
-  }
+  for (const { cutover } of [a, b]) cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
+  const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
+  return { log, a, b, back };
+}
+
+test('the rooms that an outage has taken to the bridge come back on all replicas at once, fenced like a raise', async () => {
+  const { a, b, back } = await startInOutage();
+  for (const { journal } of [a, b]) journal.length = 0;
   const atBridge = deferred();
   const during = b.call('r', () => atBridge.promise);
-  const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
   const moving = a.coordinator.move(back, { fromBridge: true });
   await until(() => b.traffic.waitFor('r') !== undefined);
   const waiting = b.call('r');
@@ -211,12 +215,7 @@ test('the rooms that an outage has taken to the bridge come back on all replicas
 });
 
 test('rooms do not come back without a replica that is in the outage, as its calls may still be at the bridge', async () => {
-  const log = new SharedLog();
-  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
-  await a.coordinator.move(toPercent(100));
-  await until(() => b.cutover.state.percent === 100);
-  for (const { cutover } of [a, b]) cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
-  const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
+  const { log, a, b, back } = await startInOutage();
   const comeBack = () => a.coordinator.move(back, { fromBridge: true, needs: ['b'] });
   log.stop('b');
   await assert.rejects(comeBack(), { code: 'CUTOVER_CONFLICT', message: 'b did not answer in time' });
@@ -235,12 +234,7 @@ test('rooms do not come back without a replica that is in the outage, as its cal
 });
 
 test('who took no part in the return stays in the outage, as nobody has waited for its calls at the bridge', async () => {
-  const log = new SharedLog();
-  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
-  await a.coordinator.move(toPercent(100));
-  await until(() => b.cutover.state.percent === 100);
-  for (const { cutover } of [a, b]) cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
-  const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
+  const { log, a, b, back } = await startInOutage();
   log.stop('b');
   await a.coordinator.move(back, { fromBridge: true });
   // It reads of its announcement and its commit when the announced doors are long open.
