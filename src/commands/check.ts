@@ -63,7 +63,7 @@ function report(found: Checked, output: Target['output']): void {
   if (!found.ok) process.exitCode = 1;
 }
 
-export function checkText({ groups }: Checked): string {
+function checkText({ groups }: Checked): string {
   const failed = groups.flatMap(({ findings }) => findings).filter(({ status }) => status === 'fail').length;
   const verdict =
     failed === 0 ? styleText('green', 'everything is as it must be √') : styleText('red', `${failed} failed ×`);

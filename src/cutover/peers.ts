@@ -54,7 +54,7 @@ const sayEveryMs = 5_000;
 /** A replica mostly answers in a few bytes; a connection over which more comes is not used again. */
 const maxAnswerBytes = 1_024;
 /** ... and in this many where it was asked for what it has. */
-export const maxLongAnswerBytes = 2 * 1024 * 1024;
+const maxLongAnswerBytes = 2 * 1024 * 1024;
 
 export class Peers {
   readonly #options: PeersOptions;
