@@ -82,7 +82,7 @@ for (const { name, options } of programs) {
     await ada.getByRole('button').click();
     await ben.getByText('Hello Ben, can you see this?').waitFor();
     await say(ben, 'Yes, at once.');
-    await ada.getByText('Yes, at once.').waitFor();
+    for (const client of [ada, ben]) await client.getByText('Yes, at once.').waitFor();
     await until(async () => (await ben.locator('.typing').textContent()) === '', { what: 'typing to end' });
     assert.equal(await ben.getByRole('listitem').count(), 2, 'each message once');
 
