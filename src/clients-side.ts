@@ -8,14 +8,14 @@ import type { Drained } from './admin/admin.ts';
 import type { Config, HostPort } from './config.ts';
 import { Consumer } from './consumer/consumer.ts';
 import { Probe } from './consumer/probe.ts';
-import { unknownStateMs } from './cutover/cutover.ts';
 import type { CutoverStage } from './cutover/stage.ts';
 import type { Edge } from './edge/edge.ts';
 import { type CrossfadeError, hasCode } from './errors.ts';
 import { controlStream, probeStream, type Reader, typingStream } from './log/log.ts';
 import type { Parts } from './parts.ts';
+import { unknownStateMs } from './rooms/room-lanes.ts';
 import { pause } from './telemetry/clock.ts';
-import { Seldom } from './telemetry/seldom.ts';
+import { LogThrottle } from './telemetry/log-throttle.ts';
 
 /** ms that clients get to see what was published last. */
 const deliveryDrainMs = 1_000;
@@ -42,11 +42,11 @@ export class ClientsSide {
   #isClosed = false;
   #draining: Promise<void> | undefined;
   #isDrained = false;
-  readonly #saysAway: Seldom;
+  readonly #saysAway: LogThrottle;
 
   constructor(parts: ClientsSideParts) {
     this.#parts = parts;
-    this.#saysAway = new Seldom(parts.clock, sayAwayMs);
+    this.#saysAway = new LogThrottle(parts.clock, sayAwayMs);
     this.probe = new Probe(parts);
     parts.edge.joinProbe(this.probe);
   }

@@ -16,7 +16,7 @@ import { Ingress } from './ingress/ingress.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import type { Parts } from './parts.ts';
 import { total } from './telemetry/lane-rates.ts';
-import { Seldom } from './telemetry/seldom.ts';
+import { LogThrottle } from './telemetry/log-throttle.ts';
 import { version } from './version.ts';
 
 /** ms between two lines of the log about words of replicas that were not signed. */
@@ -36,7 +36,7 @@ export function listenIngress(
   parts: Parts,
   { cutover, lanes }: Pick<Stages, 'cutover' | 'lanes'>,
 ): Promise<Ingress> {
-  return Ingress.listen({ ...parts, listen, apiKey, maxBodyBytes, cutover: cutover.laneChoice, lanes });
+  return Ingress.listen({ ...parts, listen, apiKey, maxBodyBytes, roomLanes: cutover.roomLanes, lanes });
 }
 
 export function checksOf(
@@ -53,7 +53,7 @@ export function checksOf(
     hasAudience: parts.hasAudience(),
     isCutOff: cutover.readerWatch.isCutOff,
     probe: clientsSide.probe,
-    usesStream: cutover.laneChoice.usesStream,
+    usesStream: cutover.roomLanes.usesStream,
     draining: stopping || clientsSide.isDraining,
   });
 }
@@ -107,7 +107,7 @@ export async function listenAdmin(
       outage: cutover.outage,
       readerWatch: cutover.readerWatch,
       signature: cutover.signature,
-      saysUnsigned: new Seldom(parts.clock, sayUnsignedMs),
+      saysUnsigned: new LogThrottle(parts.clock, sayUnsignedMs),
       logger: parts.logger,
     },
     live: new Live({

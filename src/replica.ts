@@ -55,7 +55,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   cutover.connect(lanes);
   edge.connect({
     publish: (event) => lanes.publish(event),
-    untilLogIsRead: () => cutover.laneChoice.untilCaughtUp(),
+    untilLogIsRead: () => cutover.roomLanes.untilCaughtUp(),
     onHubTyping: ({ room, user }) => cutover.onHubTyping(room, user),
   });
   parts.faults.guard('core', () => cutover.learn());

@@ -1,5 +1,5 @@
 // Sets of rooms, as values: names, or all rooms, or all but some. In comes a room, out goes whether it is one of them. A set of names
-// is a plain Set; which rooms a change of the cutover moves is in cutover/state.ts.
+// is a plain Set; which rooms a change of the cutover moves is in rooms/state.ts.
 
 export interface RoomSet {
   has(room: string): boolean;

@@ -39,5 +39,5 @@ export function makeCutover(config: Config, parts: Parts, edge: Edge, isDraining
 export function makeLanes(config: Config, parts: Parts, cutover: CutoverStage): Lanes {
   const { fallback, bridgeFallback, coalesce, coalesceWindow } = config;
   const settings = { fallback, bridgeFallback, coalesceWindowMs: coalesce ? coalesceWindow : undefined };
-  return new Lanes({ ...parts, cutover: cutover.laneChoice, failures: cutover, settings });
+  return new Lanes({ ...parts, cutover: cutover.roomLanes, failures: cutover, settings });
 }

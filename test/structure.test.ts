@@ -21,6 +21,7 @@ const levels = [
   ['lanes'],
   ['consumer'],
   ['edge'],
+  ['peers'],
   ['bridge', 'log'],
   ['contract'],
   [
@@ -33,6 +34,7 @@ const levels = [
     'findings.ts',
     'keep-newest.ts',
     'listen.ts',
+    'new-id.ts',
     'recent.ts',
     'redis-url.ts',
     'refusal.ts',

@@ -7,16 +7,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { forecastQuestion } from '../cutover/forecast.ts';
 import type { Command, Operator, Order } from '../cutover/operator.ts';
-import { type Outage, outageNews } from '../cutover/outage.ts';
-import { type PeerSignature, signatureHeader, unsigned } from '../cutover/peer-signature.ts';
-import { addresseeHeader, peerPaths } from '../cutover/peers.ts';
 import type { ReaderWatch } from '../cutover/reader-watch.ts';
-import { stateShape } from '../cutover/state.ts';
 import type { Survey } from '../cutover/survey.ts';
-import type { UncertainAppends } from '../cutover/uncertain.ts';
 import { CrossfadeError, type ErrorCode } from '../errors.ts';
+import { type PeerSignature, signatureHeader, unsigned } from '../peers/peer-signature.ts';
+import { addresseeHeader, peerPaths } from '../peers/peers.ts';
+import { type Outage, outageNews } from '../rooms/outage.ts';
+import { stateShape } from '../rooms/state.ts';
+import type { UncertainAppends } from '../rooms/uncertain.ts';
+import type { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Seldom } from '../telemetry/seldom.ts';
 import { writeJson } from './answers.ts';
 
 export interface CutoverRoutesOptions {
@@ -29,7 +29,7 @@ export interface CutoverRoutesOptions {
   readerWatch: Pick<ReaderWatch, 'reads'>;
   signature: PeerSignature;
   /** Whoever is not known as a replica is told seldom. */
-  saysUnsigned: Seldom;
+  saysUnsigned: LogThrottle;
   logger: Logger;
 }
 

@@ -14,7 +14,7 @@ import {
   type Reader,
   typingStream,
 } from '../log/log.ts';
-import { Seldom } from '../telemetry/seldom.ts';
+import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { ReadMemory } from './read-memory.ts';
 
@@ -42,12 +42,12 @@ const maxTypes = 100;
 
 export class Consumer {
   readonly #options: ConsumerOptions;
-  readonly #saysMalformed: Seldom;
+  readonly #saysMalformed: LogThrottle;
   readonly #types = new Set<string>();
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
-    this.#saysMalformed = new Seldom(options.clock, sayEveryMs);
+    this.#saysMalformed = new LogThrottle(options.clock, sayEveryMs);
   }
 
   /** Runs until the reader is closed. */

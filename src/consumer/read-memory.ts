@@ -22,7 +22,7 @@ export class ReadMemory {
    */
   readonly #withheld = new Map<string, number>();
   readonly #clock: Clock;
-  #reader: Pick<Reader, 'position' | 'silentMs'> | undefined;
+  #reader: Pick<Reader, 'position' | 'stalenessMs'> | undefined;
 
   constructor(clock: Clock) {
     this.#seen = new Recent({ clock, forMs: idempotencyTtlMs, maxCount: maxSeen });
@@ -30,7 +30,7 @@ export class ReadMemory {
   }
 
   /** From now on this reader says how far the log is read. */
-  follow(reader: Pick<Reader, 'position' | 'silentMs'>): void {
+  follow(reader: Pick<Reader, 'position' | 'stalenessMs'>): void {
     this.#reader = reader;
   }
 
@@ -39,9 +39,9 @@ export class ReadMemory {
     return this.#reader?.position ?? '0-0';
   }
 
-  /** See {@link Reader.silentMs}; Infinity while there is no reader. */
-  get silentMs(): number {
-    return this.#reader?.silentMs ?? Number.POSITIVE_INFINITY;
+  /** See {@link Reader.stalenessMs}; Infinity while there is no reader. */
+  get stalenessMs(): number {
+    return this.#reader?.stalenessMs ?? Number.POSITIVE_INFINITY;
   }
 
   /** Whether the event was read in the last 5 minutes. */

@@ -2,10 +2,10 @@
 // old connections go before anything is raised), and an alert when it has lasted 30 s while rooms are on the stream lane.
 
 import type { Log } from '../log/log.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Cutover } from './cutover.ts';
 import type { Guard } from './guard.ts';
 
 const everyMs = 5_000;
@@ -15,20 +15,20 @@ const alertMs = 30_000;
 
 /** @returns ends it */
 export function watchSurplus(parts: {
-  cutover: Cutover;
+  roomLanes: RoomLanes;
   guard: Guard;
   log: Pick<Log, 'reachable'>;
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
 }): () => void {
-  const { cutover, guard, log, clock, logger, metrics } = parts;
+  const { roomLanes, guard, log, clock, logger, metrics } = parts;
   let since: number | undefined;
   let looks = 0;
   metrics.guardSurplus.remove();
 
   async function look(): Promise<void> {
-    const { usesStream } = cutover;
+    const { usesStream } = roomLanes;
     if (!usesStream && looks++ % calmEvery !== 0) return;
     const surplus = log.reachable ? (await guard.read()).surplus : undefined;
     // What cannot be counted now is not said: the last value would look like good health.

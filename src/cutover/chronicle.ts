@@ -1,10 +1,10 @@
 // What was done to the cutover, in the log of every replica: in come the states that it adopts, out goes a line a change.
 
+import type { RoomLanes } from '../rooms/room-lanes.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Cutover } from './cutover.ts';
 
-export function tellChanges(cutover: Pick<Cutover, 'onAdopted'>, logger: Logger): void {
-  cutover.onAdopted(({ epoch, history }, before) => {
+export function tellChanges(roomLanes: Pick<RoomLanes, 'onAdopted'>, logger: Logger): void {
+  roomLanes.onAdopted(({ epoch, history }, before) => {
     const steps = history.filter((step) => step.epoch > before.epoch);
     const last = steps.at(-1);
     // A step without words is the machinery's own (event ids begin to be remembered).

@@ -2,10 +2,9 @@
 // events. In come notes, out go entries, and the reverse. Promises: whatever stands in the stream, also by another program or
 // release, a note that was read has every field with its type.
 
-import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { controlStream, type Entry, type Log, type NewEntry, typingStream } from '../log/log.ts';
-import { type CutoverState, stateShape } from './state.ts';
+import { type CutoverState, stateShape } from '../rooms/state.ts';
 
 export type Note =
   /** Who is there? Answered at once by every replica that reads. */
@@ -61,11 +60,6 @@ export function toEntry(note: Note): NewEntry {
 /** Tells all replicas; resolves when the log has it. Errors: LOG_APPEND_*, LOG_UNAVAILABLE. */
 export async function tell(log: Pick<Log, 'append'>, note: Note): Promise<void> {
   await log.append(toEntry(note));
-}
-
-/** Of a handover, a question, or anything else that notes and replicas name. */
-export function newId(): string {
-  return randomBytes(9).toString('base64url');
 }
 
 const id = z.string();

@@ -5,17 +5,18 @@
 
 import { CrossfadeError, hasCode } from '../errors.ts';
 import type { Log } from '../log/log.ts';
+import { newId } from '../new-id.ts';
+import { answerMs } from '../rooms/bounds.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
+import { atBridge, type CutoverState, movesBetween } from '../rooms/state.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { answerMs } from './bounds.ts';
-import { type Note, newId, tell, toEntry } from './control.ts';
-import type { Cutover } from './cutover.ts';
-import { atBridge, type CutoverState, movesBetween } from './state.ts';
-import { Tally } from './tally.ts';
+import { type Note, tell, toEntry } from './control.ts';
+import { Replies } from './replies.ts';
 
 export interface CoordinatorParts {
   log: Pick<Log, 'append' | 'commitState' | 'reachable' | 'roster'>;
-  cutover: Pick<Cutover, 'state' | 'untilEpoch'>;
+  roomLanes: Pick<RoomLanes, 'state' | 'untilEpoch'>;
   /** ms that a room may wait. */
   timeoutMs: number;
   clock: Clock;
@@ -47,12 +48,12 @@ export interface MoveOptions {
 export class Coordinator {
   readonly #parts: CoordinatorParts;
   /** Question -> replica -> its answer: rooms that are late. */
-  readonly #tally: Tally<string[]>;
+  readonly #replies: Replies<string[]>;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(parts: CoordinatorParts) {
     this.#parts = parts;
-    this.#tally = new Tally(parts.clock);
+    this.#replies = new Replies(parts.clock);
   }
 
   /**
@@ -72,9 +73,9 @@ export class Coordinator {
     const { log, logger } = this.#parts;
     const id = newId();
     const live = (await log.roster.replicas()).map(({ instance }) => instance);
-    this.#tally.open(`here ${id}`);
+    this.#replies.open(`here ${id}`);
     await tell(log, { kind: 'roll call', id });
-    const here = [...(await this.#tally.gather(`here ${id}`, live, answerMs)).keys()];
+    const here = [...(await this.#replies.gather(`here ${id}`, live, answerMs)).keys()];
     const silent = live.filter((instance) => !here.includes(instance));
     if (silent.length > 0) logger.warn({ silent }, 'replicas that do not answer are left out');
     return { here, silent };
@@ -82,13 +83,13 @@ export class Coordinator {
 
   /** A replica answers a note of some coordinator, perhaps of this one. */
   onAnswer(note: Extract<Note, { kind: 'here' | 'ready' }>): void {
-    this.#tally.note(`${note.kind} ${note.id}`, note.instance, note.kind === 'ready' ? note.late : []);
+    this.#replies.note(`${note.kind} ${note.id}`, note.instance, note.kind === 'ready' ? note.late : []);
   }
 
   async #move(change: (from: CutoverState) => CutoverState | undefined, options: MoveOptions): Promise<Roll> {
-    const { cutover, log } = this.#parts;
+    const { roomLanes, log } = this.#parts;
     for (let attempt = 1; attempt <= maxAttempts; attempt++) {
-      const { state } = cutover;
+      const { state } = roomLanes;
       const to = change(state);
       if (to === undefined) return { here: [], silent: [] };
       try {
@@ -101,7 +102,7 @@ export class Coordinator {
         if (!hasCode(error, 'LOG_APPEND_REFUSED') || !log.reachable || attempt === maxAttempts) throw error;
       }
       // Another state stands in the log: it is read here sooner or later, mostly at once.
-      await cutover.untilEpoch(state.epoch + 1, 2 * answerMs);
+      await roomLanes.untilEpoch(state.epoch + 1, 2 * answerMs);
     }
     throw new CrossfadeError('CUTOVER_CONFLICT', 'another change of the cutover was faster, again and again');
   }
@@ -113,7 +114,7 @@ export class Coordinator {
     participants: string[],
     { fromBridge = false }: MoveOptions,
   ): Promise<boolean> {
-    const { timeoutMs, log, clock, cutover } = this.#parts;
+    const { timeoutMs, log, clock, roomLanes } = this.#parts;
     const id = newId();
     const abandonedAt = clock.monotonic() + timeoutMs + abandonMs;
     const ready = await this.#announce(id, from, to, participants);
@@ -135,7 +136,7 @@ export class Coordinator {
       await this.#abandon(id);
       return false;
     }
-    await cutover.untilEpoch(to.epoch, 4 * answerMs);
+    await roomLanes.untilEpoch(to.epoch, 4 * answerMs);
     return true;
   }
 
@@ -149,9 +150,9 @@ export class Coordinator {
     const { timeoutMs, log } = this.#parts;
     const { raises, lowers } = movesBetween(from, to);
     if (!raises && !lowers) return new Map(participants.map((instance) => [instance, []]));
-    this.#tally.open(`ready ${id}`);
+    this.#replies.open(`ready ${id}`);
     await tell(log, { kind: 'announce', id, from, to });
-    return this.#tally.gather(`ready ${id}`, participants, timeoutMs + arrivalMs);
+    return this.#replies.gather(`ready ${id}`, participants, timeoutMs + arrivalMs);
   }
 
   #abandon(id: string): Promise<void> {

@@ -4,10 +4,10 @@
 import { z } from 'zod';
 import type { Contract } from '../contract/contract.ts';
 import type { Groups } from '../edge/groups.ts';
+import { type CutoverState, MovedRooms, stateShape } from '../rooms/state.ts';
 import { total } from '../telemetry/lane-rates.ts';
 import { inTurns } from './own-view.ts';
 import { countTogether, keptHashes, sketchHash, sketchOf } from './sketch.ts';
-import { type CutoverState, MovedRooms, stateShape } from './state.ts';
 
 const count = z.int().min(0);
 /** 6 bytes a hash, in base64. */

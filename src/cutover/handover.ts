@@ -12,24 +12,24 @@
 
 import type { Log } from '../log/log.ts';
 import { except, type RoomSet } from '../room-set.ts';
+import { answerMs, lateLimitMs } from '../rooms/bounds.ts';
+import { type Fences, fenceSettled } from '../rooms/fences.ts';
+import type { Outage } from '../rooms/outage.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
+import { MovedRooms, movesBetween } from '../rooms/state.ts';
+import type { Traffic } from '../rooms/traffic.ts';
+import type { Unfenced } from '../rooms/unfenced.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { answerMs, lateLimitMs } from './bounds.ts';
 import { type Note, tell } from './control.ts';
 import { abandonMs, arrivalMs } from './coordinator.ts';
-import type { Cutover } from './cutover.ts';
-import { type Fences, fenceSettled } from './fences.ts';
-import type { Outage } from './outage.ts';
-import { MovedRooms, movesBetween } from './state.ts';
-import { Tally } from './tally.ts';
-import type { Traffic } from './traffic.ts';
-import type { Unfenced } from './unfenced.ts';
+import { Replies } from './replies.ts';
 
 export interface HandoverParts {
   instance: string;
   log: Pick<Log, 'append'>;
-  cutover: Pick<Cutover, 'state' | 'adopt'>;
+  roomLanes: Pick<RoomLanes, 'state' | 'adopt'>;
   traffic: Traffic;
   outage: Pick<Outage, 'end'>;
   fences: Pick<Fences, 'hold' | 'fence'>;
@@ -53,7 +53,7 @@ type Commit = Extract<Note, { kind: 'commit' }>;
 
 export class Handover {
   readonly #parts: HandoverParts;
-  readonly #passed: Tally<true>;
+  readonly #passed: Replies<true>;
   /** The announced handovers that are neither committed nor abandoned, with what ends each. */
   readonly #open = new Map<string, () => void>();
   /** Holds whose fence is another replica's to ask for, with the rooms that they cover. */
@@ -61,7 +61,7 @@ export class Handover {
 
   constructor(parts: HandoverParts) {
     this.#parts = parts;
-    this.#passed = new Tally(parts.clock);
+    this.#passed = new Replies(parts.clock);
   }
 
   /** Its notes of the control stream, in log order, after what stands before them was delivered. */
@@ -87,9 +87,9 @@ export class Handover {
   }
 
   #onAnnounce(note: Announce): void {
-    const { cutover, traffic, clock, timeoutMs } = this.#parts;
+    const { roomLanes, traffic, clock, timeoutMs } = this.#parts;
     const { id, from, to } = note;
-    if (cutover.state.epoch !== from.epoch) return;
+    if (roomLanes.state.epoch !== from.epoch) return;
     traffic.close(id, new MovedRooms(from, to));
     const cancel = clock.after(timeoutMs + abandonMs, () => this.#end(id));
     const { promise: ended, resolve } = Promise.withResolvers<void>();
@@ -111,9 +111,9 @@ export class Handover {
   }
 
   #onCommit(commit: Commit): void {
-    const { cutover, traffic, outage } = this.#parts;
+    const { roomLanes, traffic, outage } = this.#parts;
     const { id, from, to, participants, endsOutage } = commit;
-    cutover.adopt(to);
+    roomLanes.adopt(to);
     // One that was not asked may have calls at the bridge that nobody waited for: it comes back by a handover of its own.
     if (endsOutage && this.#open.has(id)) outage.end();
     const { raises, lowers } = movesBetween(from, to);

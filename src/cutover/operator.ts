@@ -5,19 +5,19 @@
 import { isDeepStrictEqual } from 'node:util';
 import { CrossfadeError } from '../errors.ts';
 import { bad, type CheckFinding, doubtful, good } from '../findings.ts';
+import { type Peers, peerPaths, type Told } from '../peers/peers.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
+import { type CutoverState, type Difference, initialState, isRolledBack, rolledBack } from '../rooms/state.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { type By, type ChangeOf, type Changes, held, unlessHeld } from './changes.ts';
 import type { Roll } from './coordinator.ts';
-import type { Cutover } from './cutover.ts';
 import type { Guard } from './guard.ts';
-import { type By, type ChangeOf, held, type Moves, unlessHeld } from './moves.ts';
-import { type Peers, peerPaths, type Told } from './peers.ts';
+import type { OwnFlags } from './own-flags.ts';
 import { guardFinding, type Rehearsal, type RehearsalParts, rehearse, rehearseRollback } from './rehearsal.ts';
 import type { SharedState } from './shared-state.ts';
-import { type CutoverState, type Difference, initialState, isRolledBack, rolledBack } from './state.ts';
 import { cutoverStatus, type Status, type StatusParts } from './status.ts';
 import type { Survey } from './survey.ts';
-import type { Wishes } from './wishes.ts';
 
 /** What a command changes; a pin of null ends one. */
 export interface Command {
@@ -44,12 +44,12 @@ export interface RolledBack extends Told {
 
 export interface OperatorParts extends StatusParts, RehearsalParts {
   instance: string;
-  cutover: Cutover;
+  roomLanes: RoomLanes;
   guard: Guard;
   survey: Survey;
-  moves: Moves;
+  changes: Changes;
   shared: SharedState;
-  wishes: Wishes;
+  ownFlags: OwnFlags;
   peers: Pick<Peers, 'tell'>;
   clock: Clock;
   logger: Logger;
@@ -129,20 +129,20 @@ export class Operator {
   /** Another replica has rolled back without the log, and maybe without knowing what is known here. Error: CUTOVER_INVALID. */
   async adoptFromPeer(state: CutoverState): Promise<void> {
     if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
-    const { cutover, moves, shared } = this.#parts;
+    const { roomLanes, changes, shared } = this.#parts;
     const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};
     // Several are told at once: the first that moves does it for all.
     const change = (from: CutoverState) => (isRolledBack(from) ? undefined : rolledBack);
     if ((await this.#moveBack(change, { who, what })) !== undefined) return;
-    const outdated = state.epoch <= cutover.state.epoch && !isRolledBack(cutover.state);
-    shared.rollBackWithoutLog(outdated ? moves.next(cutover.state, () => rolledBack, { who, what })! : state);
+    const outdated = state.epoch <= roomLanes.state.epoch && !isRolledBack(roomLanes.state);
+    shared.rollBackWithoutLog(outdated ? changes.next(roomLanes.state, () => rolledBack, { who, what })! : state);
   }
 
   /** For `GET /check`: what would keep rooms from moving. Never rejects. */
   async findings(): Promise<CheckFinding[]> {
-    const { cutover } = this.#parts;
-    if (cutover.standalone) return [good('lanes', 'there is no bridge: every room is on the stream lane')];
-    const { hold, killed } = cutover.state;
+    const { roomLanes } = this.#parts;
+    if (roomLanes.standalone) return [good('lanes', 'there is no bridge: every room is on the stream lane')];
+    const { hold, killed } = roomLanes.state;
     const { outage } = this.#parts;
     const reason = outage.status?.reason;
     return [
@@ -179,7 +179,7 @@ export class Operator {
 
   /** Error: CUTOVER_INVALID. */
   #changeBy(command: Command): ChangeOf {
-    const { pins } = this.#parts.cutover.state;
+    const { pins } = this.#parts.roomLanes.state;
     const unknown = Object.entries(command.pins ?? {}).find(([room, lane]) => lane === null && !(room in pins));
     if (unknown !== undefined) throw new CrossfadeError('CUTOVER_INVALID', `'${unknown[0]}' is not pinned`);
     return changeBy(command);
@@ -192,46 +192,46 @@ export class Operator {
   async #command(change: ChangeOf, what: string, { who, why, force, ifEpoch }: Order): Promise<void> {
     this.#requireBridge();
     this.#requireLog();
-    const { moves, wishes, logger } = this.#parts;
+    const { changes, ownFlags, logger } = this.#parts;
     try {
-      await moves.guarded(over(ifEpoch, change), { who, what, why }, force);
+      await changes.guarded(over(ifEpoch, change), { who, what, why }, force);
     } catch (error) {
       const { code, message: reasons } = error as CrossfadeError;
       logger.warn({ code, what, by: who, reasons }, 'a change of the cutover was refused');
       throw error;
     }
-    wishes.drop();
+    ownFlags.drop();
   }
 
   /** It moves no room. */
   async #unguarded(change: ChangeOf, what: string, { who, why, ifEpoch }: Order): Promise<void> {
     this.#requireBridge();
     this.#requireLog();
-    await this.#parts.moves.make(over(ifEpoch, change), { who, what, why });
+    await this.#parts.changes.make(over(ifEpoch, change), { who, what, why });
   }
 
   /** By the log, in order with the calls. @returns undefined where that does not come about in time */
   async #moveBack(change: ChangeOf, by: By): Promise<Roll | undefined> {
-    const { log, clock, cutover, moves, shared } = this.#parts;
+    const { log, clock, roomLanes, changes, shared } = this.#parts;
     // One that hangs still counts as reachable for a while, but is not read any more.
-    if (!log.reachable || !cutover.isFresh || !shared.follows) return undefined;
-    const moved = moves.make(change, by).catch(() => undefined);
+    if (!log.reachable || !roomLanes.isFresh || !shared.follows) return undefined;
+    const moved = changes.make(change, by).catch(() => undefined);
     const roll = await Promise.race([moved, pause(clock, rollbackMs).then(() => undefined)]);
-    return isRolledBack(cutover.state) ? roll : undefined;
+    return isRolledBack(roomLanes.state) ? roll : undefined;
   }
 
   /** Who does not read the log may still be reached by HTTP. */
   async #tellSilent({ here, silent }: Roll): Promise<Told> {
-    const { peers, cutover, instance } = this.#parts;
+    const { peers, roomLanes, instance } = this.#parts;
     const others = here.filter((each) => each !== instance);
     if (silent.length === 0) return { reached: others, notReached: [] };
-    const told = await peers.tell(peerPaths.adopt, cutover.state, peerMs, silent);
+    const told = await peers.tell(peerPaths.adopt, roomLanes.state, peerMs, silent);
     return { reached: [...others, ...told.reached], notReached: told.notReached };
   }
 
   async #rollBackWithoutLog(by: By): Promise<Told> {
-    const { cutover, moves, shared, peers, logger } = this.#parts;
-    const state = moves.next(cutover.state, () => rolledBack, { ...by, what: 'rollback without the log' })!;
+    const { roomLanes, changes, shared, peers, logger } = this.#parts;
+    const state = changes.next(roomLanes.state, () => rolledBack, { ...by, what: 'rollback without the log' })!;
     shared.rollBackWithoutLog(state);
     const told = await peers.tell(peerPaths.adopt, state, peerMs);
     logger.warn(told, 'rolled back without the log');
@@ -245,7 +245,7 @@ export class Operator {
   }
 
   #requireBridge(): void {
-    if (!this.#parts.cutover.standalone) return;
+    if (!this.#parts.roomLanes.standalone) return;
     throw new CrossfadeError('CUTOVER_INVALID', 'there is no --bridge: every room is on the stream lane');
   }
 }

@@ -3,11 +3,11 @@
 // somebody asked for has a reason here.
 
 import type { BridgeState } from '../bridge/health.ts';
+import type { Outage } from '../rooms/outage.ts';
+import { type CutoverState, type Stage, stageOf } from '../rooms/state.ts';
 import type { Verdict } from './guard.ts';
-import type { Outage } from './outage.ts';
-import { type CutoverState, type Stage, stageOf } from './state.ts';
+import { isOverruled } from './own-flags.ts';
 import type { Seen } from './survey.ts';
-import { isOverruled } from './wishes.ts';
 
 export interface KnownCutover {
   state: CutoverState;

@@ -1,15 +1,15 @@
 // Whether this replica has lost the log that others still read: its clients then get nothing of the stream lane, and nobody
 // brings it to them by the bridge. In come what the reader knows and what the other replicas say, out goes a yes or no.
 
+import { type Peers, peerPaths } from '../peers/peers.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { type Peers, peerPaths } from './peers.ts';
 
 export interface ReaderWatchParts {
   /** Whether rooms may be on the stream lane, as far as is known. */
   usesStream(): boolean;
   /** ms since the reader last had everything. */
-  silentMs(): number;
+  stalenessMs(): number;
   /** Whether the log answers this replica. */
   logAnswers(): boolean;
   peers: Pick<Peers, 'ask'>;
@@ -41,7 +41,7 @@ export class ReaderWatch {
 
   /** Whether this replica reads the log at this moment. */
   get reads(): boolean {
-    return this.#parts.silentMs() < liveMs;
+    return this.#parts.stalenessMs() < liveMs;
   }
 
   /** Where the log is away for all, all rooms are at the bridge, and no replica is better than this one. */

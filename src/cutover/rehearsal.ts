@@ -7,20 +7,20 @@ import type { BridgeState } from '../bridge/health.ts';
 import { CrossfadeError } from '../errors.ts';
 import { bad, type CheckFinding, doubtful, good } from '../findings.ts';
 import type { Log } from '../log/log.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
+import { type CutoverState, effectivePercent, movesBetween, nextState, rolledBack } from '../rooms/state.ts';
+import type { Traffic } from '../rooms/traffic.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { total } from '../telemetry/lane-rates.ts';
+import type { ChangeOf } from './changes.ts';
 import type { Roll } from './coordinator.ts';
-import type { Cutover } from './cutover.ts';
 import type { Forecast } from './forecast.ts';
 import type { Guard } from './guard.ts';
-import type { ChangeOf } from './moves.ts';
 import type { SharedState } from './shared-state.ts';
-import { type CutoverState, effectivePercent, movesBetween, nextState, rolledBack } from './state.ts';
 import type { Survey } from './survey.ts';
-import type { Traffic } from './traffic.ts';
 
 export interface RehearsalParts {
-  cutover: Pick<Cutover, 'state' | 'isFresh'>;
+  roomLanes: Pick<RoomLanes, 'state' | 'isFresh'>;
   shared: Pick<SharedState, 'follows'>;
   guard: Pick<Guard, 'check'>;
   survey: Pick<Survey, 'look' | 'forecast' | 'reach'>;
@@ -67,7 +67,7 @@ export interface Rehearsed {
 }
 
 export async function rehearse(parts: RehearsalParts, { change, what, words, force }: Rehearsed): Promise<Rehearsal> {
-  const { state } = parts.cutover;
+  const { state } = parts.roomLanes;
   const planned = plan(state, change);
   const { to } = planned;
   const { raises } = movesBetween(state, to);
@@ -92,11 +92,11 @@ export async function rehearse(parts: RehearsalParts, { change, what, words, for
 }
 
 export async function rehearseRollback(parts: RehearsalParts): Promise<Rehearsal> {
-  const { cutover, log, shared } = parts;
-  const { state } = cutover;
+  const { roomLanes, log, shared } = parts;
+  const { state } = roomLanes;
   const to = nextState(state, rolledBack, { who: '', what: '', nowMs: parts.clock.now() });
   const seen = await lookAround(parts, to);
-  const byLog = log.reachable && cutover.isFresh && shared.follows;
+  const byLog = log.reachable && roomLanes.isFresh && shared.follows;
   const order = byLog
     ? good('order', 'through the log: what stands there is shown before what the bridge says next')
     : doubtful(
@@ -174,9 +174,9 @@ interface Surroundings {
 }
 
 async function lookAround(parts: RehearsalParts, to: CutoverState): Promise<Surroundings> {
-  const { cutover, survey, bridgeStates } = parts;
+  const { roomLanes, survey, bridgeStates } = parts;
   const [moves, replicas, reach] = await Promise.all([
-    survey.forecast({ from: cutover.state, to }),
+    survey.forecast({ from: roomLanes.state, to }),
     survey.look(),
     survey.reach(),
   ]);
@@ -209,12 +209,12 @@ export function wayBack(bridges: BridgeState[], reach: Map<string, string[] | un
 }
 
 function outcome(
-  { cutover, traffic, timeoutMs }: RehearsalParts,
+  { roomLanes, traffic, timeoutMs }: RehearsalParts,
   what: string,
   to: CutoverState,
   { moves, fences }: Surroundings,
 ): Omit<Rehearsal, 'possible' | 'changes' | 'findings' | 'next'> {
-  const { state } = cutover;
+  const { state } = roomLanes;
   const { raises, lowers } = movesBetween(state, to);
   return {
     dryRun: true,

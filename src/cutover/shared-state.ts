@@ -6,14 +6,9 @@
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import type { RoomSet } from '../room-set.ts';
-import { type Clock, pause } from '../telemetry/clock.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import { Seldom } from '../telemetry/seldom.ts';
-import { answerMs, idsSlackMs } from './bounds.ts';
-import { toEntry } from './control.ts';
-import type { Cutover } from './cutover.ts';
-import type { Moves } from './moves.ts';
-import type { Outage } from './outage.ts';
+import { answerMs, idsSlackMs } from '../rooms/bounds.ts';
+import type { Outage } from '../rooms/outage.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
 import {
   type CutoverState,
   initialState,
@@ -23,14 +18,19 @@ import {
   movesBetween,
   readState,
   rolledBack,
-} from './state.ts';
-import type { Unfenced } from './unfenced.ts';
+} from '../rooms/state.ts';
+import type { Unfenced } from '../rooms/unfenced.ts';
+import { type Clock, pause } from '../telemetry/clock.ts';
+import { LogThrottle } from '../telemetry/log-throttle.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Changes } from './changes.ts';
+import { toEntry } from './control.ts';
 
 export interface SharedStateParts {
-  cutover: Cutover;
+  roomLanes: RoomLanes;
   outage: Pick<Outage, 'begin'>;
   unfenced: Pick<Unfenced, 'overtakes'>;
-  moves: Moves;
+  changes: Changes;
   log: Log;
   /** Writes the ids that this replica has accepted in the last `withinMs` into the log. */
   rememberRecentIds(withinMs: number): Promise<void>;
@@ -62,11 +62,11 @@ export class SharedState {
   #owesRollback = false;
   /** The last rooms that left the stream lane without a handover; until: ms monotonic. */
   #leftAtOnce: { rooms: RoomSet; until: number } = { rooms: new Set(), until: 0 };
-  readonly #saysFailed: Seldom;
+  readonly #saysFailed: LogThrottle;
 
   constructor(parts: SharedStateParts) {
     this.#parts = parts;
-    this.#saysFailed = new Seldom(parts.clock, sayEveryMs);
+    this.#saysFailed = new LogThrottle(parts.clock, sayEveryMs);
   }
 
   /**
@@ -95,7 +95,7 @@ export class SharedState {
 
   /** Whether rooms are on the stream lane, or may have been since `sinceMs` (ms since 1970): where the state is not known, yes. */
   mayHaveUsedStream(sinceMs: number): boolean {
-    return !this.#follows || mayHaveUsedStream(this.#parts.cutover.state, sinceMs);
+    return !this.#follows || mayHaveUsedStream(this.#parts.roomLanes.state, sinceMs);
   }
 
   /** Whether the room has left the stream lane a moment ago, without a handover: other replicas did not wait for its windows here. */
@@ -129,7 +129,7 @@ export class SharedState {
 
   async #follow(): Promise<void> {
     const stored = await this.#readStored();
-    const { state: ours } = this.#parts.cutover;
+    const { state: ours } = this.#parts.roomLanes;
     const owesRollback = this.#owesRollback;
     this.#owesRollback = false;
     try {
@@ -141,7 +141,7 @@ export class SharedState {
       this.#owesRollback ||= owesRollback;
       throw error;
     }
-    this.#parts.cutover.stateIsKnown();
+    this.#parts.roomLanes.stateIsKnown();
     await this.#rememberMissedIds();
     // Unless it was rolled back meanwhile.
     this.#follows = !this.#owesRollback;
@@ -150,14 +150,14 @@ export class SharedState {
   /** Adopts a rollback that the log does not know; it is written there when it can be. */
   rollBackWithoutLog(state: CutoverState): void {
     this.#adoptAtOnce(state);
-    this.#parts.cutover.stateIsKnown();
+    this.#parts.roomLanes.stateIsKnown();
     this.#owesRollback = true;
     this.#follows = false;
   }
 
   /** A replica has written back what the log had lost. */
   onRestored(state: CutoverState): void {
-    if (state.epoch > this.#parts.cutover.state.epoch) this.#takeOver(state);
+    if (state.epoch > this.#parts.roomLanes.state.epoch) this.#takeOver(state);
   }
 
   close(): void {
@@ -166,31 +166,31 @@ export class SharedState {
   }
 
   async #followIfLost(): Promise<void> {
-    const { log, cutover, clock } = this.#parts;
+    const { log, roomLanes, clock } = this.#parts;
     if (!log.reachable) {
       this.#follows = false;
       this.#lostAt ??= clock.monotonic();
       return;
     }
     // What stands in the log is read first: the changes that were missed come with their fences then.
-    if (this.#follows || this.#following !== undefined || !cutover.isFresh) return;
+    if (this.#follows || this.#following !== undefined || !roomLanes.isFresh) return;
     await this.follow().catch((error) => this.#sayFailed(error, 'the shared state could not be read'));
   }
 
   /** The log may have been emptied, or gone and come back empty, without being away for as long as it takes to notice. */
   async #keep(): Promise<void> {
     if (!this.#follows) return;
-    const { cutover, clock } = this.#parts;
+    const { roomLanes, clock } = this.#parts;
     try {
       const stored = await this.#readStored();
-      if (stored.epoch < cutover.state.epoch) await this.#writeBack(stored.epoch);
-      if (stored.epoch <= cutover.state.epoch) {
+      if (stored.epoch < roomLanes.state.epoch) await this.#writeBack(stored.epoch);
+      if (stored.epoch <= roomLanes.state.epoch) {
         this.#behindSince = undefined;
         return;
       }
       // Its note comes within milliseconds, with its fences; if it does not, it is lost.
       this.#behindSince ??= clock.monotonic();
-      if (cutover.isFresh && clock.monotonic() - this.#behindSince >= keepMs) this.#takeOver(stored);
+      if (roomLanes.isFresh && clock.monotonic() - this.#behindSince >= keepMs) this.#takeOver(stored);
     } catch (error) {
       this.#sayFailed(error, 'the shared state could not be compared');
     }
@@ -203,9 +203,9 @@ export class SharedState {
 
   /** The log must know what the bridge has accepted while it was away, before a room comes to the stream lane. */
   async #rememberMissedIds(): Promise<void> {
-    const { cutover, clock, rememberRecentIds } = this.#parts;
+    const { roomLanes, clock, rememberRecentIds } = this.#parts;
     if (this.#lostAt === undefined) return;
-    if (cutover.remembersIds) await rememberRecentIds(clock.monotonic() - this.#lostAt + idsSlackMs);
+    if (roomLanes.remembersIds) await rememberRecentIds(clock.monotonic() - this.#lostAt + idsSlackMs);
     this.#lostAt = undefined;
   }
 
@@ -223,36 +223,36 @@ export class SharedState {
   }
 
   #takeOver(state: CutoverState): void {
-    const { cutover, outage } = this.#parts;
+    const { roomLanes, outage } = this.#parts;
     // Nothing of these rooms was fenced here: they come to the stream lane as after an outage. A replica that has just started
     // has sent nothing to the bridge, and has no client, that would have to be fenced.
-    if (cutover.decides && movesBetween(cutover.state, state).raises) void outage.begin('connection_lost');
+    if (roomLanes.decides && movesBetween(roomLanes.state, state).raises) void outage.begin('connection_lost');
     this.#adoptAtOnce(state);
   }
 
   /** Rooms that leave the stream lane by it go on by the bridge, whatever is not shown of them yet. */
   #adoptAtOnce(state: CutoverState): void {
-    const { cutover, unfenced } = this.#parts;
-    const before = cutover.state;
-    cutover.adopt(state);
-    const rooms = new MovedRooms(before, cutover.state, 'lower');
+    const { roomLanes, unfenced } = this.#parts;
+    const before = roomLanes.state;
+    roomLanes.adopt(state);
+    const rooms = new MovedRooms(before, roomLanes.state, 'lower');
     unfenced.overtakes(rooms);
     this.#leftAtOnce = { rooms, until: this.#parts.clock.monotonic() + leftRecentlyMs };
   }
 
   /** Whatever stands in the log, and however high its epoch is: a rollback outranks it. */
   async #writeRollback(stored: CutoverState): Promise<void> {
-    const { cutover, moves } = this.#parts;
-    const base = stored.epoch > cutover.state.epoch ? stored : cutover.state;
+    const { roomLanes, changes } = this.#parts;
+    const base = stored.epoch > roomLanes.state.epoch ? stored : roomLanes.state;
     const by = { who: 'rollback', what: 'written into the log that was away' };
-    const state = moves.next(base, () => rolledBack, by)!;
+    const state = changes.next(base, () => rolledBack, by)!;
     await this.#restore(state, stored.epoch);
     this.#adoptAtOnce(state);
   }
 
   /** An empty or older log does not take back what a live replica knows. */
   async #writeBack(storedEpoch: number, owesRollback = false): Promise<void> {
-    const { state } = this.#parts.cutover;
+    const { state } = this.#parts.roomLanes;
     await this.#restore(state, storedEpoch);
     const epochs = { epoch: state.epoch, storedEpoch };
     const { logger } = this.#parts;

@@ -10,36 +10,36 @@ import type { Event } from '../contract/event.ts';
 import type { FailureReason } from '../errors.ts';
 import type { LaneFailures } from '../lanes/call.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
+import { PeerSignature } from '../peers/peer-signature.ts';
+import { adminFact, epochFact, Peers } from '../peers/peers.ts';
 import type { RoomSet } from '../room-set.ts';
+import type { Fences } from '../rooms/fences.ts';
+import { HubTypings } from '../rooms/hub-typing.ts';
+import { Outage } from '../rooms/outage.ts';
+import { RoomLanes } from '../rooms/room-lanes.ts';
+import { laneOf } from '../rooms/state.ts';
+import { Traffic } from '../rooms/traffic.ts';
+import { UncertainAppends, type UncertainParts } from '../rooms/uncertain.ts';
+import { Unfenced } from '../rooms/unfenced.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import { LaneRates } from '../telemetry/lane-rates.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { watchSurplus } from './alarm.ts';
+import { Changes } from './changes.ts';
 import { tellChanges } from './chronicle.ts';
 import { type Note, readNote, tell } from './control.ts';
 import { Coordinator } from './coordinator.ts';
-import { Cutover } from './cutover.ts';
-import type { Fences } from './fences.ts';
 import { forecastHere } from './forecast.ts';
 import { countAtBridges, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
-import { HubTypings } from './hub-typing.ts';
-import { Moves } from './moves.ts';
 import { Operator, type OperatorParts } from './operator.ts';
-import { Outage } from './outage.ts';
+import { OwnFlags } from './own-flags.ts';
 import { type OwnViewParts, ownView } from './own-view.ts';
-import { PeerSignature } from './peer-signature.ts';
-import { adminFact, epochFact, Peers } from './peers.ts';
 import { ReaderWatch } from './reader-watch.ts';
 import { SharedState } from './shared-state.ts';
-import { laneOf } from './state.ts';
 import { Survey, type SurveyParts } from './survey.ts';
-import { Traffic } from './traffic.ts';
-import { UncertainAppends, type UncertainParts } from './uncertain.ts';
-import { Unfenced } from './unfenced.ts';
-import { Wishes } from './wishes.ts';
 
 export interface CutoverStageOptions {
   config: Config;
@@ -54,7 +54,7 @@ export interface CutoverStageOptions {
   /** Whether this replica ends. */
   isDraining(): boolean;
   /** What this replica has read of the log. */
-  reads: Pick<ReadMemory, 'hasRead' | 'withhold' | 'silentMs'>;
+  reads: Pick<ReadMemory, 'hasRead' | 'withhold' | 'stalenessMs'>;
   /** The event ids that this replica has accepted. */
   ids: { recent(withinMs: number): AcceptedId[] };
   faults: Faults;
@@ -70,7 +70,7 @@ const settleMs = 500;
 
 export class CutoverStage implements LaneFailures {
   /** Which lane a call takes. */
-  readonly laneChoice: Cutover;
+  readonly roomLanes: RoomLanes;
   readonly outage: Outage;
   readonly operator: Operator;
   readonly uncertain: UncertainAppends;
@@ -88,8 +88,8 @@ export class CutoverStage implements LaneFailures {
     this.#options = options;
     this.#standalone = options.bridge === undefined;
     this.#made = makeStage(options);
-    const { cutover, guard, outage, operator, uncertain, readerWatch, signature, survey } = this.#made;
-    this.laneChoice = cutover;
+    const { roomLanes, guard, outage, operator, uncertain, readerWatch, signature, survey } = this.#made;
+    this.roomLanes = roomLanes;
     this.outage = outage;
     this.operator = operator;
     this.uncertain = uncertain;
@@ -97,10 +97,10 @@ export class CutoverStage implements LaneFailures {
     this.signature = signature;
     this.survey = survey;
     this.guard = guard;
-    this.#stopWatching = this.#standalone ? () => {} : watchSurplus({ ...options, cutover, guard });
+    this.#stopWatching = this.#standalone ? () => {} : watchSurplus({ ...options, roomLanes, guard });
     this.#showState();
-    tellChanges(cutover, options.logger);
-    cutover.onAdopted(() => {
+    tellChanges(roomLanes, options.logger);
+    roomLanes.onAdopted(() => {
       this.#showState();
       this.#describe();
     });
@@ -113,7 +113,7 @@ export class CutoverStage implements LaneFailures {
 
   /** The share of rooms on the stream lane here and now. */
   get percent(): number {
-    return this.laneChoice.percent;
+    return this.roomLanes.percent;
   }
 
   /** What the other replicas shall know of this one. @param facts its admin address among them, see peers.ts */
@@ -124,8 +124,8 @@ export class CutoverStage implements LaneFailures {
 
   /** Calls `run` now and with every change of whether rooms may be on the stream lane. */
   onUse(run: (inUse: boolean) => void): void {
-    run(this.laneChoice.usesStream);
-    this.laneChoice.onAdopted(() => run(this.laneChoice.usesStream));
+    run(this.roomLanes.usesStream);
+    this.roomLanes.onAdopted(() => run(this.roomLanes.usesStream));
   }
 
   /** Reads the shared state as soon as the log answers, and until begin(): calls wait for it. Resolves after begin() or close(). */
@@ -154,7 +154,7 @@ export class CutoverStage implements LaneFailures {
       .follow()
       .catch((error) => logger.warn({ reason: (error as Error).message }, 'the shared state is not known yet'));
     this.#made.shared.start();
-    this.#made.wishes.start();
+    this.#made.ownFlags.start();
     await this.#made.peers.refresh();
     // One that does not answer does not keep the clients waiting.
     this.#options.faults.guard('peer', () => this.#made.outage.ask());
@@ -174,7 +174,7 @@ export class CutoverStage implements LaneFailures {
 
   onRead(entry: Entry): void {
     if (this.#standalone) return;
-    const { state } = this.laneChoice;
+    const { state } = this.roomLanes;
     const { epoch, room } = entry;
     const lane = laneOf(state, room);
     // The bridge carries the room meanwhile: the two cannot be put in order any more.
@@ -185,7 +185,7 @@ export class CutoverStage implements LaneFailures {
 
   /** A client types through its bridge hub, in a room whose messages go by stream: all replicas know before its next message. */
   onHubTyping(room: string | undefined, user: string): void {
-    if (room === undefined ? !this.laneChoice.usesStream : this.laneChoice.decide(room).lane === 'bridge') return;
+    if (room === undefined ? !this.roomLanes.usesStream : this.roomLanes.decide(room).lane === 'bridge') return;
     const telling = this.#made.typings.typed(room, user);
     if (telling === 'unheard') this.#options.metrics.overBudget.inc({ budget: 'typing_notes' });
     if (room !== undefined && telling === 'room') this.#tellTyping({ kind: 'hub typing', room, user });
@@ -214,7 +214,7 @@ export class CutoverStage implements LaneFailures {
     this.#stopWatching();
     this.#made.rates.close();
     this.readerWatch.close();
-    this.#made.wishes.close();
+    this.#made.ownFlags.close();
     this.#made.shared.close();
     this.outage.close();
     this.#made.peers.close();
@@ -227,7 +227,7 @@ export class CutoverStage implements LaneFailures {
       case 'hub typing anywhere':
         return this.#made.typings.note(note.user);
       case 'remembered':
-        return this.#made.moves.onRemembered(note.epoch, note.instance);
+        return this.#made.changes.onRemembered(note.epoch, note.instance);
       case 'restored':
         return this.#made.shared.onRestored(note.to);
       case 'here':
@@ -251,13 +251,13 @@ export class CutoverStage implements LaneFailures {
   }
 
   #describe(): void {
-    this.#options.log.roster.describe({ ...this.#facts, [epochFact]: String(this.laneChoice.state.epoch) });
+    this.#options.log.roster.describe({ ...this.#facts, [epochFact]: String(this.roomLanes.state.epoch) });
   }
 
   #showState(): void {
     const { metrics } = this.#options;
-    metrics.cutoverEpoch.set(this.laneChoice.state.epoch);
-    metrics.cutoverPercent.set(this.laneChoice.percent);
+    metrics.cutoverEpoch.set(this.roomLanes.state.epoch);
+    metrics.cutoverPercent.set(this.roomLanes.percent);
   }
 }
 
@@ -274,9 +274,9 @@ function makeStage(options: CutoverStageOptions) {
   const typings = new HubTypings(clock);
   const unfenced = new Unfenced(given);
   const traffic = new Traffic(clock);
-  const follow = { silentMs: () => reads.silentMs, reachable: () => log.reachable };
-  const cutover = new Cutover({ ...given, traffic, follow });
-  const common = { ...given, unfenced, traffic, cutover, roster: log.roster };
+  const follow = { stalenessMs: () => reads.stalenessMs, reachable: () => log.reachable };
+  const roomLanes = new RoomLanes({ ...given, traffic, follow });
+  const common = { ...given, unfenced, traffic, roomLanes, roster: log.roster };
 
   const signature = new PeerSignature({ instance, secret: config.adminToken ?? config.apiKey, clock });
   const peers = new Peers({ ...common, signature });
@@ -286,15 +286,15 @@ function makeStage(options: CutoverStageOptions) {
     fallback: config.fallback && !standalone,
     deafMs: config.publishTimeout + deafMs,
     follows: () => shared.follows,
-    comeBack: (needs) => moves.comeBack(needs),
+    comeBack: (needs) => changes.comeBack(needs),
     showMs: () => timeoutMs + settled(),
   });
   const uncertain = new UncertainAppends({ ...common, peers });
   const readerWatch = new ReaderWatch({
     ...common,
     peers,
-    usesStream: () => cutover.usesStream,
-    silentMs: () => reads.silentMs,
+    usesStream: () => roomLanes.usesStream,
+    stalenessMs: () => reads.stalenessMs,
     logAnswers: () => log.reachable,
   });
 
@@ -306,15 +306,15 @@ function makeStage(options: CutoverStageOptions) {
     callRoll: () => coordinator.callRoll(),
     streams: [...contract.streams.keys()],
   });
-  const moves: Moves = new Moves({ ...common, coordinator, guard });
-  const shared: SharedState = new SharedState({ ...common, outage, moves });
-  const wishes = new Wishes({ ...common, moves, follows: () => shared.follows });
+  const changes: Changes = new Changes({ ...common, coordinator, guard });
+  const shared: SharedState = new SharedState({ ...common, outage, changes });
+  const ownFlags = new OwnFlags({ ...common, changes, follows: () => shared.follows });
   // An edge alone decides no call's lane: what its flags say, or do not say, must not move those who do.
-  if (config.listen === undefined) wishes.drop();
-  const known = { moves, shared, wishes, outage, guard, peers, readerWatch };
+  if (config.listen === undefined) ownFlags.drop();
+  const known = { changes, shared, ownFlags, outage, guard, peers, readerWatch };
   return {
-    ...{ typings, unfenced, traffic, cutover, signature, peers, outage, uncertain, readerWatch },
-    ...{ coordinator, handover, guard, moves, shared, wishes },
+    ...{ typings, unfenced, traffic, roomLanes, signature, peers, outage, uncertain, readerWatch },
+    ...{ coordinator, handover, guard, changes, shared, ownFlags },
     ...makeOperator(options, { ...common, ...known, callRoll: () => coordinator.callRoll() }),
   };
 }

@@ -3,25 +3,25 @@
 
 import type { BridgeState } from '../bridge/health.ts';
 import type { Log } from '../log/log.ts';
+import { adminFact, epochFact } from '../peers/peers.ts';
+import type { Outage } from '../rooms/outage.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
+import type { CutoverState } from '../rooms/state.ts';
 import { addUp, type LaneReading, quantileMs } from '../telemetry/lane-rates.ts';
-import type { Cutover } from './cutover.ts';
 import type { Guard, PastVerdict } from './guard.ts';
-import type { Outage } from './outage.ts';
 import { type Outlook, outlook } from './outlook.ts';
-import { adminFact, epochFact } from './peers.ts';
+import type { OwnFlags } from './own-flags.ts';
 import type { ReaderWatch } from './reader-watch.ts';
 import type { SharedState } from './shared-state.ts';
-import type { CutoverState } from './state.ts';
 import type { Seen, Survey } from './survey.ts';
-import type { Wishes } from './wishes.ts';
 
 export interface StatusParts {
   hubs: 'proxy' | 'native';
   wish: { percent: number; mirror: boolean };
-  cutover: Cutover;
+  roomLanes: RoomLanes;
   guard: Pick<Guard, 'last'>;
   outage: Pick<Outage, 'status'>;
-  wishes: Pick<Wishes, 'heldFor'>;
+  ownFlags: Pick<OwnFlags, 'heldFor'>;
   shared: Pick<SharedState, 'follows'>;
   readerWatch: Pick<ReaderWatch, 'isCutOff'>;
   survey: Pick<Survey, 'look'>;
@@ -82,15 +82,15 @@ export interface Status
 }
 
 export async function cutoverStatus(parts: StatusParts): Promise<Status> {
-  const { cutover, guard, outage, log, wish, wishes, shared, readerWatch, bridgeStates, survey, hubs } = parts;
+  const { roomLanes, guard, outage, log, wish, ownFlags, shared, readerWatch, bridgeStates, survey, hubs } = parts;
   const seen = await survey.look();
-  const { state, standalone } = cutover;
+  const { state, standalone } = roomLanes;
   const known = {
     state,
     standalone,
     hubs,
     wish,
-    heldFor: wishes.heldFor,
+    heldFor: ownFlags.heldFor,
     outage: outage.status,
     guard: guard.last,
     bridges: bridgeStates(),
@@ -103,9 +103,9 @@ export async function cutoverStatus(parts: StatusParts): Promise<Status> {
     epoch,
     percent,
     effective: {
-      percent: cutover.percent,
+      percent: roomLanes.percent,
       ...(killed.length > 0 && { why: `the kill switch of ${killed.join(', ')}` }),
-      ...(wishes.heldFor !== '' && { held: wishes.heldFor }),
+      ...(ownFlags.heldFor !== '' && { held: ownFlags.heldFor }),
     },
     pins,
     mirror,

@@ -4,11 +4,11 @@
 
 import { z } from 'zod';
 import type { LiveReplica } from '../log/log.ts';
+import { type Peers, peerPaths } from '../peers/peers.ts';
+import type { CutoverState } from '../rooms/state.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { addForecasts, type Forecast, forecastShape, type ReplicaForecast } from './forecast.ts';
 import { type ReplicaView, viewShape } from './own-view.ts';
-import { type Peers, peerPaths } from './peers.ts';
-import type { CutoverState } from './state.ts';
 
 export interface SurveyParts {
   instance: string;

@@ -15,7 +15,7 @@ import { Leaving } from './leaving.ts';
 import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
 import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
-import type { UnshownEvent } from './proxied/unshown.ts';
+import type { UndeliveredEvent } from './proxied/undelivered.ts';
 
 /** What the edge asks of the stages before it, once it listens. */
 export type EdgeOwner = Pick<NativeHubsOptions, 'publish'> &
@@ -116,13 +116,13 @@ export class Edge implements Audience {
   }
 
   /** The log's events of these rooms that the bridge may overtake: being written, or behind a fence. */
-  unshown(rooms: RoomSet): UnshownEvent[] {
-    return this.#proxied?.unshown(rooms) ?? [];
+  undelivered(rooms: RoomSet): UndeliveredEvent[] {
+    return this.#proxied?.undelivered(rooms) ?? [];
   }
 
-  /** Resolves when what is unshown of these rooms now is shown, or after `limitMs`. */
-  async untilShown(rooms: RoomSet, limitMs: number): Promise<void> {
-    await this.#proxied?.untilShown(rooms, limitMs);
+  /** Resolves when what is undelivered of these rooms now is shown, or after `limitMs`. */
+  async untilDelivered(rooms: RoomSet, limitMs: number): Promise<void> {
+    await this.#proxied?.untilDelivered(rooms, limitMs);
   }
 
   /**

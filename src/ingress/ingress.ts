@@ -8,14 +8,14 @@ import type { BridgeLane, RawRequest } from '../bridge/lane.ts';
 import { type HostPort, nameOf } from '../config.ts';
 import { BodyFault, type Call, type Contract } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
-import type { Cutover } from '../cutover/cutover.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { IncomingCall, Lane, Outcome } from '../lanes/call.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import { addressOf, listenOn } from '../listen.ts';
 import type { Log } from '../log/log.ts';
 import { dropRestWithinBound, whenRestIsDropped } from '../refusal.ts';
-import { Seldom } from '../telemetry/seldom.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
+import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { answer, answerError, answerJson, answerProblem, answerValidation } from './answers.ts';
 import { decodeBody, isJson, readRequestBody, TooLarge } from './body.ts';
@@ -31,7 +31,7 @@ export interface IngressOptions extends Telemetry {
   apiKey: string | undefined;
   maxBodyBytes: number;
   contract: Contract;
-  cutover: Pick<Cutover, 'carry' | 'remembersIds'>;
+  roomLanes: Pick<RoomLanes, 'carry' | 'remembersIds'>;
   lanes: Lanes;
   bridge: BridgeLane | undefined;
   log: Pick<Log, 'roster'>;
@@ -52,7 +52,7 @@ export class Ingress {
   readonly #server: Server;
   readonly #key: KeyCheck;
   readonly #idempotency: Idempotency;
-  readonly #refusals: Seldom;
+  readonly #refusals: LogThrottle;
   #inFlight = 0;
   #bytesInFlight = 0;
 
@@ -60,7 +60,7 @@ export class Ingress {
     this.#options = options;
     this.#key = new KeyCheck(options.apiKey);
     this.#idempotency = options.idempotency;
-    this.#refusals = new Seldom(options.clock, refusalsEveryMs);
+    this.#refusals = new LogThrottle(options.clock, refusalsEveryMs);
     this.#server = createServer(
       // The backend's pool keeps connections for a while: closing them first would cost it a failed call.
       { keepAliveTimeout: 75_000, headersTimeout: 10_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 },
@@ -219,16 +219,16 @@ export class Ingress {
 
   /** One call to its lane; a repeat waits here for the call of its id that is under way on this replica. */
   async #carry(event: Event, request: RawRequest, traceId: string | undefined): Promise<Outcome> {
-    const { cutover, lanes } = this.#options;
+    const { roomLanes, lanes } = this.#options;
     const [eventId] = event.eventIds;
     const call: IncomingCall = { event, request, ...(traceId !== undefined && { traceId }) };
     let lane: Lane | undefined;
     const carry = () =>
-      cutover.carry(event.room, (decision) => {
+      roomLanes.carry(event.room, (decision) => {
         lane = decision.lane;
         return lanes.carry(call, decision);
       });
-    const once = cutover.remembersIds ? this.#idempotency.once : this.#idempotency.note;
+    const once = roomLanes.remembersIds ? this.#idempotency.once : this.#idempotency.note;
     let outcome = 'failed';
     try {
       const result = await (eventId === undefined ? carry() : once.call(this.#idempotency, eventId, carry));

@@ -65,7 +65,7 @@ export interface LaneFailures {
   /** An event goes to the bridge although its room may belong to the stream lane; see {@link Decision.isBlind}. */
   onBlind(event: Event): void;
   /**
-   * An append may be in the log, and its call is about to go to the bridge, see cutover/uncertain.ts.
+   * An append may be in the log, and its call is about to go to the bridge, see rooms/uncertain.ts.
    * @returns `kept` where it is in the log: the bridge was not called. Errors: those of `callBridge`.
    */
   settleUncertain(

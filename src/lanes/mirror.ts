@@ -3,9 +3,9 @@
 
 import type { Log, NewEntry } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { Seldom } from '../telemetry/seldom.ts';
 
 const maxPending = 1_000;
 const sayEveryMs = 10_000;
@@ -16,13 +16,13 @@ export class Mirror {
   readonly #metrics: Metrics;
   readonly #pending = new Set<Promise<void>>();
   readonly #clock: Clock;
-  readonly #saysFailed: Seldom;
+  readonly #saysFailed: LogThrottle;
   #isFailing = false;
 
   constructor(options: { log: Log; clock: Clock; logger: Logger; metrics: Metrics }) {
     this.#log = options.log;
     this.#clock = options.clock;
-    this.#saysFailed = new Seldom(options.clock, sayEveryMs);
+    this.#saysFailed = new LogThrottle(options.clock, sayEveryMs);
     this.#logger = options.logger;
     this.#metrics = options.metrics;
   }

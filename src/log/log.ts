@@ -4,7 +4,7 @@
 //
 // An engine must do in one step, whatever else happens: refuse an append that comes after its deadline (in the log's own time) or under an
 // older epoch than its state's, and else remember its ids, give it a position and keep it; and keep a new state together with its note.
-// Positions, `<ms>-<number>`, are in one order over all streams; what stood before an entry is read before it. `silentMs` stays below 500.
+// Positions, `<ms>-<number>`, are in one order over all streams; what stood before an entry is read before it. `stalenessMs` stays below 500.
 
 import type { Delivery, Event } from '../contract/event.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -108,7 +108,7 @@ export interface Reader {
    * How old (ms, monotonic) this replica's knowledge of the log is: what stood there so long ago has been read, and
    * delivered, for read() was called again. A live reader stays below 500; Infinity before the first answer and while there is no connection.
    */
-  readonly silentMs: number;
+  readonly stalenessMs: number;
   close(): Promise<void>;
 }
 

@@ -6,14 +6,14 @@ import { request } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
-import { PeerSignature } from '../../src/cutover/peer-signature.ts';
-import { Peers } from '../../src/cutover/peers.ts';
 import type { Survey } from '../../src/cutover/survey.ts';
+import { PeerSignature } from '../../src/peers/peer-signature.ts';
+import { Peers } from '../../src/peers/peers.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
+import { LogThrottle } from '../../src/telemetry/log-throttle.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
-import { Seldom } from '../../src/telemetry/seldom.ts';
 
 /** An admin port on loopback. @returns what answers a request with these headers: its status, and who has rolled back */
 async function startAdmin(
@@ -52,7 +52,7 @@ async function startAdmin(
       outage: { hear: async (news) => news },
       readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret: token, clock: systemClock }),
-      saysUnsigned: new Seldom(systemClock, 1_000),
+      saysUnsigned: new LogThrottle(systemClock, 1_000),
       logger: silentLogger,
     },
   });

@@ -8,13 +8,13 @@ import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
 import type { ReplicaView } from '../../src/cutover/own-view.ts';
-import { PeerSignature, signatureHeader } from '../../src/cutover/peer-signature.ts';
-import { Peers } from '../../src/cutover/peers.ts';
-import { initialState, rolledBack } from '../../src/cutover/state.ts';
+import { PeerSignature, signatureHeader } from '../../src/peers/peer-signature.ts';
+import { Peers } from '../../src/peers/peers.ts';
+import { initialState, rolledBack } from '../../src/rooms/state.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
+import { LogThrottle } from '../../src/telemetry/log-throttle.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
-import { Seldom } from '../../src/telemetry/seldom.ts';
 import { TestClock } from '../support/clock.ts';
 
 const token = 'the-admin-token';
@@ -80,7 +80,7 @@ async function startReplica(t: TestContext, secret: string | undefined) {
       },
       readerWatch: { reads: true },
       signature: new PeerSignature({ instance: 'here', secret, clock }),
-      saysUnsigned: new Seldom(clock, 1_000),
+      saysUnsigned: new LogThrottle(clock, 1_000),
       logger: silentLogger,
     },
   });

@@ -37,7 +37,7 @@ function batch(entries: Entry[], extra: Partial<Batch> = {}): Batch {
 /** Returns the batches one by one, then undefined as after close(). */
 class ScriptedReader implements Reader {
   readonly position = '0-0';
-  readonly silentMs = 0;
+  readonly stalenessMs = 0;
   readonly acknowledged: Batch[] = [];
   readonly #batches: Batch[];
   readonly #journal: string[];

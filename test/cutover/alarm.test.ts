@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { watchSurplus } from '../../src/cutover/alarm.ts';
-import type { Cutover } from '../../src/cutover/cutover.ts';
 import type { Guard } from '../../src/cutover/guard.ts';
+import type { RoomLanes } from '../../src/rooms/room-lanes.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
 import { logLines } from '../support/log-lines.ts';
@@ -13,7 +13,7 @@ function setUp() {
   const clock = new TestClock();
   const metrics = createMetrics();
   const { logger, lines } = logLines();
-  const cutover = { usesStream: false };
+  const roomLanes = { usesStream: false };
   const log = { reachable: true };
   const bridge: { surplus: number | undefined; reads: number } = { surplus: 1, reads: 0 };
   const guard = {
@@ -22,14 +22,14 @@ function setUp() {
       return { ok: false, reasons: [], ...(bridge.surplus !== undefined && { surplus: bridge.surplus }) };
     },
   } as unknown as Guard;
-  const stop = watchSurplus({ cutover: cutover as Cutover, guard, log, clock, logger, metrics });
+  const stop = watchSurplus({ roomLanes: roomLanes as RoomLanes, guard, log, clock, logger, metrics });
   const pass = async (ms: number) => {
     clock.advance(ms);
     await new Promise((resolve) => setImmediate(resolve));
   };
   /** undefined: the metric says nothing. */
   const gauge = async () => (await metrics.guardSurplus.get()).values[0]?.value;
-  return { cutover, log, bridge, pass, gauge, lines, stop };
+  return { roomLanes, log, bridge, pass, gauge, lines, stop };
 }
 
 test('the surplus is seen at percent 0 too, at which it harms nobody and is no alert', async () => {
@@ -43,8 +43,8 @@ test('the surplus is seen at percent 0 too, at which it harms nobody and is no a
 });
 
 test('while rooms are on the stream lane it is an alert when it has lasted 30 s', async () => {
-  const { cutover, pass, lines, stop } = setUp();
-  cutover.usesStream = true;
+  const { roomLanes, pass, lines, stop } = setUp();
+  roomLanes.usesStream = true;
   for (let seconds = 0; seconds < 30; seconds += 5) await pass(5_000);
   assert.equal(lines.length, 0);
   await pass(5_000);

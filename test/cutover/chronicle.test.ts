@@ -3,19 +3,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { tellChanges } from '../../src/cutover/chronicle.ts';
-import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
+import { type CutoverState, initialState, nextState } from '../../src/rooms/state.ts';
 import { logLines } from '../support/log-lines.ts';
 
 function setUp() {
   const { logger, lines } = logLines();
   let state = initialState;
   let onAdopted = (_state: CutoverState, _before: CutoverState) => {};
-  const cutover = {
+  const roomLanes = {
     onAdopted(run: typeof onAdopted) {
       onAdopted = run;
     },
   };
-  tellChanges(cutover, logger);
+  tellChanges(roomLanes, logger);
   const adopt = (next: CutoverState) => {
     const before = state;
     state = next;

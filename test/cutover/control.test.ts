@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Note, readNote, toEntry } from '../../src/cutover/control.ts';
-import { initialState, readState } from '../../src/cutover/state.ts';
+import { initialState, readState } from '../../src/rooms/state.ts';
 
 const state = { ...initialState, epoch: 3, percent: 25, pins: { r: 'stream' as const } };
 const notes: Note[] = [

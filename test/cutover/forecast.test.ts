@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bucketOf } from '../../src/cutover/bucket.ts';
 import { addForecasts, forecastHere } from '../../src/cutover/forecast.ts';
 import { countTogether, keptHashes, sketchHash, sketchOf } from '../../src/cutover/sketch.ts';
-import { initialState } from '../../src/cutover/state.ts';
 import type { Member } from '../../src/edge/audience.ts';
 import { Groups } from '../../src/edge/groups.ts';
+import { bucketOf } from '../../src/rooms/bucket.ts';
+import { initialState } from '../../src/rooms/state.ts';
 
 const contract = {
   roomOf: (_hub: string, group: string) => (group.startsWith('of:') ? group.slice(3) : undefined),

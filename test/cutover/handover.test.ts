@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Note, readNote, tell } from '../../src/cutover/control.ts';
 import { Coordinator } from '../../src/cutover/coordinator.ts';
-import { Cutover } from '../../src/cutover/cutover.ts';
 import { Handover, type HandoverNote } from '../../src/cutover/handover.ts';
-import { type CutoverState, initialState, nextState } from '../../src/cutover/state.ts';
-import { Traffic } from '../../src/cutover/traffic.ts';
 import type { Decision } from '../../src/lanes/call.ts';
 import { controlStream } from '../../src/log/log.ts';
 import type { RoomSet } from '../../src/room-set.ts';
+import { RoomLanes } from '../../src/rooms/room-lanes.ts';
+import { type CutoverState, initialState, nextState } from '../../src/rooms/state.ts';
+import { Traffic } from '../../src/rooms/traffic.ts';
 import { type Clock, systemClock } from '../../src/telemetry/clock.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
@@ -30,26 +30,26 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
   const ends = { flush() {}, fence: async () => {}, shown: async () => {} };
   const traffic = new Traffic(clock);
   traffic.connect(() => ends.flush());
-  const cutover = new Cutover({
+  const roomLanes = new RoomLanes({
     standalone: false,
     killSwitch: false,
     traffic,
-    follow: { silentMs: () => 0, reachable: () => true },
+    follow: { stalenessMs: () => 0, reachable: () => true },
     timeoutMs,
     clock,
   });
-  cutover.stateIsKnown();
-  cutover.onAdopted(({ percent }) => journal.push(`adopt ${percent}`));
-  const coordinator = new Coordinator({ log: log.of(instance), cutover, timeoutMs, clock, logger: silentLogger });
+  roomLanes.stateIsKnown();
+  roomLanes.onAdopted(({ percent }) => journal.push(`adopt ${percent}`));
+  const coordinator = new Coordinator({ log: log.of(instance), roomLanes, timeoutMs, clock, logger: silentLogger });
   const handover = new Handover({
     instance,
     log: log.of(instance),
-    cutover,
+    roomLanes,
     traffic,
     outage: {
       end() {
-        if (cutover.onBridge !== undefined) journal.push('all are back');
-        cutover.onBridge = undefined;
+        if (roomLanes.onBridge !== undefined) journal.push('all are back');
+        roomLanes.onBridge = undefined;
       },
     },
     fences: {
@@ -75,13 +75,13 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
   });
   const call = async (room: string, during: (decision: Decision) => Promise<void> = async () => {}) => {
     let lane = '';
-    await cutover.carry(room, async (decision) => {
+    await roomLanes.carry(room, async (decision) => {
       lane = decision.lane;
       await during(decision);
     });
     return lane;
   };
-  return { cutover, coordinator, journal, holds, traffic, call, ends };
+  return { roomLanes, coordinator, journal, holds, traffic, call, ends };
 }
 
 function deferred() {
@@ -92,7 +92,7 @@ test('all replicas are in the new state when the move resolves, and their connec
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   assert.deepEqual(await a.coordinator.move(toPercent(100)), { here: ['a', 'b'], silent: [] });
-  await until(() => b.cutover.state.percent === 100);
+  await until(() => b.roomLanes.state.percent === 100);
   assert.deepEqual(
     [a.journal, b.journal],
     [
@@ -141,7 +141,7 @@ test('the windows of the rooms that move end when the calls under way have enter
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   await a.coordinator.move(toPercent(100));
-  await until(() => b.cutover.state.percent === 100);
+  await until(() => b.roomLanes.state.percent === 100);
   const steps: string[] = [];
   b.ends.flush = () => void steps.push('flush');
   const claiming = deferred();
@@ -160,14 +160,14 @@ test('a room that leaves the stream lane waits until every replica has shown wha
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   await a.coordinator.move(toPercent(100));
-  await until(() => b.cutover.state.percent === 100);
+  await until(() => b.roomLanes.state.percent === 100);
   log.stop('b');
   const moving = a.coordinator.move(toPercent(0));
   // The roll call and the commit go on without it; it is left out.
   assert.deepEqual((await moving).silent, ['b']);
   assert.equal(await a.call('r'), 'bridge');
   log.continue('b');
-  await until(() => b.cutover.state.percent === 0);
+  await until(() => b.roomLanes.state.percent === 0);
 });
 
 test('a room that leaves the stream lane is not overtaken by the bridge while what it was sent waits at a connection', async () => {
@@ -189,8 +189,8 @@ async function startInOutage() {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   await a.coordinator.move(toPercent(100));
-  await until(() => b.cutover.state.percent === 100 && b.holds.size === 0);
-  for (const { cutover } of [a, b]) cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
+  await until(() => b.roomLanes.state.percent === 100 && b.holds.size === 0);
+  for (const { roomLanes } of [a, b]) roomLanes.onBridge = { reason: 'timeout', ready: Promise.resolve() };
   const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
   return { log, a, b, back };
 }
@@ -211,7 +211,7 @@ test('the rooms that an outage has taken to the bridge come back on all replicas
     assert.deepEqual(journal, ['adopt 100', 'all are back', 'fence all']);
   }
   await a.coordinator.move(toPercent(50));
-  assert.equal(a.cutover.state.epoch, 3, 'the state itself has not changed by it, but its epoch has');
+  assert.equal(a.roomLanes.state.epoch, 3, 'the state itself has not changed by it, but its epoch has');
 });
 
 test('rooms do not come back without a replica that is in the outage, as its calls may still be at the bridge', async () => {
@@ -239,7 +239,7 @@ test('who took no part in the return stays in the outage, as nobody has waited f
   await a.coordinator.move(back, { fromBridge: true });
   // It reads of its announcement and its commit when the announced doors are long open.
   await until(() => a.traffic.waitFor('r') === undefined);
-  b.cutover.adopt(nextState(b.cutover.state, {}, by));
+  b.roomLanes.adopt(nextState(b.roomLanes.state, {}, by));
   log.continue('b');
   await until(() => b.journal.filter((line) => line.startsWith('adopt')).length === 2);
   assert.deepEqual([await a.call('r'), await b.call('r')], ['stream', 'bridge']);
@@ -248,7 +248,7 @@ test('who took no part in the return stays in the outage, as nobody has waited f
 test('a change of some rooms ends no outage', async () => {
   const a = startReplica(new SharedLog(), 'a');
   await a.coordinator.move(toPercent(50));
-  a.cutover.onBridge = { reason: 'timeout', ready: Promise.resolve() };
+  a.roomLanes.onBridge = { reason: 'timeout', ready: Promise.resolve() };
   await a.coordinator.move(toPercent(100));
   assert.equal(await a.call('r'), 'bridge');
   assert.ok(!a.journal.includes('all are back'));
@@ -271,11 +271,11 @@ test('a replica that was stopped across the commit is refused by the log, and de
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   await a.coordinator.move(toPercent(100));
-  await until(() => b.cutover.state.percent === 100);
+  await until(() => b.roomLanes.state.percent === 100);
   log.stop('b');
   await a.coordinator.move(toPercent(0));
   const lanes: string[] = [];
-  const call = b.cutover.carry('r', async ({ lane, epoch }) => {
+  const call = b.roomLanes.carry('r', async ({ lane, epoch }) => {
     lanes.push(lane);
     if (lane === 'bridge') return;
     assert.equal(await log.of('b').append({ ...entry, epoch: epoch! }), 'stale');
@@ -292,16 +292,16 @@ test('of two changes at once both are made, one after the other', async () => {
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   const add = (name: string) => (from: CutoverState) => nextState(from, { killed: [...from.killed, name] }, by);
   await Promise.all([a.coordinator.move(add('x')), b.coordinator.move(add('y'))]);
-  await until(() => a.cutover.state.epoch === 2 && b.cutover.state.epoch === 2);
-  for (const { cutover } of [a, b]) assert.deepEqual([...cutover.state.killed].sort(), ['x', 'y']);
+  await until(() => a.roomLanes.state.epoch === 2 && b.roomLanes.state.epoch === 2);
+  for (const { roomLanes } of [a, b]) assert.deepEqual([...roomLanes.state.killed].sort(), ['x', 'y']);
   assert.equal(initialState.epoch, 0);
 });
 
 test('calls go on under the old lanes if the one who announced is gone', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
-  const to = nextState(a.cutover.state, { percent: 100 }, by);
-  await tell(log.of('a'), { kind: 'announce', id: 'x', from: a.cutover.state, to });
+  const to = nextState(a.roomLanes.state, { percent: 100 }, by);
+  await tell(log.of('a'), { kind: 'announce', id: 'x', from: a.roomLanes.state, to });
   await until(() => b.traffic.waitFor('r') !== undefined);
   assert.equal(await b.call('r'), 'bridge', 'after the handover is given up');
 });
@@ -319,6 +319,6 @@ test('one who is stopped before its commit does not make it once the others have
     if (note.kind === 'commit') assert.equal(note.id, ids[1]);
   });
   await a.coordinator.move(toPercent(100));
-  await until(() => b.cutover.state.percent === 100);
+  await until(() => b.roomLanes.state.percent === 100);
   assert.equal(ids.length, 2);
 });

@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Changes } from '../../src/cutover/changes.ts';
 import type { Coordinator } from '../../src/cutover/coordinator.ts';
-import type { Cutover } from '../../src/cutover/cutover.ts';
 import type { Guard } from '../../src/cutover/guard.ts';
-import { Moves } from '../../src/cutover/moves.ts';
 import { Operator, type OperatorParts } from '../../src/cutover/operator.ts';
-import { type CutoverState, initialState, laneOf } from '../../src/cutover/state.ts';
+import type { RoomLanes } from '../../src/rooms/room-lanes.ts';
+import { type CutoverState, initialState, laneOf } from '../../src/rooms/state.ts';
 import { TestClock } from '../support/clock.ts';
 import { logLines } from '../support/log-lines.ts';
 
@@ -15,18 +15,18 @@ import { logLines } from '../support/log-lines.ts';
 function setUp({ logAnswers = true } = {}) {
   const clock = new TestClock();
   const { logger } = logLines();
-  const cutover = { state: initialState, isFresh: true, onAdopted() {} };
+  const roomLanes = { state: initialState, isFresh: true, onAdopted() {} };
   const coordinator = {
     async move(change: (from: CutoverState) => CutoverState | undefined) {
-      cutover.state = change(cutover.state) ?? cutover.state;
+      roomLanes.state = change(roomLanes.state) ?? roomLanes.state;
       return { here: [], silent: [] };
     },
   } as unknown as Coordinator;
   let checks = 0;
   const guard = { check: async () => ({ ok: true, reasons: [], checks: ++checks }) } as unknown as Guard;
-  const moves = new Moves({
+  const changes = new Changes({
     instance: 'a',
-    cutover: cutover as unknown as Cutover,
+    roomLanes: roomLanes as unknown as RoomLanes,
     coordinator,
     log: { append: async () => 'appended' },
     guard,
@@ -37,32 +37,32 @@ function setUp({ logAnswers = true } = {}) {
   const shared = {
     follows: logAnswers,
     rollBackWithoutLog(state: CutoverState) {
-      cutover.state = state;
+      roomLanes.state = state;
     },
   };
   const operator = new Operator({
     instance: 'a',
     wish: { percent: 5, mirror: false },
-    cutover,
-    moves,
+    roomLanes,
+    changes,
     shared,
-    wishes: { drop() {} },
+    ownFlags: { drop() {} },
     guard,
     peers: { tell: async () => ({ reached: ['b'], notReached: [] }) },
     log: { reachable: logAnswers },
     clock,
     logger,
   } as unknown as OperatorParts);
-  return { operator, moves, cutover, clock, checks: () => checks };
+  return { operator, changes, roomLanes, clock, checks: () => checks };
 }
 
 const ada = { who: 'ada' };
 
 test('what is held is moved by no command and no flag, until it is released', async () => {
-  const { operator, moves, cutover } = setUp();
+  const { operator, changes, roomLanes } = setUp();
   await operator.set({ percent: 10 }, ada);
   await operator.hold({ ...ada, why: 'the evening shift decides' });
-  const before = cutover.state;
+  const before = roomLanes.state;
   const refused = {
     code: 'CUTOVER_HELD',
     message: /^ada holds the cutover since 2026-01-01 00:00:00Z: the evening shift/,
@@ -74,64 +74,68 @@ test('what is held is moved by no command and no flag, until it is released', as
     () => operator.set({ mirror: 100 }, ada),
     () => operator.reset(ada),
     () => operator.hold({ who: 'bob', why: 'another reason' }),
-    () => moves.guarded(() => ({ percent: 50 }), { who: 'a', what: 'flags at start' }),
+    () => changes.guarded(() => ({ percent: 50 }), { who: 'a', what: 'flags at start' }),
   ];
   for (const attempt of attempts) await assert.rejects(attempt, refused, String(attempt));
-  assert.deepEqual(cutover.state, before);
+  assert.deepEqual(roomLanes.state, before);
   await operator.release({ who: 'bob' });
   await operator.set({ percent: 25 }, ada);
-  assert.equal(cutover.state.percent, 25);
+  assert.equal(roomLanes.state.percent, 25);
 });
 
 test('a hold keeps nobody from the way back: a rollback goes through, and the percent is held at 0 then', async () => {
   for (const logAnswers of [true, false]) {
-    const { operator, cutover } = setUp({ logAnswers });
-    cutover.state = { ...initialState, percent: 50, hold: { who: 'ada', when: '2026-01-01T00:00:00.000Z', why: 'w' } };
+    const { operator, roomLanes } = setUp({ logAnswers });
+    roomLanes.state = {
+      ...initialState,
+      percent: 50,
+      hold: { who: 'ada', when: '2026-01-01T00:00:00.000Z', why: 'w' },
+    };
     const { kept } = await operator.rollback({ who: 'bob' });
-    assert.deepEqual([kept, cutover.state.percent], [logAnswers ? 'in order' : 'at once', 0]);
-    assert.equal(cutover.state.hold?.who, 'ada');
+    assert.deepEqual([kept, roomLanes.state.percent], [logAnswers ? 'in order' : 'at once', 0]);
+    assert.equal(roomLanes.state.hold?.who, 'ada');
   }
 });
 
 test('the kill switch acts through a hold', async () => {
-  const { operator, moves, cutover } = setUp();
+  const { operator, changes, roomLanes } = setUp();
   await operator.set({ percent: 10 }, ada);
   await operator.hold({ ...ada, why: 'w' });
-  await moves.make(() => ({ killed: ['b'] }), { who: 'b', what: 'kill switch on' });
-  assert.equal(laneOf(cutover.state, 'any room'), 'bridge');
+  await changes.make(() => ({ killed: ['b'] }), { who: 'b', what: 'kill switch on' });
+  assert.equal(laneOf(roomLanes.state, 'any room'), 'bridge');
 });
 
 test('a command that is bound to an epoch changes nothing that somebody has changed since', async () => {
-  const { operator, cutover, checks } = setUp();
+  const { operator, roomLanes, checks } = setUp();
   await operator.set({ percent: 10 }, ada);
-  const { epoch } = cutover.state;
+  const { epoch } = roomLanes.state;
   await operator.set({ pins: { r: 'bridge' } }, { who: 'bob' });
   const before = checks();
   for (const ifEpoch of [epoch, epoch + 5, 0]) {
     await assert.rejects(operator.set({ percent: 25 }, { ...ada, ifEpoch }), { code: 'CUTOVER_CONFLICT' });
     await assert.rejects(operator.hold({ ...ada, why: 'w', ifEpoch }), { code: 'CUTOVER_CONFLICT' });
   }
-  assert.deepEqual([cutover.state.percent, checks()], [10, before], 'and the guard was not asked');
-  await operator.set({ percent: 25 }, { ...ada, ifEpoch: cutover.state.epoch });
-  assert.equal(cutover.state.percent, 25);
+  assert.deepEqual([roomLanes.state.percent, checks()], [10, before], 'and the guard was not asked');
+  await operator.set({ percent: 25 }, { ...ada, ifEpoch: roomLanes.state.epoch });
+  assert.equal(roomLanes.state.percent, 25);
 });
 
 test('that event ids begin to be remembered breaks no bond to an epoch', async () => {
-  const { operator, cutover } = setUp();
+  const { operator, roomLanes } = setUp();
   await operator.set({ pins: { r: 'bridge' } }, ada);
-  await operator.set({ percent: 25 }, { ...ada, ifEpoch: cutover.state.epoch });
-  assert.deepEqual([cutover.state.percent, cutover.state.remembers], [25, true]);
+  await operator.set({ percent: 25 }, { ...ada, ifEpoch: roomLanes.state.epoch });
+  assert.deepEqual([roomLanes.state.percent, roomLanes.state.remembers], [25, true]);
 });
 
 test('the mirror is set to its share, and what is done stands in the history with who and why', async () => {
-  const { operator, cutover } = setUp();
+  const { operator, roomLanes } = setUp();
   await operator.set({ mirror: 10 }, { ...ada, why: 'what does it cost?' });
-  assert.deepEqual([cutover.state.mirror, cutover.state.mirrorPercent], [true, 10]);
+  assert.deepEqual([roomLanes.state.mirror, roomLanes.state.mirrorPercent], [true, 10]);
   await operator.set({ mirror: 100 }, ada);
   await operator.set({ mirror: 0 }, ada);
-  assert.equal(cutover.state.mirror, false);
+  assert.equal(roomLanes.state.mirror, false);
   await operator.hold({ ...ada, why: 'lunch' });
-  const told = cutover.state.history.map(({ who, what, why }) => [who, what, why]);
+  const told = roomLanes.state.history.map(({ who, what, why }) => [who, what, why]);
   assert.deepEqual(told, [
     ['ada', 'mirror 10%', 'what does it cost?'],
     ['ada', 'mirror on', undefined],

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type KnownCutover, outlook } from '../../src/cutover/outlook.ts';
 import type { ReplicaView } from '../../src/cutover/own-view.ts';
-import { type CutoverState, initialState } from '../../src/cutover/state.ts';
+import { type CutoverState, initialState } from '../../src/rooms/state.ts';
 
 const view = {} as ReplicaView;
 const calm: KnownCutover = {

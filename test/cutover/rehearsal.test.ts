@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { unlessHeld } from '../../src/cutover/moves.ts';
+import { unlessHeld } from '../../src/cutover/changes.ts';
 import { type RehearsalParts, rehearse, rehearseRollback } from '../../src/cutover/rehearsal.ts';
-import { initialState } from '../../src/cutover/state.ts';
+import { initialState } from '../../src/rooms/state.ts';
 import { TestClock } from '../support/clock.ts';
 
 const moves = { rooms: { known: 8, moving: 2, exact: true }, connections: { known: 9, moving: 3 }, biggest: null };
@@ -12,7 +12,7 @@ const moves = { rooms: { known: 8, moving: 2, exact: true }, connections: { know
 function setUp(more: Partial<RehearsalParts> = {}) {
   const asked: string[] = [];
   const parts = {
-    cutover: { state: { ...initialState, epoch: 40, percent: 10 }, isFresh: true },
+    roomLanes: { state: { ...initialState, epoch: 40, percent: 10 }, isFresh: true },
     shared: { follows: true },
     guard: {
       check: async () => {
@@ -52,7 +52,7 @@ const failed = ({ findings }: Awaited<ReturnType<typeof rehearse>>) =>
 
 test('what is possible is told with what would move, who takes part, and the command that is bound to it', async () => {
   const { parts, set } = setUp();
-  const { state } = parts.cutover;
+  const { state } = parts.roomLanes;
   const found = await set(25);
   assert.deepEqual(
     [found.possible, found.changes, found.epoch, found.from, found.to, found.fences, found.hold],
@@ -61,7 +61,7 @@ test('what is possible is told with what would move, who takes part, and the com
   assert.deepEqual(failed(found), []);
   assert.equal(found.next, 'crossfade cutover set 25 --if-epoch 40');
   assert.match(found.findings.find(({ name }) => name === 'replicas')!.detail, /^a, b have answered in 0 ms$/);
-  assert.deepEqual(parts.cutover.state, state, 'nothing is changed');
+  assert.deepEqual(parts.roomLanes.state, state, 'nothing is changed');
 });
 
 test('what lowers asks no guard and fences nobody', async () => {
@@ -72,7 +72,7 @@ test('what lowers asks no guard and fences nobody', async () => {
 
 test('whatever the command would be refused for is found, with what to do', async () => {
   const hold = { who: 'ada', when: '2026-01-01T00:00:00.000Z', why: 'lunch' };
-  const held = setUp({ cutover: { state: { ...initialState, percent: 10, hold }, isFresh: true } });
+  const held = setUp({ roomLanes: { state: { ...initialState, percent: 10, hold }, isFresh: true } });
   const guard = { check: async () => ({ ok: false, reasons: ['1 client is past crossfade'] }) };
   const cases: [ReturnType<typeof setUp>, string][] = [
     [held, 'hold'],

@@ -3,18 +3,18 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Changes } from '../../src/cutover/changes.ts';
 import type { Coordinator } from '../../src/cutover/coordinator.ts';
-import { Cutover } from '../../src/cutover/cutover.ts';
 import type { Guard, Verdict } from '../../src/cutover/guard.ts';
-import { Moves } from '../../src/cutover/moves.ts';
 import { Operator } from '../../src/cutover/operator.ts';
-import type { Peers } from '../../src/cutover/peers.ts';
+import type { OwnFlags } from '../../src/cutover/own-flags.ts';
 import { SharedState } from '../../src/cutover/shared-state.ts';
-import { type CutoverState, initialState, nextState, rolledBack } from '../../src/cutover/state.ts';
 import type { Survey } from '../../src/cutover/survey.ts';
-import { Traffic } from '../../src/cutover/traffic.ts';
-import type { Wishes } from '../../src/cutover/wishes.ts';
+import type { Peers } from '../../src/peers/peers.ts';
 import type { RoomSet } from '../../src/room-set.ts';
+import { RoomLanes } from '../../src/rooms/room-lanes.ts';
+import { type CutoverState, initialState, nextState, rolledBack } from '../../src/rooms/state.ts';
+import { Traffic } from '../../src/rooms/traffic.ts';
 import { TestClock } from '../support/clock.ts';
 import { logLines } from '../support/log-lines.ts';
 import { until } from '../support/wait.ts';
@@ -27,15 +27,15 @@ function setUp() {
   const shared = new SharedLog();
   const clock = new TestClock();
   const log = shared.of('a');
-  const follow = { silentMs: 0 };
+  const follow = { stalenessMs: 0 };
   const remembered: (number | undefined)[] = [];
   const outages: string[] = [];
   let checked: () => Promise<Verdict> = async () => ({ ok: true, reasons: [] });
-  const cutover = new Cutover({
+  const roomLanes = new RoomLanes({
     standalone: false,
     killSwitch: false,
     traffic: new Traffic(clock),
-    follow: { silentMs: () => follow.silentMs, reachable: () => shared.reachable },
+    follow: { stalenessMs: () => follow.stalenessMs, reachable: () => shared.reachable },
     timeoutMs: 200,
     clock,
   });
@@ -46,23 +46,23 @@ function setUp() {
   const rememberRecentIds = async (withinMs?: number) => void remembered.push(withinMs);
   const coordinator = {
     async move(change: (from: CutoverState) => CutoverState | undefined) {
-      const to = change(cutover.state);
-      if (to !== undefined) cutover.adopt(to);
+      const to = change(roomLanes.state);
+      if (to !== undefined) roomLanes.adopt(to);
       return { here: ['a'], silent: [] };
     },
   } as unknown as Coordinator;
   const [instance, wish] = ['a', { percent: 0, mirror: false }];
-  const moves = new Moves({ instance, cutover, coordinator, log, guard, rememberRecentIds, clock, logger });
+  const changes = new Changes({ instance, roomLanes, coordinator, log, guard, rememberRecentIds, clock, logger });
   const unfenced = { overtakes: (rooms: RoomSet) => void overtaken.push(rooms.has('r')) };
-  const parts = { cutover, outage, unfenced, moves, log, rememberRecentIds, clock, logger };
+  const parts = { roomLanes, outage, unfenced, changes, log, rememberRecentIds, clock, logger };
   const state = new SharedState(parts);
   const operator = new Operator({
     instance,
     wish,
-    cutover,
-    moves,
+    roomLanes,
+    changes,
     shared: state,
-    wishes: { drop() {} } as unknown as Wishes,
+    ownFlags: { drop() {} } as unknown as OwnFlags,
     outage,
     guard,
     hubs: 'proxy',
@@ -86,7 +86,7 @@ function setUp() {
     overtaken,
     lines,
     outages,
-    cutover,
+    roomLanes,
     operator,
     state,
     async begin() {
@@ -103,29 +103,29 @@ const raised = (percent: number, from = initialState) => nextState(from, { perce
 const stored = (state: CutoverState) => ({ epoch: state.epoch, value: JSON.stringify(state) });
 
 test('after an outage the log is read first, and its state compared when that is done', async () => {
-  const { shared, clock, follow, cutover, begin, state, outages } = setUp();
+  const { shared, clock, follow, roomLanes, begin, state, outages } = setUp();
   await begin();
   shared.reachable = false;
   clock.advance(250);
   const [from, to] = [raised(50), raised(0, raised(50))];
-  cutover.adopt(from);
+  roomLanes.adopt(from);
   shared.state = stored(to);
   shared.reachable = true;
-  follow.silentMs = 600;
+  follow.stalenessMs = 600;
   clock.advance(1_000);
   await new Promise((resolve) => setImmediate(resolve));
-  assert.equal(cutover.state.percent, 50, 'events from before the change are still to be read');
-  follow.silentMs = 0;
+  assert.equal(roomLanes.state.percent, 50, 'events from before the change are still to be read');
+  follow.stalenessMs = 0;
   clock.advance(250);
-  await until(() => cutover.state.percent === 0);
+  await until(() => roomLanes.state.percent === 0);
   assert.deepEqual(outages, []);
   state.close();
 });
 
 test('the log learns after an outage which ids the bridge has accepted without it', async () => {
-  const { shared, clock, remembered, cutover, begin, state } = setUp();
-  cutover.adopt(raised(50));
-  shared.state = stored(cutover.state);
+  const { shared, clock, remembered, roomLanes, begin, state } = setUp();
+  roomLanes.adopt(raised(50));
+  shared.state = stored(roomLanes.state);
   await begin();
   assert.deepEqual(remembered.splice(0), [undefined], 'when it began to remember');
   shared.reachable = false;
@@ -138,7 +138,7 @@ test('the log learns after an outage which ids the bridge has accepted without i
 });
 
 test('a rollback also ends a raise for which the guard still looks', async () => {
-  const { cutover, operator, begin, state, checkBy } = setUp();
+  const { roomLanes, operator, begin, state, checkBy } = setUp();
   await begin();
   const looking = Promise.withResolvers<Verdict>();
   checkBy(() => looking.promise);
@@ -146,38 +146,38 @@ test('a rollback also ends a raise for which the guard still looks', async () =>
   await operator.rollback({ who: 'bob' });
   looking.resolve({ ok: true, reasons: [] });
   await assert.rejects(set, { code: 'CUTOVER_CONFLICT' });
-  assert.equal(cutover.state.percent, 0);
+  assert.equal(roomLanes.state.percent, 0);
   state.close();
 });
 
 test('a rollback without the log counts what the bridge overtakes by it', async () => {
-  const { cutover, state, overtaken } = setUp();
-  cutover.adopt(raised(100));
-  state.rollBackWithoutLog(nextState(cutover.state, rolledBack, by));
+  const { roomLanes, state, overtaken } = setUp();
+  roomLanes.adopt(raised(100));
+  state.rollBackWithoutLog(nextState(roomLanes.state, rolledBack, by));
   assert.deepEqual(overtaken, [true]);
   state.close();
 });
 
 test('a change whose note was lost is found in the log all the same', async () => {
-  const { shared, clock, cutover, begin, state, outages } = setUp();
+  const { shared, clock, roomLanes, begin, state, outages } = setUp();
   await begin();
   shared.state = stored(raised(50));
   await until(() => {
     clock.advance(1_000);
-    return cutover.state.percent === 50;
+    return roomLanes.state.percent === 50;
   });
   assert.deepEqual(outages, ['connection_lost'], 'nothing of it was fenced here');
   state.close();
 });
 
 test('a rollback that the log did not hear of is not told as a state that the log had lost', async () => {
-  const { shared, cutover, begin, state, lines } = setUp();
-  cutover.adopt(raised(50));
-  shared.state = stored(cutover.state);
+  const { shared, roomLanes, begin, state, lines } = setUp();
+  roomLanes.adopt(raised(50));
+  shared.state = stored(roomLanes.state);
   await begin();
-  state.rollBackWithoutLog(nextState(cutover.state, rolledBack, by));
+  state.rollBackWithoutLog(nextState(roomLanes.state, rolledBack, by));
   await state.follow();
-  assert.equal(shared.state.epoch, cutover.state.epoch);
+  assert.equal(shared.state.epoch, roomLanes.state.epoch);
   assert.deepEqual(
     lines.map(({ level, msg }) => `${level}: ${msg}`),
     ['info: the rollback without the log now stands there, too'],
@@ -198,9 +198,9 @@ test('a change that the guard refuses is told, with who wanted what', async () =
 });
 
 test('a Redis that refuses to write for hours does not fill the log', async () => {
-  const { shared, clock, cutover, begin, state, lines } = setUp();
-  cutover.adopt(raised(50));
-  shared.state = stored(cutover.state);
+  const { shared, clock, roomLanes, begin, state, lines } = setUp();
+  roomLanes.adopt(raised(50));
+  shared.state = stored(roomLanes.state);
   await begin();
   shared.lose();
   shared.refusal = new Error('READONLY You can not write against a read only replica.');
@@ -214,10 +214,10 @@ test('a Redis that refuses to write for hours does not fill the log', async () =
 });
 
 test('a state that cannot be read counts as percent 0 under its epoch: calls go on, and an operator can set another', async () => {
-  const { shared, begin, cutover, state } = setUp();
+  const { shared, begin, roomLanes, state } = setUp();
   shared.state = { epoch: 7, value: '{"percent":"many"}' };
   await begin();
-  assert.deepEqual([cutover.state.epoch, cutover.percent, cutover.decides, state.follows], [7, 0, true, true]);
+  assert.deepEqual([roomLanes.state.epoch, roomLanes.percent, roomLanes.decides, state.follows], [7, 0, true, true]);
   state.close();
 });
 
@@ -237,12 +237,12 @@ async function ended(clock: TestClock, running: Promise<void>): Promise<void> {
 }
 
 test('a replica that knows the state, but waits for its name and so reads nothing yet, follows what others change', async () => {
-  const { shared, clock, follow, cutover, state, outages } = setUp();
-  follow.silentMs = Number.POSITIVE_INFINITY;
+  const { shared, clock, follow, roomLanes, state, outages } = setUp();
+  follow.stalenessMs = Number.POSITIVE_INFINITY;
   const learning = state.learn();
   await until(() => state.follows);
   shared.state = stored(raised(50));
-  await untilLater(clock, () => cutover.state.percent === 50);
+  await untilLater(clock, () => roomLanes.state.percent === 50);
   assert.deepEqual(outages, ['connection_lost'], 'what it has sent to the bridge meanwhile is fenced first');
   shared.reachable = false;
   await untilLater(clock, () => !state.follows);
@@ -251,7 +251,7 @@ test('a replica that knows the state, but waits for its name and so reads nothin
 });
 
 test('what a replica reads when its reader stands is not older than that, also if it was reading the state just then', async () => {
-  const { shared, log, clock, cutover, state } = setUp();
+  const { shared, log, clock, roomLanes, state } = setUp();
   const answered = Promise.withResolvers<void>();
   const { readState } = log;
   log.readState = async () => {
@@ -264,20 +264,20 @@ test('what a replica reads when its reader stands is not older than that, also i
   const following = state.follow();
   answered.resolve();
   await following;
-  assert.equal(cutover.state.percent, 50);
+  assert.equal(roomLanes.state.percent, 50);
   state.start();
   state.close();
   await ended(clock, learning);
 });
 
 test('while the state is not known, rooms may have been on the stream lane', async () => {
-  const { shared, clock, cutover, state } = setUp();
+  const { shared, clock, roomLanes, state } = setUp();
   shared.reachable = false;
   await assert.rejects(state.follow());
   assert.equal(state.mayHaveUsedStream(clock.now()), true);
   shared.reachable = true;
   await state.follow();
-  assert.deepEqual([cutover.usesStream, state.mayHaveUsedStream(clock.now())], [false, false]);
+  assert.deepEqual([roomLanes.usesStream, state.mayHaveUsedStream(clock.now())], [false, false]);
   shared.state = stored(raised(50));
   shared.reachable = false;
   await assert.rejects(state.follow());
@@ -285,10 +285,10 @@ test('while the state is not known, rooms may have been on the stream lane', asy
 });
 
 test('rooms that left the stream lane without a handover are known for 2 s: typing of their windows came too late', async () => {
-  const { cutover, state, clock } = setUp();
-  cutover.adopt(raised(100));
+  const { roomLanes, state, clock } = setUp();
+  roomLanes.adopt(raised(100));
   assert.equal(state.hasLeftAtOnce('r'), false);
-  state.rollBackWithoutLog(nextState(cutover.state, rolledBack, by));
+  state.rollBackWithoutLog(nextState(roomLanes.state, rolledBack, by));
   assert.equal(state.hasLeftAtOnce('r'), true);
   clock.advance(2_000);
   assert.equal(state.hasLeftAtOnce('r'), false);

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bucketOf } from '../../src/cutover/bucket.ts';
 import type { Rehearsal } from '../../src/cutover/rehearsal.ts';
+import { bucketOf } from '../../src/rooms/bucket.ts';
 import { startBridge } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';

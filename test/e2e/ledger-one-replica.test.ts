@@ -1,7 +1,7 @@
 // The ledger with one replica in front of one bridge: the percent walks up and down under 200 connected clients.
 
 import { test } from 'node:test';
-import { bucketOf } from '../../src/cutover/bucket.ts';
+import { bucketOf } from '../../src/rooms/bucket.ts';
 import { apiKey, jwtSecret } from '../support/bridge.ts';
 import { runLedger } from '../support/ledger/ledger.ts';
 import { bridgeName, patientFlags, setStage } from '../support/ledger/stage.ts';

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bucketOf } from '../../src/cutover/bucket.ts';
+import { bucketOf } from '../../src/rooms/bucket.ts';
 import { broadcastsAt, call, startBridge } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';

@@ -388,7 +388,7 @@ export function conformance(name: string, open: OpenLog): void {
       const reading = (async () => {
         while ((await reader.read()) !== undefined);
       })();
-      await until(() => reader.silentMs < 500, { what: 'the first answer' });
+      await until(() => reader.stalenessMs < 500, { what: 'the first answer' });
       let longest = 0;
       const end = performance.now() + 1_000;
       for (let nextAt = 0; performance.now() < end; ) {
@@ -396,7 +396,7 @@ export function conformance(name: string, open: OpenLog): void {
           await log.append(newEntry());
           nextAt = performance.now() + 350;
         }
-        longest = Math.max(longest, reader.silentMs);
+        longest = Math.max(longest, reader.stalenessMs);
         await new Promise((resolve) => setImmediate(resolve));
       }
       assert.ok(longest < 500, `silent for ${longest} ms`);

@@ -179,22 +179,22 @@ test('a reader without a connection knows nothing of the log, and soon everythin
   const proxy = await startProxy(t, redis.port);
   const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`);
   const reader = await log.openReader([chat]);
-  assert.equal(reader.silentMs, Number.POSITIVE_INFINITY, 'before the first answer');
+  assert.equal(reader.stalenessMs, Number.POSITIVE_INFINITY, 'before the first answer');
   const read = reader.read();
-  await until(() => reader.silentMs < 500);
+  await until(() => reader.stalenessMs < 500);
 
   proxy.refuse();
-  await until(() => reader.silentMs === Number.POSITIVE_INFINITY);
+  await until(() => reader.stalenessMs === Number.POSITIVE_INFINITY);
   proxy.pass();
-  await until(() => reader.silentMs < 500);
+  await until(() => reader.stalenessMs < 500);
 
   proxy.stall();
-  await until(() => reader.silentMs > 500);
+  await until(() => reader.stalenessMs > 500);
   proxy.pass();
-  await until(() => reader.silentMs < 500);
+  await until(() => reader.stalenessMs < 500);
   await log.close();
   assert.equal(await read, undefined);
-  assert.equal(reader.silentMs, Number.POSITIVE_INFINITY);
+  assert.equal(reader.stalenessMs, Number.POSITIVE_INFINITY);
 });
 
 test('a reader knows no more than what was delivered, and not before all that stood in the log was', async (t) => {
@@ -204,15 +204,15 @@ test('a reader knows no more than what was delivered, and not before all that st
   await Promise.all(numbers(1_000).map((content) => log.append(event(content))));
   const batches = [await reader.read(), await reader.read()];
   assert.ok(batches.every((batch) => batch!.entries.length > 0));
-  assert.equal(reader.silentMs, Number.POSITIVE_INFINITY, 'there is more');
+  assert.equal(reader.stalenessMs, Number.POSITIVE_INFINITY, 'there is more');
 
   await readUntil(reader, (seen) => contents(seen.entries).includes('999'));
-  assert.equal(reader.silentMs, Number.POSITIVE_INFINITY, 'the last batch is being delivered');
+  assert.equal(reader.stalenessMs, Number.POSITIVE_INFINITY, 'the last batch is being delivered');
   const next = reader.read();
-  await until(() => reader.silentMs < 500);
+  await until(() => reader.stalenessMs < 500);
   await log.append(event('next'));
   await next;
-  await until(() => reader.silentMs > 500, { what: 'a batch whose delivery takes long' });
+  await until(() => reader.stalenessMs > 500, { what: 'a batch whose delivery takes long' });
 });
 
 test('a reply that lay unread while the process stood still is old news', async (t) => {
@@ -224,7 +224,7 @@ test('a reply that lay unread while the process stood still is old news', async 
   const writer = await openTestLog(t, redis.url, { instance: 'writer' });
   const reader = await log.openReader([chat]);
   const read = reader.read();
-  await until(() => reader.silentMs < 500);
+  await until(() => reader.stalenessMs < 500);
   await until(async () => ((await client.client('LIST')) as string).includes('cmd=xreadgroup'));
 
   const appending = writer.append(event('0'));
@@ -232,8 +232,8 @@ test('a reply that lay unread while the process stood still is old news', async 
   await appending;
   await read;
   const next = reader.read();
-  assert.ok(reader.silentMs > 9_000, `${reader.silentMs} ms`);
-  await until(() => reader.silentMs < 500);
+  assert.ok(reader.stalenessMs > 9_000, `${reader.stalenessMs} ms`);
+  await until(() => reader.stalenessMs < 500);
   await log.close();
   await next;
 });

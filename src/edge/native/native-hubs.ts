@@ -8,7 +8,7 @@ import type { Contract, Hub } from '../../contract/contract.ts';
 import type { Event } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
 import { refusalOf, refuse, refuseFurther, sendRefusal } from '../../refusal.ts';
-import { Seldom } from '../../telemetry/seldom.ts';
+import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
@@ -60,14 +60,14 @@ export class NativeHubs implements HubsSide, NativeOwner {
   readonly clients = new Set<NativeConnection>();
   uses = 0;
   readonly #stopSweeping: () => void;
-  readonly #saysOverBudget: Seldom;
+  readonly #saysOverBudget: LogThrottle;
   #refusesNew = false;
 
   constructor(options: NativeHubsOptions) {
     this.#options = options;
     this.limits = { ...defaultLimits, ...options.limits };
     this.turns = new Turns(() => this.now());
-    this.#saysOverBudget = new Seldom(options.clock, sayOverBudgetMs);
+    this.#saysOverBudget = new LogThrottle(options.clock, sayOverBudgetMs);
     this.#auth = new Auth(options.auth);
     this.#cors = new Cors(options.allowedOrigins);
     this.#negotiations = new Negotiations(options.clock, unusedTokenMs);

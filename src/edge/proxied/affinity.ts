@@ -7,8 +7,8 @@ import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
 import { ExpiringMap } from '../../expiring-map.ts';
 import type { SharedValues } from '../../log/log.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
+import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { Seldom } from '../../telemetry/seldom.ts';
 
 export interface AffinityOptions extends SharedValues {
   addresses: BridgeAddresses;
@@ -29,12 +29,12 @@ export class Affinity {
   readonly #unused: ExpiringMap<BridgeAddress>;
   /** Tokens with open connections. */
   readonly #open = new Map<string, { address: BridgeAddress; connections: number }>();
-  readonly #warning: Seldom;
+  readonly #warning: LogThrottle;
 
   constructor(options: AffinityOptions) {
     this.#options = options;
     this.#unused = new ExpiringMap({ clock: options.clock, forMs: unusedMs, maxCount: maxTokens });
-    this.#warning = new Seldom(options.clock, warnEveryMs);
+    this.#warning = new LogThrottle(options.clock, warnEveryMs);
   }
 
   /** The address has given out this token. Resolves when the other replicas know it, or after a bound. */

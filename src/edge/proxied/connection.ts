@@ -19,7 +19,7 @@ import { type HeldMessage, type Hold, Holds } from './holds.ts';
 import { type HubTyping, typingIn } from './hub-typing.ts';
 import type { HubProtocolName, Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
-import type { Place } from './unshown.ts';
+import type { Place } from './undelivered.ts';
 
 /** What the transport knows of a connection. */
 export interface ConnectionFacts {

@@ -7,9 +7,9 @@ import type { Roster } from '../../log/log.ts';
 import type { RoomSet } from '../../room-set.ts';
 import { type Clock, pause } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
+import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
-import { Seldom } from '../../telemetry/seldom.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { OutgoingMessage } from '../audience.ts';
 import { type OverBudget, sayOverBudgetMs } from '../budget.ts';
@@ -20,7 +20,7 @@ import { type ConnectionFacts, ProxiedConnection, type ProxiedOwner } from './co
 import type { Hold } from './holds.ts';
 import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
-import { type Place, Unshown, type UnshownEvent } from './unshown.ts';
+import { type Place, Undelivered, type UndeliveredEvent } from './undelivered.ts';
 
 export interface ProxiedConnectionsOptions extends Telemetry {
   groups: Groups;
@@ -55,8 +55,8 @@ export class ProxiedConnections implements ProxiedOwner {
   readonly #connections = new Set<ProxiedConnection>();
   /** Holds whose connections were not fenced yet, by their ids. */
   readonly #holds = new Map<string, Hold>();
-  readonly #unshown = new Unshown();
-  readonly #saysOverBudget: Seldom;
+  readonly #undelivered = new Undelivered();
+  readonly #saysOverBudget: LogThrottle;
   #openCount = 0;
 
   constructor({
@@ -79,7 +79,7 @@ export class ProxiedConnections implements ProxiedOwner {
     this.logger = logger;
     this.metrics = metrics;
     this.limits = { ...defaultSlowLimits, ...limits };
-    this.#saysOverBudget = new Seldom(clock, sayOverBudgetMs);
+    this.#saysOverBudget = new LogThrottle(clock, sayOverBudgetMs);
   }
 
   /** Connections that have shaken hands; the roster counts them as `proxied`. */
@@ -129,23 +129,23 @@ export class ProxiedConnections implements ProxiedOwner {
   /** Messages of the log are about to go to the members of their groups. */
   willWrite(messages: OutgoingMessage[]): void {
     for (const message of messages) {
-      this.#unshown.add(message.room, message.eventId, fanout);
+      this.#undelivered.add(message.room, message.eventId, fanout);
     }
   }
 
   /** The messages have reached every member's connection, where they may wait. */
   didWrite(messages: OutgoingMessage[]): void {
-    for (const { room, eventId } of messages) this.#unshown.remove(room, eventId, fanout);
+    for (const { room, eventId } of messages) this.#undelivered.remove(room, eventId, fanout);
   }
 
   /** The log's events of these rooms that are not shown yet at some connection, where a message of the bridge may overtake them. */
-  unshown(rooms: RoomSet): UnshownEvent[] {
-    return this.#unshown.of(rooms);
+  undelivered(rooms: RoomSet): UndeliveredEvent[] {
+    return this.#undelivered.of(rooms);
   }
 
   /** Resolves when the events of these rooms that wait now are shown, or after `limitMs`. */
-  async untilShown(rooms: RoomSet, limitMs: number): Promise<void> {
-    const shown = this.#unshown.untilShown(rooms);
+  async untilDelivered(rooms: RoomSet, limitMs: number): Promise<void> {
+    const shown = this.#undelivered.untilDelivered(rooms);
     if (shown !== undefined) await Promise.race([shown, pause(this.#clock, limitMs)]);
   }
 
@@ -178,12 +178,12 @@ export class ProxiedConnections implements ProxiedOwner {
 
   onHeld(connection: ProxiedConnection, { room, records }: Prepared): void {
     this.metrics.heldMessages.inc();
-    for (const { eventId } of records) this.#unshown.add(room, eventId, connection);
+    for (const { eventId } of records) this.#undelivered.add(room, eventId, connection);
   }
 
   onReleased(connection: ProxiedConnection, { room, records }: Prepared): void {
     this.metrics.heldMessages.dec();
-    for (const { eventId } of records) this.#unshown.remove(room, eventId, connection);
+    for (const { eventId } of records) this.#undelivered.remove(room, eventId, connection);
   }
 
   onOverBudget({ hub }: ProxiedConnection, { code, budget }: OverBudget): void {

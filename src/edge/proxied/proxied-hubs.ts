@@ -15,8 +15,8 @@ import type { SharedValues } from '../../log/log.ts';
 import { refusalOf, sendRefusal } from '../../refusal.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
+import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { Seldom } from '../../telemetry/seldom.ts';
 import { type HubPath, queryValue, withoutQueryValue } from '../hub-path.ts';
 import { type Client, type HubsSide, refuseLeaving } from '../hubs-side.ts';
 import { Admission } from './admission.ts';
@@ -52,7 +52,7 @@ export class ProxiedHubs implements HubsSide {
   readonly clients = new Set<OpenClient>();
   /** Connections that come by many requests, by their token. */
   readonly #byRequests = new Map<string, EventStream | LongPolling>();
-  readonly #unreachable: Seldom;
+  readonly #unreachable: LogThrottle;
   #saidStateful = false;
   #refusesNew = false;
 
@@ -61,7 +61,7 @@ export class ProxiedHubs implements HubsSide {
     this.#affinity = new Affinity(options);
     this.#http = new BridgeClient({ addresses: options.addresses, timeoutMs: 0 });
     this.#upgrades = new WebSocketUpgrades(options.clock, options.faults);
-    this.#unreachable = new Seldom(options.clock, warnEveryMs);
+    this.#unreachable = new LogThrottle(options.clock, warnEveryMs);
   }
 
   async answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {

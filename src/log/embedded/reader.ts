@@ -14,7 +14,7 @@ const retryMs = 1_000;
 
 export class EmbeddedReader implements Reader {
   /** The log is in this process: what is committed is known. */
-  readonly silentMs = 0;
+  readonly stalenessMs = 0;
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #logger: Logger;

@@ -4,7 +4,7 @@
 // Ids that the bridge accepted while none were remembered come in many at a time.
 
 import type { Redis } from 'ioredis';
-import { Seldom } from '../../telemetry/seldom.ts';
+import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import {
   type AcceptedId,
   type ClaimResult,
@@ -34,16 +34,16 @@ export class Claims implements EventIds {
   readonly #open: string;
   /** This replica's open claims, oldest first, and when each was opened (ms monotonic). */
   readonly #opened = new Map<string, number>();
-  readonly #saysLate: Seldom;
-  readonly #saysFailed: Seldom;
+  readonly #saysLate: LogThrottle;
+  readonly #saysFailed: LogThrottle;
   readonly #stopRenewing: () => void;
 
   constructor(redis: Redis, options: LogOptions) {
     this.#redis = redis;
     this.#options = options;
     this.#open = `open:${options.instance}`;
-    this.#saysLate = new Seldom(options.clock, sayEveryMs);
-    this.#saysFailed = new Seldom(options.clock, sayEveryMs);
+    this.#saysLate = new LogThrottle(options.clock, sayEveryMs);
+    this.#saysFailed = new LogThrottle(options.clock, sayEveryMs);
     this.#stopRenewing = options.clock.every(renewEveryMs, () => this.#renew());
   }
 

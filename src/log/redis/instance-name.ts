@@ -2,7 +2,7 @@
 // most once. Promises: while the name is not ours, nothing that belongs to it is read, written or removed.
 
 import type { Redis } from 'ioredis';
-import { Seldom } from '../../telemetry/seldom.ts';
+import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import type { LogOptions } from '../log.ts';
 import { ask, isReady, isServerError, withoutArguments } from './connections.ts';
 import { Lease, renewEveryMs } from './lease.ts';
@@ -26,7 +26,7 @@ export interface InstanceNameParts {
 
 export class InstanceName {
   readonly #parts: InstanceNameParts;
-  readonly #saysFailure: Seldom;
+  readonly #saysFailure: LogThrottle;
   readonly #stopRenewing: () => void;
   readonly #onReady = () => this.#tryRenewal();
   #lease: Lease | undefined;
@@ -35,7 +35,7 @@ export class InstanceName {
   constructor(parts: InstanceNameParts) {
     const { redis, options } = parts;
     this.#parts = parts;
-    this.#saysFailure = new Seldom(options.clock, sayEveryMs);
+    this.#saysFailure = new LogThrottle(options.clock, sayEveryMs);
     redis.on('ready', this.#onReady);
     this.#stopRenewing = options.clock.every(renewEveryMs, () => this.#tryRenewal());
   }

@@ -3,7 +3,7 @@
 // no live replica counts a connection of the user.
 
 import type { Redis } from 'ioredis';
-import { Seldom } from '../../telemetry/seldom.ts';
+import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import { type LogOptions, presenceTtlMs } from '../log.ts';
 import { isReady, runAll, withoutArguments } from './connections.ts';
 import { keys, run } from './scripts.ts';
@@ -14,7 +14,7 @@ const sayEveryMs = 5_000;
 export class Presence {
   readonly #redis: Redis;
   readonly #logger: LogOptions['logger'];
-  readonly #saysFailure: Seldom;
+  readonly #saysFailure: LogThrottle;
   /** Sessions held by this replica's connections, by user. */
   readonly #held = new Map<string, Set<string>>();
   /** Users to release as soon as Redis answers again, with their counters. */
@@ -26,7 +26,7 @@ export class Presence {
   constructor(redis: Redis, { clock, logger }: LogOptions) {
     this.#redis = redis;
     this.#logger = logger;
-    this.#saysFailure = new Seldom(clock, sayEveryMs);
+    this.#saysFailure = new LogThrottle(clock, sayEveryMs);
     this.#stopRenewing = clock.every(renewEveryMs, () => this.#renew('presence could not be renewed'));
     redis.on('ready', this.#onReady);
   }

@@ -3,7 +3,7 @@
 
 import type { Redis } from 'ioredis';
 import { pause } from '../../telemetry/clock.ts';
-import { Seldom } from '../../telemetry/seldom.ts';
+import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import type { Batch, LogOptions, Position, Reader, StreamState } from '../log.ts';
 import { isReady, untilReady, withoutArguments } from './connections.ts';
 import { Cursors } from './cursors.ts';
@@ -11,7 +11,7 @@ import { type GroupConnections, GroupReads } from './group-reads.ts';
 import { inspect, makeGroup } from './groups.ts';
 import { Recovery } from './recovery.ts';
 
-/** A reader is silent for twice this at most: an entry may end a wait just before its end. See `silentMs`. */
+/** A reader is silent for twice this at most: an entry may end a wait just before its end. See `stalenessMs`. */
 const blockMs = 100;
 /** The wait where something else is to be done as well; 0 would be forever. */
 const glanceMs = 1;
@@ -36,7 +36,7 @@ export class RedisReader implements Reader {
   readonly #cursors: Cursors;
   readonly #reads: GroupReads;
   readonly #recovery: Recovery;
-  readonly #saysFailure: Seldom;
+  readonly #saysFailure: LogThrottle;
   #isClosed = false;
   /** Entries may have been trimmed unread; holds until a look finds the reader at the tail. */
   #mustCount = false;
@@ -53,7 +53,7 @@ export class RedisReader implements Reader {
     this.#cursors = cursors;
     this.#reads = new GroupReads(parts, options, cursors);
     this.#recovery = new Recovery(this.#reads, cursors, ownsName, options.logger);
-    this.#saysFailure = new Seldom(options.clock, sayEveryMs);
+    this.#saysFailure = new LogThrottle(options.clock, sayEveryMs);
     this.#repliedAtMs = options.clock.now();
     this.#repliedAt = options.clock.monotonic();
   }
@@ -69,7 +69,7 @@ export class RedisReader implements Reader {
     return this.#cursors.position;
   }
 
-  get silentMs(): number {
+  get stalenessMs(): number {
     const { blocking, options } = this.#parts;
     return isReady(blocking) ? options.clock.monotonic() - this.#deliveredAt : Number.POSITIVE_INFINITY;
   }

@@ -204,37 +204,37 @@ test('what is held is shown before the end of its connection, when nothing older
   assert.equal((await metric('crossfade_held_messages'))[0]!.value, 0);
 });
 
-test('what is being written or waits for a fence is unshown, by room, until it has gone on at every connection', async () => {
+test('what is being written or waits for a fence is undelivered, by room, until it has gone on at every connection', async () => {
   const { proxied, joined, deliver, clock } = setUp();
   const clients = [joined('r'), joined('r')];
-  const unshown = () => proxied.unshown(new Set(['r'])).map(({ eventId }) => eventId);
+  const undelivered = () => proxied.undelivered(new Set(['r'])).map(({ eventId }) => eventId);
   proxied.hold('h', allRooms);
   const fenced = proxied.fence('h');
   await deliver('r', 'x', { eventId: 'e' });
   await deliver('other', 'x', { eventId: 'f' });
-  assert.deepEqual(unshown(), ['e']);
+  assert.deepEqual(undelivered(), ['e']);
   let isShown = false;
-  const shown = proxied.untilShown(new Set(['r']), 1_000).then(() => {
+  const shown = proxied.untilDelivered(new Set(['r']), 1_000).then(() => {
     isShown = true;
   });
   clients[0]!.fenceComesBack();
   await nextTurn();
-  assert.deepEqual([unshown(), isShown], [['e'], false]);
+  assert.deepEqual([undelivered(), isShown], [['e'], false]);
   clients[1]!.tap.ended();
   await fenced;
   await shown;
-  assert.deepEqual(unshown(), []);
+  assert.deepEqual(undelivered(), []);
 
   proxied.hold('i', allRooms);
   await deliver('r', 'y', { eventId: 'g' });
-  const bounded = proxied.untilShown(allRooms, 1_000);
+  const bounded = proxied.untilDelivered(allRooms, 1_000);
   clock.advance(1_000);
   await bounded;
-  assert.deepEqual(unshown(), ['g']);
+  assert.deepEqual(undelivered(), ['g']);
   clients[0]!.readsBridge = false;
-  assert.deepEqual(unshown(), ['g'], 'its fence is not sent');
+  assert.deepEqual(undelivered(), ['g'], 'its fence is not sent');
   void proxied.fence('i');
-  assert.deepEqual(unshown(), [], 'its answer comes before whatever the bridge adds, and neither is read');
+  assert.deepEqual(undelivered(), [], 'its answer comes before whatever the bridge adds, and neither is read');
 });
 
 test('what is held for a connect that was never proven is dropped: the bridge may have refused it', async () => {

@@ -11,13 +11,13 @@
 import type { BridgeAnswer } from '../bridge/lane.ts';
 import type { ReadMemory } from '../consumer/read-memory.ts';
 import { keepNewest } from '../keep-newest.ts';
+import { newId } from '../new-id.ts';
+import { type Peers, peerPaths } from '../peers/peers.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { lateLimitMs } from './bounds.ts';
-import { newId } from './control.ts';
 import { type Fences, fenceSettled } from './fences.ts';
-import { type Peers, peerPaths } from './peers.ts';
 import type { Unfenced } from './unfenced.ts';
 
 /** What is asked of every replica. */

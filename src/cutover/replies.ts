@@ -11,7 +11,7 @@ interface Waiting {
 /** ms after which nobody gathers any more: the question could not be asked. */
 const openLimitMs = 30_000;
 
-export class Tally<Answer> {
+export class Replies<Answer> {
   readonly #clock: Clock;
   /** Question -> instance -> answer. */
   readonly #answers = new Map<string, Map<string, Answer>>();

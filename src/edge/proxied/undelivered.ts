@@ -14,7 +14,7 @@ export interface Place {
   mayBeOvertaken(room: string): boolean;
 }
 
-export interface UnshownEvent {
+export interface UndeliveredEvent {
   room: string;
   eventId: string;
 }
@@ -26,7 +26,7 @@ interface WaitingEvent {
   shown: PromiseWithResolvers<void> | undefined;
 }
 
-export class Unshown {
+export class Undelivered {
   /** Room -> event id -> where it waits. */
   readonly #rooms = new Map<string, Map<string, WaitingEvent>>();
 
@@ -52,12 +52,12 @@ export class Unshown {
     if (events.size === 0) this.#rooms.delete(room);
   }
 
-  of(rooms: RoomSet): UnshownEvent[] {
+  of(rooms: RoomSet): UndeliveredEvent[] {
     return this.#covered(rooms).map(({ room, eventId }) => ({ room, eventId }));
   }
 
   /** Resolves when the events that wait now are shown; undefined where none waits. */
-  untilShown(rooms: RoomSet): Promise<unknown> | undefined {
+  untilDelivered(rooms: RoomSet): Promise<unknown> | undefined {
     const covered = this.#covered(rooms);
     if (covered.length === 0) return undefined;
     return Promise.all(
@@ -68,7 +68,7 @@ export class Unshown {
     );
   }
 
-  #covered(rooms: RoomSet): (UnshownEvent & { waiting: WaitingEvent })[] {
+  #covered(rooms: RoomSet): (UndeliveredEvent & { waiting: WaitingEvent })[] {
     return [...this.#rooms].flatMap(([room, events]) => {
       if (!rooms.has(room)) return [];
       const live = [...events].filter(([, { places }]) => places.keys().some((place) => place.mayBeOvertaken(room)));

@@ -21,11 +21,11 @@ import type { Traffic } from './traffic.ts';
 /** How far this replica follows the log. */
 export interface Follow {
   /** ms since the reader last had everything; Infinity before it has begun. */
-  silentMs(): number;
+  stalenessMs(): number;
   reachable(): boolean;
 }
 
-export interface CutoverParts {
+export interface RoomLanesParts {
   /** Set where there is no bridge: every room is on the stream lane, and nothing ever moves. */
   standalone: boolean;
   /** This replica's own kill switch. */
@@ -49,8 +49,8 @@ const catchUpMs = 1_000;
 /** ms that a call waits for the state that the log already has. */
 const newerStateMs = 2_000;
 
-export class Cutover {
-  readonly #parts: CutoverParts;
+export class RoomLanes {
+  readonly #parts: RoomLanesParts;
   readonly #onAdopted: ((state: CutoverState, before: CutoverState) => void)[] = [];
   #state: CutoverState = initialState;
   /** `blind`: the wait for the state is over, and it is not known all the same. */
@@ -62,7 +62,7 @@ export class Cutover {
   /** Set by the outage (outage.ts) while the log fails: the rooms of the stream lane are at the bridge. */
   onBridge: OnBridge | undefined;
 
-  constructor(parts: CutoverParts) {
+  constructor(parts: RoomLanesParts) {
     this.#parts = parts;
     if (parts.standalone) this.stateIsKnown();
     else parts.clock.after(unknownStateMs, () => this.#goBlind());
@@ -184,7 +184,7 @@ export class Cutover {
 
   /** Whether this replica has heard of the log just now. */
   get hears(): boolean {
-    return this.#parts.follow.silentMs() < answerMs;
+    return this.#parts.follow.stalenessMs() < answerMs;
   }
 
   /**

@@ -2,7 +2,7 @@
 
 import type { Clock } from './clock.ts';
 
-export class Seldom {
+export class LogThrottle {
   readonly #clock: Clock;
   readonly #everyMs: number;
   #dueAt = Number.NEGATIVE_INFINITY;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HubTypings } from '../../src/cutover/hub-typing.ts';
+import { HubTypings } from '../../src/rooms/hub-typing.ts';
 import { TestClock } from '../support/clock.ts';
 
 test('typing is told once in a while, and known for longer than that', () => {

@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Cutover } from '../../src/cutover/cutover.ts';
-import { Outage, type OutageNews } from '../../src/cutover/outage.ts';
-import { initialState, nextState } from '../../src/cutover/state.ts';
-import { Traffic } from '../../src/cutover/traffic.ts';
 import type { RoomSet } from '../../src/room-set.ts';
+import { Outage, type OutageNews } from '../../src/rooms/outage.ts';
+import { RoomLanes } from '../../src/rooms/room-lanes.ts';
+import { initialState, nextState } from '../../src/rooms/state.ts';
+import { Traffic } from '../../src/rooms/traffic.ts';
 import { TestClock } from '../support/clock.ts';
 import { logLines } from '../support/log-lines.ts';
 import { until } from '../support/wait.ts';
@@ -17,7 +17,7 @@ function setUp({ percent = 100, fallback = true } = {}) {
   const { logger, lines } = logLines();
   const clock = new TestClock();
   /** What a test may put in the way. */
-  const log = { reachable: true, silentMs: 0, followed: true };
+  const log = { reachable: true, stalenessMs: 0, followed: true };
   const peers = {
     others: ['b'],
     heard: Promise.resolve(),
@@ -30,20 +30,20 @@ function setUp({ percent = 100, fallback = true } = {}) {
   const flushed: RoomSet[] = [];
   const traffic = new Traffic(clock);
   traffic.connect((rooms) => flushed.push(rooms));
-  const cutover = new Cutover({
+  const roomLanes = new RoomLanes({
     standalone: false,
     killSwitch: false,
     traffic,
-    follow: { silentMs: () => log.silentMs, reachable: () => log.reachable },
+    follow: { stalenessMs: () => log.stalenessMs, reachable: () => log.reachable },
     timeoutMs: 200,
     clock,
   });
-  cutover.adopt(nextState(initialState, { percent }, by));
-  cutover.stateIsKnown();
+  roomLanes.adopt(nextState(initialState, { percent }, by));
+  roomLanes.stateIsKnown();
   let returns = 0;
   const outage: Outage = new Outage({
     instance: 'a',
-    cutover,
+    roomLanes,
     traffic,
     unfenced: { show: () => peers.shown },
     peers: {
@@ -72,7 +72,7 @@ function setUp({ percent = 100, fallback = true } = {}) {
     clock,
     logger,
   });
-  const laneOf = (room: string) => cutover.decide(room).lane;
+  const laneOf = (room: string) => roomLanes.decide(room).lane;
   /** Time passes in small steps, as what is awaited in between goes on only when the event loop turns. */
   const pass = async (ms: number) => {
     for (let at = 0; at < ms; at += 50) {
@@ -95,7 +95,7 @@ function setUp({ percent = 100, fallback = true } = {}) {
     told,
     remembered,
     flushed,
-    cutover,
+    roomLanes,
     outage,
     laneOf,
     pass,
@@ -106,7 +106,7 @@ function setUp({ percent = 100, fallback = true } = {}) {
 }
 
 test('one append that fails takes the calls of all rooms to the bridge, once the others have shown what they had read', async () => {
-  const { peers, flushed, cutover, outage, laneOf } = setUp();
+  const { peers, flushed, roomLanes, outage, laneOf } = setUp();
   const heard = Promise.withResolvers<void>();
   peers.heard = heard.promise;
   let isReady = false;
@@ -114,7 +114,7 @@ test('one append that fails takes the calls of all rooms to the bridge, once the
     isReady = true;
   });
   assert.deepEqual([laneOf('r'), laneOf('s')], ['bridge', 'bridge']);
-  assert.equal(cutover.decide('s').outage?.reason, 'timeout');
+  assert.equal(roomLanes.decide('s').outage?.reason, 'timeout');
   assert.ok(flushed[0]?.has('s'), 'what waits in windows does not come behind it');
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(isReady, false);
@@ -216,8 +216,8 @@ test('a replica that starts asks, and goes along with an outage in which the oth
 });
 
 test('who has not read yet that the outage is over brings nobody back into it, but who cannot read it does', async () => {
-  const { cutover, outage, news } = setUp();
-  cutover.adopt(nextState(cutover.state, {}, by));
+  const { roomLanes, outage, news } = setUp();
+  roomLanes.adopt(nextState(roomLanes.state, {}, by));
   await outage.hear(news('b', 1, false, 1));
   assert.equal(outage.isOn, false);
   await outage.hear(news('b', 2, true, 1));
@@ -227,7 +227,7 @@ test('who has not read yet that the outage is over brings nobody back into it, b
 
 for (const how of ['is away', 'does not take an append'] as const) {
   test(`a log that answered again and then ${how} is told before the next call goes to the bridge`, async () => {
-    const { log, peers, told, cutover, outage, pass, news } = setUp();
+    const { log, peers, told, roomLanes, outage, pass, news } = setUp();
     await outage.hear(news('b', 1, true));
     await pass(500);
     assert.equal(told.at(-1)?.fails, false);
@@ -239,7 +239,7 @@ for (const how of ['is away', 'does not take an append'] as const) {
     } else void outage.begin('timeout');
     assert.equal(told.at(-1)?.fails, true);
     let isReady = false;
-    const ready = cutover.onBridge!.ready.then(() => {
+    const ready = roomLanes.onBridge!.ready.then(() => {
       isReady = true;
     });
     await new Promise((resolve) => setImmediate(resolve));
@@ -286,21 +286,21 @@ test('ids that the log does not take keep the rooms at the bridge, and it is sai
 
 test('a replica that does not hear of the log any more begins one without any call, as its clients would miss what others append', async () => {
   const { log, outage, pass } = setUp();
-  log.silentMs = Number.POSITIVE_INFINITY;
+  log.stalenessMs = Number.POSITIVE_INFINITY;
   await pass(2_000);
   assert.equal(outage.isOn, false, 'it has not begun to read');
-  log.silentMs = 0;
+  log.stalenessMs = 0;
   await pass(100);
-  for (const silentMs of [600, Number.POSITIVE_INFINITY]) {
-    log.silentMs = silentMs;
+  for (const stalenessMs of [600, Number.POSITIVE_INFINITY]) {
+    log.stalenessMs = stalenessMs;
     await pass(800);
-    log.silentMs = 0;
+    log.stalenessMs = 0;
     await pass(100);
     assert.equal(outage.isOn, false, 'it stood still, and reads again');
-    log.silentMs = silentMs;
+    log.stalenessMs = stalenessMs;
     await pass(1_200);
     assert.equal(outage.isOn, true, 'it hears nothing, or has no connection');
-    log.silentMs = 0;
+    log.stalenessMs = 0;
     outage.end();
     await pass(100);
   }
@@ -309,16 +309,16 @@ test('a replica that does not hear of the log any more begins one without any ca
 
 test('where there is no fallback a deaf replica takes nobody along', async () => {
   const { log, outage, pass } = setUp({ fallback: false });
-  log.silentMs = 600;
+  log.stalenessMs = 600;
   await pass(3_000);
   assert.equal(outage.isOn, false);
   outage.close();
 });
 
 test('a rollback ends it: there is nothing to be brought back', async () => {
-  const { cutover, outage, pass, returns } = setUp();
+  const { roomLanes, outage, pass, returns } = setUp();
   void outage.begin('timeout');
-  cutover.adopt(nextState(cutover.state, { percent: 0 }, by));
+  roomLanes.adopt(nextState(roomLanes.state, { percent: 0 }, by));
   await pass(100);
   assert.deepEqual([outage.isOn, returns()], [false, 0]);
   outage.close();

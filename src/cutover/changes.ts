@@ -8,12 +8,7 @@
 
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
-import type { Clock } from '../telemetry/clock.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import { tell } from './control.ts';
-import type { Coordinator, Roll } from './coordinator.ts';
-import type { Cutover } from './cutover.ts';
-import type { Guard } from './guard.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
 import {
   type CutoverHold,
   type CutoverState,
@@ -22,8 +17,13 @@ import {
   movesBetween,
   nextState,
   usesStream,
-} from './state.ts';
-import { Tally } from './tally.ts';
+} from '../rooms/state.ts';
+import type { Clock } from '../telemetry/clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { tell } from './control.ts';
+import type { Coordinator, Roll } from './coordinator.ts';
+import type { Guard } from './guard.ts';
+import { Replies } from './replies.ts';
 
 /** What is different then; undefined: it is so already. */
 export type ChangeOf = (from: CutoverState) => Difference | undefined;
@@ -35,9 +35,9 @@ export interface By {
   why?: string | undefined;
 }
 
-export interface MovesParts {
+export interface ChangesParts {
   instance: string;
-  cutover: Cutover;
+  roomLanes: RoomLanes;
   coordinator: Pick<Coordinator, 'move'>;
   log: Pick<Log, 'append'>;
   guard: Guard;
@@ -51,14 +51,14 @@ const rememberedMs = 5_000;
 /** A step that nobody has asked for, and that is no line of the history. */
 const noNews: By = { who: '', what: '' };
 
-export class Moves {
-  readonly #parts: MovesParts;
-  readonly #remembered: Tally<true>;
+export class Changes {
+  readonly #parts: ChangesParts;
+  readonly #remembered: Replies<true>;
 
-  constructor(parts: MovesParts) {
+  constructor(parts: ChangesParts) {
     this.#parts = parts;
-    this.#remembered = new Tally(parts.clock);
-    parts.cutover.onAdopted((state, before) => {
+    this.#remembered = new Replies(parts.clock);
+    parts.roomLanes.onAdopted((state, before) => {
       if (state.remembers && !before.remembers) this.#shareIds(state.epoch);
     });
   }
@@ -66,10 +66,10 @@ export class Moves {
   /** Errors: CUTOVER_HELD, CUTOVER_GUARD, CUTOVER_CONFLICT (also if all was rolled back while the guard looked), LOG_*. */
   async guarded(wanted: ChangeOf, by: By, force = false): Promise<void> {
     const change = unlessHeld(wanted);
-    const { cutover, guard } = this.#parts;
-    const { epoch } = cutover.state;
-    const to = this.next(cutover.state, change, by);
-    if (!force && to !== undefined && movesBetween(cutover.state, to).raises) {
+    const { roomLanes, guard } = this.#parts;
+    const { epoch } = roomLanes.state;
+    const to = this.next(roomLanes.state, change, by);
+    if (!force && to !== undefined && movesBetween(roomLanes.state, to).raises) {
       const verdict = await guard.check();
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
     }
@@ -85,9 +85,9 @@ export class Moves {
 
   /** Without asking the guard. Errors: CUTOVER_CONFLICT, LOG_*. */
   async make(change: ChangeOf, by: By): Promise<Roll> {
-    const { cutover, coordinator } = this.#parts;
-    const to = this.next(cutover.state, change, by);
-    if (to !== undefined && !cutover.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
+    const { roomLanes, coordinator } = this.#parts;
+    const to = this.next(roomLanes.state, change, by);
+    if (to !== undefined && !roomLanes.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
     return coordinator.move((from) => this.next(from, change, by));
   }
 
@@ -96,7 +96,7 @@ export class Moves {
    * @param needs the other replicas that are in it
    */
   comeBack(needs: string[]): Promise<Roll> {
-    const back = (from: CutoverState) => this.#parts.cutover.onBridge && this.next(from, () => ({}), noNews);
+    const back = (from: CutoverState) => this.#parts.roomLanes.onBridge && this.next(from, () => ({}), noNews);
     return this.#parts.coordinator.move(back, { fromBridge: true, needs });
   }
 

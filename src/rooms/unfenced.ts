@@ -11,7 +11,7 @@ import type { Fences } from './fences.ts';
 
 export interface UnfencedParts {
   instance: string;
-  edge: Pick<Fences, 'unshown' | 'untilShown'>;
+  edge: Pick<Fences, 'undelivered' | 'untilDelivered'>;
   logger: Logger;
   metrics: Metrics;
 }
@@ -45,16 +45,16 @@ export class Unfenced {
 
   /** The bridge goes on with these rooms at once: counts what is not shown of them. */
   overtakes(rooms: RoomSet): void {
-    for (const { room, eventId } of this.#parts.edge.unshown(rooms)) this.#count(room, eventId, 'unread');
+    for (const { room, eventId } of this.#parts.edge.undelivered(rooms)) this.#count(room, eventId, 'unread');
   }
 
   /** Resolves when the bridge may go on with these rooms: what is not shown of them now is shown, or after `limitMs` counted. */
   async show(rooms: RoomSet, limitMs: number): Promise<void> {
     const { edge } = this.#parts;
-    const before = edge.unshown(rooms);
+    const before = edge.undelivered(rooms);
     if (before.length === 0) return;
-    await edge.untilShown(rooms, limitMs);
-    const still = new Set(edge.unshown(rooms).map(({ eventId }) => eventId));
+    await edge.untilDelivered(rooms, limitMs);
+    const still = new Set(edge.undelivered(rooms).map(({ eventId }) => eventId));
     for (const { room, eventId } of before) if (still.has(eventId)) this.#count(room, eventId, 'unread');
   }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { bucketOf } from '../../src/cutover/bucket.ts';
+import { bucketOf } from '../../src/rooms/bucket.ts';
 import {
   type CutoverState,
   effectivePercent,
@@ -17,7 +17,7 @@ import {
   readState,
   stageOf,
   usesStream,
-} from '../../src/cutover/state.ts';
+} from '../../src/rooms/state.ts';
 
 const by = { who: 'ada', what: 'set', nowMs: Date.UTC(2026, 0, 1) };
 const at = (percent: number, more: Partial<CutoverState> = {}): CutoverState => ({ ...initialState, percent, ...more });

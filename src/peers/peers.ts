@@ -4,8 +4,8 @@
 
 import type { LiveReplica, Roster } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
+import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { Seldom } from '../telemetry/seldom.ts';
 import { type PeerSignature, signatureHeader } from './peer-signature.ts';
 
 export interface PeersOptions {
@@ -61,12 +61,12 @@ export class Peers {
   readonly #stop: () => void;
   /** As the roster last had them, this one first. */
   #known: LiveReplica[];
-  readonly #says: Seldom;
+  readonly #says: LogThrottle;
 
   constructor(options: PeersOptions) {
     this.#options = options;
     this.#known = [{ instance: options.instance, facts: {}, counters: new Map() }];
-    this.#says = new Seldom(options.clock, sayEveryMs);
+    this.#says = new LogThrottle(options.clock, sayEveryMs);
     this.#stop = options.clock.every(refreshMs, () => this.refresh());
   }
 

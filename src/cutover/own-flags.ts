@@ -4,20 +4,20 @@
 
 import { type CrossfadeError, hasCode } from '../errors.ts';
 import type { Roster } from '../log/log.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
+import type { CutoverState } from '../rooms/state.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { Seldom } from '../telemetry/seldom.ts';
-import type { Cutover } from './cutover.ts';
-import type { Moves } from './moves.ts';
-import type { CutoverState } from './state.ts';
+import type { Changes } from './changes.ts';
 
-export interface WishesParts {
+export interface OwnFlagsParts {
   instance: string;
   /** What the flags and variables ask for. */
   wish: { percent: number; mirror: boolean };
   killSwitch: boolean;
-  cutover: Cutover;
-  moves: Moves;
+  roomLanes: RoomLanes;
+  changes: Changes;
   roster: Pick<Roster, 'replicas'>;
   /** Whether the shared state is known here. */
   follows(): boolean;
@@ -33,14 +33,14 @@ const goneMs = 5_000;
 /** Whether an operator's state stands against the flags of a replica. */
 export function isOverruled(
   { operated, percent, mirror }: Pick<CutoverState, 'operated' | 'percent' | 'mirror'>,
-  wish: WishesParts['wish'],
+  wish: OwnFlagsParts['wish'],
 ): boolean {
   return operated && (percent !== wish.percent || mirror !== wish.mirror);
 }
 
-export class Wishes {
-  readonly #parts: WishesParts;
-  readonly #saysFailed: Seldom;
+export class OwnFlags {
+  readonly #parts: OwnFlagsParts;
+  readonly #saysFailed: LogThrottle;
   #stop = () => {};
   /** The flags' wish is told once; from then on the state says what holds. */
   #isOpen = true;
@@ -48,9 +48,9 @@ export class Wishes {
   #heldFor = '';
   readonly #missingSince = new Map<string, number>();
 
-  constructor(parts: WishesParts) {
+  constructor(parts: OwnFlagsParts) {
     this.#parts = parts;
-    this.#saysFailed = new Seldom(parts.clock, sayEveryMs);
+    this.#saysFailed = new LogThrottle(parts.clock, sayEveryMs);
   }
 
   /** Begins to pursue them. */
@@ -92,12 +92,12 @@ export class Wishes {
   }
 
   async #pursueKillSwitches(): Promise<void> {
-    const { cutover, moves, killSwitch, instance, roster } = this.#parts;
-    const { killed } = cutover.state;
+    const { roomLanes, changes, killSwitch, instance, roster } = this.#parts;
+    const { killed } = roomLanes.state;
     if (killSwitch && !killed.includes(instance)) {
       const add = (from: CutoverState) =>
         from.killed.includes(instance) ? undefined : { killed: [...from.killed, instance] };
-      await moves.make(add, { who: instance, what: 'kill switch on' });
+      await changes.make(add, { who: instance, what: 'kill switch on' });
     }
     if (killed.length === 0) return;
     const live = (await roster.replicas()).map((replica) => replica.instance);
@@ -107,7 +107,7 @@ export class Wishes {
       const left = from.killed.filter((each) => !gone.includes(each));
       return left.length < from.killed.length ? { killed: left } : undefined;
     };
-    await moves.guarded(remove, { who: instance, what: `kill switch of ${gone.join(', ')} gone` });
+    await changes.guarded(remove, { who: instance, what: `kill switch of ${gone.join(', ')} gone` });
   }
 
   /** An emptied log has lost the roster, too: a replica is gone when it is missing for a while. */
@@ -119,15 +119,15 @@ export class Wishes {
   }
 
   async #pursueFlags(): Promise<void> {
-    const { cutover, moves, wish, instance, killSwitch, logger } = this.#parts;
+    const { roomLanes, changes, wish, instance, killSwitch, logger } = this.#parts;
     if (!this.#isOpen || killSwitch) return;
     const follow = ({ operated, percent, mirror }: CutoverState) =>
       operated || (percent === wish.percent && mirror === wish.mirror) ? undefined : wish;
-    if (follow(cutover.state) !== undefined) {
-      await moves.guarded(follow, { who: instance, what: 'flags at start' });
+    if (follow(roomLanes.state) !== undefined) {
+      await changes.guarded(follow, { who: instance, what: 'flags at start' });
     }
-    if (isOverruled(cutover.state, wish)) {
-      const { percent, mirror } = cutover.state;
+    if (isOverruled(roomLanes.state, wish)) {
+      const { percent, mirror } = roomLanes.state;
       logger.info({ wish, percent, mirror }, 'the flags are overruled by what an operator has set');
     }
     this.drop();
@@ -136,7 +136,7 @@ export class Wishes {
   #hold({ code, message: reasons }: CrossfadeError): void {
     if (reasons === this.#heldFor) return;
     this.#heldFor = reasons;
-    const { percent } = this.#parts.cutover;
+    const { percent } = this.#parts.roomLanes;
     this.#parts.logger.warn({ code, percent, reasons }, `the percent is held at ${percent}: ${reasons}`);
   }
 

@@ -13,13 +13,13 @@ import { z } from 'zod';
 import { type FailureReason, failureReasons } from '../errors.ts';
 import type { OnBridge } from '../lanes/call.ts';
 import type { Log } from '../log/log.ts';
+import { type Peers, peerPaths } from '../peers/peers.ts';
 import { allRooms } from '../room-set.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { Seldom } from '../telemetry/seldom.ts';
 import { idsSlackMs } from './bounds.ts';
-import type { Cutover } from './cutover.ts';
-import { type Peers, peerPaths } from './peers.ts';
+import type { RoomLanes } from './room-lanes.ts';
 import type { Traffic } from './traffic.ts';
 import type { Unfenced } from './unfenced.ts';
 
@@ -40,7 +40,7 @@ export type OutageNews = z.infer<typeof outageNews>;
 
 export interface OutageParts {
   instance: string;
-  cutover: Cutover;
+  roomLanes: RoomLanes;
   traffic: Pick<Traffic, 'flush'>;
   unfenced: Pick<Unfenced, 'show'>;
   peers: Pick<Peers, 'ask' | 'others'>;
@@ -90,7 +90,7 @@ export class Outage {
   readonly #parts: OutageParts;
   readonly #heard = new Map<string, Heard>();
   readonly #stops: (() => void)[];
-  readonly #saysStay: Seldom;
+  readonly #saysStay: LogThrottle;
   /** What was read here when it began is shown, or counted. */
   #isShown: Promise<void> = Promise.resolve();
   /** ms, monotonic */
@@ -109,7 +109,7 @@ export class Outage {
 
   constructor(parts: OutageParts) {
     this.#parts = parts;
-    this.#saysStay = new Seldom(parts.clock, sayEveryMs);
+    this.#saysStay = new LogThrottle(parts.clock, sayEveryMs);
     this.#stops = [
       parts.clock.every(lookMs, () => this.#look()),
       parts.clock.every(tellAgainMs, async () => {
@@ -120,16 +120,16 @@ export class Outage {
 
   /** Whether the calls of all rooms go by the bridge. */
   get isOn(): boolean {
-    return this.#parts.cutover.onBridge !== undefined;
+    return this.#parts.roomLanes.onBridge !== undefined;
   }
 
   /** For `GET /cutover`; null: there is none. `since`: ISO 8601. `fails`: the replicas whose log does not answer steadily yet. */
   get status(): { since: string; reason: FailureReason; fails: string[] } | null {
-    const { cutover, clock, instance } = this.#parts;
-    if (cutover.onBridge === undefined) return null;
+    const { roomLanes, clock, instance } = this.#parts;
+    if (roomLanes.onBridge === undefined) return null;
     const since = new Date(clock.now() - (clock.monotonic() - this.#beganAt)).toISOString();
     const fails = [...(this.#answers ? [] : [instance]), ...this.#othersThatFail()];
-    return { since, reason: cutover.onBridge.reason, fails };
+    return { since, reason: roomLanes.onBridge.reason, fails };
   }
 
   /** The log has failed here. Resolves when calls may go to the bridge, see {@link OnBridge}. */
@@ -152,9 +152,9 @@ export class Outage {
 
   /** All rooms were taken back by a handover, or none is on the stream lane any more. */
   end(): void {
-    const { cutover, clock, logger } = this.#parts;
-    if (cutover.onBridge === undefined) return;
-    cutover.onBridge = undefined;
+    const { roomLanes, clock, logger } = this.#parts;
+    if (roomLanes.onBridge === undefined) return;
+    roomLanes.onBridge = undefined;
     this.#endedAt = clock.monotonic();
     logger.info('all rooms are back from the bridge');
   }
@@ -164,8 +164,8 @@ export class Outage {
   }
 
   #enter(reason: FailureReason): OnBridge {
-    const { cutover, traffic, unfenced, showMs, clock, logger } = this.#parts;
-    if (cutover.onBridge !== undefined) return cutover.onBridge;
+    const { roomLanes, traffic, unfenced, showMs, clock, logger } = this.#parts;
+    if (roomLanes.onBridge !== undefined) return roomLanes.onBridge;
     this.#beganAt = clock.monotonic();
     this.#answersSince = undefined;
     this.#keepsIds = false;
@@ -173,18 +173,18 @@ export class Outage {
     this.#steadyMs = isRelapse ? Math.min(2 * this.#steadyMs, maxSteadyMs) : firstSteadyMs;
     this.#isShown = unfenced.show(allRooms, showMs());
     const { promise: ready, resolve } = Promise.withResolvers<void>();
-    cutover.onBridge = { reason, ready };
+    roomLanes.onBridge = { reason, ready };
     logger.warn({ reason }, 'all rooms go to the bridge');
     Promise.all([this.#exchange(), this.#isShown]).then(() => resolve());
     // What they hold goes by the bridge too, and typing is dropped: its sender's message may be there already.
     traffic.flush(allRooms);
-    return cutover.onBridge;
+    return roomLanes.onBridge;
   }
 
   get #news(): OutageNews {
-    const { cutover, clock, instance } = this.#parts;
-    const { epoch } = cutover.state;
-    const reason = cutover.onBridge?.reason ?? 'connection_lost';
+    const { roomLanes, clock, instance } = this.#parts;
+    const { epoch } = roomLanes.state;
+    const reason = roomLanes.onBridge?.reason ?? 'connection_lost';
     return { instance, at: clock.now(), isOn: this.isOn, fails: this.isOn && !this.#answers, epoch, reason };
   }
 
@@ -199,12 +199,12 @@ export class Outage {
   }
 
   #take({ instance, at, isOn, fails, epoch, reason }: OutageNews): void {
-    const { cutover, clock } = this.#parts;
+    const { roomLanes, clock } = this.#parts;
     if (at <= (this.#heard.get(instance)?.at ?? Number.NEGATIVE_INFINITY)) return;
     this.#heard.set(instance, { at, isOn, fails, until: clock.monotonic() + countsMs });
     // One whose log answers, but whose state is older, has not read yet that the outage is over.
-    const lasts = isOn && (fails || epoch >= cutover.state.epoch);
-    if (lasts && cutover.usesStream) this.#enter(reason);
+    const lasts = isOn && (fails || epoch >= roomLanes.state.epoch);
+    if (lasts && roomLanes.usesStream) this.#enter(reason);
   }
 
   /** Whether the log answers steadily, and nothing of the outage has to be written into it any more. */
@@ -245,17 +245,17 @@ export class Outage {
 
   /** Its clients would miss what others append, and its own calls are not needed to find that out. */
   #lookWhetherDeaf(): void {
-    const { cutover, fallback, deafMs } = this.#parts;
-    if (cutover.hears) this.#hasHeard = true;
-    const isDeaf = this.#hasHeard && !cutover.hears && cutover.usesStream;
+    const { roomLanes, fallback, deafMs } = this.#parts;
+    if (roomLanes.hears) this.#hasHeard = true;
+    const isDeaf = this.#hasHeard && !roomLanes.hears && roomLanes.usesStream;
     this.#deafForMs = fallback && isDeaf ? this.#deafForMs + lookMs : 0;
     if (this.#deafForMs >= deafMs) void this.begin('connection_lost');
   }
 
   async #lookWhetherOver(): Promise<void> {
-    const { cutover, log, follows, clock, rememberRecentIds, comeBack, peers, instance } = this.#parts;
-    if (!cutover.usesStream) return this.end();
-    if (!(log.reachable && cutover.hears && follows())) return this.#relapse();
+    const { roomLanes, log, follows, clock, rememberRecentIds, comeBack, peers, instance } = this.#parts;
+    if (!roomLanes.usesStream) return this.end();
+    if (!(log.reachable && roomLanes.hears && follows())) return this.#relapse();
     this.#answersSince ??= clock.monotonic();
     if (!this.#isSteadyFor(this.#steadyMs)) return;
     if (!this.#keepsIds) {
@@ -270,11 +270,12 @@ export class Outage {
 
   /** The log fails once more. The others, who may have been told that it answers, know before the next call goes to the bridge. */
   #relapse(): void {
-    const { cutover } = this.#parts;
+    const { roomLanes } = this.#parts;
     const hasTold = this.#keepsIds;
     this.#answersSince = undefined;
     this.#keepsIds = false;
-    if (hasTold && cutover.onBridge !== undefined) cutover.onBridge = { ...cutover.onBridge, ready: this.#exchange() };
+    if (hasTold && roomLanes.onBridge !== undefined)
+      roomLanes.onBridge = { ...roomLanes.onBridge, ready: this.#exchange() };
   }
 
   /** The log does not take the ids, or the handover has failed. */

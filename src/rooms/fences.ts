@@ -2,7 +2,7 @@
 // at every connection, and what is not shown there yet.
 
 import type { Delivery } from '../contract/event.ts';
-import type { UnshownEvent } from '../edge/proxied/unshown.ts';
+import type { UndeliveredEvent } from '../edge/proxied/undelivered.ts';
 import type { RoomSet } from '../room-set.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 
@@ -15,9 +15,9 @@ export interface Fences {
   /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */
   fenceMembers(room: string, deliveries: Delivery[]): void;
   /** The log's events of these rooms that the bridge may overtake at some connection, as they are not shown there yet. */
-  unshown(rooms: RoomSet): UnshownEvent[];
-  /** Resolves when what is unshown of these rooms now is shown, or after `limitMs`. */
-  untilShown(rooms: RoomSet, limitMs: number): Promise<void>;
+  undelivered(rooms: RoomSet): UndeliveredEvent[];
+  /** Resolves when what is undelivered of these rooms now is shown, or after `limitMs`. */
+  untilDelivered(rooms: RoomSet, limitMs: number): Promise<void>;
 }
 
 /** Fences when a backplane has had its time. Resolves when all fences are back. @param settleMs how long it may take */

@@ -2,16 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Tally } from '../../src/cutover/tally.ts';
+import { Replies } from '../../src/cutover/replies.ts';
 import { TestClock } from '../support/clock.ts';
 
 test('the answers are given out when all have come, or the time is over', async () => {
   const clock = new TestClock();
-  const tally = new Tally<number>(clock);
-  tally.open('q');
-  tally.note('q', 'a', 1);
-  const all = tally.gather('q', ['a', 'b'], 500);
-  tally.note('q', 'b', 2);
+  const replies = new Replies<number>(clock);
+  replies.open('q');
+  replies.note('q', 'a', 1);
+  const all = replies.gather('q', ['a', 'b'], 500);
+  replies.note('q', 'b', 2);
   assert.deepEqual(
     await all,
     new Map([
@@ -19,18 +19,18 @@ test('the answers are given out when all have come, or the time is over', async 
       ['b', 2],
     ]),
   );
-  tally.open('p');
-  const some = tally.gather('p', ['a', 'b'], 500);
-  tally.note('p', 'a', 1);
+  replies.open('p');
+  const some = replies.gather('p', ['a', 'b'], 500);
+  replies.note('p', 'a', 1);
   clock.advance(500);
   assert.deepEqual(await some, new Map([['a', 1]]));
-  assert.equal(tally.size, 0);
+  assert.equal(replies.size, 0);
 });
 
 test('a question that could not be asked is forgotten', () => {
   const clock = new TestClock();
-  const tally = new Tally<number>(clock);
-  for (let n = 0; n < 10; n++) tally.open(`q${n}`);
+  const replies = new Replies<number>(clock);
+  for (let n = 0; n < 10; n++) replies.open(`q${n}`);
   clock.advance(30_000);
-  assert.equal(tally.size, 0);
+  assert.equal(replies.size, 0);
 });

@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BridgeAnswer } from '../../src/bridge/lane.ts';
-import { UncertainAppends } from '../../src/cutover/uncertain.ts';
 import type { RoomSet } from '../../src/room-set.ts';
+import { UncertainAppends } from '../../src/rooms/uncertain.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
 import { silentLogger } from '../../src/telemetry/logger.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
