@@ -74,6 +74,11 @@ export const catalogue = {
     meaning: 'A command found no crossfade at the admin address, or none that lets it in.',
     remedy: 'Give `--admin` the address that `serve` logs, and CROSSFADE_ADMIN_TOKEN where it has one.',
   },
+  BENCH_TARGET: {
+    meaning:
+      'The load generator (`crossfade bench`, `crossfade verify`) cannot get a message through: a client or a call is refused.',
+    remedy: 'Check both addresses, and that JWT_SECRET_KEY and INTERNAL_API_KEY are those of the system under load.',
+  },
   PEER_UNSIGNED: {
     meaning: 'Something said to this replica what only another replica may, without a valid signature; it got a 401.',
     remedy: 'Give all replicas the same CROSSFADE_ADMIN_TOKEN and INTERNAL_API_KEY, and clocks less than 30 s apart.',

@@ -1,6 +1,7 @@
 // The command line: words in, one command run, an exit code out. 0 done, 1 failed, 2 wrong use (one clear line).
 
 import { Command, CommanderError, Option } from 'commander';
+import { addBench } from './commands/bench-words.ts';
 import { check, checkFirst } from './commands/check.ts';
 import { checkContract } from './commands/contract.ts';
 import { addCutover, targetOf, withTarget } from './commands/cutover-words.ts';
@@ -75,6 +76,7 @@ demoCommand
   .option('--calls <url>', 'the backend side of crossfade', 'http://127.0.0.1:7400')
   .action((options: { calls: string }) => demoBackend(options.calls));
 
+addBench(program);
 addCutover(program);
 
 const contract = program.command('contract').description('work with contract files');

@@ -12,7 +12,7 @@ const tables = ['telemetry/metrics.ts createMetrics'];
 const levels = [
   ['main.ts'],
   ['commands'],
-  ['demo'],
+  ['bench', 'demo'],
   ['replica.ts', 'stages.ts', 'doors.ts', 'clients-side.ts', 'parts.ts', 'checks.ts', 'health.ts'],
   ['admin'],
   ['ingress'],

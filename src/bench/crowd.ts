@@ -1,0 +1,289 @@
+// The load generator: clients in rooms, and a backend that speaks to them. In come a wire and how many members each room has; out goes
+// what a run measured. Promises: sends happen at their times whatever the server does (open-loop.ts); a run ends when everything owed
+// has come, or nothing has come for 3 s.
+
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CrossfadeError } from '../errors.ts';
+import {
+  type Deliveries,
+  DeliveryLedger,
+  LatencyHistogram,
+  type Percentiles,
+  type Progress,
+  type Slice,
+} from './ledger.ts';
+import { countOf, openLoop } from './open-loop.ts';
+import { LoadPublisher } from './publisher.ts';
+import { TypingLedger, type TypingSeen, typingEveryMs } from './typing.ts';
+import { type LoadClient, type Marker, readMarkers, type Wire } from './wire.ts';
+
+export interface CrowdOptions {
+  wire: Wire;
+  /** How many clients each room has. */
+  members: number[];
+  /** How many calls the backend may have under way at a time. */
+  senders: number;
+  /** @param share of the clients that are members */
+  onProgress?(share: number): void;
+}
+
+export interface RunOptions {
+  /** Messages each second, over the rooms in turn. */
+  rate: number;
+  seconds: number;
+  /** How many users type all the while, see typing.ts; 0 where it is not given. */
+  typists?: number;
+  /** CPU seconds so far of the processes under load, by name. */
+  readCpu?(): Promise<Record<string, number>> | Record<string, number>;
+  /** @param share of the run that is over */
+  onProgress?(share: number): void;
+}
+
+export interface Measured {
+  calls: {
+    sent: number;
+    /** Answered with success. */
+    accepted: number;
+    /** The others, by status or error. */
+    failed: Record<string, number>;
+  };
+  publishMs: Percentiles | undefined;
+  endToEndMs: Percentiles | undefined;
+  deliveries: Deliveries;
+  typing: TypingSeen | undefined;
+  /** Microseconds of CPU of each process for each delivery. */
+  cpuPerDeliveryUs: Record<string, number>;
+  generator: {
+    /** ms by which it sent later than it should have. */
+    lateMs: Percentiles | undefined;
+    /** Of one core. */
+    cpuShare: number;
+  };
+  /** Clients whose connection has ended so far. */
+  clientsLost: number;
+  overTime: Slice[];
+}
+
+/** Opened at a time. */
+const openingClients = 50;
+const quietMs = 3_000;
+const doublesWithinMs = 150;
+const progressMs = 200;
+
+export class Crowd {
+  readonly #options: CrowdOptions;
+  readonly #publisher: LoadPublisher;
+  readonly #clients: LoadClient[] = [];
+  readonly #progress: Progress[] = [];
+  /** Nobody else's rooms, so that what is shown there is this crowd's. */
+  readonly #name = randomUUID().slice(0, 8);
+  #clientsLost = 0;
+  #run: LoadRun | undefined;
+  /** Indexes go on over the runs, so that what comes late is not taken for a message of the next one. */
+  #firstIndex = 0;
+
+  private constructor(options: CrowdOptions) {
+    this.#options = options;
+    this.#publisher = new LoadPublisher(options.wire, options.senders);
+  }
+
+  /** Errors: BENCH_TARGET (a client is refused). */
+  static async open(options: CrowdOptions): Promise<Crowd> {
+    const crowd = new Crowd(options);
+    try {
+      await crowd.#openClients();
+    } catch (cause) {
+      await crowd.close();
+      throw new CrossfadeError('BENCH_TARGET', `a client cannot join a room: ${(cause as Error).message}`, { cause });
+    }
+    return crowd;
+  }
+
+  get size(): number {
+    return this.#clients.length;
+  }
+
+  /** One at a time. */
+  async run(options: RunOptions): Promise<Measured> {
+    const { members } = this.#options;
+    for (const progress of this.#progress) {
+      progress.last = -1;
+      progress.missing.clear();
+    }
+    const run = new LoadRun({ ...options, members, crowd: this.#name, firstIndex: this.#firstIndex });
+    this.#firstIndex += countOf(options);
+    this.#run = run;
+    const measured = await run.drive(this.#options.wire, this.#publisher);
+    return { ...measured, clientsLost: this.#clientsLost };
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await this.#publisher.close();
+  }
+
+  async #openClients(): Promise<void> {
+    const rooms = this.#options.members.flatMap((count, room) => Array.from({ length: count }, () => room));
+    let next = 0;
+    const openNext = async () => {
+      while (next < rooms.length) {
+        const n = next++;
+        this.#clients.push(await this.#join(rooms[n]!, `bench-${this.#name}-${n}`));
+        this.#options.onProgress?.(this.#clients.length / rooms.length);
+      }
+    };
+    await Promise.all(Array.from({ length: openingClients }, openNext));
+  }
+
+  #join(room: number, user: string): Promise<LoadClient> {
+    const progress: Progress = { room, last: -1, missing: new Set() };
+    this.#progress.push(progress);
+    const onMarker = (marker: Marker) => this.#run?.show(progress, marker);
+    return this.#options.wire.join({
+      user,
+      room: roomName(this.#name, room),
+      onData: (data) => readMarkers(data, onMarker),
+      onLost: () => {
+        this.#clientsLost++;
+      },
+    });
+  }
+}
+
+function roomName(crowd: string, room: number): string {
+  return `bench-${crowd}-room-${room}`;
+}
+
+/** Clients in rooms of about the same size. */
+export function evenly(clients: number, rooms: number): number[] {
+  return Array.from({ length: rooms }, (_, room) => Math.floor((clients + rooms - 1 - room) / rooms));
+}
+
+interface LoadRunOptions extends RunOptions {
+  crowd: string;
+  members: number[];
+  firstIndex: number;
+}
+
+class LoadRun {
+  readonly #options: LoadRunOptions;
+  readonly #ledger: DeliveryLedger;
+  readonly #typing: TypingLedger | undefined;
+  readonly #lateness = new LatencyHistogram();
+  readonly #failed: Record<string, number> = {};
+  readonly #eventIds = randomUUID().slice(0, 24);
+  #sent = 0;
+  #accepted = 0;
+  #answered = 0;
+  #lastSignAt = 0;
+
+  constructor(options: LoadRunOptions) {
+    const { members, seconds, typists = 0 } = options;
+    this.#options = options;
+    this.#ledger = new DeliveryLedger({
+      total: countOf(options),
+      members,
+      startedAt: performance.now(),
+      durationMs: seconds * 1_000,
+    });
+    if (typists > 0) this.#typing = new TypingLedger(typists, members);
+  }
+
+  show(progress: Progress, marker: Marker): void {
+    const now = performance.now();
+    this.#lastSignAt = now;
+    if (marker.kind === 'typing') return this.#typing?.show(marker);
+    const index = marker.index - this.#options.firstIndex;
+    if (index >= 0) this.#ledger.show(progress, index, now);
+  }
+
+  async drive(wire: Wire, publisher: LoadPublisher): Promise<Omit<Measured, 'clientsLost'>> {
+    const { readCpu = () => ({}), seconds, onProgress } = this.#options;
+    const startedAt = performance.now();
+    const ticks = setInterval(
+      () => onProgress?.(Math.min(1, (performance.now() - startedAt) / 1_000 / seconds)),
+      progressMs,
+    );
+    try {
+      const [cpuBefore, ownBefore] = [await readCpu(), process.cpuUsage()];
+      await Promise.all([this.#sendMessages(wire, publisher), this.#sendTyping(wire, publisher)]);
+      const own = process.cpuUsage(ownBefore);
+      const generatorMs = performance.now() - startedAt;
+      await this.#untilAllHasCome();
+      const cpuAfter = await readCpu();
+      await sleep(doublesWithinMs);
+      const cpuShare = (own.user + own.system) / 1_000 / generatorMs;
+      return this.#measured(cpuShare, this.#cpuPerDelivery(cpuBefore, cpuAfter));
+    } finally {
+      clearInterval(ticks);
+    }
+  }
+
+  #sendMessages(wire: Wire, publisher: LoadPublisher): Promise<void> {
+    const { crowd, members, firstIndex, rate, seconds } = this.#options;
+    const act = (n: number, from: number, now: number) => {
+      this.#ledger.sent(n, from, now);
+      const call = wire.message(roomName(crowd, n % members.length), firstIndex + n, this.#eventId('m', n));
+      this.#send(publisher, call, () => this.#ledger.accepted(n, performance.now()));
+    };
+    return openLoop({ rate, seconds, act, lateness: this.#lateness });
+  }
+
+  #sendTyping(wire: Wire, publisher: LoadPublisher): Promise<void> | undefined {
+    const typing = this.#typing;
+    if (typing === undefined) return undefined;
+    const act = (n: number) => {
+      const { typist, room, isTyping } = typing.next(n);
+      const call = wire.typing(roomName(this.#options.crowd, room), typist, isTyping, this.#eventId('t', n));
+      if (call !== undefined) this.#send(publisher, call, () => typing.accepted(typist, isTyping));
+    };
+    const rate = (typing.typists * 1_000) / typingEveryMs;
+    return openLoop({ rate, seconds: this.#options.seconds, act });
+  }
+
+  #send(publisher: LoadPublisher, call: Parameters<LoadPublisher['send']>[0], onAccepted: () => void): void {
+    this.#sent++;
+    publisher.send(call, (outcome) => {
+      this.#answered++;
+      this.#lastSignAt = performance.now();
+      if (typeof outcome === 'number' && outcome >= 200 && outcome < 300) {
+        this.#accepted++;
+        onAccepted();
+      } else {
+        this.#failed[outcome] = (this.#failed[outcome] ?? 0) + 1;
+      }
+    });
+  }
+
+  async #untilAllHasCome(): Promise<void> {
+    this.#lastSignAt = performance.now();
+    const isOver = () => this.#answered >= this.#sent && this.#ledger.isComplete && (this.#typing?.isSettled ?? true);
+    while (!isOver() && performance.now() - this.#lastSignAt < quietMs) await sleep(10);
+  }
+
+  #cpuPerDelivery(before: Record<string, number>, after: Record<string, number>): Record<string, number> {
+    const count = Math.max(1, this.#ledger.deliveries.delivered + (this.#typing?.seen.shown ?? 0));
+    const us = (name: string) => Math.round(((after[name]! - before[name]!) * 1e6 * 10) / count) / 10;
+    return Object.fromEntries(Object.keys(after).map((name) => [name, us(name)]));
+  }
+
+  #measured(cpuShare: number, cpuPerDeliveryUs: Record<string, number>): Omit<Measured, 'clientsLost'> {
+    const { publish, endToEnd, deliveries, overTime } = this.#ledger;
+    return {
+      calls: { sent: this.#sent, accepted: this.#accepted, failed: this.#failed },
+      publishMs: publish.percentiles(),
+      endToEndMs: endToEnd.percentiles(),
+      deliveries,
+      typing: this.#typing?.seen,
+      cpuPerDeliveryUs,
+      generator: { lateMs: this.#lateness.percentiles(), cpuShare: Math.round(cpuShare * 100) / 100 },
+      overTime,
+    };
+  }
+
+  /** UUIDs of this run. */
+  #eventId(kind: 'm' | 't', n: number): string {
+    return `${this.#eventIds}${kind === 'm' ? 'a' : 'b'}${String(n).padStart(11, '0')}`;
+  }
+}

@@ -1,0 +1,108 @@
+// The SignalR side of the load generator: in come a hub's address, the address of the HTTP calls and the secrets, out go clients that
+// speak the hub protocol in JSON over a WebSocket, and calls as the backend makes them (contract support-center).
+// Promises to be cheap: no negotiation, nothing parsed but the answer to the join; a client pings as the real one does.
+
+import { SignJWT } from 'jose';
+import { WebSocket } from 'ws';
+import { type LoadCall, type LoadClient, type LoadClientOptions, messageJson, typistName, type Wire } from './wire.ts';
+
+export interface SignalRWireOptions {
+  /** The hub, or the base of an edge: `/hubs/chat` is meant then. */
+  url: string;
+  /** Base of the HTTP calls. */
+  publish: string;
+  apiKey: string | undefined;
+  jwtSecret: string;
+}
+
+const recordSeparator = '\x1e';
+const handshake = `{"protocol":"json","version":1}${recordSeparator}`;
+const ping = `{"type":6}${recordSeparator}`;
+const pingMs = 15_000;
+const joinTimeoutMs = 20_000;
+const tokenSeconds = 24 * 3600;
+
+export class SignalRWire implements Wire {
+  readonly origin: string;
+  readonly headers: Record<string, string>;
+  readonly #hub: string;
+  readonly #basePath: string;
+  readonly #secret: Uint8Array;
+
+  constructor({ url, publish, apiKey, jwtSecret }: SignalRWireOptions) {
+    const hub = new URL(url);
+    hub.protocol = hub.protocol.replace('http', 'ws');
+    if (hub.pathname === '/') hub.pathname = '/hubs/chat';
+    this.#hub = hub.href;
+    const { origin, pathname } = new URL(publish);
+    this.origin = origin;
+    this.#basePath = pathname.replace(/\/$/, '');
+    this.headers = {
+      'content-type': 'application/json',
+      ...(apiKey !== undefined && { 'x-internal-api-key': apiKey }),
+    };
+    this.#secret = new TextEncoder().encode(jwtSecret);
+  }
+
+  async join(options: LoadClientOptions): Promise<LoadClient> {
+    const token = await new SignJWT({ sub: options.user, exp: Math.floor(Date.now() / 1000) + tokenSeconds })
+      .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+      .sign(this.#secret);
+    const socket = new WebSocket(this.#hub, {
+      perMessageDeflate: false,
+      skipUTF8Validation: true,
+      headers: { authorization: `Bearer ${token}` },
+    });
+    return joined(socket, options);
+  }
+
+  message(room: string, index: number, eventId: string): LoadCall {
+    const message = messageJson(room, index, eventId);
+    return {
+      path: `${this.#basePath}/internal/chat/message`,
+      body: `{"event_id":"${eventId}","request_id":"${room}","message":${message}}`,
+    };
+  }
+
+  typing(room: string, typist: number, isTyping: boolean, eventId: string): LoadCall {
+    return {
+      path: `${this.#basePath}/internal/chat/typing`,
+      body: `{"event_id":"${eventId}","request_id":"${room}","user_id":"${typistName(typist)}","is_typing":${isTyping}}`,
+    };
+  }
+}
+
+/** Shakes hands, joins the room, and hands on what comes behind the confirmation. */
+function joined(socket: WebSocket, { room, onData, onLost }: LoadClientOptions): Promise<LoadClient> {
+  const { promise, resolve, reject } = Promise.withResolvers<LoadClient>();
+  let stage: 'opening' | 'joining' | 'member' | 'closed' = 'opening';
+  const timeout = setTimeout(() => socket.terminate(), joinTimeoutMs);
+  const pings = setInterval(() => socket.readyState === WebSocket.OPEN && socket.send(ping), pingMs);
+  const close = () => {
+    stage = 'closed';
+    socket.close();
+  };
+  socket.once('open', () => socket.send(handshake));
+  socket.on('message', (data: Buffer) => {
+    if (stage === 'member') return onData(data);
+    if (stage === 'opening') {
+      stage = 'joining';
+      socket.send(`{"type":1,"invocationId":"1","target":"JoinRoom","arguments":["${room}"]}${recordSeparator}`);
+    }
+    if (!data.includes('"RoomJoined"')) return;
+    stage = 'member';
+    clearTimeout(timeout);
+    resolve({ close });
+  });
+  let failure: Error | undefined;
+  socket.on('error', (error) => {
+    failure = error;
+  });
+  socket.on('close', (code) => {
+    clearTimeout(timeout);
+    clearInterval(pings);
+    if (stage === 'member') onLost();
+    else reject(failure ?? new Error(`the connection ended before the client was a member (${code})`));
+  });
+  return promise;
+}
