@@ -8,6 +8,7 @@ import type { BridgeState } from './bridge/health.ts';
 import type { BridgeLane } from './bridge/lane.ts';
 import type { Config } from './config.ts';
 import type { Contract } from './contract/contract.ts';
+import { type AlikeFact, alikeFacts, differenceIn } from './cutover/alike.ts';
 import { wayBack } from './cutover/rehearsal.ts';
 import type { CutoverStage } from './cutover/stage.ts';
 import type { Seen } from './cutover/survey.ts';
@@ -130,8 +131,7 @@ function replicaFindings(seen: Seen[]): CheckFinding[] {
     silent.length === 0
       ? good('answer', names)
       : bad('answer', `${silent.join(', ')} of ${names} do not answer`, 'look at them, and at their --admin'),
-    alikeFinding(seen, 'version'),
-    alikeFinding(seen, 'contract'),
+    ...alikeFacts.map((fact) => alikeFinding(fact, seen)),
     ...others.flatMap(({ instance, offsetMs }) =>
       offsetMs === undefined ? [] : [offsetFinding('clocks', instance, offsetMs)],
     ),
@@ -139,12 +139,8 @@ function replicaFindings(seen: Seen[]): CheckFinding[] {
   ];
 }
 
-/** Rooms may move while replicas differ, but what one release writes another one has to read. */
-function alikeFinding(seen: Seen[], fact: 'version' | 'contract'): CheckFinding {
-  const of = new Map<string, string[]>();
-  for (const { instance, facts } of seen)
-    of.set(facts[fact] ?? 'unknown', [...(of.get(facts[fact] ?? 'unknown') ?? []), instance]);
-  if (of.size === 1) return good(fact, `all have ${[...of.keys()][0]}`);
-  const detail = [...of].map(([value, instances]) => `${instances.join(', ')}: ${value}`).join('; ');
-  return doubtful(fact, detail, 'finish the rollout before rooms are moved');
+function alikeFinding(fact: AlikeFact, seen: Seen[]): CheckFinding {
+  const difference = differenceIn(fact, seen);
+  if (difference === undefined) return good(fact, `all have ${seen[0]?.facts[fact] ?? 'none'}`);
+  return bad(fact, difference, 'finish the rollout: until then no room comes to the stream lane');
 }

@@ -1,10 +1,12 @@
 // The guard: whether a room may come to the stream lane without a client missing it or seeing it twice. In come the
-// bridges' and the replicas' counts of connections and the streams' foreign consumer groups, out go the reasons against it.
+// bridges' and the replicas' counts of connections, what the replicas run, and the streams' foreign consumer groups; out go the
+// reasons against it.
 
 import type { BridgeLane } from '../bridge/lane.ts';
 import { counterNames } from '../log/counters.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
+import { alikeFacts, differenceIn } from './alike.ts';
 
 export interface GuardParts {
   /** This replica, which is there whether it answers its own roll call in time or not. */
@@ -70,7 +72,7 @@ export class Guard {
         `${surplus} ${surplus === 1 ? 'client is' : 'clients are'} connected to the bridge directly, not through crossfade: they would miss the stream lane`,
       );
     }
-    reasons.push(...(await this.#foreignReaders()));
+    reasons.push(...(await this.#differences(counted)), ...(await this.#foreignReaders()));
     const verdict = { ok: reasons.length === 0, reasons, ...(surplus !== undefined && { surplus }) };
     this.last = { ...verdict, at: new Date(this.#parts.clock.now()).toISOString() };
     return verdict;
@@ -88,6 +90,22 @@ export class Guard {
       least = Math.min(least, atBridges - here);
     }
     return least;
+  }
+
+  /** During a rollout one release would have to show what another one decides. */
+  async #differences(counted: string[] | undefined): Promise<string[]> {
+    try {
+      const live = await this.#parts.log.roster.replicas();
+      const replicas = live.filter(({ instance }) => counted?.includes(instance) ?? true);
+      return alikeFacts.flatMap((fact) => {
+        const difference = differenceIn(fact, replicas);
+        return difference === undefined
+          ? []
+          : [`the replicas differ in their ${fact} (${difference}): finish the rollout`];
+      });
+    } catch (error) {
+      return [`what the other replicas run could not be asked: ${(error as Error).message}`];
+    }
   }
 
   async #foreignReaders(): Promise<string[]> {

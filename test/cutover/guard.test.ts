@@ -1,0 +1,43 @@
+// The guard by itself: what it refuses because of what the replicas say of themselves.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Guard } from '../../src/cutover/guard.ts';
+import { TestClock } from '../support/clock.ts';
+
+function guardOver(replicas: { instance: string; facts: Record<string, string> }[]) {
+  return new Guard({
+    instance: 'a',
+    countAtBridges: async () => 0,
+    callRoll: async () => ({ here: replicas.map(({ instance }) => instance) }),
+    log: {
+      roster: { replicas: async () => replicas.map((replica) => ({ ...replica, counters: new Map() })) } as never,
+      foreignReaders: async () => [],
+    },
+    streams: [],
+    clock: new TestClock(),
+  });
+}
+
+const release = (version: string, contract = 'c1') => ({ version, contract });
+
+test('while the replicas run different releases or contracts no room comes to the stream lane', async () => {
+  const mixed = guardOver([
+    { instance: 'a', facts: release('0.1.0') },
+    { instance: 'b', facts: release('0.2.0', 'c2') },
+    { instance: 'c', facts: release('0.1.0') },
+  ]);
+  assert.deepEqual((await mixed.read()).reasons, [
+    'the replicas differ in their version (a, c: 0.1.0; b: 0.2.0): finish the rollout',
+    'the replicas differ in their contract (a, c: c1; b: c2): finish the rollout',
+  ]);
+});
+
+test('a replica that has ended, or has not said yet what it runs, holds nothing up', async () => {
+  const alike = guardOver([
+    { instance: 'a', facts: release('0.2.0') },
+    { instance: 'b', facts: {} },
+    { instance: 'gone', facts: release('0.1.0') },
+  ]);
+  assert.deepEqual(await alike.read(['a', 'b']), { ok: true, reasons: [], surplus: 0 });
+});
