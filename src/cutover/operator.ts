@@ -55,6 +55,8 @@ export interface OperatorParts extends StatusParts, RehearsalParts {
   logger: Logger;
 }
 
+/** An edge alone. */
+const noFlags = 'this replica takes no calls and so has no flags to go back to: give --admin of one that does';
 /** ms that a rollback waits for the log before it goes on without: longer than one replica that does not answer. */
 const rollbackMs = 800;
 const peerMs = 1_000;
@@ -173,7 +175,9 @@ export class Operator {
   }
 
   readonly #reset = () => {
-    const { percent, mirror } = this.#parts.wish;
+    const { wish } = this.#parts;
+    if (wish === null) throw new CrossfadeError('CUTOVER_INVALID', noFlags);
+    const { percent, mirror } = wish;
     return { percent, mirror, mirrorPercent: initialState.mirrorPercent, pins: {}, operated: false };
   };
 

@@ -6,7 +6,7 @@ import type { BridgeState } from '../bridge/health.ts';
 import type { Outage } from '../rooms/outage.ts';
 import { type CutoverState, type Stage, stageOf } from '../rooms/state.ts';
 import type { Verdict } from './guard.ts';
-import { isOverruled } from './own-flags.ts';
+import { isOverruled, type Wish } from './own-flags.ts';
 import type { Seen } from './survey.ts';
 
 export interface KnownCutover {
@@ -15,7 +15,7 @@ export interface KnownCutover {
   standalone: boolean;
   hubs: 'proxy' | 'native';
   /** What the flags of this replica ask for, and why the guard does not let it happen (empty: it does). */
-  wish: { percent: number; mirror: boolean };
+  wish: Wish | null;
   heldFor: string;
   outage: Outage['status'];
   guard: Verdict | undefined;
@@ -64,7 +64,7 @@ function standstills(known: KnownCutover): Standstill[] {
       ? []
       : [{ why: `held back: ${heldFor}`, release: 'remove what it names: it goes on by itself' }]),
     ...ofGuard(known),
-    ...(isOverruled(state, wish) && wish.percent > 0
+    ...(wish !== null && isOverruled(state, wish) && wish.percent > 0
       ? [
           {
             why: `the flags ask for ${wish.percent}%, but an operator's word stands`,

@@ -11,10 +11,16 @@ import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Changes } from './changes.ts';
 
+/** What the flags and variables of a replica that takes calls ask for. */
+export interface Wish {
+  percent: number;
+  mirror: boolean;
+}
+
 export interface OwnFlagsParts {
   instance: string;
-  /** What the flags and variables ask for. */
-  wish: { percent: number; mirror: boolean };
+  /** What the flags and variables ask for; null: this replica decides no call's lane, and its flags move nobody who does. */
+  wish: Wish | null;
   killSwitch: boolean;
   roomLanes: RoomLanes;
   changes: Changes;
@@ -33,9 +39,9 @@ const goneMs = 5_000;
 /** Whether an operator's state stands against the flags of a replica. */
 export function isOverruled(
   { operated, percent, mirror }: Pick<CutoverState, 'operated' | 'percent' | 'mirror'>,
-  wish: OwnFlagsParts['wish'],
+  wish: Wish | null,
 ): boolean {
-  return operated && (percent !== wish.percent || mirror !== wish.mirror);
+  return wish !== null && operated && (percent !== wish.percent || mirror !== wish.mirror);
 }
 
 export class OwnFlags {
@@ -120,7 +126,7 @@ export class OwnFlags {
 
   async #pursueFlags(): Promise<void> {
     const { roomLanes, changes, wish, instance, killSwitch, logger } = this.#parts;
-    if (!this.#isOpen || killSwitch) return;
+    if (!this.#isOpen || killSwitch || wish === null) return;
     const follow = ({ operated, percent, mirror }: CutoverState) =>
       operated || (percent === wish.percent && mirror === wish.mirror) ? undefined : wish;
     if (follow(roomLanes.state) !== undefined) {

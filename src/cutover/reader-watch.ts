@@ -75,7 +75,11 @@ export class ReaderWatch {
     const { isCutOff } = this;
     if (isCutOff === this.#wasCutOff) return;
     this.#wasCutOff = isCutOff;
-    if (isCutOff) logger.error({ code: 'LOG_UNAVAILABLE' }, 'the log is not read here: clients miss the stream lane');
+    if (isCutOff)
+      logger.error(
+        { code: 'LOG_UNAVAILABLE' },
+        'others read the log, this replica does not: who is connected here misses the stream lane',
+      );
     else logger.info('the log is read again, or its rooms are at the bridge');
   }
 }

@@ -268,7 +268,7 @@ function makeStage(options: CutoverStageOptions) {
   const standalone = bridge === undefined;
   const settled = () => (options.severalBridges() ? settleMs : 0);
   const rememberRecentIds = (withinMs = Number.POSITIVE_INFINITY) => log.rememberIds(ids.recent(withinMs));
-  const wish = { percent: config.percent, mirror: config.mirror };
+  const wish = config.listen === undefined ? null : { percent: config.percent, mirror: config.mirror };
   const given = { ...options, instance, timeoutMs, settleMs: settled, standalone, killSwitch, rememberRecentIds, wish };
 
   const typings = new HubTypings(clock);
@@ -309,8 +309,6 @@ function makeStage(options: CutoverStageOptions) {
   const changes: Changes = new Changes({ ...common, coordinator, guard });
   const shared: SharedState = new SharedState({ ...common, outage, changes });
   const ownFlags = new OwnFlags({ ...common, changes, follows: () => shared.follows });
-  // An edge alone decides no call's lane: what its flags say, or do not say, must not move those who do.
-  if (config.listen === undefined) ownFlags.drop();
   const known = { changes, shared, ownFlags, outage, guard, peers, readerWatch };
   return {
     ...{ typings, unfenced, traffic, roomLanes, signature, peers, outage, uncertain, readerWatch },

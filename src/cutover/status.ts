@@ -10,14 +10,14 @@ import type { CutoverState } from '../rooms/state.ts';
 import { addUp, type LaneReading, quantileMs } from '../telemetry/lane-rates.ts';
 import type { Guard, PastVerdict } from './guard.ts';
 import { type Outlook, outlook } from './outlook.ts';
-import type { OwnFlags } from './own-flags.ts';
+import type { OwnFlags, Wish } from './own-flags.ts';
 import type { ReaderWatch } from './reader-watch.ts';
 import type { SharedState } from './shared-state.ts';
 import type { Seen, Survey } from './survey.ts';
 
 export interface StatusParts {
   hubs: 'proxy' | 'native';
-  wish: { percent: number; mirror: boolean };
+  wish: Wish | null;
   roomLanes: RoomLanes;
   guard: Pick<Guard, 'last'>;
   outage: Pick<Outage, 'status'>;
@@ -70,7 +70,7 @@ export interface Status
   /** What holds here now; `why` it is not the percent that is set, and what is `held` back. */
   effective: { percent: number; why?: string; held?: string };
   /** What the flags of this replica ask for. */
-  wish: { percent: number; mirror: boolean };
+  wish: Wish | null;
   /** All rooms go to the bridge, as the log failed; null: they do not. */
   outage: Outage['status'];
   guard: PastVerdict | null;

@@ -63,6 +63,11 @@ test('what an edge alone was started with moves no room: it decides no lane', as
   await untilAll([ingress, edge], ({ pins }) => pins.r === 'bridge', { what: 'both to have the pin' });
   const { percent, history } = await stateOf(edge);
   assert.equal(percent, 25, JSON.stringify(history));
+
+  const reset = await fetch(`${edge.admin}/cutover/reset`, { method: 'POST', body: '{}' });
+  assert.equal(reset.status, 400);
+  assert.match(((await reset.json()) as { message: string }).message, /no flags to go back to: give --admin of one/);
+  assert.equal((await stateOf(ingress)).percent, 25);
 });
 
 test('an ingress alone is ready as long as it can forward or append, and says which', async (t) => {
