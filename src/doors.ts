@@ -47,8 +47,7 @@ export function checksOf(
   return readiness({
     config,
     log: parts.log,
-    bridgeStates: parts.bridgeHealth?.states ?? [],
-    canForward: parts.bridgeHealth?.reachable ?? false,
+    bridges: parts.bridgeHealth,
     edge,
     hasAudience: parts.hasAudience(),
     isCutOff: cutover.readerWatch.isCutOff,

@@ -2,7 +2,7 @@
 // of /readyz.
 
 import type { Check, Drained } from './admin/admin.ts';
-import type { BridgeState } from './bridge/health.ts';
+import type { BridgeHealth, BridgeState } from './bridge/health.ts';
 import type { BridgeLane } from './bridge/lane.ts';
 import type { Config } from './config.ts';
 import type { Probe } from './consumer/probe.ts';
@@ -50,9 +50,8 @@ export async function measure(parts: {
 export interface ReadinessParts {
   config: Config;
   log: LogHealth;
-  bridgeStates: BridgeState[];
-  /** Whether any bridge answers; false where there is none. */
-  canForward: boolean;
+  /** undefined: there is no bridge. */
+  bridges: Pick<BridgeHealth, 'states' | 'reachable'> | undefined;
   edge: Pick<Edge, 'listening'>;
   hasAudience: boolean;
   isCutOff: boolean;
@@ -76,14 +75,14 @@ export function readiness(parts: ReadinessParts): Record<string, Check> {
 }
 
 /** One way is enough: by which one a room's calls go is not the business of who sends clients or pods here. */
-function callsCheck({ config, log, bridgeStates, canForward }: ReadinessParts): Check {
+function callsCheck({ log, bridges }: ReadinessParts): Check {
   const fault = faultOf(log);
-  const bridge = config.bridges.length === 0 ? 'there is no bridge' : bridgesInWords(bridgeStates);
-  return { ok: canForward || fault === undefined, detail: `${bridge}; the log: ${fault ?? 'takes events'}` };
+  const words = bridges === undefined ? 'there is no bridge' : bridgesInWords(bridges);
+  return { ok: bridges?.reachable || fault === undefined, detail: `${words}; the log: ${fault ?? 'takes events'}` };
 }
 
 function edgeChecks(parts: ReadinessParts): Record<string, Check> {
-  const { log, bridgeStates, edge, hasAudience, isCutOff } = parts;
+  const { log, bridges, edge, hasAudience, isCutOff } = parts;
   return {
     probe: probeCheck(parts),
     reader: readerCheck(log, isCutOff),
@@ -92,7 +91,7 @@ function edgeChecks(parts: ReadinessParts): Record<string, Check> {
       ? { ok: true, detail: 'reachable' }
       : { ok: false, detail: 'no bridge answers, so there is no client behind one' },
     // Proxied connections end with their bridge (see audience); native ones go on without it.
-    ...(bridgeStates.length > 0 && { bridge: { ok: hasAudience, detail: bridgesInWords(bridgeStates) } }),
+    ...(bridges !== undefined && { bridge: { ok: hasAudience, detail: bridgesInWords(bridges) } }),
   };
 }
 
@@ -107,8 +106,8 @@ function probeCheck({ config, probe, usesStream }: ReadinessParts): Check {
   return { ok: false, detail: `${fault}: clients here get nothing by stream` };
 }
 
-function bridgesInWords(bridgeStates: BridgeState[]): string {
-  return bridgeStates.map(({ bridge, detail }) => `${bridge}: ${detail}`).join('; ');
+function bridgesInWords({ states }: Pick<BridgeHealth, 'states'>): string {
+  return states.map(({ bridge, detail }) => `${bridge}: ${detail}`).join('; ');
 }
 
 function readerCheck({ reachable }: LogHealth, isCutOff: boolean): Check {
@@ -116,10 +115,10 @@ function readerCheck({ reachable }: LogHealth, isCutOff: boolean): Check {
   return { ok: true, detail: reachable ? 'reads the log' : 'the log is away for all that can be asked' };
 }
 
-function logCheck({ config, log, bridgeStates }: ReadinessParts): Check {
+function logCheck({ config, log, bridges }: ReadinessParts): Check {
   const fault = faultOf(log);
   if (fault === undefined) return { ok: true, detail: 'reachable' };
-  const canFallBack = bridgeStates.length > 0 && config.fallback;
+  const canFallBack = bridges !== undefined && config.fallback;
   return { ok: canFallBack, detail: canFallBack ? `${fault}: calls go to the bridge` : fault };
 }
 

@@ -22,7 +22,7 @@ export function makeEdge(config: Config, parts: Parts): Edge {
 }
 
 export function makeCutover(config: Config, parts: Parts, edge: Edge, isDraining: () => boolean): CutoverStage {
-  const { addresses, bridgeHealth, idempotency } = parts;
+  const { bridgeHealth, idempotency } = parts;
   const cutover = new CutoverStage({
     ...parts,
     config,
@@ -30,7 +30,6 @@ export function makeCutover(config: Config, parts: Parts, edge: Edge, isDraining
     ids: idempotency,
     isDraining,
     bridgeStates: () => bridgeHealth?.states ?? [],
-    severalBridges: () => config.bridgeCalls === 'one' && (addresses?.all.length ?? 0) > 1,
   });
   cutover.onUse((inUse) => edge.proveConnects(inUse));
   return cutover;

@@ -16,8 +16,7 @@ function checksOf(changes: Partial<ReadinessParts> = {}, flags: GivenFlags = {})
   return readiness({
     config: readConfig({ redis: 'redis://localhost', bridges: 'http://bridge', ...flags }, keys),
     log: { reachable: true, refusal: undefined } as Log,
-    bridgeStates: [bridge],
-    canForward: true,
+    bridges: { states: [bridge], reachable: true },
     edge: { listening: true },
     hasAudience: true,
     isCutOff: false,
@@ -29,8 +28,7 @@ function checksOf(changes: Partial<ReadinessParts> = {}, flags: GivenFlags = {})
 }
 
 const gone: Partial<ReadinessParts> = {
-  bridgeStates: [{ ...bridge, reachable: false, detail: 'ECONNREFUSED' }],
-  canForward: false,
+  bridges: { states: [{ ...bridge, reachable: false, detail: 'ECONNREFUSED' }], reachable: false },
   hasAudience: false,
 };
 const noLog: Partial<ReadinessParts> = { log: { reachable: false, refusal: undefined } as Log };
@@ -100,7 +98,7 @@ describe('an ingress alone', () => {
   });
 
   test('has nothing but the log where there is no bridge', () => {
-    const alone = { bridgeStates: [], canForward: false, ...noLog };
+    const alone = { bridges: undefined, ...noLog };
     assert.equal(
       checksOf(alone, { ...ingress, bridges: undefined }).calls!.detail,
       'there is no bridge; the log: not reachable',

@@ -67,6 +67,12 @@ export class BridgeLane {
     return this.#inFlight;
   }
 
+  /** Whether several bridges share a backplane, so that a 200 of one says little of what the others have shown. */
+  get hasBackplane(): boolean {
+    const { calls, addresses } = this.#options;
+    return calls === 'one' && addresses.all.length > 1;
+  }
+
   /** Whether this process has sent the request itself. */
   isOwn({ headers }: IncomingMessage): boolean {
     return String(headers[hopHeader.toLowerCase()] ?? '').includes(this.#hop);

@@ -44,6 +44,11 @@ export class ReaderWatch {
     return this.#parts.stalenessMs() < liveMs;
   }
 
+  /** Whether the log answers this replica. */
+  get logAnswers(): boolean {
+    return this.#parts.logAnswers();
+  }
+
   /** Where the log is away for all, all rooms are at the bridge, and no replica is better than this one. */
   get isCutOff(): boolean {
     const { usesStream, logAnswers, clock } = this.#parts;

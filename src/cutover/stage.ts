@@ -48,8 +48,6 @@ export interface CutoverStageOptions {
   bridge: BridgeLane | undefined;
   /** What each bridge last said. */
   bridgeStates(): BridgeState[];
-  /** Whether several bridges share a backplane, so that a 200 of one says little of the others. */
-  severalBridges(): boolean;
   edge: Fences & UncertainParts['edge'] & { groups: OwnViewParts['groups'] };
   /** Whether this replica ends. */
   isDraining(): boolean;
@@ -266,7 +264,7 @@ function makeStage(options: CutoverStageOptions) {
   const { config, contract, log, bridge, edge, reads, ids, clock } = options;
   const { instance, handoverTimeout: timeoutMs, killSwitch } = config;
   const standalone = bridge === undefined;
-  const settled = () => (options.severalBridges() ? settleMs : 0);
+  const settled = () => (bridge?.hasBackplane ? settleMs : 0);
   const rememberRecentIds = (withinMs = Number.POSITIVE_INFINITY) => log.rememberIds(ids.recent(withinMs));
   const wish = config.listen === undefined ? null : { percent: config.percent, mirror: config.mirror };
   const given = { ...options, instance, timeoutMs, settleMs: settled, standalone, killSwitch, rememberRecentIds, wish };
@@ -285,7 +283,7 @@ function makeStage(options: CutoverStageOptions) {
     peers,
     fallback: config.fallback && !standalone,
     deafMs: config.publishTimeout + deafMs,
-    follows: () => shared.follows,
+    logAnswers: () => log.reachable && roomLanes.hears && shared.follows,
     comeBack: (needs) => changes.comeBack(needs),
     showMs: () => timeoutMs + settled(),
   });

@@ -2,7 +2,6 @@
 // out goes JSON with stable keys. Promise: it answers within a second, whatever hangs.
 
 import type { BridgeState } from '../bridge/health.ts';
-import type { Log } from '../log/log.ts';
 import { adminFact, epochFact } from '../peers/peers.ts';
 import type { Outage } from '../rooms/outage.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
@@ -23,10 +22,9 @@ export interface StatusParts {
   outage: Pick<Outage, 'status'>;
   ownFlags: Pick<OwnFlags, 'heldFor'>;
   shared: Pick<SharedState, 'follows'>;
-  readerWatch: Pick<ReaderWatch, 'isCutOff'>;
+  readerWatch: Pick<ReaderWatch, 'logAnswers' | 'isCutOff'>;
   survey: Pick<Survey, 'look'>;
   bridgeStates(): BridgeState[];
-  log: Pick<Log, 'reachable'>;
 }
 
 /** One lane over the last seconds, of all replicas that answer. */
@@ -82,7 +80,7 @@ export interface Status
 }
 
 export async function cutoverStatus(parts: StatusParts): Promise<Status> {
-  const { roomLanes, guard, outage, log, wish, ownFlags, shared, readerWatch, bridgeStates, survey, hubs } = parts;
+  const { roomLanes, guard, outage, wish, ownFlags, shared, readerWatch, bridgeStates, survey, hubs } = parts;
   const seen = await survey.look();
   const { state, standalone } = roomLanes;
   const known = {
@@ -94,7 +92,7 @@ export async function cutoverStatus(parts: StatusParts): Promise<Status> {
     outage: outage.status,
     guard: guard.last,
     bridges: bridgeStates(),
-    log: { reachable: log.reachable, followed: standalone || shared.follows, isCutOff: readerWatch.isCutOff },
+    log: { reachable: readerWatch.logAnswers, followed: standalone || shared.follows, isCutOff: readerWatch.isCutOff },
     replicas: seen,
   };
   const { epoch, percent, pins, mirror, mirrorPercent, hold, operated, killed, history } = state;

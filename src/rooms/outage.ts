@@ -12,7 +12,6 @@
 import { z } from 'zod';
 import { type FailureReason, failureReasons } from '../errors.ts';
 import type { OnBridge } from '../lanes/call.ts';
-import type { Log } from '../log/log.ts';
 import { type Peers, peerPaths } from '../peers/peers.ts';
 import { allRooms } from '../room-set.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -44,7 +43,6 @@ export interface OutageParts {
   traffic: Pick<Traffic, 'flush'>;
   unfenced: Pick<Unfenced, 'show'>;
   peers: Pick<Peers, 'ask' | 'others'>;
-  log: Pick<Log, 'reachable'>;
   /** Whether calls may take the bridge because the log fails. */
   fallback: boolean;
   /**
@@ -52,8 +50,8 @@ export interface OutageParts {
    * process that stood still hears of the log in the next one.
    */
   deafMs: number;
-  /** Whether what stands in the log of the cutover is known here. */
-  follows(): boolean;
+  /** Whether the log answers and is read here, and what stands in it of the cutover is known. */
+  logAnswers(): boolean;
   /** Writes the ids that this replica has accepted in the last `withinMs` into the log. */
   rememberRecentIds(withinMs: number): Promise<void>;
   /**
@@ -253,9 +251,9 @@ export class Outage {
   }
 
   async #lookWhetherOver(): Promise<void> {
-    const { roomLanes, log, follows, clock, rememberRecentIds, comeBack, peers, instance } = this.#parts;
+    const { roomLanes, logAnswers, clock, rememberRecentIds, comeBack, peers, instance } = this.#parts;
     if (!roomLanes.usesStream) return this.end();
-    if (!(log.reachable && roomLanes.hears && follows())) return this.#relapse();
+    if (!logAnswers()) return this.#relapse();
     this.#answersSince ??= clock.monotonic();
     if (!this.#isSteadyFor(this.#steadyMs)) return;
     if (!this.#keepsIds) {

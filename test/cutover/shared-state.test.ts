@@ -70,7 +70,7 @@ function setUp() {
     traffic: { closedMs: [] },
     callRoll: async () => ({ here: [], silent: [] }),
     timeoutMs: 200,
-    readerWatch: { isCutOff: false },
+    readerWatch: { logAnswers: true, isCutOff: false },
     bridgeStates: () => [],
     peers: { tell: async () => ({ reached: [], notReached: [] }) } as unknown as Peers,
     log,

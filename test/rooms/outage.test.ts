@@ -56,10 +56,9 @@ function setUp({ percent = 100, fallback = true } = {}) {
         return { answers: peers.answers, notReached: [] };
       },
     },
-    log,
+    logAnswers: () => log.reachable && roomLanes.hears && log.followed,
     fallback,
     deafMs: 1_000,
-    follows: () => log.followed,
     async rememberRecentIds(withinMs) {
       if (peers.failure !== undefined) throw peers.failure;
       remembered.push(withinMs);
