@@ -34,6 +34,8 @@ export interface RunOptions {
   seconds: number;
   /** How many users type all the while, see typing.ts; 0 where it is not given. */
   typists?: number;
+  /** How many clients a second come into a room in turn, stay for 2 s and go; what they are shown is not counted. 0 where it is not given. */
+  visitors?: number;
   /** CPU seconds so far of the processes under load, by name. */
   readCpu?(): Promise<Record<string, number>> | Record<string, number>;
   /** @param share of the run that is over */
@@ -52,7 +54,9 @@ export interface Measured {
   endToEndMs: Percentiles | undefined;
   deliveries: Deliveries;
   typing: TypingSeen | undefined;
-  /** Microseconds of CPU of each process for each delivery. */
+  /** CPU seconds of each process in this run. */
+  cpuSeconds: Record<string, number>;
+  /** Of these, microseconds for each delivery. */
   cpuPerDeliveryUs: Record<string, number>;
   generator: {
     /** ms by which it sent later than it should have. */
@@ -60,6 +64,8 @@ export interface Measured {
     /** Of one core. */
     cpuShare: number;
   };
+  /** Visitors that could not join. */
+  visitorsRefused: number;
   /** Clients whose connection has ended so far. */
   clientsLost: number;
   overTime: Slice[];
@@ -69,6 +75,7 @@ export interface Measured {
 const openingClients = 50;
 const quietMs = 3_000;
 const doublesWithinMs = 150;
+const visitMs = 2_000;
 const progressMs = 200;
 
 export class Crowd {
@@ -177,6 +184,8 @@ class LoadRun {
   #accepted = 0;
   #answered = 0;
   #lastSignAt = 0;
+  #visitorsRefused = 0;
+  readonly #visits = new Set<Promise<void>>();
 
   constructor(options: LoadRunOptions) {
     const { members, seconds, typists = 0 } = options;
@@ -207,14 +216,14 @@ class LoadRun {
     );
     try {
       const [cpuBefore, ownBefore] = [await readCpu(), process.cpuUsage()];
-      await Promise.all([this.#sendMessages(wire, publisher), this.#sendTyping(wire, publisher)]);
+      await Promise.all([this.#sendMessages(wire, publisher), this.#sendTyping(wire, publisher), this.#visit(wire)]);
       const own = process.cpuUsage(ownBefore);
       const generatorMs = performance.now() - startedAt;
       await this.#untilAllHasCome();
       const cpuAfter = await readCpu();
-      await sleep(doublesWithinMs);
+      await Promise.all([sleep(doublesWithinMs), ...this.#visits]);
       const cpuShare = (own.user + own.system) / 1_000 / generatorMs;
-      return this.#measured(cpuShare, this.#cpuPerDelivery(cpuBefore, cpuAfter));
+      return this.#measured(cpuShare, cpuBetween(cpuBefore, cpuAfter));
     } finally {
       clearInterval(ticks);
     }
@@ -242,6 +251,26 @@ class LoadRun {
     return openLoop({ rate, seconds: this.#options.seconds, act });
   }
 
+  #visit(wire: Wire): Promise<void> | undefined {
+    const { crowd, members, visitors = 0, seconds } = this.#options;
+    if (visitors === 0) return undefined;
+    const act = (n: number) => {
+      const room = roomName(crowd, n % members.length);
+      const visit = wire
+        .join({ user: `visitor-${n}`, room, onData() {}, onLost() {} })
+        .then(async (client) => {
+          await sleep(visitMs);
+          client.close();
+        })
+        .catch(() => {
+          this.#visitorsRefused++;
+        })
+        .finally(() => this.#visits.delete(visit));
+      this.#visits.add(visit);
+    };
+    return openLoop({ rate: visitors, seconds, act });
+  }
+
   #send(publisher: LoadPublisher, call: Parameters<LoadPublisher['send']>[0], onAccepted: () => void): void {
     this.#sent++;
     publisher.send(call, (outcome) => {
@@ -262,22 +291,20 @@ class LoadRun {
     while (!isOver() && performance.now() - this.#lastSignAt < quietMs) await sleep(10);
   }
 
-  #cpuPerDelivery(before: Record<string, number>, after: Record<string, number>): Record<string, number> {
-    const count = Math.max(1, this.#ledger.deliveries.delivered + (this.#typing?.seen.shown ?? 0));
-    const us = (name: string) => Math.round(((after[name]! - before[name]!) * 1e6 * 10) / count) / 10;
-    return Object.fromEntries(Object.keys(after).map((name) => [name, us(name)]));
-  }
-
-  #measured(cpuShare: number, cpuPerDeliveryUs: Record<string, number>): Omit<Measured, 'clientsLost'> {
+  #measured(cpuShare: number, cpuSeconds: Record<string, number>): Omit<Measured, 'clientsLost'> {
     const { publish, endToEnd, deliveries, overTime } = this.#ledger;
+    const shown = deliveries.delivered + (this.#typing?.seen.shown ?? 0);
+    const perDelivery = Object.entries(cpuSeconds).map(([name, s]) => [name, rounded((s * 1e6) / Math.max(1, shown))]);
     return {
       calls: { sent: this.#sent, accepted: this.#accepted, failed: this.#failed },
       publishMs: publish.percentiles(),
       endToEndMs: endToEnd.percentiles(),
       deliveries,
       typing: this.#typing?.seen,
-      cpuPerDeliveryUs,
-      generator: { lateMs: this.#lateness.percentiles(), cpuShare: Math.round(cpuShare * 100) / 100 },
+      cpuSeconds,
+      cpuPerDeliveryUs: Object.fromEntries(perDelivery),
+      generator: { lateMs: this.#lateness.percentiles(), cpuShare: rounded(cpuShare) },
+      visitorsRefused: this.#visitorsRefused,
       overTime,
     };
   }
@@ -286,4 +313,12 @@ class LoadRun {
   #eventId(kind: 'm' | 't', n: number): string {
     return `${this.#eventIds}${kind === 'm' ? 'a' : 'b'}${String(n).padStart(11, '0')}`;
   }
+}
+
+function cpuBetween(before: Record<string, number>, after: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(after).map(([name, seconds]) => [name, seconds - (before[name] ?? 0)]));
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 100) / 100;
 }

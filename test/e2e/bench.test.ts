@@ -33,7 +33,14 @@ describe('crossfade bench', () => {
       assert.deepEqual(Object.keys(percentiles), ['p50', 'p95', 'p99', 'max']);
       assert.ok(percentiles.p50 > 0 && percentiles.p50 <= percentiles.max);
     }
-    assert.deepEqual(Object.keys(rest), ['cpuPerDeliveryUs', 'generator', 'overTime', 'clientsLost']);
+    assert.deepEqual(Object.keys(rest), [
+      'cpuSeconds',
+      'cpuPerDeliveryUs',
+      'generator',
+      'visitorsRefused',
+      'overTime',
+      'clientsLost',
+    ]);
     assert.ok(rest.overTime.length > 0);
   });
 

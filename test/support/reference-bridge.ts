@@ -76,6 +76,10 @@ export class ReferenceBridge {
     return `http://127.0.0.1:${this.#port}`;
   }
 
+  get pid(): number {
+    return this.#child!.pid!;
+  }
+
   async start(): Promise<void> {
     const child = spawn('dotnet', [this.#program], {
       env: { ...process.env, ...environment(this.#options), ASPNETCORE_URLS: this.url },
