@@ -294,7 +294,10 @@ class LoadRun {
   #measured(cpuShare: number, cpuSeconds: Record<string, number>): Omit<Measured, 'clientsLost'> {
     const { publish, endToEnd, deliveries, overTime } = this.#ledger;
     const shown = deliveries.delivered + (this.#typing?.seen.shown ?? 0);
-    const perDelivery = Object.entries(cpuSeconds).map(([name, s]) => [name, rounded((s * 1e6) / Math.max(1, shown))]);
+    const perDelivery = Object.entries(cpuSeconds).map(([name, s]) => [
+      name,
+      hundredths((s * 1e6) / Math.max(1, shown)),
+    ]);
     return {
       calls: { sent: this.#sent, accepted: this.#accepted, failed: this.#failed },
       publishMs: publish.percentiles(),
@@ -303,7 +306,7 @@ class LoadRun {
       typing: this.#typing?.seen,
       cpuSeconds,
       cpuPerDeliveryUs: Object.fromEntries(perDelivery),
-      generator: { lateMs: this.#lateness.percentiles(), cpuShare: rounded(cpuShare) },
+      generator: { lateMs: this.#lateness.percentiles(), cpuShare: hundredths(cpuShare) },
       visitorsRefused: this.#visitorsRefused,
       overTime,
     };
@@ -319,6 +322,6 @@ function cpuBetween(before: Record<string, number>, after: Record<string, number
   return Object.fromEntries(Object.entries(after).map(([name, seconds]) => [name, seconds - (before[name] ?? 0)]));
 }
 
-function rounded(value: number): number {
+function hundredths(value: number): number {
   return Math.round(value * 100) / 100;
 }
