@@ -3,6 +3,7 @@
 import { type Command, Option } from 'commander';
 import { CrossfadeError } from '../errors.ts';
 import { type BenchOptions, bench } from './bench.ts';
+import { type VerifyOptions, verify } from './verify.ts';
 
 export function addBench(program: Command): void {
   program
@@ -26,7 +27,27 @@ export function addBench(program: Command): void {
       '\nSecrets come by variable: JWT_SECRET_KEY for the clients’ tokens, INTERNAL_API_KEY for the calls.',
     )
     .action((options: BenchOptions) => bench(options));
+
+  program
+    .command('verify')
+    .description(
+      'the success criteria SC-001 to SC-007, measured: of a running deployment, or of one that it starts itself',
+    )
+    .addOption(
+      urlOption('--admin <url>', 'of a running deployment: its admin port; its percent is moved, and put back'),
+    )
+    .addOption(urlOption('--url <url>', 'of a running deployment: the base of its edge'))
+    .addOption(urlOption('--publish <url>', 'of a running deployment: base of the backend’s calls'))
+    .addOption(urlOption('--bridge <url>', 'for one of its own: the bridge behind it (default: the toy bridge)'))
+    .option('--redis <url>', 'for one of its own: Redis (default: the embedded log)')
+    .addOption(secondsOption('--seconds <s>', 'how long each load lasts, by each lane', 10))
+    .addOption(new Option('--output <form>', 'how it is written').choices(['text', 'json']).default('text'))
+    .addHelpText('after', secretsHelp)
+    .action((options: VerifyOptions) => verify(options));
 }
+
+const secretsHelp =
+  '\nSecrets come by variable: JWT_SECRET_KEY for the clients’ tokens, INTERNAL_API_KEY for the calls.';
 
 function urlOption(flag: string, description: string): Option {
   return new Option(flag, description).argParser((text) => {
@@ -42,5 +63,13 @@ function countOption(flag: string, description: string, byDefault: number): Opti
   return new Option(flag, description).default(byDefault).argParser((text) => {
     if (/^\d{1,7}$/.test(text) && Number(text) > 0) return Number(text);
     throw new CrossfadeError('CONFIG_INVALID', `${flag.split(' ')[0]}: '${text}' is not a number from 1`);
+  });
+}
+
+/** A part of a second will do for a try. */
+function secondsOption(flag: string, description: string, byDefault: number): Option {
+  return new Option(flag, description).default(byDefault).argParser((text) => {
+    if (/^\d{1,4}(\.\d+)?$/.test(text) && Number(text) > 0) return Number(text);
+    throw new CrossfadeError('CONFIG_INVALID', `${flag.split(' ')[0]}: '${text}' is not a number of seconds`);
   });
 }
