@@ -63,7 +63,7 @@ export class Changes {
     });
   }
 
-  /** Errors: CUTOVER_HELD, CUTOVER_GUARD, CUTOVER_CONFLICT (also if all was rolled back while the guard looked), LOG_*. */
+  /** Errors: CUTOVER_HELD, CUTOVER_GUARD, CUTOVER_CONFLICT (also if all was rolled back meanwhile, forced or not), LOG_*. */
   async guarded(wanted: ChangeOf, by: By, force = false): Promise<void> {
     const change = unlessHeld(wanted);
     const { roomLanes, guard } = this.#parts;
@@ -75,8 +75,8 @@ export class Changes {
     }
     const unlessRolledBack = (from: CutoverState) => {
       const isNews = from.history.some((step) => step.epoch > epoch);
-      if (!force && isNews && isRolledBack(from)) {
-        throw new CrossfadeError('CUTOVER_CONFLICT', 'all rooms were taken back while the guard looked');
+      if (isNews && isRolledBack(from)) {
+        throw new CrossfadeError('CUTOVER_CONFLICT', 'all rooms were taken back meanwhile');
       }
       return change(from);
     };
@@ -96,7 +96,7 @@ export class Changes {
    * @param needs the other replicas that are in it
    */
   comeBack(needs: string[]): Promise<Roll> {
-    const back = (from: CutoverState) => this.#parts.roomLanes.onBridge && this.next(from, () => ({}), noNews);
+    const back = (from: CutoverState) => this.#parts.roomLanes.outage && this.next(from, () => ({}), noNews);
     return this.#parts.coordinator.move(back, { fromBridge: true, needs });
   }
 
