@@ -111,7 +111,7 @@ function bridgesInWords({ states }: Pick<BridgeHealth, 'states'>): string {
 }
 
 function readerCheck({ reachable }: LogHealth, isCutOff: boolean): Check {
-  if (isCutOff) return { ok: false, detail: 'others read the log, not this replica: its clients miss the stream lane' };
+  if (isCutOff) return { ok: false, detail: 'others read the log, this replica does not' };
   return { ok: true, detail: reachable ? 'reads the log' : 'the log is away for all that can be asked' };
 }
 

@@ -1,6 +1,5 @@
 // The cutover by HTTP: `GET /cutover`, `PUT /cutover` (set, pin, mirror), `POST /cutover/<verb>` (the others) for operators,
-// `POST /cutover/adopt`, `/cutover/uncertain`, `/cutover/uncertain-decided`, `/cutover/outage` and `/cutover/reading` between
-// replicas. In come JSON bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature
+// the paths of peers/peers.ts between replicas. In come JSON bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature
 // before its body is read.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';

@@ -63,7 +63,7 @@ function whyLines({ standstill, stage, history }: Status, suffix: string): strin
 }
 
 function logText({ reachable, isCutOff }: Status['log']): string {
-  if (isCutOff) return styleText('red', 'read by others, not by this replica: its clients miss the stream lane');
+  if (isCutOff) return styleText('red', 'read by others, not by this replica');
   return reachable ? 'reachable' : styleText('red', 'not reachable');
 }
 

@@ -39,7 +39,7 @@ function outcomeLines({ moves, fences, hold }: Rehearsal): [label: string, text:
     ...(rooms.moving === 0
       ? []
       : ([
-          ['would hold', `their calls (${longest}; after ${hold.timeoutMs} ms they go on in any case)`],
+          ['would hold', `their calls (${longest}; at most ${hold.atMostMs} ms)`],
           ...(fences === 0 ? [] : [['would fence', `${count(fences)} connections`]]),
         ] as [string, string][])),
   ];

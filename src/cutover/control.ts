@@ -25,7 +25,7 @@ export type Note =
       /** All rooms come back from the bridge, where the log's outage had taken them; `from` says that they were there. */
       endsOutage: boolean;
     }
-  /** What stood before the commit was delivered here; the rooms that leave the stream lane may go on. */
+  /** What stood before the commit was delivered here, or its time was over and it is counted; the rooms that leave the stream lane may go on. */
   | { kind: 'passed'; id: string; instance: string }
   /** The announced change does not come. */
   | { kind: 'abandon'; id: string }

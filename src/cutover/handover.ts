@@ -56,7 +56,7 @@ export class Handover {
   readonly #passed: Replies<true>;
   /** The announced handovers that are neither committed nor abandoned, with what ends each. */
   readonly #open = new Map<string, () => void>();
-  /** Holds whose fence is another replica's to ask for, with the rooms that they cover. */
+  /** Holds for the late calls of one replica (this one too), which asks for their fence; with the rooms that they cover. */
   readonly #late = new Map<string, string[]>();
 
   constructor(parts: HandoverParts) {
@@ -121,7 +121,7 @@ export class Handover {
     if (lowers) {
       const lowered = new MovedRooms(from, to, 'lower');
       traffic.close(lowerDoor(id), lowered);
-      // What the late calls still have to say comes by the same lane as what follows.
+      // Late calls of rooms that leave again are waited for no longer: they and the next ones go by one lane, the bridge.
       for (const [holdId, rooms] of this.#late) if (rooms.every((room) => lowered.has(room))) this.#fenceLate(holdId);
       this.#finish(this.#passOn(id, lowered, participants));
     }
@@ -148,7 +148,7 @@ export class Handover {
    */
   async #passOn(id: string, lowered: RoomSet, participants: string[]): Promise<void> {
     const { instance, log, unfenced, traffic, timeoutMs, settleMs } = this.#parts;
-    // Who stands still for less than this is not kept from reading by anything else.
+    // With arrivalMs below it is answerMs at least: a replica that pauses for less can still say `passed` in time.
     const fencedMs = Math.max(timeoutMs, settleMs(), answerMs - arrivalMs);
     this.#passed.open(id);
     try {

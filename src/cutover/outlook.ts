@@ -80,7 +80,7 @@ function ofLog({ followed, isCutOff }: KnownCutover['log'], outage: KnownCutover
   if (isCutOff)
     return [
       {
-        why: 'others read the log, not this replica: its clients miss the stream lane',
+        why: 'others read the log, this replica does not',
         release: 'give it the way to Redis back',
       },
     ];

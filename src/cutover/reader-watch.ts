@@ -1,5 +1,6 @@
-// Whether this replica has lost the log that others still read: its clients then get nothing of the stream lane, and nobody
-// brings it to them by the bridge. In come what the reader knows and what the other replicas say, out goes a yes or no.
+// Whether this replica has lost the log that others still read: then it keeps all rooms at the bridge, or, without fallback, its clients
+// miss the stream lane; new clients had better come to another one. In come what the reader knows and what the other replicas say, out
+// goes a yes or no.
 
 import { type Peers, peerPaths } from '../peers/peers.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -49,7 +50,7 @@ export class ReaderWatch {
     return this.#parts.logAnswers();
   }
 
-  /** Where the log is away for all, all rooms are at the bridge, and no replica is better than this one. */
+  /** Where the log is away for all, no replica is better than this one. */
   get isCutOff(): boolean {
     const { usesStream, logAnswers, clock } = this.#parts;
     if (!usesStream() || this.reads || clock.monotonic() - this.#readAt < patienceMs) return false;
@@ -80,11 +81,7 @@ export class ReaderWatch {
     const { isCutOff } = this;
     if (isCutOff === this.#wasCutOff) return;
     this.#wasCutOff = isCutOff;
-    if (isCutOff)
-      logger.error(
-        { code: 'LOG_UNAVAILABLE' },
-        'others read the log, this replica does not: who is connected here misses the stream lane',
-      );
+    if (isCutOff) logger.error({ code: 'LOG_UNAVAILABLE' }, 'others read the log, this replica does not');
     else logger.info('the log is read again, or its rooms are at the bridge');
   }
 }

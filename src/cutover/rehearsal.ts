@@ -7,13 +7,14 @@ import type { BridgeState } from '../bridge/health.ts';
 import { CrossfadeError } from '../errors.ts';
 import { bad, type CheckFinding, doubtful, good } from '../findings.ts';
 import type { Log } from '../log/log.ts';
+import { answerMs } from '../rooms/bounds.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
 import { type CutoverState, effectivePercent, movesBetween, nextState, rolledBack } from '../rooms/state.ts';
 import type { Traffic } from '../rooms/traffic.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { total } from '../telemetry/lane-rates.ts';
 import type { ChangeOf } from './changes.ts';
-import type { Roll } from './coordinator.ts';
+import { abandonMs, type Roll } from './coordinator.ts';
 import type { Forecast } from './forecast.ts';
 import type { Guard } from './guard.ts';
 import type { SharedState } from './shared-state.ts';
@@ -50,7 +51,7 @@ export interface Rehearsal {
   /** Hub connections that would be fenced. */
   fences: number;
   /** ms that calls of the moving rooms would wait: the longest wait of the last handovers here (null: there was none), and the bound. */
-  hold: { longestMs: number | null; timeoutMs: number };
+  hold: { longestMs: number | null; atMostMs: number };
   /** Of a rollback: what it could keep. */
   kept?: 'in order' | 'at once';
   /** The command, bound to what was seen; null where it would be refused or change nothing. */
@@ -226,7 +227,8 @@ function outcome(
     fences: raises ? fences : 0,
     hold: {
       longestMs: !raises && !lowers ? 0 : traffic.closedMs.length === 0 ? null : Math.max(...traffic.closedMs),
-      timeoutMs,
+      // The door of an announced change opens by itself; behind its commit, rooms that leave the stream lane wait for what is shown.
+      atMostMs: timeoutMs + abandonMs + (lowers ? answerMs + timeoutMs : 0),
     },
   };
 }

@@ -59,7 +59,7 @@ export class SharedState {
   /** Since when the log has had a newer state whose note was not read here, ms monotonic. */
   #behindSince: number | undefined;
   /** A rollback was decided without the log, here or by another replica: what stands in the log does not count against it. */
-  #owesRollback = false;
+  #hasUnwrittenRollback = false;
   /** The last rooms that left the stream lane without a handover; until: ms monotonic. */
   #leftAtOnce: { rooms: RoomSet; until: number } = { rooms: new Set(), until: 0 };
   readonly #saysFailed: LogThrottle;
@@ -130,28 +130,28 @@ export class SharedState {
   async #follow(): Promise<void> {
     const stored = await this.#readStored();
     const { state: ours } = this.#parts.roomLanes;
-    const owesRollback = this.#owesRollback;
-    this.#owesRollback = false;
+    const owesRollback = this.#hasUnwrittenRollback;
+    this.#hasUnwrittenRollback = false;
     try {
-      const isUndone = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
-      if (isUndone) await this.#writeRollback(stored);
+      const mustWriteRollback = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
+      if (mustWriteRollback) await this.#writeRollback(stored);
       else if (stored.epoch > ours.epoch) this.#takeOver(stored);
       else if (stored.epoch < ours.epoch) await this.#writeBack(stored.epoch, owesRollback);
     } catch (error) {
-      this.#owesRollback ||= owesRollback;
+      this.#hasUnwrittenRollback ||= owesRollback;
       throw error;
     }
     this.#parts.roomLanes.stateIsKnown();
     await this.#rememberMissedIds();
     // Unless it was rolled back meanwhile.
-    this.#follows = !this.#owesRollback;
+    this.#follows = !this.#hasUnwrittenRollback;
   }
 
   /** Adopts a rollback that the log does not know; it is written there when it can be. */
   rollBackWithoutLog(state: CutoverState): void {
     this.#adoptAtOnce(state);
     this.#parts.roomLanes.stateIsKnown();
-    this.#owesRollback = true;
+    this.#hasUnwrittenRollback = true;
     this.#follows = false;
   }
 

@@ -61,8 +61,8 @@ export interface CutoverStageOptions {
   metrics: Metrics;
 }
 
-/** ms beyond the publish timeout in which a reader may hear nothing. */
-const deafMs = 1_000;
+/** ms beyond the publish timeout, and the 500 ms of `RoomLanes.hears`, for which a reader may hear nothing. */
+const deafSlackMs = 1_000;
 /** A backplane is given this long after a bridge's 200 until its events count as shown by all bridges. */
 const settleMs = 500;
 
@@ -131,11 +131,8 @@ export class CutoverStage implements LaneFailures {
     if (!this.#standalone) await this.#made.shared.learn();
   }
 
-  /**
-   * Whether the bridge carries, or a moment ago began to carry, this room's calls through other replicas while its windows here were
-   * not waited for: typing that comes of them might be shown behind its sender's message.
-   */
-  hadElsewhere(room: string): boolean {
+  /** An outage is on, or the room left the stream lane without a handover a moment ago, see {@link LaneFailures.mayBeAtBridge}. */
+  mayBeAtBridge(room: string): boolean {
     return this.outage.isOn || this.#made.shared.hasLeftAtOnce(room);
   }
 
@@ -181,7 +178,7 @@ export class CutoverStage implements LaneFailures {
     if (isOvertaken) this.#made.unfenced.read(entry);
   }
 
-  /** A client types through its bridge hub, in a room whose messages go by stream: all replicas know before its next message. */
+  /** A client types through its bridge hub, in a room whose messages go by stream: all replicas are told, so that they fence its next message. */
   onHubTyping(room: string | undefined, user: string): void {
     if (room === undefined ? !this.roomLanes.usesStream : this.roomLanes.decide(room).lane === 'bridge') return;
     const telling = this.#made.typings.typed(room, user);
@@ -190,7 +187,7 @@ export class CutoverStage implements LaneFailures {
     if (telling === 'user') this.#tellTyping({ kind: 'hub typing anywhere', user });
   }
 
-  /** The log could not take an event: all rooms go to the bridge. Resolves when this one may, see OnBridge. */
+  /** The log could not take an event: all rooms go to the bridge. Resolves when this one may, see CurrentOutage. */
   onLogFailure(reason: FailureReason): Promise<void> {
     return this.outage.begin(reason);
   }
@@ -282,7 +279,7 @@ function makeStage(options: CutoverStageOptions) {
     ...common,
     peers,
     fallback: config.fallback && !standalone,
-    deafMs: config.publishTimeout + deafMs,
+    deafMs: config.publishTimeout + deafSlackMs,
     logAnswers: () => log.reachable && roomLanes.hears && shared.follows,
     comeBack: (needs) => changes.comeBack(needs),
     showMs: () => timeoutMs + settled(),

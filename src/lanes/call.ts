@@ -13,13 +13,13 @@ export interface Decision {
   /** Absent without a bridge: then nothing ever moves. */
   epoch?: number;
   /** Set where the room belongs to the stream lane, but the log has failed. */
-  outage?: OnBridge;
+  outage?: CurrentOutage;
   /** The shared state is not known: the room may belong to the stream lane, where others append. */
   isBlind?: true;
 }
 
 /** How it stands with the rooms of the stream lane while the log fails. */
-export interface OnBridge {
+export interface CurrentOutage {
   reason: FailureReason;
   /**
    * Resolves when a call may go to the bridge: the other replicas know, and what they had read is shown; after a
@@ -58,10 +58,13 @@ export interface LaneChoice {
 
 /** What the lanes ask of the cutover where a call cannot go the way of its room, or goes it in doubt. */
 export interface LaneFailures {
-  /** The log could not take an event. Resolves when it may go to the bridge, see {@link OnBridge}. */
+  /** The log could not take an event. Resolves when it may go to the bridge, see {@link CurrentOutage}. */
   onLogFailure(reason: FailureReason): Promise<void>;
-  /** Whether the bridge carries this room's calls through other replicas, or began to a moment ago, not waiting for windows here. */
-  hadElsewhere(room: string): boolean;
+  /**
+   * Whether another replica may have sent a message of this room to the bridge already, without waiting for the windows here: an outage is
+   * on, or the room has left the stream lane without a handover within the last 2 s. Typing that waits in a window may be over then.
+   */
+  mayBeAtBridge(room: string): boolean;
   /** An event goes to the bridge although its room may belong to the stream lane; see {@link Decision.isBlind}. */
   onBlind(event: Event): void;
   /**

@@ -113,7 +113,7 @@ export class Lanes {
     const flushed = entersWindow ? undefined : this.#windows?.flushRoom(room);
     if (flushed !== undefined) {
       await flushed;
-      // The log may have failed what was in the windows; then the room is there where that went.
+      // Where the log did not take what was in the windows, that went to the bridge: this call follows it there.
       const { outage } = this.#options.cutover.decide(room);
       if (outage !== undefined)
         return this.#byBridge(call, { lane: 'bridge', outage, ...(epoch !== undefined && { epoch }) });
@@ -177,13 +177,14 @@ export class Lanes {
     if (!hasCode(error, 'LOG_APPEND_REFUSED', 'LOG_APPEND_UNKNOWN', 'LOG_UNAVAILABLE')) throw error;
     const { bridge, settings, log, metrics, failures } = this.#options;
     const isUnknown = error.code === 'LOG_APPEND_UNKNOWN';
-    const known = isUnknown ? broadcast : duplicate;
-    if (this.#wasRead(entry.eventId)) return known;
+    // Read here under this id: the append without an answer was kept; of one that was refused, the entry is somebody else's.
+    const ifRead = isUnknown ? broadcast : duplicate;
+    if (this.#wasRead(entry.eventId)) return ifRead;
     if (!settings.fallback || bridge === undefined) throw error;
     const reason = error.reason ?? 'connection_lost';
     countFallback(metrics, reason);
     await failures.onLogFailure(reason);
-    if (this.#wasRead(entry.eventId)) return known;
+    if (this.#wasRead(entry.eventId)) return ifRead;
     // What waits in the room's windows goes by the bridge too, and must not be overtaken there.
     await this.#windows?.flushRoom(call.event.room);
     const send = () => bridge.send(call.request);

@@ -1,5 +1,5 @@
 // The mirror: events that the bridge has delivered are also written to shadow streams, to be measured and compared.
-// Promises: never in the call's way, never on one of the four streams, bounded; what is dropped is counted.
+// Promises: never in the call's way, never on a stream that is shown, bounded; what is dropped is counted.
 
 import type { Log, NewEntry } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';

@@ -11,7 +11,7 @@ import type { Log, NewEntry } from '../log/log.ts';
 import { allRooms, type RoomSet } from '../room-set.ts';
 import { countFallback } from '../telemetry/metrics.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import type { IncomingCall, LaneChoice, LaneFailures, OnBridge } from './call.ts';
+import type { CurrentOutage, IncomingCall, LaneChoice, LaneFailures } from './call.ts';
 import { Coalescer } from './coalesce.ts';
 
 export interface WindowsOptions extends Pick<Telemetry, 'clock' | 'logger' | 'metrics'> {
@@ -31,9 +31,9 @@ const outdatedMs = 500;
 
 /** The room of a window has left the stream lane before its end: to the bridge lane, or while an outage lasts. */
 class LeftStreamLane extends Error {
-  readonly outage: OnBridge | undefined;
+  readonly outage: CurrentOutage | undefined;
 
-  constructor(outage: OnBridge | undefined) {
+  constructor(outage: CurrentOutage | undefined) {
     super('the room has left the stream lane');
     this.outage = outage;
   }
@@ -79,7 +79,7 @@ export class Windows {
     return this.#coalescer.add(event, call, statedAt);
   }
 
-  /** Ends the room's windows. @returns when what they gave out is on its way; undefined where nothing is */
+  /** Ends the room's windows. @returns when what they gave out is in the log, or at the bridge, or lost; undefined where nothing is under way */
   flushRoom(room: string): Promise<void> | undefined {
     this.#coalescer.flushRoom(room);
     return this.#emissions.get(room);
@@ -96,7 +96,7 @@ export class Windows {
     await Promise.all(this.#emissions.values());
   }
 
-  /** What an event loses that is shown nowhere. */
+  /** Counts an event that is shown nowhere. */
   countLost(event: Event): void {
     this.#options.metrics.coalescedLost.inc({ event_type: event.eventType });
   }
@@ -104,7 +104,7 @@ export class Windows {
   /** The end of a window: nobody waits for it, so what fails here is taken to the bridge call by call, or counted. */
   #emit(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number): void {
     // Its sender's message may have gone by the bridge, of which the log's readers do not know.
-    if (entry.typing !== undefined && this.#options.failures.hadElsewhere(entry.room)) return this.countLost(entry);
+    if (entry.typing !== undefined && this.#options.failures.mayBeAtBridge(entry.room)) return this.countLost(entry);
     const traceId = origins.findLast((call) => call?.traceId !== undefined)?.traceId;
     const identified = { ...entry, ...(traceId !== undefined && { traceId }), eventId: eventIdOf(entry) };
     const emission = this.#appendByLane(identified)
@@ -133,9 +133,9 @@ export class Windows {
 
   async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number, error: unknown): Promise<void> {
     const { bridge, logger, reads, failures } = this.#options;
-    const hasMoved = error instanceof LeftStreamLane && error.outage === undefined;
+    const leftByHandover = error instanceof LeftStreamLane && error.outage === undefined;
     // By the bridge it might come behind its sender's message, which another replica has taken meanwhile.
-    const mayBeOver = !hasMoved || lateMs > outdatedMs || failures.hadElsewhere(entry.room);
+    const mayBeOver = !leftByHandover || lateMs > outdatedMs || failures.mayBeAtBridge(entry.room);
     if (entry.typing !== undefined && (mayBeOver || reads.isTypingOver(entry.room, entry.typing)))
       return this.countLost(entry);
     // Of typing only the latest counts; each read receipt has its own message ids.
@@ -146,7 +146,7 @@ export class Windows {
       logger.warn({ err: error, eventType: entry.eventType }, 'a coalesced event was lost');
       return;
     }
-    if (!hasMoved) await this.#untilBridgeMay(error);
+    if (!leftByHandover) await this.#untilBridgeMay(error);
     const send = () => this.#sendAll(bridge, calls);
     await (hasCode(error, 'LOG_APPEND_UNKNOWN')
       ? failures.settleUncertain({ room: entry.room, eventId: entry.eventId! }, send)

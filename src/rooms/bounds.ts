@@ -5,7 +5,10 @@
  * calls waiting until it has, as it may have missed a commit.
  */
 export const answerMs = 500;
-/** What was under way when the log was found to fail may have been accepted without it a little before. */
+/**
+ * The ids that are written into the log behind an outage go back this much further than its beginning: the bridge may have accepted calls then
+ * that were under way before the log was found to fail.
+ */
 export const idsSlackMs = 15_000;
 /** A call is answered by the bridge within its own timeout; then what waits for it goes on. */
 export const lateLimitMs = 12_000;

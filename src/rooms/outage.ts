@@ -11,7 +11,7 @@
 
 import { z } from 'zod';
 import { type FailureReason, failureReasons } from '../errors.ts';
-import type { OnBridge } from '../lanes/call.ts';
+import type { CurrentOutage } from '../lanes/call.ts';
 import { type Peers, peerPaths } from '../peers/peers.ts';
 import { allRooms } from '../room-set.ts';
 import type { Clock } from '../telemetry/clock.ts';
@@ -23,9 +23,11 @@ import type { Traffic } from './traffic.ts';
 import type { Unfenced } from './unfenced.ts';
 
 /**
- * How it stands with an outage at one replica: told to the others every second while it is in one, and with each change; asked, and answered with
- * the same, by one that has just started. `at`: ms since 1970 by the teller's clock, what it has told before is older. `fails`: whether its log
- * fails; else it answers again, and only the others are waited for. `epoch`: of its cutover state.
+ * How it stands with an outage at one replica. It tells all others once a second while it is in one, and with each change; the answer has the
+ * same form. A replica that has just started sends it once, to learn.
+ *
+ * `at`: ms since 1970 by the sender's clock; news with a smaller `at` than its last is passed over. `fails`: its log fails; else it answers again,
+ * and only the others are waited for. `epoch`: of its cutover state.
  */
 export const outageNews = z.object({
   instance: z.string(),
@@ -46,8 +48,8 @@ export interface OutageParts {
   /** Whether calls may take the bridge because the log fails. */
   fallback: boolean;
   /**
-   * ms for which a reader that does not hear of the log any more is waited for, as long as an append at least. It is counted in looks: a
-   * process that stood still hears of the log in the next one.
+   * ms beyond those of `RoomLanes.hears` for which a reader that does not hear of the log is waited for, as long as an append at least. It is
+   * counted in looks: a process that stood still hears of the log in the next one.
    */
   deafMs: number;
   /** Whether the log answers and is read here, and what stands in it of the cutover is known. */
@@ -118,19 +120,19 @@ export class Outage {
 
   /** Whether the calls of all rooms go by the bridge. */
   get isOn(): boolean {
-    return this.#parts.roomLanes.onBridge !== undefined;
+    return this.#parts.roomLanes.outage !== undefined;
   }
 
   /** For `GET /cutover`; null: there is none. `since`: ISO 8601. `fails`: the replicas whose log does not answer steadily yet. */
   get status(): { since: string; reason: FailureReason; fails: string[] } | null {
     const { roomLanes, clock, instance } = this.#parts;
-    if (roomLanes.onBridge === undefined) return null;
+    if (roomLanes.outage === undefined) return null;
     const since = new Date(clock.now() - (clock.monotonic() - this.#beganAt)).toISOString();
     const fails = [...(this.#answers ? [] : [instance]), ...this.#othersThatFail()];
-    return { since, reason: roomLanes.onBridge.reason, fails };
+    return { since, reason: roomLanes.outage.reason, fails };
   }
 
-  /** The log has failed here. Resolves when calls may go to the bridge, see {@link OnBridge}. */
+  /** The log has failed here. Resolves when calls may go to the bridge, see {@link CurrentOutage}. */
   begin(reason: FailureReason): Promise<void> {
     this.#relapse();
     return this.#enter(reason).ready;
@@ -151,8 +153,8 @@ export class Outage {
   /** All rooms were taken back by a handover, or none is on the stream lane any more. */
   end(): void {
     const { roomLanes, clock, logger } = this.#parts;
-    if (roomLanes.onBridge === undefined) return;
-    roomLanes.onBridge = undefined;
+    if (roomLanes.outage === undefined) return;
+    roomLanes.outage = undefined;
     this.#endedAt = clock.monotonic();
     logger.info('all rooms are back from the bridge');
   }
@@ -161,9 +163,9 @@ export class Outage {
     for (const stop of this.#stops) stop();
   }
 
-  #enter(reason: FailureReason): OnBridge {
+  #enter(reason: FailureReason): CurrentOutage {
     const { roomLanes, traffic, unfenced, showMs, clock, logger } = this.#parts;
-    if (roomLanes.onBridge !== undefined) return roomLanes.onBridge;
+    if (roomLanes.outage !== undefined) return roomLanes.outage;
     this.#beganAt = clock.monotonic();
     this.#answersSince = undefined;
     this.#keepsIds = false;
@@ -171,18 +173,18 @@ export class Outage {
     this.#steadyMs = isRelapse ? Math.min(2 * this.#steadyMs, maxSteadyMs) : firstSteadyMs;
     this.#isShown = unfenced.show(allRooms, showMs());
     const { promise: ready, resolve } = Promise.withResolvers<void>();
-    roomLanes.onBridge = { reason, ready };
+    roomLanes.outage = { reason, ready };
     logger.warn({ reason }, 'all rooms go to the bridge');
     Promise.all([this.#exchange(), this.#isShown]).then(() => resolve());
     // What they hold goes by the bridge too, and typing is dropped: its sender's message may be there already.
     traffic.flush(allRooms);
-    return roomLanes.onBridge;
+    return roomLanes.outage;
   }
 
   get #news(): OutageNews {
     const { roomLanes, clock, instance } = this.#parts;
     const { epoch } = roomLanes.state;
-    const reason = roomLanes.onBridge?.reason ?? 'connection_lost';
+    const reason = roomLanes.outage?.reason ?? 'connection_lost';
     return { instance, at: clock.now(), isOn: this.isOn, fails: this.isOn && !this.#answers, epoch, reason };
   }
 
@@ -272,8 +274,7 @@ export class Outage {
     const hasTold = this.#keepsIds;
     this.#answersSince = undefined;
     this.#keepsIds = false;
-    if (hasTold && roomLanes.onBridge !== undefined)
-      roomLanes.onBridge = { ...roomLanes.onBridge, ready: this.#exchange() };
+    if (hasTold && roomLanes.outage !== undefined) roomLanes.outage = { ...roomLanes.outage, ready: this.#exchange() };
   }
 
   /** The log does not take the ids, or the handover has failed. */

@@ -4,7 +4,7 @@
 // as stale is decided again.
 
 import { CrossfadeError } from '../errors.ts';
-import { type Decision, type OnBridge, StaleEpoch } from '../lanes/call.ts';
+import { type CurrentOutage, type Decision, StaleEpoch } from '../lanes/call.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import { answerMs } from './bounds.ts';
 import {
@@ -59,8 +59,8 @@ export class RoomLanes {
   /** Waits for the log to be read, by how long they may last: all that wait so long share one. */
   readonly #catchUps = new Map<number, Promise<void>>();
   readonly #awaitsEpoch = new Set<() => void>();
-  /** Set by the outage (outage.ts) while the log fails: the rooms of the stream lane are at the bridge. */
-  onBridge: OnBridge | undefined;
+  /** Set by outage.ts while the log fails: the rooms of the stream lane are at the bridge. */
+  outage: CurrentOutage | undefined;
 
   constructor(parts: RoomLanesParts) {
     this.#parts = parts;
@@ -123,7 +123,8 @@ export class RoomLanes {
     const { epoch } = this.#state;
     if (this.#knowledge !== 'known') return { lane: 'bridge', epoch, isBlind: true };
     if (this.#parts.killSwitch || laneOf(this.#state, room) === 'bridge') return { lane: 'bridge', epoch };
-    return this.onBridge === undefined ? { lane: 'stream', epoch } : { lane: 'bridge', epoch, outage: this.onBridge };
+    const { outage } = this;
+    return outage === undefined ? { lane: 'stream', epoch } : { lane: 'bridge', epoch, outage };
   }
 
   /** Runs a call by its room's lane. Errors: those of `run`. */

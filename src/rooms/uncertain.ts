@@ -3,7 +3,7 @@
 //
 //     asker             has anybody read it? ------> bridge -----------> its answer: withhold, or show
 //     each replica      read: the append is proven     the room waits    the log's copy is withheld from then on (200), or
-//                       not read: hold the room        at connections    shown if it comes (anything else: in doubt twice)
+//                       not read: hold the room        at connections    shown if it comes (anything else: perhaps twice)
 //
 // Promises: at every replica that was reached one copy is shown, the log's or the bridge's; what follows the event in its room is
 // shown behind it; a replica that was not reached, or whose asker ended before its verdict, may show both: the event is counted.
@@ -52,7 +52,7 @@ export interface UncertainParts {
 
 /** ms that asking may hold a call up: a replica that hears of it later may show both copies. */
 const askMs = 1_000;
-/** It is told again for half of the time in which a replica that has not heard it still waits. */
+/** A replica that has not heard it waits for lateLimitMs: it is told again for half as long, or all that time where each telling takes askMs. */
 const tellTimes = lateLimitMs / (2 * askMs);
 /** Verdicts that are known: a question, or the verdict once more, may come behind it. */
 const maxPast = 1_000;

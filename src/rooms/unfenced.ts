@@ -1,5 +1,5 @@
-// What cannot be put in order. In come events that are read of a room while the bridge carries it, and rooms with which the
-// bridge goes on; out goes, counted once each, what is not fenced against it: what is not shown yet at every connection.
+// Counts, once each, the events whose order against the bridge's cannot be proven. In come events that are read from the log while the
+// bridge carries their room, and rooms with which the bridge goes on while what was read of them is not shown at every connection yet.
 
 import type { Event } from '../contract/event.ts';
 import { keepNewest } from '../keep-newest.ts';

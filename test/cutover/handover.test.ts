@@ -48,8 +48,8 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
     traffic,
     outage: {
       end() {
-        if (roomLanes.onBridge !== undefined) journal.push('all are back');
-        roomLanes.onBridge = undefined;
+        if (roomLanes.outage !== undefined) journal.push('all are back');
+        roomLanes.outage = undefined;
       },
     },
     fences: {
@@ -190,7 +190,7 @@ async function startInOutage() {
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   await a.coordinator.move(toPercent(100));
   await until(() => b.roomLanes.state.percent === 100 && b.holds.size === 0);
-  for (const { roomLanes } of [a, b]) roomLanes.onBridge = { reason: 'timeout', ready: Promise.resolve() };
+  for (const { roomLanes } of [a, b]) roomLanes.outage = { reason: 'timeout', ready: Promise.resolve() };
   const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
   return { log, a, b, back };
 }
@@ -248,7 +248,7 @@ test('who took no part in the return stays in the outage, as nobody has waited f
 test('a change of some rooms ends no outage', async () => {
   const a = startReplica(new SharedLog(), 'a');
   await a.coordinator.move(toPercent(50));
-  a.roomLanes.onBridge = { reason: 'timeout', ready: Promise.resolve() };
+  a.roomLanes.outage = { reason: 'timeout', ready: Promise.resolve() };
   await a.coordinator.move(toPercent(100));
   assert.equal(await a.call('r'), 'bridge');
   assert.ok(!a.journal.includes('all are back'));

@@ -56,7 +56,7 @@ test('what is possible is told with what would move, who takes part, and the com
   const found = await set(25);
   assert.deepEqual(
     [found.possible, found.changes, found.epoch, found.from, found.to, found.fences, found.hold],
-    [true, true, 40, 10, 25, 11, { longestMs: 38, timeoutMs: 200 }],
+    [true, true, 40, 10, 25, 11, { longestMs: 38, atMostMs: 1_200 }],
   );
   assert.deepEqual(failed(found), []);
   assert.equal(found.next, 'crossfade cutover set 25 --if-epoch 40');

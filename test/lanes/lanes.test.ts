@@ -30,7 +30,7 @@ class Scene {
   wasRead: (eventId: string) => boolean = () => false;
   settleUncertain: LaneFailures['settleUncertain'] = (_, callBridge) => callBridge();
   isTypingOver = false;
-  hadElsewhere = false;
+  mayBeAtBridge = false;
   /** Rooms. */
   readonly mirrored = new Set<string>();
   readonly settled: [string, boolean][] = [];
@@ -74,7 +74,7 @@ class Scene {
           await ready;
         },
         onBlind: () => {},
-        hadElsewhere: () => this.hadElsewhere,
+        mayBeAtBridge: () => this.mayBeAtBridge,
         settleUncertain: (event, callBridge) => this.settleUncertain(event, callBridge),
       },
       reads: {
@@ -244,7 +244,7 @@ test('typing whose room another replica takes to the bridge is dropped; a read r
   const scene = new Scene();
   await scene.carry(typing('typing'));
   await scene.carry(receipt('receipt'));
-  scene.hadElsewhere = true;
+  scene.mayBeAtBridge = true;
   await scene.lanes.drain();
   assert.deepEqual(scene.journal, ['log receipt']);
 });

@@ -238,7 +238,7 @@ for (const how of ['is away', 'does not take an append'] as const) {
     } else void outage.begin('timeout');
     assert.equal(told.at(-1)?.fails, true);
     let isReady = false;
-    const ready = roomLanes.onBridge!.ready.then(() => {
+    const ready = roomLanes.outage!.ready.then(() => {
       isReady = true;
     });
     await new Promise((resolve) => setImmediate(resolve));

@@ -44,8 +44,8 @@ export interface Tap {
   /**
    * Bytes that the bridge sent: one WebSocket message, one server-sent event's data, one poll's body. What comes back
    * is handed to the client before anything else happens: what waited for these bytes is injected in the next microtask.
-   * @returns what the client gets of it: the same Buffer (the normal case, no copy), a shorter one (a completion of
-   * crossfade's own or a withheld copy was cut out), or undefined (nothing is left)
+   * @returns what the client gets of it: the same Buffer (the normal case, no copy), a shorter one (the answer to
+   * a fence of crossfade's own was cut out), or undefined (nothing is left)
    */
   fromBridge(data: Buffer): Buffer | undefined;
   /** The connection is over, at either side. */

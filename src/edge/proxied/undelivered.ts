@@ -22,7 +22,7 @@ export interface UndeliveredEvent {
 interface WaitingEvent {
   /** Place -> how many of the event's messages wait there. */
   places: Map<Place, number>;
-  /** Set where a caller of untilShown() waits for it. */
+  /** Set where a caller of untilDelivered() waits for it. */
   shown: PromiseWithResolvers<void> | undefined;
 }
 
