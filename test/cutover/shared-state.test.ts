@@ -150,6 +150,18 @@ test('a rollback also ends a raise for which the guard still looks', async () =>
   state.close();
 });
 
+test('a rollback also ends a raise that was forced past the guard and still waits for the recent ids', async () => {
+  const { roomLanes, operator, begin, state, clock } = setUp();
+  await begin();
+  const set = operator.set({ percent: 50 }, { who: 'ada', force: true });
+  await until(() => roomLanes.state.remembers);
+  await operator.rollback({ who: 'bob' });
+  clock.advance(10_000);
+  await assert.rejects(set, { code: 'CUTOVER_CONFLICT' });
+  assert.equal(roomLanes.state.percent, 0);
+  state.close();
+});
+
 test('a rollback without the log counts what the bridge overtakes by it', async () => {
   const { roomLanes, state, overtaken } = setUp();
   roomLanes.adopt(raised(100));
