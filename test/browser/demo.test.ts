@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Locator, Page } from 'playwright-core';
-import { programs } from '../e2e/sidecar.ts';
+import { binary, programs } from '../e2e/sidecar.ts';
 import { apiKey } from '../support/bridge.ts';
 import { openPage } from '../support/browser.ts';
 import { type Running, type StartOptions, spawnCrossfade } from '../support/process.ts';
@@ -98,43 +98,43 @@ for (const { name, options } of programs) {
     assert.deepEqual(await repeat(), { duplicate: true });
     assert.deepEqual(await process.stop(), { code: 0, signal: null });
   });
-
-  test(`${name} moves rooms between the lanes under the demo’s clients, by the slider and by a rollback`, async (t) => {
-    const { process, page, ada, ben } = await openDemo(t, options);
-    const slider = page.getByRole('slider', { name: 'Rooms on the stream lane' });
-    const status = page.getByRole('status');
-    await until(async () => (await newestLanes(page)).length === 9, {
-      what: 'a message in every room',
-      timeoutMs: moveMs,
-    });
-    assert.equal(await page.locator('.field .mark.stream').count(), 0);
-
-    await slider.fill('57');
-    await status.getByText('Checking that no client is left out…').waitFor();
-    await status.getByText('57% by stream').waitFor({ timeout: moveMs });
-    const half = [...Array(5).fill('stream'), ...Array(4).fill('bridge')];
-    await until(async () => (await newestLanes(page)).join() === half.join(), { what: () => 'both lanes at 57' });
-    await say(ada, 'Hello Ben, can you see this?');
-    await ben.getByText('ada · stream lane').waitFor();
-    const picture = globalThis.process.env.CROSSFADE_SCREENSHOT;
-    if (picture !== undefined) await takePicture(page, ben, picture);
-
-    await slider.press('End');
-    await status.getByText('100% by stream').waitFor({ timeout: moveMs });
-    await until(async () => new Set(await newestLanes(page)).size === 1, { what: 'all rooms by stream' });
-
-    await page.getByRole('button', { name: 'Roll back' }).click();
-    await status.getByText('Rolled back').waitFor();
-    assert.equal(await slider.inputValue(), '0');
-    await until(async () => (await newestLanes(page)).every((lane) => lane === 'bridge'), {
-      what: 'all by the bridge',
-    });
-    await say(ben, 'And this?');
-    await ada.getByText('ben · bridge lane').waitFor();
-    for (const client of [ada, ben]) await assertNothingAmiss(client, 50);
-    assert.deepEqual(await process.stop(), { code: 0, signal: null });
-  });
 }
+
+test('the binary moves rooms between the lanes under the demo’s clients, by the slider and by a rollback', async (t) => {
+  const { process, page, ada, ben } = await openDemo(t, binary);
+  const slider = page.getByRole('slider', { name: 'Rooms on the stream lane' });
+  const status = page.getByRole('status');
+  await until(async () => (await newestLanes(page)).length === 9, {
+    what: 'a message in every room',
+    timeoutMs: moveMs,
+  });
+  assert.equal(await page.locator('.field .mark.stream').count(), 0);
+
+  await slider.fill('57');
+  await status.getByText('Checking that no client is left out…').waitFor();
+  await status.getByText('57% by stream').waitFor({ timeout: moveMs });
+  const half = [...Array(5).fill('stream'), ...Array(4).fill('bridge')];
+  await until(async () => (await newestLanes(page)).join() === half.join(), { what: () => 'both lanes at 57' });
+  await say(ada, 'Hello Ben, can you see this?');
+  await ben.getByText('ada · stream lane').waitFor();
+  const picture = globalThis.process.env.CROSSFADE_SCREENSHOT;
+  if (picture !== undefined) await takePicture(page, ben, picture);
+
+  await slider.press('End');
+  await status.getByText('100% by stream').waitFor({ timeout: moveMs });
+  await until(async () => new Set(await newestLanes(page)).size === 1, { what: 'all rooms by stream' });
+
+  await page.getByRole('button', { name: 'Roll back' }).click();
+  await status.getByText('Rolled back').waitFor();
+  assert.equal(await slider.inputValue(), '0');
+  await until(async () => (await newestLanes(page)).every((lane) => lane === 'bridge'), {
+    what: 'all by the bridge',
+  });
+  await say(ben, 'And this?');
+  await ada.getByText('ben · bridge lane').waitFor();
+  for (const client of [ada, ben]) await assertNothingAmiss(client, 50);
+  assert.deepEqual(await process.stop(), { code: 0, signal: null });
+});
 
 async function takePicture(page: Page, ben: Locator, path: string): Promise<void> {
   await say(ben, 'Yes, at once.');

@@ -10,66 +10,63 @@ import { spawnCrossfade } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 import { cutover, ofAll, type State, stateOf, untilAll } from './operating.ts';
-import { programs, startSidecar } from './sidecar.ts';
+import { binary, startSidecar } from './sidecar.ts';
 
-for (const { name, options } of programs) {
-  test(`${name} operates all replicas by way of one`, async (t) => {
-    const redis = await startRedis(t);
-    const flags = ['--redis', redis.url, '--bridge', (await startBridge(t)).url];
-    const replicas = [await startSidecar(t, flags, options), await startSidecar(t, flags, options)];
-    const [asked] = replicas as [(typeof replicas)[0], (typeof replicas)[0]];
-    const operate = async (...words: string[]) => {
-      const { code, stdout, stderr } = await cutover(t, [...words, '--admin', asked.admin], {}, options);
-      assert.deepEqual([code, stderr], [0, ''], words.join(' '));
-      return stdout;
-    };
-    const untilAllAre = (part: Partial<State>) => {
-      const isSo = (state: State) =>
-        Object.entries(part).every(([key, value]) => same(state[key as keyof State], value));
-      return untilAll(replicas, isSo, { what: JSON.stringify(part), timeoutMs: 1_000 });
-    };
+test('the binary operates all replicas by way of one', async (t) => {
+  const redis = await startRedis(t);
+  const flags = ['--redis', redis.url, '--bridge', (await startBridge(t)).url];
+  const replicas = [await startSidecar(t, flags, binary), await startSidecar(t, flags, binary)];
+  const [asked] = replicas as [(typeof replicas)[0], (typeof replicas)[0]];
+  const operate = async (...words: string[]) => {
+    const { code, stdout, stderr } = await cutover(t, [...words, '--admin', asked.admin], {}, binary);
+    assert.deepEqual([code, stderr], [0, ''], words.join(' '));
+    return stdout;
+  };
+  const untilAllAre = (part: Partial<State>) => {
+    const isSo = (state: State) => Object.entries(part).every(([key, value]) => same(state[key as keyof State], value));
+    return untilAll(replicas, isSo, { what: JSON.stringify(part), timeoutMs: 1_000 });
+  };
 
-    const shown = await operate('show');
-    assert.match(shown, /^bridge ●─+ stream {3}0% by stream\n/);
-    for (const { instance } of (await stateOf(asked)).replicas)
-      assert.ok(shown.includes(instance), `${instance}\n${shown}`);
-    assert.match(await operate('set', '25'), /25% by stream/);
-    await untilAllAre({ percent: 25, operated: true });
-    assert.match(await operate('mirror', 'on'), /mirror +on/);
-    await untilAllAre({ mirror: true });
-    assert.match(await operate('mirror', '10', '--why', 'what does it cost?'), /mirror +on for 10% of the rooms/);
-    await untilAllAre({ mirror: true, mirrorPercent: 10 });
-    assert.match(await operate('mirror', 'off'), /mirror +off/);
-    assert.match(await operate('pin', 'a room', 'stream', '--force'), /pins +a room by stream/);
-    await operate('pin', 'r', 'bridge');
-    await untilAllAre({ mirror: false, pins: { 'a room': 'stream', r: 'bridge' } });
-    await operate('unpin', 'r', '--force');
-    await untilAllAre({ pins: { 'a room': 'stream' } });
-    assert.match(await operate('set', '100', '--force'), /^bridge ━+● stream {3}100% by stream\n/);
-    assert.match(await operate('rollback'), /0% by stream[\s\S]*100% → 0% +rollback/);
-    await untilAllAre({ percent: 0, pins: {}, mirror: false, operated: true });
-    await operate('reset');
-    await untilAllAre({ percent: 0, operated: false });
+  const shown = await operate('show');
+  assert.match(shown, /^bridge ●─+ stream {3}0% by stream\n/);
+  for (const { instance } of (await stateOf(asked)).replicas)
+    assert.ok(shown.includes(instance), `${instance}\n${shown}`);
+  assert.match(await operate('set', '25'), /25% by stream/);
+  await untilAllAre({ percent: 25, operated: true });
+  assert.match(await operate('mirror', 'on'), /mirror +on/);
+  await untilAllAre({ mirror: true });
+  assert.match(await operate('mirror', '10', '--why', 'what does it cost?'), /mirror +on for 10% of the rooms/);
+  await untilAllAre({ mirror: true, mirrorPercent: 10 });
+  assert.match(await operate('mirror', 'off'), /mirror +off/);
+  assert.match(await operate('pin', 'a room', 'stream', '--force'), /pins +a room by stream/);
+  await operate('pin', 'r', 'bridge');
+  await untilAllAre({ mirror: false, pins: { 'a room': 'stream', r: 'bridge' } });
+  await operate('unpin', 'r', '--force');
+  await untilAllAre({ pins: { 'a room': 'stream' } });
+  assert.match(await operate('set', '100', '--force'), /^bridge ━+● stream {3}100% by stream\n/);
+  assert.match(await operate('rollback'), /0% by stream[\s\S]*100% → 0% +rollback/);
+  await untilAllAre({ percent: 0, pins: {}, mirror: false, operated: true });
+  await operate('reset');
+  await untilAllAre({ percent: 0, operated: false });
 
-    const { history } = await stateOf(asked);
-    assert.deepEqual(
-      history.map(({ what, from, to }) => `${what} ${from} ${to}`),
-      [
-        'set 25 0 25',
-        'mirror on 25 25',
-        'mirror 10% 25 25',
-        'mirror off 25 25',
-        'pin a room stream 25 25',
-        'pin r bridge 25 25',
-        'unpin r 25 25',
-        'set 100 25 100',
-        'rollback 100 0',
-        'reset 0 0',
-      ],
-    );
-    assert.equal(new Set(await ofAll(replicas, ({ history }) => JSON.stringify(history))).size, 1, 'one history');
-  });
-}
+  const { history } = await stateOf(asked);
+  assert.deepEqual(
+    history.map(({ what, from, to }) => `${what} ${from} ${to}`),
+    [
+      'set 25 0 25',
+      'mirror on 25 25',
+      'mirror 10% 25 25',
+      'mirror off 25 25',
+      'pin a room stream 25 25',
+      'pin r bridge 25 25',
+      'unpin r 25 25',
+      'set 100 25 100',
+      'rollback 100 0',
+      'reset 0 0',
+    ],
+  );
+  assert.equal(new Set(await ofAll(replicas, ({ history }) => JSON.stringify(history))).size, 1, 'one history');
+});
 
 function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);

@@ -9,7 +9,7 @@ import { startRedis } from '../support/redis.ts';
 import { HttpTransportType, type HubClient } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
 import { force, metricOf, say, shownOf } from './operating.ts';
-import { join, patient, programs, startSidecar } from './sidecar.ts';
+import { binary, join, patient, startSidecar } from './sidecar.ts';
 
 const remaining = (replica: Crossfade) => metricOf(replica, 'crossfade_drain_remaining');
 
@@ -64,28 +64,24 @@ test('clients of every transport are let go one by one, the idle ones first; who
   assert.deepEqual(await replica.process.stop(), { code: 0, signal: null });
 });
 
-for (const { name, options } of programs) {
-  test(`${name} goes on with a drain that was begun when SIGTERM comes, and ends after it`, async (t) => {
-    const redis = await startRedis(t);
-    const replica = await startSidecar(t, ['--redis', redis.url, '--drain-rate', '1'], options);
-    const clients = await Promise.all(['a', 'b', 'c', 'd'].map((user) => member(t, replica, user, 'r', WebSockets)));
-    const open = () => clients.filter(({ closedAt }) => closedAt === undefined).length;
-    const command = drain(t, replica, ['--output', 'json'], options);
-    await until(() => open() === 3, { what: 'the first to be told', timeoutMs: 20_000 });
-    process.kill(replica.process.pid, 'SIGTERM');
-    process.kill(replica.process.pid, 'SIGTERM');
-    await until(() => open() === 1, { what: 'all but one to be told', timeoutMs: 10_000 });
-    assert.equal(replica.process.exit, undefined, 'it waits for who is left');
-    assert.deepEqual(await replica.process.exited, { code: 0, signal: null });
-    await until(() => open() === 0, { what: 'all to be told' });
-    assert.equal((await command.exited).code, 0, 'a replica that has ended has drained');
-    assert.equal(command.stdout, '{"remaining":0,"done":true}\n');
-    const said = replica.process.lines
-      .map(({ msg }) => msg)
-      .filter((msg) => /let go|draining|stopped/.test(String(msg)));
-    assert.deepEqual(said, ['clients are let go', 'draining', 'stopped']);
-  });
-}
+test('the binary goes on with a drain that was begun when SIGTERM comes, and ends after it', async (t) => {
+  const redis = await startRedis(t);
+  const replica = await startSidecar(t, ['--redis', redis.url, '--drain-rate', '1'], binary);
+  const clients = await Promise.all(['a', 'b', 'c', 'd'].map((user) => member(t, replica, user, 'r', WebSockets)));
+  const open = () => clients.filter(({ closedAt }) => closedAt === undefined).length;
+  const command = drain(t, replica, ['--output', 'json'], binary);
+  await until(() => open() === 3, { what: 'the first to be told', timeoutMs: 20_000 });
+  process.kill(replica.process.pid, 'SIGTERM');
+  process.kill(replica.process.pid, 'SIGTERM');
+  await until(() => open() === 1, { what: 'all but one to be told', timeoutMs: 10_000 });
+  assert.equal(replica.process.exit, undefined, 'it waits for who is left');
+  assert.deepEqual(await replica.process.exited, { code: 0, signal: null });
+  await until(() => open() === 0, { what: 'all to be told' });
+  assert.equal((await command.exited).code, 0, 'a replica that has ended has drained');
+  assert.equal(command.stdout, '{"remaining":0,"done":true}\n');
+  const said = replica.process.lines.map(({ msg }) => msg).filter((msg) => /let go|draining|stopped/.test(String(msg)));
+  assert.deepEqual(said, ['clients are let go', 'draining', 'stopped']);
+});
 
 test('a replica that cannot go on does not keep its clients for the rate', async (t) => {
   const redis = await startRedis(t);
