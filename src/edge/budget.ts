@@ -93,12 +93,10 @@ export class ClientBudget {
     this.#typings = new TokenBucket(this.limits.typings, now);
   }
 
-  /** One message of a native client. @param records how many end in it */
-  takeMessage(bytes: number, records: number): void {
-    if (!this.#bytes.take(bytes)) {
-      this.#exceed('client_bytes', `The client sends more than ${this.limits.bytes.perSecond} bytes per second.`);
-    }
-    this.takeRecords(records);
+  /** Of a native client. */
+  takeBytes(bytes: number): void {
+    if (this.#bytes.take(bytes)) return;
+    this.#exceed('client_bytes', `The client sends more than ${this.limits.bytes.perSecond} bytes per second.`);
   }
 
   /** A message over {@link maxMessageBytes}, which nobody has taken in. */

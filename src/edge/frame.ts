@@ -4,9 +4,10 @@
 //     0x81 text, 0x82 binary | length < 126: 1 byte; < 65536: 126 and 2 bytes; else 127 and 8 bytes | body
 
 /** A whole text message in one frame. */
-export function textFrame(text: string): Buffer {
+export function textFrame(text: string | Buffer): Buffer {
   const { frame, header } = emptyFrame(0x81, Buffer.byteLength(text));
-  frame.write(text, header);
+  if (typeof text === 'string') frame.write(text, header);
+  else text.copy(frame, header);
   return frame;
 }
 

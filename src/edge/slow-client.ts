@@ -34,6 +34,11 @@ export class SlowClient {
     return waitingBytes > this.#limits.maxBufferedBytes;
   }
 
+  /** It has just taken all that waited for it, however much may wait again. */
+  caughtUp(now: number): void {
+    this.#caughtUpAt = now;
+  }
+
   /** About once a second. @returns whether the client has been behind for too long */
   isBehind(waitingBytes: number, now: number): boolean {
     if (waitingBytes === 0) this.#isOwed = false;

@@ -6,7 +6,13 @@ import { call } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 import { join, patient, programs, startSidecar } from './sidecar.ts';
-import { message, playCalls } from './test-drive.ts';
+import { clientKinds, message, playCalls } from './test-drive.ts';
+
+test('every call of the contract reaches clients of every transport and protocol, to the letter', async (t) => {
+  const redis = await startRedis(t);
+  const { listen, edge } = await startSidecar(t, [...patient, '--redis', redis.url]);
+  await playCalls(t, { listen, edge }, Object.values(clientKinds));
+});
 
 for (const { name, options } of programs) {
   test(`${name} delivers every call of the contract on Redis, to the letter`, async (t) => {

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 import { binary, join, patient, startSidecar } from './sidecar.ts';
-import { hubNames, playHub } from './test-drive.ts';
+import { clientKinds, hubNames, playHub } from './test-drive.ts';
 
 test('the binary gives every hub method its effects, on one replica and across two', async (t) => {
   const redis = await startRedis(t);
@@ -15,6 +15,18 @@ test('the binary gives every hub method its effects, on one replica and across t
   for (const hub of hubNames) {
     await t.test(`${hub} on one replica`, (t) => playHub(t, hub, one.edge, one.edge));
     await t.test(`${hub} across replicas`, (t) => playHub(t, hub, one.edge, two.edge));
+  }
+});
+
+test('clients of every transport and protocol drive all hubs, and reach those of every other', async (t) => {
+  const redis = await startRedis(t);
+  const { edge } = await startSidecar(t, [...patient, '--redis', redis.url]);
+  const kinds = Object.entries(clientKinds);
+  for (const [index, [name, caller]] of kinds.entries()) {
+    const [otherName, other] = kinds[(index + 1) % kinds.length]!;
+    for (const hub of hubNames) {
+      await t.test(`${hub}: ${name} to ${otherName}`, (t) => playHub(t, hub, edge, edge, { caller, other }));
+    }
   }
 });
 

@@ -13,7 +13,6 @@ const bridges = [
   { name: 'the toy bridge', start: startBridge, skip: false as const },
   { name: 'the reference bridge', start: startReferenceBridge, skip: noDotnet },
 ];
-const transports = { sse: true, longPolling: true };
 
 for (const { name, start, skip } of bridges) {
   for (const percent of [0, 50, 100]) {
@@ -29,7 +28,7 @@ for (const { name, start, skip } of bridges) {
       const { listen, edge } = await startAtPercent(t);
       // The bridge answers `stats` as always, but it has not seen the ids of calls that went by stream.
       const except = percent === 0 ? {} : { except: 'stats' };
-      await playRecording(t, { httpUrl: listen, hubsUrl: edge, apiKey, jwtSecret, transports, ...except });
+      await playRecording(t, { httpUrl: listen, hubsUrl: edge, apiKey, jwtSecret, ...except });
     });
 
     test(`in front of ${name} at ${percent} percent every call and hub method does what it did`, {

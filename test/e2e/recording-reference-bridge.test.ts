@@ -7,15 +7,13 @@ import { noDotnet, startReferenceBridge } from '../support/reference-bridge.ts';
 
 test('the reference bridge answers all of the recording as the real bridge did', { skip: noDotnet }, async (t) => {
   const { url } = await startReferenceBridge(t);
-  const transports = { sse: true, longPolling: true };
-  await playRecording(t, { httpUrl: url, hubsUrl: url, apiKey, jwtSecret, transports });
+  await playRecording(t, { httpUrl: url, hubsUrl: url, apiKey, jwtSecret });
 });
 
 test('MessagePack beside JSON changes no answer but the one that it is not supported', {
   skip: noDotnet,
 }, async (t) => {
   const { url } = await startReferenceBridge(t, { messagePack: true });
-  const transports = { sse: true, longPolling: true };
   const except = 'handshake messagepack';
-  await playRecording(t, { httpUrl: url, hubsUrl: url, apiKey, jwtSecret, transports, except });
+  await playRecording(t, { httpUrl: url, hubsUrl: url, apiKey, jwtSecret, except });
 });

@@ -5,9 +5,17 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { call } from '../support/bridge.ts';
-import type { HubClient } from '../support/signalr.ts';
+import { type ConnectOptions, HttpTransportType, type HubClient, type Received } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
 import { join } from './sidecar.ts';
+
+/** Every way in which a client may speak to a hub, but JSON over WebSockets, which is what is left out everywhere else. */
+export const clientKinds = {
+  'MessagePack over WebSockets': { protocol: 'messagepack' },
+  'JSON over server-sent events': { transport: HttpTransportType.ServerSentEvents },
+  'JSON over long polling': { transport: HttpTransportType.LongPolling },
+  'MessagePack over long polling': { transport: HttpTransportType.LongPolling, protocol: 'messagepack' },
+} satisfies Record<string, ConnectOptions>;
 
 export const message = { id: 'm1', requestId: 'r1', content: 'hi', createdAt: '2026-01-16T10:30:00Z' };
 const chatMessage =
@@ -147,13 +155,13 @@ const calls: [path: string, body: object, received: [client: string, method: str
   ],
 ];
 
-async function connectAll(t: TestContext, edge: string): Promise<Record<string, HubClient>> {
+async function connectAll(t: TestContext, edge: string, kind: ConnectOptions): Promise<Record<string, HubClient>> {
   const clients = {
-    chat: await join(t, edge, 'chat', 'u1'),
-    ticket: await join(t, edge, 'ticket', 'u1'),
-    'ticket of u2': await join(t, edge, 'ticket', 'u2'),
-    notification: await join(t, edge, 'notification', 'u1'),
-    'remote-access': await join(t, edge, 'remote-access', 'u1'),
+    chat: await join(t, edge, 'chat', 'u1', kind),
+    ticket: await join(t, edge, 'ticket', 'u1', kind),
+    'ticket of u2': await join(t, edge, 'ticket', 'u2', kind),
+    notification: await join(t, edge, 'notification', 'u1', kind),
+    'remote-access': await join(t, edge, 'remote-access', 'u1', kind),
   };
   await clients.chat.connection.invoke('JoinRoom', 'r1');
   await clients.ticket.connection.invoke('SubscribeToTicket', 'r1');
@@ -172,20 +180,43 @@ function record(method: string, argument: string): string {
   return `{"type":1,"target":"${method}","arguments":[${argument}]}`;
 }
 
-/** Every call of the contract, as the backend makes it; each once and its repeat once. */
-export async function playCalls(t: TestContext, { listen, edge }: { listen: string; edge: string }): Promise<void> {
-  const clients = await connectAll(t, edge);
-  const expected = new Map(Object.keys(clients).map((client) => [client, [] as string[]]));
+/** A message's text as a JSON client gets it, the members of a MessagePack client's in their order. */
+function textOf({ raw, method, args }: Received): string {
+  return raw || record(method, JSON.stringify(args[0]));
+}
+
+/**
+ * Every call of the contract, as the backend makes it; each once and its repeat once.
+ * @param kinds of clients that are there for all of it
+ */
+export async function playCalls(
+  t: TestContext,
+  { listen, edge }: { listen: string; edge: string },
+  kinds: ConnectOptions[] = [{}],
+): Promise<void> {
+  const audiences: Record<string, HubClient>[] = [];
+  for (const kind of kinds) audiences.push(await connectAll(t, edge, kind));
+  for (const [index, { 'remote-access': remote }] of audiences.entries()) {
+    const joinedLater = audiences.length - 1 - index;
+    await until(() => remote!.received.length === joinedLater, { what: 'those who have joined the session later' });
+    remote!.received.length = 0;
+  }
+  const expected = new Map(Object.keys(audiences[0]!).map((client) => [client, [] as string[]]));
+  const untilReceived = async (what: string) => {
+    for (const clients of audiences) {
+      for (const [client, records] of expected) {
+        await until(() => clients[client]!.received.length >= records.length, {
+          what: `${client} to receive ${what}`,
+        });
+      }
+    }
+  };
   for (const [index, [path, body, received]] of calls.entries()) {
     await t.test(`${path} #${index}`, async () => {
       const answer = await call(listen, path, { event_id: `event-${index}`, ...body });
       assert.deepEqual(answer, { status: 200, body: { broadcast: true } });
       for (const [client, method, argument] of received) expected.get(client)!.push(record(method, argument));
-      for (const [client, records] of expected) {
-        await until(() => clients[client]!.received.length >= records.length, {
-          what: `${client} to receive ${path}`,
-        });
-      }
+      await untilReceived(path);
       const repeated = await call(listen, path, { event_id: `event-${index}`, ...body });
       assert.deepEqual(repeated, { status: 200, body: { duplicate: true } });
     });
@@ -193,13 +224,10 @@ export async function playCalls(t: TestContext, { listen, edge }: { listen: stri
   await t.test('nobody received anything else, and nothing twice', async () => {
     await call(listen, 'chat/message', { event_id: 'last', request_id: 'r1', message });
     expected.get('chat')!.push(record('ReceiveMessage', chatMessage));
-    await until(() => clients.chat!.received.length >= expected.get('chat')!.length);
-    for (const [client, records] of expected) {
-      assert.deepEqual(
-        clients[client]!.received.map(({ raw }) => raw),
-        records,
-        client,
-      );
+    await untilReceived('the last one');
+    for (const clients of audiences) {
+      for (const [client, records] of expected)
+        assert.deepEqual(clients[client]!.received.map(textOf), records, client);
     }
   });
 }
@@ -263,9 +291,15 @@ const joinOther: Record<string, [string, unknown[]]> = {
   'remote-access': ['JoinSession', ['s1', 'requester']],
 };
 
-export async function playHub(t: TestContext, hub: string, callerUrl: string, otherUrl: string): Promise<void> {
-  const caller = await join(t, callerUrl, hub, 'u1');
-  const other = await join(t, otherUrl, hub, 'u2');
+export async function playHub(
+  t: TestContext,
+  hub: string,
+  callerUrl: string,
+  otherUrl: string,
+  kinds: { caller?: ConnectOptions; other?: ConnectOptions } = {},
+): Promise<void> {
+  const caller = await join(t, callerUrl, hub, 'u1', kinds.caller);
+  const other = await join(t, otherUrl, hub, 'u2', kinds.other);
   if (hub === 'notification') await until(() => caller.received.length === 1 && other.received.length === 1);
   const [method, args] = joinOther[hub] ?? [];
   if (method !== undefined) await other.connection.invoke(method, ...args!);

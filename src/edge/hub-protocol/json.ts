@@ -2,43 +2,31 @@
 // Source: HubProtocol.md ("JSON Encoding") and what the recorded bridge does. Arguments stay raw JSON text.
 
 import { JsonFault, parseRaw, type RawNode } from '../../contract/json.ts';
+import { type ClientMessage, maxArguments, Pieces, ProtocolFault, type RecordSplitter, tooLarge } from './protocol.ts';
 
 export const recordSeparator = '\x1e';
 const separatorByte = 0x1e;
 /** SignalR reads hub messages with System.Text.Json's own limit. */
 const maxMessageDepth = 64;
-/** A message has eight members at most, and no method as many arguments: what is behind them is not looked for. */
-const maxParts = 64;
-/** Pieces of one record, before they are made one: a client may send it byte by byte. */
-const maxPieces = 64;
+/** A message has eight at most: what is behind them is not looked for. */
+const maxMembers = 64;
 
-/** The peer broke the protocol; the connection ends with an error. */
-export class ProtocolFault extends Error {}
-
-/** Cuts a stream of bytes into records, wherever its chunks were cut. */
-export class RecordSplitter {
+/** As {@link RecordSplitter}; a record over `maxRecordBytes`, its separator counted, is a fault. */
+export class JsonSplitter implements RecordSplitter {
   readonly #maxRecordBytes: number;
-  #pending: Buffer[] = [];
-  #pendingBytes = 0;
+  readonly #pending = new Pieces();
 
-  /** @param maxRecordBytes with the separator */
   constructor(maxRecordBytes: number) {
     this.#maxRecordBytes = maxRecordBytes;
   }
 
-  /**
-   * @returns the records that this chunk completes, without separators
-   * @throws ProtocolFault for a record over the limit
-   */
-  push(chunk: Buffer): string[] {
-    const records: string[] = [];
+  push(chunk: Buffer, most: number): Buffer[] {
+    const records: Buffer[] = [];
     let start = 0;
     for (let end = chunk.indexOf(separatorByte); end !== -1; end = chunk.indexOf(separatorByte, start)) {
       this.#keep(chunk.subarray(start, end));
-      const [piece] = this.#pending;
-      records.push((this.#pending.length === 1 ? piece! : Buffer.concat(this.#pending)).toString('utf8'));
-      this.#pending = [];
-      this.#pendingBytes = 0;
+      records.push(this.#pending.take());
+      if (records.length > most) return records;
       start = end + 1;
     }
     if (start < chunk.length) this.#keep(chunk.subarray(start));
@@ -46,43 +34,19 @@ export class RecordSplitter {
   }
 
   #keep(part: Buffer): void {
-    this.#pendingBytes += part.length;
-    if (this.#pendingBytes + 1 > this.#maxRecordBytes) {
-      throw new ProtocolFault(`The maximum message size of ${this.#maxRecordBytes}B was exceeded.`);
-    }
-    if (this.#pending.length === maxPieces) this.#pending = [Buffer.concat(this.#pending)];
-    this.#pending.push(part);
+    if (this.#pending.bytes + part.length + 1 > this.#maxRecordBytes) throw tooLarge(this.#maxRecordBytes);
+    this.#pending.add(part);
   }
 }
 
-/** @returns how many records end in these bytes; not more than one beyond `most` are looked for */
-export function countRecords(bytes: Buffer, most: number): number {
-  let count = 0;
-  for (let end = bytes.indexOf(separatorByte); end !== -1 && count <= most; count++) {
-    end = bytes.indexOf(separatorByte, end + 1);
-  }
-  return count;
-}
-
-/** @returns undefined for a handshake that is welcome, else the error text of the answer */
-export function readHandshake(record: string): string | undefined {
+/** @returns what a client asks for; undefined for what is no handshake */
+export function readHandshake(record: string): { protocol: string; version: number } | undefined {
   const members = parseObject(record);
   const protocol = members?.get('protocol');
   const version = members?.get('version');
-  if (protocol?.kind !== 'string' || version?.kind !== 'number' || !/^-?\d+$/.test(version.raw)) {
-    return 'An unexpected error occurred during connection handshake.';
-  }
-  if (protocol.text!.toLowerCase() !== 'json') return `The protocol '${protocol.text}' is not supported.`;
-  if (Number(version.raw) > 2) return `The server does not support version ${version.raw} of the 'json' protocol.`;
-  return undefined;
+  if (protocol?.kind !== 'string' || version?.kind !== 'number' || !/^-?\d+$/.test(version.raw)) return undefined;
+  return { protocol: protocol.text!, version: Number(version.raw) };
 }
-
-export type ClientMessage =
-  | { kind: 'invocation'; invocationId: string | undefined; target: string; args: string[]; streaming: boolean }
-  | { kind: 'ping' }
-  | { kind: 'close' }
-  /** Of a type that asks nothing of these hubs: stream items, completions, cancellations, acks, unknown ones. */
-  | { kind: 'ignored' };
 
 /** @throws ProtocolFault */
 export function readMessage(record: string): ClientMessage {
@@ -105,7 +69,7 @@ export function readMessage(record: string): ClientMessage {
 
 function readInvocation(members: Map<string, RawNode>, streaming: boolean): ClientMessage {
   const target = members.get('target');
-  const args = members.get('arguments')?.firstItems(maxParts);
+  const args = members.get('arguments')?.firstItems(maxArguments);
   const id = members.get('invocationId');
   if (target?.kind !== 'string' || args === undefined) {
     throw new ProtocolFault('An invocation lacks its target or its arguments.');
@@ -124,7 +88,7 @@ function readInvocation(members: Map<string, RawNode>, streaming: boolean): Clie
 
 function parseObject(record: string): Map<string, RawNode> | undefined {
   try {
-    const members = parseRaw(record, maxMessageDepth).firstMembers(maxParts);
+    const members = parseRaw(record, maxMessageDepth).firstMembers(maxMembers);
     return members && new Map(members);
   } catch (error) {
     if (error instanceof JsonFault) return undefined;

@@ -3,11 +3,13 @@
 // an integer stays one up to 64 bits, whatever has a fraction or an exponent is a float64.
 
 import { decode } from '@msgpack/msgpack';
-import { ProtocolFault, type TappedRecord } from './json.ts';
+import type { TappedRecord } from './json.ts';
+import { MessagePackReader, NoJsonFault } from './messagepack-reader.ts';
+import { type ClientMessage, maxArguments, Pieces, ProtocolFault, type RecordSplitter, tooLarge } from './protocol.ts';
 
 /** A length prefix has at most 5 bytes, the last of them at most 0x07 (2^31 - 1). */
 const maxPrefixBytes = 5;
-const maxRecordBytes = 0x7fff_ffff;
+const maxPrefixed = 0x7fff_ffff;
 /** How deep an argument may nest; what is deeper than any hub reads is refused here rather than by the stack. */
 const maxArgumentDepth = 512;
 
@@ -42,25 +44,140 @@ export const messagePack = {
   },
 
   /**
+   * A record of a client's, without its prefix.
+   * @throws ProtocolFault
+   */
+  readMessage(body: Buffer): ClientMessage {
+    const reader = new MessagePackReader(body);
+    const fields = reader.arrayHeader();
+    switch (reader.integer()) {
+      case 1:
+        return invocationIn(reader, fields, false);
+      case 4:
+        return invocationIn(reader, fields, true);
+      case 6:
+        return { kind: 'ping' };
+      case 7:
+        return { kind: 'close' };
+      default:
+        return { kind: 'ignored' };
+    }
+  },
+
+  /**
    * An invocation with its length prefix, with six elements as .NET writes it.
    * @param args raw JSON texts
    * @throws RangeError for an argument that nests deeper than any hub reads
    */
   invocation(target: string, args: string[], invocationId?: string): Buffer {
-    const writer = new Writer();
-    writer.arrayHeader(6);
-    writer.integer(1n);
-    writer.mapHeader(0);
-    if (invocationId === undefined) writer.nil();
-    else writer.string(invocationId);
-    writer.string(target);
-    writer.arrayHeader(args.length);
-    for (const arg of args) writer.json(arg);
-    writer.arrayHeader(0);
-    const body = writer.bytes();
-    return Buffer.concat([prefixOf(body.length), body]);
+    return record(6, (writer) => {
+      writer.integer(1n);
+      writer.mapHeader(0);
+      writer.stringOrNil(invocationId);
+      writer.string(target);
+      writer.arrayHeader(args.length);
+      for (const arg of args) writer.json(arg);
+      writer.arrayHeader(0);
+    });
   },
+
+  /** A method without a result is answered with nil, as ASP.NET does. */
+  completion(invocationId: string): Buffer {
+    return record(5, (writer) => {
+      writer.integer(3n);
+      writer.mapHeader(0);
+      writer.string(invocationId);
+      writer.integer(3n);
+      writer.nil();
+    });
+  },
+
+  failedCompletion(invocationId: string, error: string): Buffer {
+    return record(5, (writer) => {
+      writer.integer(3n);
+      writer.mapHeader(0);
+      writer.string(invocationId);
+      writer.integer(1n);
+      writer.string(error);
+    });
+  },
+
+  /** @param allowReconnect whether a client with automatic reconnect comes back */
+  close({ error, allowReconnect = false }: { error?: string; allowReconnect?: boolean } = {}): Buffer {
+    return record(3, (writer) => {
+      writer.integer(7n);
+      writer.stringOrNil(error);
+      writer.boolean(allowReconnect);
+    });
+  },
+
+  ping: Buffer.from([0x02, 0x91, 0x06]),
 };
+
+/** As {@link RecordSplitter}; a record over `maxRecordBytes`, its prefix counted, is a fault. */
+export class MessagePackSplitter implements RecordSplitter {
+  readonly #maxRecordBytes: number;
+  readonly #pending = new Pieces();
+  /** Bytes of the record with its prefix; undefined while the prefix has not come. */
+  #length: number | undefined;
+
+  constructor(maxRecordBytes: number) {
+    this.#maxRecordBytes = maxRecordBytes;
+  }
+
+  push(chunk: Buffer, most: number): Buffer[] {
+    const records: Buffer[] = [];
+    for (let left = chunk; left.length > 0 && records.length <= most; ) {
+      left = left.subarray(this.#take(left));
+      if (this.#pending.bytes === this.#length) records.push(this.#whole());
+    }
+    return records;
+  }
+
+  /** @returns how many of these bytes belong to the record that has begun; not behind its prefix while that is not read */
+  #take(bytes: Buffer): number {
+    if (this.#length === undefined) {
+      const begin = Buffer.concat([this.#pending.take(), bytes.subarray(0, maxPrefixBytes)]);
+      this.#length = messagePack.recordLength(begin, 0);
+      if ((this.#length ?? 0) > this.#maxRecordBytes) throw tooLarge(this.#maxRecordBytes);
+      const known = begin.length - Math.min(bytes.length, maxPrefixBytes);
+      if (known > 0) this.#pending.add(begin.subarray(0, known));
+    }
+    const taken = Math.min(bytes.length, (this.#length ?? maxPrefixBytes) - this.#pending.bytes);
+    this.#pending.add(bytes.subarray(0, taken));
+    return taken;
+  }
+
+  #whole(): Buffer {
+    const whole = this.#pending.take();
+    this.#length = undefined;
+    return whole.subarray(readPrefix(whole, 0)!.bytes);
+  }
+}
+
+function invocationIn(reader: MessagePackReader, fields: number, streaming: boolean): ClientMessage {
+  for (let header = reader.mapHeader() * 2; header > 0; header--) {
+    if (reader.string() === undefined) throw new ProtocolFault('A header is no string.');
+  }
+  // .NET writes an empty one where there is none.
+  const invocationId = reader.string() || undefined;
+  const target = reader.string();
+  if (!target || (streaming && invocationId === undefined)) {
+    throw new ProtocolFault('An invocation lacks its target or its id.');
+  }
+  return { kind: 'invocation', invocationId, target, args: fields < 5 ? undefined : readArguments(reader), streaming };
+}
+
+/** What is wrong with an argument fails its invocation, and leaves the connection as it is. */
+function readArguments(reader: MessagePackReader): string[] | undefined {
+  try {
+    const count = Math.min(reader.arrayHeader(), maxArguments);
+    return Array.from({ length: count }, () => reader.json());
+  } catch (error) {
+    if (error instanceof NoJsonFault || error instanceof ProtocolFault) return undefined;
+    throw error;
+  }
+}
 
 function readPrefix(bytes: Buffer, at: number): { length: number; bytes: number } | undefined {
   let length = 0;
@@ -68,7 +185,7 @@ function readPrefix(bytes: Buffer, at: number): { length: number; bytes: number 
     const byte = bytes[at + i];
     if (byte === undefined) return undefined;
     length += (byte & 0x7f) * 2 ** (7 * i);
-    if (byte < 0x80 && length <= maxRecordBytes) return { length, bytes: i + 1 };
+    if (byte < 0x80 && length <= maxPrefixed) return { length, bytes: i + 1 };
   }
   throw new ProtocolFault('A message has no valid length.');
 }
@@ -107,6 +224,14 @@ function isWhole(bytes: Buffer): boolean {
   return at <= bytes.length;
 }
 
+function record(fields: number, write: (writer: Writer) => void): Buffer {
+  const writer = new Writer();
+  writer.arrayHeader(fields);
+  write(writer);
+  const body = writer.bytes();
+  return Buffer.concat([prefixOf(body.length), body]);
+}
+
 function prefixOf(length: number): Buffer {
   const prefix: number[] = [];
   for (let rest = length; ; rest >>>= 7) {
@@ -143,6 +268,15 @@ class Writer {
     this.#byte(0xc0);
   }
 
+  boolean(value: boolean): void {
+    this.#byte(value ? 0xc3 : 0xc2);
+  }
+
+  stringOrNil(text: string | undefined): void {
+    if (text === undefined) this.nil();
+    else this.string(text);
+  }
+
   integer(value: bigint): void {
     if (value >= 0n) this.#unsigned(value);
     else this.#negative(value);
@@ -173,7 +307,7 @@ class Writer {
   #value(value: unknown, depth: number): void {
     if (depth > maxArgumentDepth) throw new RangeError(`an argument nests deeper than ${maxArgumentDepth} levels`);
     if (value === null) this.nil();
-    else if (typeof value === 'boolean') this.#byte(value ? 0xc3 : 0xc2);
+    else if (typeof value === 'boolean') this.boolean(value);
     else if (typeof value === 'string') this.string(value);
     else if (value instanceof NumberText) this.#number(value.text);
     else if (Array.isArray(value)) this.#array(value, depth);

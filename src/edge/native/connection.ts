@@ -3,17 +3,17 @@
 // frame; a client that reads too slowly is cut before it costs others anything, and one that sends more than its budget is
 // closed; between two records everything else has its turn.
 
-import type { Socket } from 'node:net';
-import { WebSocket } from 'ws';
 import type { Hub } from '../../contract/contract.ts';
 import type { Member } from '../audience.ts';
 import { type ClientBudget, OverBudget } from '../budget.ts';
-import { textFrame } from '../frame.ts';
-import * as protocol from '../hub-protocol/json.ts';
+import { handshakeAccepted, handshakeRefused, recordLength } from '../hub-protocol/json.ts';
+import { type ClientMessage, ProtocolFault, type RecordSplitter } from '../hub-protocol/protocol.ts';
 import type { Client, CloseReason } from '../hubs-side.ts';
 import type { Prepared } from '../prepared.ts';
 import { SlowClient, type SlowClientLimits } from '../slow-client.ts';
 import type { Turns } from '../turns.ts';
+import { agreeOnProtocol, type HubProtocol, hubProtocols } from './protocols.ts';
+import type { NativeTransport } from './transport.ts';
 
 export interface ConnectionLimits extends SlowClientLimits {
   /** Bytes of one record, with its separator. */
@@ -48,11 +48,15 @@ export interface NativeListener {
   onEnd(connection: NativeConnection): void;
 }
 
-export type Invocation = Extract<protocol.ClientMessage, { kind: 'invocation' }>;
+export type Invocation = Extract<ClientMessage, { kind: 'invocation' }>;
 
-/** Records waiting for their turn before the socket is no longer read. */
+/** Records waiting for their turn before the client is no longer read. */
 const maxQueuedRecords = 256;
-const pingFrame = textFrame(protocol.ping);
+/** ASP.NET's. */
+const maxHandshakeBytes = 32 * 1024;
+const accepted = Buffer.from(handshakeAccepted);
+const handshakeCanceled = 'Handshake was canceled.';
+const nothing: Buffer = Buffer.alloc(0);
 const unexpectedEnd = { error: 'Connection closed with an error.', allowReconnect: true };
 
 export class NativeConnection implements Member, Client {
@@ -72,13 +76,16 @@ export class NativeConnection implements Member, Client {
   readonly countedRooms = new Set<string>();
   lastUse: number;
   readonly #owner: NativeOwner;
-  readonly #webSocket: WebSocket;
-  readonly #socket: Socket;
-  readonly #splitter: protocol.RecordSplitter;
+  readonly #transport: NativeTransport;
   readonly #openedAt: number;
-  #queued: string[] = [];
+  /** What has come of the client's handshake. */
+  #greeting = nothing;
+  /** Until the client has named its own, all that is said is the handshake's, which is JSON. */
+  #protocol: HubProtocol = hubProtocols.json;
+  #splitter: RecordSplitter | undefined;
+  #queued: Buffer[] = [];
   #handling = false;
-  #answers = '';
+  #answers: Buffer[] = [];
   /** `greeting`: the client's handshake has not come. `closing`: nothing is read or written any more, its end is awaited. */
   #state: 'greeting' | 'open' | 'closing' | 'ended' = 'greeting';
   #wasConnected = false;
@@ -93,26 +100,27 @@ export class NativeConnection implements Member, Client {
 
   constructor(
     owner: NativeOwner,
-    webSocket: WebSocket,
-    socket: Socket,
+    transport: NativeTransport,
     facts: Pick<NativeConnection, 'id' | 'token' | 'hub' | 'user' | 'session' | 'budget'>,
   ) {
     this.#owner = owner;
-    this.#webSocket = webSocket;
-    this.#socket = socket;
+    this.#transport = transport;
     this.id = facts.id;
     this.token = facts.token;
     this.hub = facts.hub;
     this.user = facts.user;
     this.session = facts.session;
     this.budget = facts.budget;
-    this.#splitter = new protocol.RecordSplitter(owner.limits.maxRecordBytes);
     this.#openedAt = owner.now();
     this.lastUse = ++owner.uses;
     this.#slowness = new SlowClient(owner.limits, this.#openedAt);
-    webSocket.on('message', (data) => owner.guard(this, () => this.#receive(data as Buffer)));
-    webSocket.on('error', (error) => owner.guard(this, () => this.#broken(error)));
-    webSocket.once('close', () => owner.guard(this, () => this.#ended()));
+    transport.start({
+      receive: (bytes) => owner.guard(this, () => this.#receive(bytes)),
+      tooLarge: () => this.budget.noteTooLarge(),
+      caughtUp: () => this.#slowness.caughtUp(owner.now()),
+      ended: (reason) => owner.guard(this, () => this.#ended(reason)),
+      guard: (run) => owner.guard(this, run),
+    });
   }
 
   /** Whether the hub's connect has run, so that its disconnect must. */
@@ -133,13 +141,20 @@ export class NativeConnection implements Member, Client {
 
   write(prepared: Prepared): void {
     this.lastUse = ++this.#owner.uses;
-    this.#write(prepared.textFrame);
+    if (this.#state !== 'open') return;
+    this.#flush();
+    if (this.#keepsUp()) this.#transport.write(prepared, this.#protocol.name);
   }
 
-  /** A record for this client alone, in order with everything else it gets. */
-  send(record: string): void {
-    this.#answers += record;
-    if (!this.#handling) this.#flush();
+  /** A message for this client alone, in order with everything else it gets. @param args raw JSON texts */
+  show(method: string, args: string[]): void {
+    this.#say(this.#protocol.invocation(method, args));
+  }
+
+  /** Answers an invocation. @param error where it has failed */
+  complete(invocationId: string, error: string | undefined): void {
+    const { completion, failedCompletion } = this.#protocol;
+    this.#say(error === undefined ? completion(invocationId) : failedCompletion(invocationId, error));
   }
 
   /** Hands over what was sent so far, before something is waited for. */
@@ -147,10 +162,10 @@ export class NativeConnection implements Member, Client {
     this.#flush();
   }
 
-  /** Ends the connection by the protocol: a Close record, then WebSocket close 1000. */
+  /** Ends the connection by the protocol: a Close record, then the transport's own end. */
   close(reason: string, message: { error?: string; allowReconnect?: boolean } = {}): void {
     if (this.#isLeaving) return;
-    if (this.#state === 'open') this.#answers += protocol.close(message);
+    if (this.#state === 'open') this.#answers.push(this.#protocol.close(message));
     this.#end(reason);
   }
 
@@ -158,60 +173,78 @@ export class NativeConnection implements Member, Client {
     this.close(reason, { allowReconnect: true });
   }
 
-  /** Cuts the connection off without a word; the client sees 1006 and comes back if it reconnects at all. */
+  /** Cuts the connection off without a word; the client comes back if it reconnects at all. */
   terminate(reason: string): void {
     this.#leave(reason);
-    this.#webSocket.terminate();
+    this.#transport.terminate();
   }
 
   /** Pings, timeouts and the slow-client clock; called about once a second. */
   sweep(now: number): void {
     const { limits } = this.#owner;
+    this.#transport.sweep(now);
     if (this.#isLeaving) {
-      if (now - this.#closingSince > limits.closeTimeoutMs) this.#webSocket.terminate();
+      if (now - this.#closingSince > limits.closeTimeoutMs) this.#transport.terminate();
       return;
     }
-    if (this.#slowness.isBehind(this.#socket.writableLength, now)) return this.#cutSlow();
+    if (this.#slowness.isBehind(this.#transport.waitingBytes, now)) return this.#cutSlow();
     if (this.#state === 'greeting') {
-      if (now - this.#openedAt > limits.handshakeTimeoutMs) this.#refuseHandshake('Handshake was canceled.');
+      if (now - this.#openedAt > limits.handshakeTimeoutMs) this.#refuseHandshake(handshakeCanceled);
       return;
     }
+    if (this.#transport.needsPings) this.#keepAlive(now);
+  }
+
+  #keepAlive(now: number): void {
+    const { limits } = this.#owner;
     if (this.#hasPinged && !this.#handling && now - this.#lastHeardAt > limits.clientTimeoutMs) {
       return this.close('timeout', unexpectedEnd);
     }
-    if (now >= this.#nextPingAt) {
-      this.#nextPingAt = now + limits.pingIntervalMs;
-      this.#write(pingFrame);
-    }
+    if (now < this.#nextPingAt) return;
+    this.#nextPingAt = now + limits.pingIntervalMs;
+    this.#flush();
+    this.#put(this.#protocol.ping);
   }
 
   get #isLeaving(): boolean {
     return this.#state === 'closing' || this.#state === 'ended';
   }
 
-  #write(frame: Buffer): void {
-    if (this.#state !== 'open') return;
-    this.#flush();
-    this.#put(frame);
+  #say(record: Buffer): void {
+    this.#answers.push(record);
+    if (!this.#handling) this.#flush();
   }
 
-  #receive(data: Buffer): void {
+  #receive(bytes: Buffer): void {
     if (this.#isLeaving) return;
     this.#lastHeardAt = this.#owner.now();
     try {
-      this.budget.takeMessage(data.length, protocol.countRecords(data, this.budget.limits.recordsPerMessage));
-      for (const record of this.#splitter.push(data)) this.#queued.push(record);
+      this.budget.takeBytes(bytes.length);
+      const rest = this.#state === 'greeting' ? this.#greet(bytes) : bytes;
+      if (this.#isLeaving) return;
+      const records = this.#splitter?.push(rest, this.budget.limits.recordsPerMessage) ?? [];
+      this.budget.takeRecords(records.length);
+      this.#queued.push(...records);
     } catch (error) {
       return this.fail(error);
     }
-    if (this.#queued.length > maxQueuedRecords) this.#webSocket.pause();
+    if (this.#queued.length > maxQueuedRecords) this.#transport.pause();
     if (!this.#handling) this.#owner.guard(this, () => this.#handleQueued());
   }
 
-  /** `ws` has closed with a code that says why. */
-  #broken(error: Error): void {
-    if ((error as { code?: string }).code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') this.budget.noteTooLarge();
-    this.#webSocket.terminate();
+  /** @returns what stands behind the handshake, if that is whole */
+  #greet(bytes: Buffer): Buffer {
+    this.#greeting = Buffer.concat([this.#greeting, bytes]);
+    const length = recordLength(this.#greeting, 0);
+    if (length === undefined) {
+      if (this.#greeting.length > maxHandshakeBytes) this.#refuseHandshake(handshakeCanceled);
+      return nothing;
+    }
+    const request = this.#greeting.toString('utf8', 0, length - 1);
+    const rest = this.#greeting.subarray(length);
+    this.#greeting = nothing;
+    this.#shakeHands(request);
+    return rest;
   }
 
   async #handleQueued(): Promise<void> {
@@ -223,20 +256,16 @@ export class NativeConnection implements Member, Client {
     } finally {
       this.#handling = false;
       this.#flush();
-      if (this.#webSocket.isPaused) this.#webSocket.resume();
+      this.#transport.resume();
     }
   }
 
   /** A fault in one record discards all that came with it, as ASP.NET does. */
-  async #handleAll(records: string[]): Promise<void> {
-    if (this.#state === 'greeting') {
-      this.#shakeHands(records.shift()!);
-      if (this.#isLeaving) return;
-    }
-    const messages: protocol.ClientMessage[] = [];
+  async #handleAll(records: Buffer[]): Promise<void> {
+    const messages: ClientMessage[] = [];
     for (const record of records) {
       await this.#turn();
-      messages.push(protocol.readMessage(record));
+      messages.push(this.#protocol.readMessage(record));
     }
     for (const message of messages) {
       await this.#turn();
@@ -255,13 +284,15 @@ export class NativeConnection implements Member, Client {
     return this.#owner.turns.spent();
   }
 
-  #shakeHands(record: string): void {
-    const refusal = protocol.readHandshake(record);
-    if (refusal !== undefined) return this.#refuseHandshake(refusal);
+  #shakeHands(request: string): void {
+    const agreed = agreeOnProtocol(request, this.#transport.takesBinary);
+    if (typeof agreed === 'string') return this.#refuseHandshake(agreed);
+    this.#protocol = agreed;
+    this.#splitter = agreed.splitter(this.#owner.limits.maxRecordBytes);
     this.#state = 'open';
     this.#wasConnected = this.user !== undefined;
     this.#nextPingAt = this.#owner.now() + this.#owner.limits.pingIntervalMs;
-    this.#answers += protocol.handshakeAccepted;
+    this.#answers.push(accepted);
     if (this.user === undefined) return this.close('no user');
     // The answer goes out by itself: what the connect causes follows in a frame of its own.
     this.#flush();
@@ -269,14 +300,16 @@ export class NativeConnection implements Member, Client {
   }
 
   #refuseHandshake(error: string): void {
-    this.#answers = protocol.handshakeRefused(error);
+    this.#answers = [Buffer.from(handshakeRefused(error))];
     this.#end('handshake');
   }
 
   /** A record that is still being handled must not join a group any more. */
-  #ended(): void {
+  #ended(reason: 'timeout' | undefined): void {
+    if (reason !== undefined) this.#leave(reason);
     this.#state = 'ended';
     this.#queued = [];
+    this.#answers = [];
     try {
       this.#owner.onEnd(this);
     } finally {
@@ -288,14 +321,14 @@ export class NativeConnection implements Member, Client {
   fail(error: unknown): void {
     if (this.#state === 'greeting') this.#refuseHandshake('An unexpected error occurred during connection handshake.');
     else if (error instanceof OverBudget) this.close('budget', { error: error.message, allowReconnect: true });
-    else this.close(error instanceof protocol.ProtocolFault ? 'protocol' : 'error', unexpectedEnd);
+    else this.close(error instanceof ProtocolFault ? 'protocol' : 'error', unexpectedEnd);
     if (error instanceof OverBudget) this.#owner.onOverBudget(this, error);
   }
 
   #end(reason: string): void {
     this.#flush();
     this.#leave(reason);
-    this.#webSocket.close(1000);
+    this.#transport.close();
   }
 
   /** The first reason counts. */
@@ -307,17 +340,21 @@ export class NativeConnection implements Member, Client {
   }
 
   #flush(): void {
-    if (this.#answers === '' || this.#isLeaving) return;
-    const answers = this.#answers;
-    this.#answers = '';
-    this.#put(textFrame(answers));
+    const [first, ...others] = this.#answers;
+    if (first === undefined || this.#isLeaving) return;
+    this.#answers = [];
+    this.#put(others.length === 0 ? first : Buffer.concat([first, ...others]));
   }
 
-  #put(frame: Buffer): void {
-    // Nothing may follow the close frame with which `ws` has answered the client's.
-    if (this.#webSocket.readyState !== WebSocket.OPEN) return;
-    if (this.#slowness.isOver(this.#socket.writableLength)) return this.#cutSlow();
-    this.#socket.write(frame);
+  #put(records: Buffer): void {
+    if (this.#keepsUp()) this.#transport.send(records, this.#protocol.name);
+  }
+
+  /** Before each message: who does not is cut off. */
+  #keepsUp(): boolean {
+    const isOver = this.#slowness.isOver(this.#transport.waitingBytes);
+    if (isOver) this.#cutSlow();
+    return !isOver;
   }
 
   #cutSlow(): void {

@@ -8,7 +8,6 @@ import type { Roster } from '../../log/log.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
-import * as protocol from '../hub-protocol/json.ts';
 import type { Invocation, NativeConnection } from './connection.ts';
 
 export interface HubsOptions {
@@ -67,10 +66,7 @@ export class Hubs {
       this.#options.onOverBudget(connection, fault);
       error = fault.message;
     }
-    if (invocationId === undefined) return;
-    connection.send(
-      error === undefined ? protocol.completion(invocationId) : protocol.failedCompletion(invocationId, error),
-    );
+    if (invocationId !== undefined) connection.complete(invocationId, error);
   }
 
   /** Waits for the farewells that are on their way. */
@@ -87,7 +83,7 @@ export class Hubs {
     if (streaming) {
       return `The client attempted to invoke the non-streaming '${method.name}' method with a streaming invocation.`;
     }
-    const values = method.bind(args);
+    const values = args && method.bind(args);
     if (values === undefined) return `Failed to invoke '${method.name}' due to an error on the server.`;
     if (method.ignores(values)) return undefined;
     values.set('sub', JSON.stringify(connection.user));
@@ -116,7 +112,7 @@ export class Hubs {
     for (const effect of effects) {
       if (effect.kind === 'join') this.#join(connection, effect, values);
       else if (effect.kind === 'leave') this.#leave(connection, effect.group(values));
-      else if (effect.kind === 'caller') connection.send(protocol.invocation(effect.method, effect.arguments(values)));
+      else if (effect.kind === 'caller') connection.show(effect.method, effect.arguments(values));
       else {
         // What the caller was told so far does not wait for the log.
         connection.flush();

@@ -1,4 +1,5 @@
-// The native hubs: connections that end at crossfade. In come negotiations and WebSockets, out go hub messages.
+// The native hubs: connections that end at crossfade. In come negotiations, WebSockets and the requests of the other transports, out go
+// hub messages.
 // Promises: no hub without a valid token; every answer carries CORS; what goes wrong with a connection ends it alone.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -7,7 +8,7 @@ import { WebSocketServer } from 'ws';
 import type { Contract, Hub } from '../../contract/contract.ts';
 import type { Event } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
-import { refusalOf, refuse, refuseFurther, sendRefusal } from '../../refusal.ts';
+import { refusalOf, refuse, sendRefusal } from '../../refusal.ts';
 import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget, sayOverBudgetMs } from '../budget.ts';
@@ -17,10 +18,14 @@ import { type HubsSide, refuseLeaving } from '../hubs-side.ts';
 import { defaultSlowLimits, tellSlow } from '../slow-client.ts';
 import { Turns } from '../turns.ts';
 import { Auth, type AuthOptions } from './auth.ts';
+import { answerText, ByRequests, otherTransport } from './by-requests.ts';
 import { type ConnectionLimits, type Invocation, NativeConnection, type NativeOwner } from './connection.ts';
 import { Cors } from './cors.ts';
 import { Hubs } from './hub.ts';
+import type { PollLimits } from './long-polling.ts';
 import { type Negotiated, Negotiations } from './negotiate.ts';
+import type { NativeTransport } from './transport.ts';
+import { NativeWebSocket } from './web-socket.ts';
 
 export interface NativeHubsOptions extends Telemetry {
   contract: Contract;
@@ -30,21 +35,24 @@ export interface NativeHubsOptions extends Telemetry {
   roster: Roster;
   /** Keeps what a hub method sends to others; resolves when it is kept. */
   publish(event: Event): Promise<void>;
-  limits?: Partial<ConnectionLimits>;
+  limits?: Partial<ConnectionLimits & PollLimits>;
   budget?: Partial<ClientLimits>;
 }
 
-const defaultLimits: ConnectionLimits = {
+const defaultLimits: ConnectionLimits & PollLimits = {
   ...defaultSlowLimits,
   maxRecordBytes: 1024 * 1024,
   handshakeTimeoutMs: 15_000,
   pingIntervalMs: 15_000,
   clientTimeoutMs: 30_000,
   closeTimeoutMs: 5_000,
+  pollMs: 90_000,
+  awayMs: 15_000,
 };
 const unusedTokenMs = 15_000;
+
 export class NativeHubs implements HubsSide, NativeOwner {
-  readonly limits: ConnectionLimits;
+  readonly limits: ConnectionLimits & PollLimits;
   readonly turns: Turns;
   readonly #options: NativeHubsOptions;
   readonly #webSockets = new WebSocketServer({
@@ -56,6 +64,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
   readonly #auth: Auth;
   readonly #cors: Cors;
   readonly #negotiations: Negotiations;
+  readonly #byRequests: ByRequests;
   readonly #hubs: Hubs;
   readonly clients = new Set<NativeConnection>();
   uses = 0;
@@ -71,19 +80,30 @@ export class NativeHubs implements HubsSide, NativeOwner {
     this.#auth = new Auth(options.auth);
     this.#cors = new Cors(options.allowedOrigins);
     this.#negotiations = new Negotiations(options.clock, unusedTokenMs);
+    this.#byRequests = new ByRequests({
+      negotiations: this.#negotiations,
+      limits: this.limits,
+      now: () => this.now(),
+      open: ({ path, user }, negotiated, transport) => {
+        this.#begin(transport, { hub: this.#hubOf(path)!, user, session: sessionOf(path), negotiated });
+      },
+    });
     this.#hubs = new Hubs({ ...options, onOverBudget: (connection, error) => this.onOverBudget(connection, error) });
     this.#stopSweeping = options.clock.every(1_000, () => this.#sweep());
   }
 
-  /** Everything that is not a WebSocket: preflights, negotiations, and what is told to other transports. */
+  /** Everything that is not a WebSocket. */
   async answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {
     if (this.#cors.answerPreflight(request, response)) return;
     this.#cors.apply(request, response);
-    if (this.#refusesNew) return refuseLeaving(response);
+    if (this.#refuses(path)) return refuseLeaving(response);
     if (this.#hubOf(path) === undefined) return refuse(response, 404);
-    if ((await this.#identify(request, response, path)) === undefined) return;
-    if (path.negotiates) return this.#answerNegotiate(request, response, path);
-    this.#answerOtherTransport(request, response, path);
+    const identity = await this.#identify(request, response, path);
+    if (identity === undefined || response.destroyed) return;
+    if (this.#refuses(path)) return refuseLeaving(response);
+    const { user } = identity;
+    if (path.negotiates) return this.#answerNegotiate(request, response, path, user);
+    await this.#byRequests.answer({ request, response, path, user });
   }
 
   async upgrade(request: IncomingMessage, socket: Socket, head: Buffer, path: HubPath): Promise<void> {
@@ -135,6 +155,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
     const hub = connection.hub.name;
     this.clients.delete(connection);
     this.#negotiations.release(connection.token);
+    this.#byRequests.forget(connection.token);
     if (connection.wasConnected) {
       this.guard(connection, () => this.#hubs.disconnect(connection));
       this.#options.metrics.connections.dec({ hub });
@@ -147,28 +168,17 @@ export class NativeHubs implements HubsSide, NativeOwner {
     for (const connection of [...this.clients]) this.guard(connection, () => connection.sweep(now));
   }
 
-  #answerNegotiate(request: IncomingMessage, response: ServerResponse, { query }: HubPath): void {
+  #answerNegotiate(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { query }: HubPath,
+    user: string | undefined,
+  ): void {
     if (request.method !== 'POST') return refuse(response, 405, 'text/plain');
-    const body = JSON.stringify(this.#negotiations.negotiate(query));
+    const body = JSON.stringify(this.#negotiations.negotiate(query, user));
     response
       .writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
       .end(body);
-  }
-
-  /** Server-sent events and long polling are not offered by native hubs; texts as ASP.NET's for such an endpoint. */
-  #answerOtherTransport(request: IncomingMessage, response: ServerResponse, { query }: HubPath): void {
-    const id = queryValue(query, 'id');
-    if (!['GET', 'POST', 'DELETE'].includes(request.method!)) return refuse(response, 405);
-    if (id === undefined) return answerText(response, 400, 'Connection ID required');
-    if (!this.#negotiations.knows(id)) return answerText(response, 404, 'No Connection with that ID');
-    if (request.method === 'POST') {
-      return answerText(response, 405, 'POST requests are not allowed for WebSocket connections.');
-    }
-    if (request.method === 'DELETE') {
-      return answerText(response, 400, 'Cannot terminate this connection using the DELETE endpoint.');
-    }
-    const transport = request.headers.accept?.includes('text/event-stream') ? 'ServerSentEvents' : 'LongPolling';
-    answerText(response, 404, `${transport} transport not supported by this end point type`);
   }
 
   /** @returns undefined where the refusal is filled */
@@ -178,32 +188,39 @@ export class NativeHubs implements HubsSide, NativeOwner {
     if (hub === undefined || path.negotiates) return refuse(refusal, 404);
     const identity = await this.#identify(request, refusal, path);
     if (identity === undefined) return undefined;
-    const negotiated = this.#negotiations.take(queryValue(path.query, 'id'));
+    const token = queryValue(path.query, 'id');
+    if (this.#byRequests.has(token)) return void answerText(refusal, 400, otherTransport);
+    const negotiated = this.#negotiations.take(token);
     if (negotiated === 'taken') return refuse(refusal, 409);
     if (negotiated === 'unknown') {
       refusal.writeHead(404).end('No Connection with that ID');
       return undefined;
     }
-    const session = queryValue(path.query, 'sessionId') || undefined;
-    return { hub, user: identity.user, session, negotiated };
+    return { hub, user: identity.user, session: sessionOf(path), negotiated };
   }
 
-  #open(request: IncomingMessage, socket: Socket, head: Buffer, { hub, user, session, negotiated }: Admitted): void {
-    const { connectionId: id, token } = negotiated;
-    const release = () => this.#negotiations.release(token);
+  #open(request: IncomingMessage, socket: Socket, head: Buffer, admitted: Admitted): void {
+    const release = () => this.#negotiations.release(admitted.negotiated.token);
     // Who was looked at while it began to refuse is none of those who are told to go.
     if (this.#refusesNew) socket.destroy();
     if (socket.destroyed) return release();
     socket.once('close', release);
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       socket.off('close', release);
-      const budget = new ClientBudget({
-        now: () => this.now(),
-        metrics: this.#options.metrics,
-        limits: this.#options.budget,
-      });
-      this.clients.add(new NativeConnection(this, webSocket, socket, { id, token, hub, user, session, budget }));
+      this.#begin(new NativeWebSocket(webSocket, socket), admitted);
     });
+  }
+
+  #begin(transport: NativeTransport, { hub, user, session, negotiated }: Admitted): void {
+    const { connectionId: id, token } = negotiated;
+    const { metrics, budget: limits } = this.#options;
+    const budget = new ClientBudget({ now: () => this.now(), metrics, limits });
+    this.clients.add(new NativeConnection(this, transport, { id, token, hub, user, session, budget }));
+  }
+
+  /** Who has a connection already comes with further requests of it. */
+  #refuses({ negotiates, query }: HubPath): boolean {
+    return this.#refusesNew && (negotiates || !this.#byRequests.has(queryValue(query, 'id')));
   }
 
   /** @returns undefined when a 401 was answered */
@@ -225,7 +242,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
   }
 }
 
-/** A client that may have its WebSocket. */
+/** A client that may have its connection. */
 interface Admitted {
   hub: Hub;
   user: string | undefined;
@@ -234,7 +251,6 @@ interface Admitted {
   negotiated: Negotiated;
 }
 
-function answerText(response: ServerResponse, status: number, text: string): void {
-  refuseFurther(response);
-  response.writeHead(status, { 'Content-Type': 'text/plain', 'Content-Length': Buffer.byteLength(text) }).end(text);
+function sessionOf({ query }: HubPath): string | undefined {
+  return queryValue(query, 'sessionId') || undefined;
 }

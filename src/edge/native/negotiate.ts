@@ -1,47 +1,56 @@
-// Negotiation: connection ids are given out here and spent on one WebSocket each.
+// Negotiation: connection ids are given out here and spent on one connection each.
 // Source: TransportProtocols.md, "POST [endpoint-base]/negotiate"; property order and errors as ASP.NET writes them.
 
 import { randomBytes } from 'node:crypto';
 import { ExpiringMap } from '../../expiring-map.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import { queryValue } from '../hub-path.ts';
+import { PostedBytes } from './posted-bytes.ts';
 
 export interface Negotiated {
   connectionId: string;
   /** The secret that addresses the connection; the id itself in version 0. */
   token: string;
+  /** Whose negotiation it was; undefined: a token that names nobody. */
+  user: string | undefined;
+  /** What the client has posted, maybe before its connection was open. */
+  posted: PostedBytes;
 }
 
 /** Tokens that nobody has used yet: what clients that only negotiate may make this process keep. */
 const maxUnused = 100_000;
-const transports = [{ transport: 'WebSockets', transferFormats: ['Text', 'Binary'] }];
+const transports = [
+  { transport: 'WebSockets', transferFormats: ['Text', 'Binary'] },
+  { transport: 'ServerSentEvents', transferFormats: ['Text'] },
+  { transport: 'LongPolling', transferFormats: ['Text', 'Binary'] },
+];
 
 export class Negotiations {
-  /** Tokens that wait for their WebSocket. */
+  /** Tokens that wait for their connection. */
   readonly #given: ExpiringMap<Negotiated>;
-  /** Tokens that a WebSocket has. */
+  /** Tokens that a connection has. */
   readonly #live = new Set<string>();
 
-  /** @param unusedMs how long a token waits for its WebSocket */
+  /** @param unusedMs how long a token waits for its connection */
   constructor(clock: Clock, unusedMs: number) {
     this.#given = new ExpiringMap({ clock, forMs: unusedMs, maxCount: maxUnused });
   }
 
   /** @returns the body of the 200, which is also where a wrong version is told */
-  negotiate(query: URLSearchParams): object {
+  negotiate(query: URLSearchParams, user: string | undefined): object {
     const version = queryValue(query, 'negotiateVersion') ?? '0';
     if (!/^\d+$/.test(version)) return { error: 'The client requested a non-integer protocol version.' };
     const connectionId = newConnectionId();
     if (version === '0') {
-      this.#given.set(connectionId, { connectionId, token: connectionId });
+      this.#give(connectionId, connectionId, user);
       return { negotiateVersion: 0, connectionId, availableTransports: transports };
     }
     const token = newConnectionId();
-    this.#given.set(token, { connectionId, token });
+    this.#give(connectionId, token, user);
     return { negotiateVersion: 1, connectionId, connectionToken: token, availableTransports: transports };
   }
 
-  /** Takes a token for a WebSocket; without one (skipNegotiation) the connection is made on the fly. */
+  /** Takes a token for a connection; without one (skipNegotiation) that is made on the fly. */
   take(token: string | undefined): Negotiated | 'unknown' | 'taken' {
     if (token !== undefined && this.#live.has(token)) return 'taken';
     const given = token === undefined ? onTheFly() : this.#given.get(token);
@@ -49,6 +58,17 @@ export class Negotiations {
     this.#given.delete(given.token);
     this.#live.add(given.token);
     return given;
+  }
+
+  /** One that nobody has taken yet, for the user who has negotiated. */
+  given(token: string, user: string | undefined): Negotiated | undefined {
+    const negotiated = this.#given.get(token);
+    return negotiated?.user === user ? negotiated : undefined;
+  }
+
+  /** Whether a connection has it. */
+  isLive(token: string): boolean {
+    return this.#live.has(token);
   }
 
   knows(token: string): boolean {
@@ -59,12 +79,16 @@ export class Negotiations {
   release(token: string): void {
     this.#live.delete(token);
   }
+
+  #give(connectionId: string, token: string, user: string | undefined): void {
+    this.#given.set(token, { connectionId, token, user, posted: new PostedBytes() });
+  }
 }
 
 /** Without negotiation nothing addresses the connection again, so its id serves as its token. */
 function onTheFly(): Negotiated {
   const connectionId = newConnectionId();
-  return { connectionId, token: connectionId };
+  return { connectionId, token: connectionId, user: undefined, posted: new PostedBytes() };
 }
 
 /** 16 random bytes as 22 characters that need no escaping in a URL. */

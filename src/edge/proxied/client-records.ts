@@ -2,7 +2,7 @@
 // request comes in pieces. Promises: a record over 8 KiB is passed over, as no join and no typing is as large, but what a client
 // nests into one may take seconds to read.
 
-import { ProtocolFault } from '../hub-protocol/json.ts';
+import { ProtocolFault } from '../hub-protocol/protocol.ts';
 import type { Codec } from './codec.ts';
 
 const maxBytes = 8 * 1024;

@@ -2,7 +2,7 @@
 
 import * as json from '../hub-protocol/json.ts';
 import { messagePack } from '../hub-protocol/messagepack.ts';
-import type { HubProtocolName } from './leg.ts';
+import { type HubProtocolName, ProtocolFault } from '../hub-protocol/protocol.ts';
 
 export interface Codec {
   /**
@@ -47,7 +47,7 @@ function lengthAt(codec: Codec, message: Buffer, at: number): number | undefined
   try {
     return codec.recordLength(message, at);
   } catch (error) {
-    if (error instanceof json.ProtocolFault) return undefined;
+    if (error instanceof ProtocolFault) return undefined;
     throw error;
   }
 }

@@ -9,6 +9,7 @@ import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { Member } from '../audience.ts';
 import { ClientBudget, OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
+import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Prepared } from '../prepared.ts';
 import { SlowClient, type SlowClientLimits, tellSlow } from '../slow-client.ts';
 import { ClientRecords } from './client-records.ts';
@@ -17,7 +18,7 @@ import { type FenceAsked, fenceMethod, OpenFences } from './fences.ts';
 import { Handshake } from './handshake.ts';
 import { type HeldMessage, type Hold, Holds } from './holds.ts';
 import { type HubTyping, typingIn } from './hub-typing.ts';
-import type { HubProtocolName, Leg, Tap } from './leg.ts';
+import type { Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
 import type { Place } from './undelivered.ts';
 

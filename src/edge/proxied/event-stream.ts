@@ -5,12 +5,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeResponse } from '../../bridge/client.ts';
 import type { Faults } from '../../telemetry/faults.ts';
+import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Prepared } from '../prepared.ts';
+import { type EventPart, EventSplitter, eventOf } from '../server-sent-events.ts';
 import { BridgeFeed } from './bridge-feed.ts';
 import { maxMessageBytes, writeHead } from './forwarding.ts';
-import type { Carrier, HubProtocolName, Tap } from './leg.ts';
+import type { Carrier, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
-import { type EventPart, EventSplitter, eventOf } from './server-sent-events.ts';
 
 const closeForReconnect = eventOf(Buffer.from('{"type":7,"allowReconnect":true}\x1e'));
 

@@ -2,7 +2,7 @@
 // Both are JSON with a separator, whatever follows. Source: HubProtocol.md ("HandshakeRequest Message").
 
 import { recordLength } from '../hub-protocol/json.ts';
-import type { HubProtocolName } from './leg.ts';
+import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 
 /** No handshake is as long; the bridge refuses one then. */
 const maxRequestBytes = 32 * 1024;

@@ -2,9 +2,8 @@
 // shows every byte to the connection's Tap, the connection speaks to both sides through the transport's Leg.
 // Neither knows the other's inside: no socket behind the Tap, no hub protocol behind the Leg.
 
+import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Prepared } from '../prepared.ts';
-
-export type HubProtocolName = 'json' | 'messagepack';
 
 /** What a transport offers the connection. */
 export interface Leg {

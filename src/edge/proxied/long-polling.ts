@@ -12,10 +12,11 @@ import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import { headersOf, readAnswerBody } from '../../bridge/response.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
+import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Prepared } from '../prepared.ts';
 import type { Admission } from './admission.ts';
 import { answerUnreachable, forward, maxMessageBytes } from './forwarding.ts';
-import type { Carrier, HubProtocolName, Tap } from './leg.ts';
+import type { Carrier, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
 
 /** One poll that is outstanding at the bridge. */

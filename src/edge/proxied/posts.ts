@@ -6,9 +6,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import { type BridgeClient, bodyOf } from '../../bridge/client.ts';
 import { forwardedHeaders } from '../../bridge/headers.ts';
+import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Admission } from './admission.ts';
 import { forward } from './forwarding.ts';
-import type { HubProtocolName } from './leg.ts';
 
 const contentTypes: Record<HubProtocolName, string> = {
   json: 'text/plain;charset=UTF-8',

@@ -9,9 +9,10 @@ import { WebSocket } from 'ws';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { FaultPlace } from '../../telemetry/metrics.ts';
+import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Prepared } from '../prepared.ts';
 import { BridgeFeed } from './bridge-feed.ts';
-import type { Carrier, HubProtocolName, Tap } from './leg.ts';
+import type { Carrier, Tap } from './leg.ts';
 
 /** Bytes that may wait for the bridge before the client is not read any more. */
 const highWaterBytes = 256 * 1024;

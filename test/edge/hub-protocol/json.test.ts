@@ -4,25 +4,27 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import * as protocol from '../../../src/edge/hub-protocol/json.ts';
+import { ProtocolFault } from '../../../src/edge/hub-protocol/protocol.ts';
 
 const mebibyte = 1024 * 1024;
+const all = Number.POSITIVE_INFINITY;
 
 test('records come out whole, wherever the bytes were cut', () => {
   fc.assert(
     fc.property(fc.array(fc.string({ unit: 'binary' })), fc.array(fc.nat(40)), (texts, cuts) => {
       const records = texts.map((text) => text.replaceAll('\x1e', ''));
       const bytes = Buffer.from(records.map((record) => `${record}\x1e`).join(''));
-      const splitter = new protocol.RecordSplitter(mebibyte);
-      const out: string[] = [];
+      const splitter = new protocol.JsonSplitter(mebibyte);
+      const out: Buffer[] = [];
       let at = 0;
       for (const cut of cuts) {
-        out.push(...splitter.push(bytes.subarray(at, at + cut)));
+        out.push(...splitter.push(bytes.subarray(at, at + cut), all));
         at += cut;
       }
-      for (const byte of bytes.subarray(at)) out.push(...splitter.push(Buffer.from([byte])));
+      for (const byte of bytes.subarray(at)) out.push(...splitter.push(Buffer.from([byte]), all));
       assert.deepEqual(
         out,
-        records.map((record) => Buffer.from(record).toString()),
+        records.map((record) => Buffer.from(record)),
       );
     }),
   );
@@ -30,27 +32,10 @@ test('records come out whole, wherever the bytes were cut', () => {
 
 test('a record of exactly the limit passes, one byte more does not, and several in one chunk count each for itself', () => {
   const record = (bytes: number) => Buffer.from(`${'x'.repeat(bytes - 1)}\x1e`);
-  const splitter = new protocol.RecordSplitter(100);
-  assert.equal(splitter.push(Buffer.concat([record(100), record(100), record(100)])).length, 3);
-  assert.throws(() => new protocol.RecordSplitter(100).push(record(101)), protocol.ProtocolFault);
-  assert.throws(() => new protocol.RecordSplitter(100).push(Buffer.alloc(100, 'x')), protocol.ProtocolFault);
-});
-
-test('a handshake is accepted up to version 2 of json in any case, and refused with the bridge’s texts', () => {
-  const garbage = 'An unexpected error occurred during connection handshake.';
-  const cases: [string, string | undefined][] = [
-    ['{"protocol":"json","version":1}', undefined],
-    ['{"version":0,"protocol":"JSON","extra":[1]}', undefined],
-    ['{"protocol":"json","version":2}', undefined],
-    ['{"protocol":"json","version":3}', "The server does not support version 3 of the 'json' protocol."],
-    ['{"protocol":"messagepack","version":1}', "The protocol 'messagepack' is not supported."],
-    ['{"protocol":"json"}', garbage],
-    ['{"protocol":1,"version":1}', garbage],
-    ['{"protocol":"json","version":"1"}', garbage],
-    ['hello', garbage],
-    ['', garbage],
-  ];
-  for (const [record, refusal] of cases) assert.equal(protocol.readHandshake(record), refusal, record);
+  const splitter = new protocol.JsonSplitter(100);
+  assert.equal(splitter.push(Buffer.concat([record(100), record(100), record(100)]), all).length, 3);
+  assert.throws(() => new protocol.JsonSplitter(100).push(record(101), all), ProtocolFault);
+  assert.throws(() => new protocol.JsonSplitter(100).push(Buffer.alloc(100, 'x'), all), ProtocolFault);
 });
 
 test('an invocation keeps its arguments’ JSON text, and its members may stand in any order', () => {
@@ -82,7 +67,7 @@ test('what asks nothing is ignored, what breaks the protocol is a fault', () => 
     '{"type":1,"invocationId":null,"target":"x","arguments":[]}',
     '{"type":4,"target":"x","arguments":[]}',
   ]) {
-    assert.throws(() => protocol.readMessage(broken), protocol.ProtocolFault, broken);
+    assert.throws(() => protocol.readMessage(broken), ProtocolFault, broken);
   }
 });
 

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encode } from '@msgpack/msgpack';
 import fc from 'fast-check';
-import { ProtocolFault } from '../../../src/edge/hub-protocol/json.ts';
 import { messagePack } from '../../../src/edge/hub-protocol/messagepack.ts';
+import { ProtocolFault } from '../../../src/edge/hub-protocol/protocol.ts';
 
 const bytes = (hex: string) => Buffer.from(hex.replaceAll(' ', ''), 'hex');
 

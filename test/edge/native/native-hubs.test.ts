@@ -100,14 +100,18 @@ test('other transports are told what ASP.NET tells them, with CORS also on refus
   assert.deepEqual(await ask('POST', '?id=nope'), [404, 'No Connection with that ID']);
   const negotiated = await fetch(`${url}/chat/negotiate`, { method: 'POST', headers });
   const { connectionId } = (await negotiated.json()) as { connectionId: string };
-  assert.deepEqual(await ask('GET', `?id=${connectionId}`), [
-    404,
-    'LongPolling transport not supported by this end point type',
-  ]);
   assert.deepEqual(await ask('DELETE', `?id=${connectionId}`), [
     400,
     'Cannot terminate this connection using the DELETE endpoint.',
   ]);
+  const socket = await openRaw(t, `${url}/chat?id=${connectionId}`, token);
+  const other = 'Cannot change transports mid-connection';
+  assert.deepEqual(await ask('GET', `?id=${connectionId}`), [400, other]);
+  assert.deepEqual(await ask('POST', `?id=${connectionId}`), [
+    405,
+    'POST requests are not allowed for WebSocket connections.',
+  ]);
+  socket.socket.terminate();
   assert.deepEqual(await ask('PATCH', ''), [405, '']);
   const foreign = await fetch(`${url}/chat/negotiate`, { method: 'POST', headers: { origin: 'https://evil.example' } });
   assert.equal(foreign.status, 401);

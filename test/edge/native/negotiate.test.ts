@@ -9,22 +9,22 @@ const asked = (version: string) => new URLSearchParams(`NegotiateVersion=${versi
 
 test('version 1 gives an id and another token, version 0 one id for both, higher ones are version 1', () => {
   const negotiations = new Negotiations(new TestClock(), 15_000);
-  const one = negotiations.negotiate(asked('7')) as Record<string, string>;
+  const one = negotiations.negotiate(asked('7'), 'u1') as Record<string, string>;
   assert.equal(one.negotiateVersion, 1);
   assert.match(one.connectionId!, /^[\w-]{22}$/);
   assert.match(one.connectionToken!, /^[\w-]{22}$/);
   assert.notEqual(one.connectionId, one.connectionToken);
   const { connectionId, token } = negotiations.take(one.connectionToken) as Negotiated;
   assert.deepEqual([connectionId, token], [one.connectionId, one.connectionToken]);
-  const none = negotiations.negotiate(new URLSearchParams()) as Record<string, string>;
+  const none = negotiations.negotiate(new URLSearchParams(), 'u1') as Record<string, string>;
   assert.equal(none.connectionToken, undefined);
   assert.ok(negotiations.knows(none.connectionId!));
 });
 
-test('a token is good for one WebSocket, for 15 s, and for nothing once that has ended', () => {
+test('a token is good for one connection, for 15 s, and for nothing once that has ended', () => {
   const clock = new TestClock();
   const negotiations = new Negotiations(clock, 15_000);
-  const token = () => (negotiations.negotiate(asked('1')) as Record<string, string>).connectionToken!;
+  const token = () => (negotiations.negotiate(asked('1'), 'u1') as Record<string, string>).connectionToken!;
   const used = token();
   const unused = token();
   assert.equal(typeof negotiations.take(used), 'object');
@@ -38,7 +38,7 @@ test('a token is good for one WebSocket, for 15 s, and for nothing once that has
   assert.equal(negotiations.take(used), 'unknown');
 });
 
-test('without negotiation each WebSocket gets an id of its own', () => {
+test('without negotiation each connection gets an id of its own', () => {
   const negotiations = new Negotiations(new TestClock(), 15_000);
   assert.notDeepEqual(negotiations.take(undefined), negotiations.take(undefined));
 });

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EventSplitter, eventOf } from '../../../src/edge/proxied/server-sent-events.ts';
+import { EventSplitter, eventOf } from '../../src/edge/server-sent-events.ts';
 
 const stream =
   ':\r\ndata: {}\x1e\r\n\r\n: a note\r\n\r\ndata: a\r\ndata: b\r\n\r\nid: 7\r\ndata: é\r\n\r\nevent: none\r\n\r\n';
