@@ -1,5 +1,5 @@
 // `npm run bench`: crossfade beside what a team would pick instead, on this machine. In come the choice of systems and workloads and how
-// often; out goes a table. Systems take turns within a round, so that a slow minute hits all of them;
+// often; out goes a table, and with --write docs/benchmarks/. Systems take turns within a round, so that a slow minute hits all of them;
 // what is told is the median of the rounds. Needs Redis; the bridge needs the .NET SDK, Nchan Debian's nginx and libnginx-mod-nchan.
 
 import { spawnSync } from 'node:child_process';
@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ProgressBar } from '../src/bench/progress.ts';
 import { measure, type Sample } from './measure.ts';
-import { type Cell, tableText } from './report.ts';
+import { writePages } from './pages.ts';
+import { type Result, resultOf, tableText } from './report.ts';
 import { type System, systems, type UnderLoad } from './systems.ts';
 import { type Workload, workloads } from './workloads.ts';
 
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     workloads: { type: 'string', default: workloads.map(({ name }) => name).join(';') },
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '5' },
+    write: { type: 'boolean', default: false },
   },
 });
 const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
@@ -36,17 +38,18 @@ try {
     if (missing) console.error(`${name} is left out: ${missing}`);
     return !missing;
   });
-  const cells = await measureAll(runnable, chosen.workloads);
+  const results = await measureAll(runnable, chosen.workloads);
   bar.clear();
-  console.log(tableText(cells));
+  console.log(tableText(results));
+  if (values.write) writePages(results);
 } finally {
   await end(cleanups);
 }
 process.exit();
 
-async function measureAll(chosenSystems: System[], chosenWorkloads: Workload[]): Promise<Cell[]> {
+async function measureAll(chosenSystems: System[], chosenWorkloads: Workload[]): Promise<Result[]> {
   const running = new Map<System, UnderLoad>();
-  const cells: Cell[] = [];
+  const results: Result[] = [];
   for (const workload of chosenWorkloads) {
     const samples = new Map<System, Sample[]>(chosenSystems.map((system) => [system, []]));
     for (let round = 0; round < (workload.isIdle ? 1 : rounds); round++) {
@@ -56,9 +59,12 @@ async function measureAll(chosenSystems: System[], chosenWorkloads: Workload[]):
         samples.get(system)!.push(await measureOnce(running, system, workload));
       }
     }
-    for (const [system, taken] of samples) if (taken.length > 0) cells.push({ system, workload, samples: taken });
+    for (const [system, taken] of samples) {
+      const names = { workload: workload.name, system: system.name, rounds: taken.length, seconds };
+      if (taken.length > 0) results.push(resultOf(names, taken));
+    }
   }
-  return cells;
+  return results;
 }
 
 /** Memory is measured of processes that have done nothing else. */

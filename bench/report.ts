@@ -1,31 +1,27 @@
-// What the comparison tells: in come the samples of each system under each workload, out go medians as one table.
+// What the comparison tells: in come the samples of each system under each workload, out go medians, and of these one Markdown table with
+// ratios. What was measured is kept as JSON beside it, so that workloads can be measured one at a time.
 
 import type { Measured } from '../src/bench/crowd.ts';
 import type { Sample } from './measure.ts';
-import type { System } from './systems.ts';
-import type { Workload } from './workloads.ts';
+import { systems } from './systems.ts';
+import { workloads } from './workloads.ts';
 
-export interface Cell {
-  system: System;
-  workload: Workload;
-  samples: Sample[];
-}
-
-/** Medians over the rounds; ms and µs. */
-export interface Medians {
-  publish50: number | undefined;
-  publish99: number | undefined;
-  p50: number | undefined;
-  p95: number | undefined;
-  p99: number | undefined;
+/** One system under one workload: medians over the rounds, in ms and µs; null where there is nothing to measure. */
+export interface Result {
+  workload: string;
+  system: string;
+  rounds: number;
+  seconds: number;
+  publishMs: { p50: number; p99: number } | null;
+  endToEndMs: { p50: number; p95: number; p99: number } | null;
   /** µs per delivery by process; per call where nobody is shown anything. */
-  cpu: Record<string, number>;
+  cpuUs: Record<string, number>;
+  /** Deliveries and calls that were lost, doubled, out of order or refused, in all rounds together. */
   wrong: number;
-  bytesPerConnection: number | undefined;
+  bytesPerConnection: number | null;
 }
 
 const columns = [
-  'workload',
   'system',
   'publish P50 / P99 ms',
   'end to end P50 / P95 / P99 ms',
@@ -33,75 +29,91 @@ const columns = [
   'CPU : socket.io',
   'P95 : socket.io',
   'P95 : bridge',
-  'lost, doubled, disordered, failed',
+  'wrong',
 ];
 
-export function tableText(cells: Cell[]): string {
-  const rows = cells.map((cell) => rowOf(cell, cells));
-  const line = (texts: string[]) => `| ${texts.join(' | ')} |`;
-  return [line(columns), line(columns.map(() => '---')), ...rows.map(line)].join('\n');
-}
-
-function rowOf(cell: Cell, cells: Cell[]): string[] {
-  const own = mediansOf(cell.samples);
-  const of = (name: string) => {
-    const other = cells.find(({ system, workload }) => system.name === name && workload === cell.workload);
-    return other === undefined || other === cell ? undefined : mediansOf(other.samples);
-  };
-  const name = [cell.workload.title, cell.system.name];
-  if (own.bytesPerConnection !== undefined) {
-    return [...name, '', '', `${(own.bytesPerConnection / 1_000).toFixed(1)} kB per connection`, '', '', '', ''];
-  }
-  const [socketIo, bridge] = [of('socket.io'), of('bridge')];
-  const { publish50, publish99, p50, p95, p99, cpu, wrong } = own;
-  return [
-    ...name,
-    `${ms(publish50)} / ${ms(publish99)}`,
-    p50 === undefined ? '' : `${ms(p50)} / ${ms(p95)} / ${ms(p99)}`,
-    cpuText(cpu) + (cell.system.isDeaf ? ' per call' : ''),
-    cell.system.isDeaf ? '' : ratio(total(cpu), socketIo && total(socketIo.cpu)),
-    ratio(p95, socketIo?.p95),
-    ratio(p95, bridge?.p95),
-    String(wrong),
-  ];
-}
-
-export function mediansOf(samples: Sample[]): Medians {
+export function resultOf(names: Pick<Result, 'workload' | 'system' | 'rounds' | 'seconds'>, samples: Sample[]): Result {
   const runs = samples.filter((sample): sample is Measured => 'deliveries' in sample);
-  const median = (of: (run: Measured) => number | undefined) => medianOf(runs.map(of));
-  const parts = Object.keys(runs[0]?.cpuSeconds ?? {});
+  const median = (of: (run: Measured) => number | undefined) => medianOf(runs.map(of)) ?? 0;
+  const has = (key: 'publishMs' | 'endToEndMs') => runs.some((run) => run[key] !== undefined);
+  const at = (key: 'publishMs' | 'endToEndMs', name: 'p50' | 'p95' | 'p99') =>
+    hundredths(median((run) => run[key]?.[name]));
   const perDelivery = (run: Measured, part: string) =>
     run.deliveries.owed > 0 ? run.cpuPerDeliveryUs[part]! : (run.cpuSeconds[part]! * 1e6) / run.calls.sent;
+  const parts = Object.keys(runs[0]?.cpuSeconds ?? {});
+  const bytes = medianOf(samples.map((each) => ('deliveries' in each ? undefined : each.bytesPerConnection)));
   return {
-    publish50: median(({ publishMs }) => publishMs?.p50),
-    publish99: median(({ publishMs }) => publishMs?.p99),
-    p50: median(({ endToEndMs }) => endToEndMs?.p50),
-    p95: median(({ endToEndMs }) => endToEndMs?.p95),
-    p99: median(({ endToEndMs }) => endToEndMs?.p99),
-    cpu: Object.fromEntries(parts.map((part) => [part, median((run) => perDelivery(run, part))!])),
+    ...names,
+    publishMs: has('publishMs') ? { p50: at('publishMs', 'p50'), p99: at('publishMs', 'p99') } : null,
+    endToEndMs: has('endToEndMs')
+      ? { p50: at('endToEndMs', 'p50'), p95: at('endToEndMs', 'p95'), p99: at('endToEndMs', 'p99') }
+      : null,
+    cpuUs: Object.fromEntries(parts.map((part) => [part, hundredths(median((run) => perDelivery(run, part)))])),
     wrong: runs.reduce((sum, run) => sum + wrongOf(run), 0),
-    bytesPerConnection: medianOf(samples.map((each) => ('deliveries' in each ? undefined : each.bytesPerConnection))),
+    bytesPerConnection: bytes === undefined ? null : Math.round(bytes),
   };
+}
+
+/** A table for each workload, the systems in their order. */
+export function tableText(results: Result[]): string {
+  const blocks = workloads.flatMap(({ name, title, isIdle }) => {
+    const own = inOrder(results.filter(({ workload }) => workload === name));
+    if (own.length === 0) return [];
+    const rows = isIdle
+      ? [['system', 'kB per connection'], ...own.map(idleRow)]
+      : [columns, ...own.map((each) => rowOf(each, own))];
+    const lines = rows.map((cells) => `| ${cells.join(' | ')} |`);
+    lines.splice(1, 0, `| ${rows[0]!.map((_, n) => (n === 0 ? '---' : '--:')).join(' | ')} |`);
+    return [`**${title}**\n\n${lines.join('\n')}`];
+  });
+  return blocks.join('\n\n');
+}
+
+export function inOrder(results: Result[]): Result[] {
+  const place = ({ system }: Result) => systems.findIndex(({ name }) => name === system);
+  return results.toSorted((one, other) => place(one) - place(other));
+}
+
+function idleRow({ system, bytesPerConnection }: Result): string[] {
+  return [system, ((bytesPerConnection ?? 0) / 1_000).toFixed(1)];
+}
+
+function rowOf(own: Result, all: Result[]): string[] {
+  const other = (name: string) => (own.system === name ? undefined : all.find(({ system }) => system === name));
+  const [socketIo, bridge] = [other('socket.io'), other('bridge')];
+  const { system, publishMs, endToEndMs, cpuUs, wrong } = own;
+  const isDeaf = endToEndMs === null;
+  return [
+    system,
+    publishMs === null ? '' : [publishMs.p50, publishMs.p99].map(msText).join(' / '),
+    isDeaf ? '' : [endToEndMs.p50, endToEndMs.p95, endToEndMs.p99].map(msText).join(' / '),
+    isDeaf ? `${cpuText(cpuUs)} a call` : cpuText(cpuUs),
+    isDeaf ? '' : ratio(total(cpuUs), socketIo && total(socketIo.cpuUs)),
+    ratio(endToEndMs?.p95, socketIo?.endToEndMs?.p95),
+    ratio(endToEndMs?.p95, bridge?.endToEndMs?.p95),
+    String(wrong),
+  ];
 }
 
 function wrongOf({ deliveries: { lost, doubled, outOfOrder }, calls }: Measured): number {
   return lost + doubled + outOfOrder + (calls.sent - calls.accepted);
 }
 
-export function medianOf(values: (number | undefined)[]): number | undefined {
+function medianOf(values: (number | undefined)[]): number | undefined {
   const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b);
   if (sorted.length === 0) return undefined;
   const middle = (sorted.length - 1) / 2;
   return (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
 }
 
-export function total(cpu: Record<string, number>): number {
-  return Object.values(cpu).reduce((sum, us) => sum + us, 0);
+function total(cpuUs: Record<string, number>): number {
+  return Object.values(cpuUs).reduce((sum, us) => sum + us, 0);
 }
 
-function cpuText(cpu: Record<string, number>): string {
-  return Object.entries(cpu)
-    .map(([part, us]) => (part === 'server' ? us.toFixed(us < 10 ? 1 : 0) : `${us.toFixed(us < 10 ? 1 : 0)} ${part}`))
+/** The server's own first, then what stands behind it. */
+function cpuText(cpuUs: Record<string, number>): string {
+  return Object.entries(cpuUs)
+    .map(([part, us]) => (part === 'server' ? msText(us) : `${msText(us)} ${part}`))
     .join(' + ');
 }
 
@@ -109,7 +121,10 @@ function ratio(own: number | undefined, other: number | undefined): string {
   return own === undefined || other === undefined || other === 0 ? '' : (own / other).toFixed(2);
 }
 
-function ms(value: number | undefined): string {
-  if (value === undefined) return '-';
-  return value < 10 ? value.toFixed(1) : value.toFixed(0);
+function msText(value: number): string {
+  return value.toFixed(value < 10 ? 1 : 0);
+}
+
+function hundredths(value: number): number {
+  return Math.round(value * 100) / 100;
 }

@@ -21,7 +21,7 @@ export interface Workload {
 const mixedRooms = [...Array(80).fill(2), ...Array(15).fill(10), ...Array(5).fill(60)] as number[];
 
 export const workloads: Workload[] = [
-  { name: 'idle-10000', title: '10,000 idle', members: evenly(10_000, 5_000), rate: 0, isIdle: true },
+  { name: 'idle-9000', title: '9,000 idle clients', members: evenly(9_000, 4_500), rate: 0, isIdle: true },
   { name: 'small-200', title: '100 clients, 50 rooms, 200/s', members: evenly(100, 50), rate: 200 },
   { name: 'small-2000', title: '100 clients, 50 rooms, 2,000/s', members: evenly(100, 50), rate: 2_000 },
   { name: 'room-1000-20', title: '1,000 in one room, 20/s', members: [1_000], rate: 20 },

@@ -17,7 +17,7 @@ export function addBench(program: Command): void {
       urlOption('--admin <url>', 'crossfade’s admin port, for the CPU that a delivery costs (default: not measured)'),
     )
     .addOption(countOption('--clients <n>', 'how many', 100))
-    .addOption(countOption('--rooms <n>', 'over which the clients are spread', 50))
+    .addOption(countOption('--rooms <n>', 'over which the clients are spread (default: half as many as clients)'))
     .addOption(countOption('--rate <n>', 'messages a second, over the rooms in turn', 200))
     .addOption(countOption('--duration <s>', 'how long, behind 2 s to warm up', 10))
     .addOption(countOption('--senders <n>', 'calls that the backend may have under way at a time', 100))
@@ -59,7 +59,7 @@ function urlOption(flag: string, description: string): Option {
   });
 }
 
-function countOption(flag: string, description: string, byDefault: number): Option {
+function countOption(flag: string, description: string, byDefault?: number): Option {
   return new Option(flag, description).default(byDefault).argParser((text) => {
     if (/^\d{1,7}$/.test(text) && Number(text) > 0) return Number(text);
     throw new CrossfadeError('CONFIG_INVALID', `${flag.split(' ')[0]}: '${text}' is not a number from 1`);

@@ -19,7 +19,8 @@ export interface BenchOptions {
   /** Base URL of crossfade's admin port, for its CPU time. */
   admin?: string;
   clients: number;
-  rooms: number;
+  /** Half as many as clients where it is not given. */
+  rooms?: number;
   senders: number;
   /** Messages each second. */
   rate: number;
@@ -33,7 +34,7 @@ const warmUpSeconds = 2;
 
 /** Errors: CONFIG_INVALID, BENCH_TARGET. */
 export async function bench(options: BenchOptions): Promise<void> {
-  const { url, publish, clients, rooms, senders, rate, duration, admin } = options;
+  const { url, publish, clients, rooms = Math.ceil(clients / 2), senders, rate, duration, admin } = options;
   const wire = new SignalRWire({ url, publish, ...benchSecrets() });
   const bar = new ProgressBar();
   const crowd = await Crowd.open({
@@ -80,7 +81,7 @@ function refuseDeafTarget({ calls, deliveries, clientsLost }: Measured): void {
   );
 }
 
-function benchText(load: Omit<BenchOptions, 'admin' | 'output'>, measured: Measured): string {
+function benchText(load: Required<Omit<BenchOptions, 'admin' | 'output'>>, measured: Measured): string {
   const { clients, rooms, rate, duration, url, publish } = load;
   const { calls, deliveries, publishMs, endToEndMs, overTime } = measured;
   const failures = Object.entries(calls.failed).map(([outcome, count]) => `${count} × ${outcome}`);
@@ -102,7 +103,9 @@ ${styleText('dim', `calls to ${publish}, clients at ${url}`)}`;
     `calls       ${calls.sent} sent, ${calls.accepted} accepted${failures.length > 0 ? `, ${styleText('red', failures.join(', '))}` : ''}`,
     `deliveries  ${owed} owed, ${delivered} delivered, ${wrong(lost, 'lost')}, ${wrong(doubled, 'doubled')}, ${wrong(outOfOrder, 'out of order')}`,
     ...(measured.clientsLost > 0 ? [styleText('red', `clients     ${measured.clientsLost} disconnected`)] : []),
-    ...Object.entries(measured.cpuPerDeliveryUs).map(([name, us]) => `CPU         ${us} µs of ${name} per delivery`),
+    ...Object.entries(measured.cpuPerDeliveryUs).map(
+      ([name, us]) => `CPU         ${us < 10 ? us : Math.round(us)} µs of ${name} per delivery`,
+    ),
     `generator   ${Math.round(measured.generator.cpuShare * 100)}% of a core, P99 ${latencyText(measured.generator.lateMs?.p99 ?? 0)} late`,
   ].join('\n');
 }
