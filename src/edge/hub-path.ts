@@ -7,6 +7,8 @@ export interface HubPath {
   /** Decoded; whether such a hub exists is the contract's or the bridge's to say. */
   hub: string;
   negotiates: boolean;
+  /** Whether a connection's client brings a new access token (.NET 11). */
+  refreshes: boolean;
   query: URLSearchParams;
 }
 
@@ -27,9 +29,18 @@ export function readHubPath(url: string): HubPath | undefined {
   const path = queryAt === -1 ? url : url.slice(0, queryAt);
   const decoded = decodeQuery(path);
   if (decoded === undefined || !/^\/hubs\//i.test(decoded) || /(^|[/\\])\.\.?([/\\]|$)/.test(decoded)) return undefined;
-  const [, hub = '', negotiate] = /^\/hubs\/([^/]+?)(\/negotiate)?\/?$/i.exec(decoded) ?? [];
+  const [, hub = '', action] = /^\/hubs\/([^/]+?)(\/negotiate|\/refresh)?\/?$/i.exec(decoded) ?? [];
   const query = new URLSearchParams(queryAt === -1 ? '' : url.slice(queryAt));
-  return { hub, negotiates: negotiate !== undefined, query };
+  return { hub, negotiates: /negotiate/i.test(action ?? ''), refreshes: refreshPath.test(decoded), query };
+}
+
+/** Also of a hub that the contract does not know, whose path may be longer. */
+const refreshPath = /^\/hubs\/.+\/refresh\/?$/i;
+
+/** The URL of the hub itself in that of a refresh, with the same query. @returns undefined where it is spelt in another way than clients do */
+export function hubUrlOf(refreshUrl: string): string | undefined {
+  const [, hub, query = ''] = /^([^?]+)\/refresh\/?(\?.*)?$/i.exec(refreshUrl) ?? [];
+  return hub === undefined ? undefined : hub + query;
 }
 
 /** ASP.NET finds query names in any case, and reads a repeated one as all its values with commas between them. */

@@ -2,20 +2,23 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { queryValue, readHubPath, withoutQueryValue } from '../../src/edge/hub-path.ts';
+import { hubUrlOf, queryValue, readHubPath, withoutQueryValue } from '../../src/edge/hub-path.ts';
 
 test('a hub is found as the bridge finds it', () => {
-  const cases: [url: string, hub: string, negotiates: boolean][] = [
+  const cases: [url: string, hub: string, negotiates: boolean, refreshes?: boolean][] = [
     ['/hubs/chat', 'chat', false],
     ['/HUBS/Chat/?id=1', 'Chat', false],
     ['/hubs/%63hat/negotiate?negotiateVersion=1', 'chat', true],
     ['/hubs/remote-access/Negotiate/', 'remote-access', true],
     ['/hubs/chat/other', '', false],
+    ['/hubs/chat/refresh?id=1', 'chat', false, true],
+    ['/HUBS/team/chat/Refresh/?id=1', '', false, true],
+    ['/hubs/refresh?id=1', 'refresh', false],
     ['/hubs/chat?next=/../internal', 'chat', false],
   ];
-  for (const [url, hub, negotiates] of cases) {
+  for (const [url, hub, negotiates, refreshes = false] of cases) {
     const { query, ...found } = readHubPath(url)!;
-    assert.deepEqual(found, { hub, negotiates }, url);
+    assert.deepEqual(found, { hub, negotiates, refreshes }, url);
   }
 });
 
@@ -47,6 +50,12 @@ test('a repeated query value is what the bridge makes of it: no client shows her
   assert.equal(queryValue(query, 'id'), 'mine,other');
   assert.equal(queryValue(query, 'X'), '1');
   assert.equal(queryValue(query, 'missing'), undefined);
+});
+
+test('a refresh is of a hub whose URL stands in its own', () => {
+  assert.equal(hubUrlOf('/hubs/chat/refresh?id=1&access_token=x'), '/hubs/chat?id=1&access_token=x');
+  assert.equal(hubUrlOf('/hubs/chat/Refresh/'), '/hubs/chat');
+  assert.equal(hubUrlOf('/hubs/chat?next=/refresh'), undefined);
 });
 
 test('a query value is taken out, every other byte stays', () => {

@@ -8,7 +8,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import type { BridgeClient } from '../../bridge/client.ts';
 import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
-import { queryValue } from '../hub-path.ts';
+import { hubUrlOf, queryValue } from '../hub-path.ts';
 import { goneSignal, passAnswer } from './forwarding.ts';
 
 /** How a client addresses its connection: path and query as on the wire, and its headers with the credentials. */
@@ -44,6 +44,14 @@ export class Admission {
     this.#accepted = digest;
     this.#last = addressing(request);
     return true;
+  }
+
+  /** The bridge has taken new credentials for this connection: our own requests bring them from now on. */
+  noteRefresh(request: IncomingMessage, query: URLSearchParams): void {
+    const url = hubUrlOf(request.url!);
+    if (url === undefined) return;
+    this.#accepted = credentialsDigest(request, query);
+    this.#last = { ...addressing(request), url };
   }
 
   /** The bridge has answered an admitted request with this status. */

@@ -66,6 +66,10 @@ export class EventStream implements Carrier {
     return this.#posts.forward(request, response, query, (bytes) => this.#tap?.fromClient(bytes));
   }
 
+  noteRefresh(request: IncomingMessage, query: URLSearchParams): void {
+    this.#posts.noteRefresh(request, query);
+  }
+
   // The Leg.
 
   inject(prepared: Prepared, _protocol: HubProtocolName): void {

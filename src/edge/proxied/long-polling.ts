@@ -101,6 +101,10 @@ export class LongPolling implements Carrier {
     return this.#options.posts.forward(request, response, query, (bytes) => this.#tap?.fromClient(bytes));
   }
 
+  noteRefresh(request: IncomingMessage, query: URLSearchParams): void {
+    this.#options.posts.noteRefresh(request, query);
+  }
+
   /** The client's DELETE; polls go on until the bridge ends them. */
   async remove(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const outgoing = { method: 'DELETE', url: request.url!, headers: forwardedHeaders(request), body: null };

@@ -48,6 +48,10 @@ export class Posts {
     this.#admission.noteStatus(response.statusCode);
   }
 
+  noteRefresh(request: IncomingMessage, query: URLSearchParams): void {
+    this.#admission.noteRefresh(request, query);
+  }
+
   /** A record of our own. If the bridge does not take it, the connection is about to end anyway. */
   send(record: Buffer, protocol: HubProtocolName): void {
     this.#own('POST', record, contentTypes[protocol]);

@@ -103,6 +103,7 @@ export class ProxiedHubs implements HubsSide {
     if (negotiates && request.method === 'POST') return this.#negotiate(request, response, query);
     const token = queryValue(query, 'id');
     if (token === undefined) return this.#forwardAnywhere(request, response);
+    if (path.refreshes) return this.#refresh(request, response, query, token);
     const connection = this.#byRequests.get(token);
     if (connection !== undefined && request.method === 'POST') return connection.post(request, response, query);
     if (connection instanceof LongPolling && request.method === 'GET') return connection.poll(request, response, query);
@@ -110,6 +111,22 @@ export class ProxiedHubs implements HubsSide {
     const address = await this.#affinity.addressOf(token);
     if (connection === undefined && request.method === 'GET') return this.#get(request, response, path, token, address);
     await forward(this.#http, address, { ...requestOf(request), body: bodyOf(request) }, response);
+  }
+
+  /** New credentials for a connection: the bridge judges them, aside from what the client says on it. */
+  async #refresh(
+    request: IncomingMessage,
+    response: ServerResponse,
+    query: URLSearchParams,
+    token: string,
+  ): Promise<void> {
+    const address = await this.#affinity.addressOf(token);
+    const outgoing = { ...requestOf(request), body: bodyOf(request), signal: goneSignal(response) };
+    const answer = await this.#http.request(address, outgoing);
+    if (request.method === 'POST' && answer.statusCode === 200) {
+      this.#byRequests.get(token)?.noteRefresh(request, query);
+    }
+    await passAnswer(answer, response);
   }
 
   /** A GET that may open a connection: by its answer the bridge says which transport it is, if any. */

@@ -2,6 +2,7 @@
 // connection token alone opens nothing.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
@@ -10,6 +11,8 @@ import { type Asked, startScriptedBridge } from './scripted-bridge.ts';
 import { startProxiedEdge } from './setup.ts';
 
 interface Asking {
+  /** Behind the hub's. */
+  path?: string;
   method?: string;
   token?: string;
   body?: string;
@@ -26,8 +29,9 @@ const refusal = { 'WWW-Authenticate': 'Bearer', 'Content-Length': '0' };
 /** A bridge that takes these tokens; polls and streams wait there for the test. */
 async function connected(t: TestContext, type: 'application/octet-stream' | 'text/event-stream') {
   const good = new Set(['good']);
-  const answer = ({ request: { method, headers }, response }: Asked) => {
+  const answer = ({ request: { method, url, headers }, response }: Asked) => {
     if (!good.has(headers.authorization?.replace('Bearer ', '') ?? '')) response.writeHead(401, refusal).end();
+    else if (url!.startsWith('/hubs/chat/refresh')) response.writeHead(200).end('{"tokenLifetimeSeconds":9}');
     else if (method === 'POST') response.writeHead(202, { 'Content-Type': 'text/plain' }).end();
     else if (polls().length > 1) return;
     else if (type === 'text/event-stream') response.writeHead(200, { 'Content-Type': type }).write(':\r\n');
@@ -36,10 +40,10 @@ async function connected(t: TestContext, type: 'application/octet-stream' | 'tex
   const bridge = await startScriptedBridge(t, { answer });
   const polls = () => bridge.asked.filter(({ request: { method } }) => method === 'GET');
   const edge = await startProxiedEdge(t, [bridge.url]);
-  const ask = ({ method = 'GET', token, body = '' }: Asking) => {
+  const ask = ({ path = '', method = 'GET', token, body = '' }: Asking) => {
     const { promise, resolve, reject } = Promise.withResolvers<Answered>();
     const headers = { 'content-length': String(body.length), ...(token && { authorization: `Bearer ${token}` }) };
-    const outgoing = request(`${edge.url}/hubs/chat?id=x`, { method, agent: false, headers });
+    const outgoing = request(`${edge.url}/hubs/chat${path}?id=x`, { method, agent: false, headers });
     outgoing.on('error', reject).on('response', (response) => {
       text(response).then(
         (got) => resolve({ status: response.statusCode!, body: got, headers: response.headers }),
@@ -117,6 +121,35 @@ for (const type of ['application/octet-stream', 'text/event-stream'] as const) {
     assert.equal(bridge.asked.at(-1)!.request.headers.authorization, 'Bearer good');
     assert.equal((await ask({ method: 'POST', token: 'good', body: 'said' })).status, 202);
     assert.deepEqual(tap.sent, ['said']);
+  });
+
+  test(`a refresh is no message: our own posts go to the hub as before, with the new token, once the old one has expired (${type})`, async (t) => {
+    const { ask, bridge, good, tap } = await connected(t, type);
+    const refresh = { path: '/refresh', method: 'POST' };
+    assert.equal((await ask({ ...refresh, token: 'bad' })).status, 401);
+    good.add('renewed');
+    const { status, body } = await ask({ ...refresh, token: 'renewed' });
+    assert.deepEqual([status, body], [200, '{"tokenLifetimeSeconds":9}']);
+    assert.deepEqual(tap.sent, []);
+    good.delete('good');
+    tap.leg.sendToBridge(Buffer.from('fence'), 'json');
+    await until(() => bridge.asked.at(-1)!.body === 'fence');
+    const { url, headers } = bridge.asked.at(-1)!.request;
+    assert.deepEqual([url, headers.authorization], ['/hubs/chat?id=x', 'Bearer renewed']);
+    assert.equal((await ask({ method: 'POST', token: 'renewed', body: 'said' })).status, 202);
+    assert.deepEqual(tap.sent, ['said']);
+  });
+
+  test(`a refresh does not wait for a post that is still being sent (${type})`, async (t) => {
+    const { ask, url, tap } = await connected(t, type);
+    const headers = { 'content-length': '10', authorization: 'Bearer good' };
+    const stuck = request(`${url}/hubs/chat?id=x`, { method: 'POST', agent: false, headers });
+    const answer = once(stuck, 'response');
+    stuck.write('ha');
+    await until(() => tap.sent.length === 1);
+    assert.equal((await ask({ path: '/refresh', method: 'POST', token: 'good' })).status, 200);
+    stuck.end('lf a rec');
+    await answer;
   });
 
   test(`a post without accepted credentials that never ends holds up nobody else’s (${type})`, async (t) => {
