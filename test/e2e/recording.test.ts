@@ -14,7 +14,7 @@ async function play(t: TestContext, flags: string[], options: StartOptions): Pro
   const { listen, edge } = await startSidecar(t, flags, options);
   // The bridge of the recording did not offer it.
   const except = 'handshake messagepack';
-  await playRecording(t, { httpUrl: listen, hubsUrl: edge, apiKey, jwtSecret, except });
+  await playRecording(t, { httpUrl: listen, hubsUrl: edge, apiKey, jwtSecret, offersRefresh: true, except });
 }
 
 for (const { name, options } of programs) {

@@ -14,8 +14,14 @@ export interface AuthOptions {
   jwksUrl: string | undefined;
 }
 
-/** `user` undefined: a valid token without a user; the hub aborts such a connection. */
-export type Identity = { user: string | undefined } | { challenge: string };
+export interface Identified {
+  /** undefined: a valid token that names nobody; the hub aborts such a connection. */
+  user: string | undefined;
+  /** s since 1970: the token's expiry, without the skew for which it is accepted longer. */
+  expiresAt: number;
+}
+
+export type Identity = Identified | { challenge: string };
 
 const clockSkewSeconds = 300;
 
@@ -32,7 +38,8 @@ export class Auth {
     const token = tokenOf(request, query);
     if (token === undefined) return { challenge: 'Bearer' };
     try {
-      return { user: userOf(await this.#verify(token)) };
+      const claims = await this.#verify(token);
+      return { user: userOf(claims), expiresAt: claims.exp! };
     } catch (error) {
       const description = describeFault(error);
       const detail = description === undefined ? '' : `, error_description="${description}"`;

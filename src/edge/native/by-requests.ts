@@ -84,7 +84,7 @@ export class ByRequests {
 
   async #post({ request, response, user }: ClientRequest, id: string, carried: Carried | undefined): Promise<void> {
     const { negotiations } = this.#options;
-    if (carried === undefined && negotiations.isLive(id)) {
+    if (carried === undefined && negotiations.live(id) !== undefined) {
       return answerText(response, 405, 'POST requests are not allowed for WebSocket connections.');
     }
     const posted = carried?.transport.posted ?? negotiations.given(id, user)?.posted;

@@ -8,7 +8,7 @@ import { WebSocketServer } from 'ws';
 import type { Contract, Hub } from '../../contract/contract.ts';
 import type { Event } from '../../contract/event.ts';
 import type { Roster } from '../../log/log.ts';
-import { refusalOf, refuse, sendRefusal } from '../../refusal.ts';
+import { refusalOf, refuse, refuseFurther, sendRefusal } from '../../refusal.ts';
 import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget, sayOverBudgetMs } from '../budget.ts';
@@ -17,13 +17,13 @@ import { type HubPath, queryValue } from '../hub-path.ts';
 import { type HubsSide, refuseLeaving } from '../hubs-side.ts';
 import { defaultSlowLimits, tellSlow } from '../slow-client.ts';
 import { Turns } from '../turns.ts';
-import { Auth, type AuthOptions } from './auth.ts';
+import { Auth, type AuthOptions, type Identified } from './auth.ts';
 import { answerText, ByRequests, otherTransport } from './by-requests.ts';
 import { type ConnectionLimits, type Invocation, NativeConnection, type NativeOwner } from './connection.ts';
 import { Cors } from './cors.ts';
 import { Hubs } from './hub.ts';
 import type { PollLimits } from './long-polling.ts';
-import { type Negotiated, Negotiations } from './negotiate.ts';
+import { type Lifetime, type Negotiated, Negotiations } from './negotiate.ts';
 import type { NativeTransport } from './transport.ts';
 import { NativeWebSocket } from './web-socket.ts';
 
@@ -50,6 +50,8 @@ const defaultLimits: ConnectionLimits & PollLimits = {
   awayMs: 15_000,
 };
 const unusedTokenMs = 15_000;
+/** s: the largest that .NET reads. */
+const maxLifetime = 2 ** 31 - 1;
 
 export class NativeHubs implements HubsSide, NativeOwner {
   readonly limits: ConnectionLimits & PollLimits;
@@ -101,8 +103,9 @@ export class NativeHubs implements HubsSide, NativeOwner {
     const identity = await this.#identify(request, response, path);
     if (identity === undefined || response.destroyed) return;
     if (this.#refuses(path)) return refuseLeaving(response);
+    if (path.negotiates) return this.#answerNegotiate(request, response, path, identity);
+    if (path.refreshes) return this.#answerRefresh(request, response, path, identity);
     const { user } = identity;
-    if (path.negotiates) return this.#answerNegotiate(request, response, path, user);
     await this.#byRequests.answer({ request, response, path, user });
   }
 
@@ -168,24 +171,36 @@ export class NativeHubs implements HubsSide, NativeOwner {
     for (const connection of [...this.clients]) this.guard(connection, () => connection.sweep(now));
   }
 
-  #answerNegotiate(
-    request: IncomingMessage,
-    response: ServerResponse,
-    { query }: HubPath,
-    user: string | undefined,
-  ): void {
+  #answerNegotiate(request: IncomingMessage, response: ServerResponse, path: HubPath, identity: Identified): void {
     if (request.method !== 'POST') return refuse(response, 405, 'text/plain');
-    const body = JSON.stringify(this.#negotiations.negotiate(query, user));
-    response
-      .writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
-      .end(body);
+    answerObject(response, 200, this.#negotiations.negotiate(path.query, identity.user, this.#lifetimeOf(identity)));
+  }
+
+  /**
+   * A connection does not end with its access token, and each request brings its own: a new one is looked at, and no more. What is told
+   * is .NET 11's.
+   */
+  #answerRefresh(request: IncomingMessage, response: ServerResponse, path: HubPath, identity: Identified): void {
+    if (request.method !== 'POST') return refuse(response, 405, 'text/plain');
+    const id = queryValue(path.query, 'id');
+    if (id === undefined) return answerObject(response, 400, { error: 'missing_connection_token' });
+    const connection = this.#negotiations.live(id);
+    if (connection === undefined) return answerObject(response, 404, { error: 'connection_not_found' });
+    if (connection.user !== identity.user) return answerObject(response, 403, { error: 'user_changed' });
+    const refreshedAt = new Date(this.#options.clock.now()).toISOString();
+    answerObject(response, 200, { connectionId: connection.connectionId, refreshedAt, ...this.#lifetimeOf(identity) });
+  }
+
+  #lifetimeOf({ expiresAt }: Identified): Lifetime {
+    const tokenLifetimeSeconds = Math.min(maxLifetime, Math.floor(expiresAt - this.#options.clock.now() / 1000));
+    return tokenLifetimeSeconds > 0 ? { tokenLifetimeSeconds } : {};
   }
 
   /** @returns undefined where the refusal is filled */
   async #admit(request: IncomingMessage, refusal: ServerResponse, path: HubPath): Promise<Admitted | undefined> {
     if (this.#refusesNew) return refuseLeaving(refusal);
     const hub = this.#hubOf(path);
-    if (hub === undefined || path.negotiates) return refuse(refusal, 404);
+    if (hub === undefined || path.negotiates || path.refreshes) return refuse(refusal, 404);
     const identity = await this.#identify(request, refusal, path);
     if (identity === undefined) return undefined;
     const token = queryValue(path.query, 'id');
@@ -219,8 +234,9 @@ export class NativeHubs implements HubsSide, NativeOwner {
   }
 
   /** Who has a connection already comes with further requests of it. */
-  #refuses({ negotiates, query }: HubPath): boolean {
-    return this.#refusesNew && (negotiates || !this.#byRequests.has(queryValue(query, 'id')));
+  #refuses({ negotiates, refreshes, query }: HubPath): boolean {
+    if (!this.#refusesNew || refreshes) return false;
+    return negotiates || !this.#byRequests.has(queryValue(query, 'id'));
   }
 
   /** @returns undefined when a 401 was answered */
@@ -228,7 +244,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
     request: IncomingMessage,
     response: ServerResponse,
     { query }: HubPath,
-  ): Promise<{ user: string | undefined } | undefined> {
+  ): Promise<Identified | undefined> {
     const identity = await this.#auth.identify(request, query);
     if ('user' in identity) return identity;
     this.#options.logger.debug({ code: 'EDGE_TOKEN_INVALID' }, identity.challenge);
@@ -253,4 +269,12 @@ interface Admitted {
 
 function sessionOf({ query }: HubPath): string | undefined {
   return queryValue(query, 'sessionId') || undefined;
+}
+
+function answerObject(response: ServerResponse, status: number, value: object): void {
+  const body = JSON.stringify(value);
+  if (status >= 400) refuseFurther(response);
+  response
+    .writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) })
+    .end(body);
 }

@@ -17,6 +17,9 @@ export interface Negotiated {
   posted: PostedBytes;
 }
 
+/** When a client that renews its access token does so next; empty for one that has expired, and is accepted by the skew. */
+export type Lifetime = { tokenLifetimeSeconds?: number };
+
 /** Tokens that nobody has used yet: what clients that only negotiate may make this process keep. */
 const maxUnused = 100_000;
 const transports = [
@@ -29,25 +32,28 @@ export class Negotiations {
   /** Tokens that wait for their connection. */
   readonly #given: ExpiringMap<Negotiated>;
   /** Tokens that a connection has. */
-  readonly #live = new Set<string>();
+  readonly #live = new Map<string, Negotiated>();
 
   /** @param unusedMs how long a token waits for its connection */
   constructor(clock: Clock, unusedMs: number) {
     this.#given = new ExpiringMap({ clock, forMs: unusedMs, maxCount: maxUnused });
   }
 
-  /** @returns the body of the 200, which is also where a wrong version is told */
-  negotiate(query: URLSearchParams, user: string | undefined): object {
+  /**
+   * @param lifetime tokenLifetimeSeconds, where the access token has any left
+   * @returns the body of the 200, which is also where a wrong version is told
+   */
+  negotiate(query: URLSearchParams, user: string | undefined, lifetime: Lifetime): object {
     const version = queryValue(query, 'negotiateVersion') ?? '0';
     if (!/^\d+$/.test(version)) return { error: 'The client requested a non-integer protocol version.' };
     const connectionId = newConnectionId();
     if (version === '0') {
       this.#give(connectionId, connectionId, user);
-      return { negotiateVersion: 0, connectionId, availableTransports: transports };
+      return { negotiateVersion: 0, connectionId, availableTransports: transports, ...lifetime };
     }
     const token = newConnectionId();
     this.#give(connectionId, token, user);
-    return { negotiateVersion: 1, connectionId, connectionToken: token, availableTransports: transports };
+    return { negotiateVersion: 1, connectionId, connectionToken: token, availableTransports: transports, ...lifetime };
   }
 
   /** Takes a token for a connection; without one (skipNegotiation) that is made on the fly. */
@@ -56,7 +62,7 @@ export class Negotiations {
     const given = token === undefined ? onTheFly() : this.#given.get(token);
     if (given === undefined) return 'unknown';
     this.#given.delete(given.token);
-    this.#live.add(given.token);
+    this.#live.set(given.token, given);
     return given;
   }
 
@@ -66,9 +72,9 @@ export class Negotiations {
     return negotiated?.user === user ? negotiated : undefined;
   }
 
-  /** Whether a connection has it. */
-  isLive(token: string): boolean {
-    return this.#live.has(token);
+  /** One that a connection has. */
+  live(token: string): Negotiated | undefined {
+    return this.#live.get(token);
   }
 
   knows(token: string): boolean {

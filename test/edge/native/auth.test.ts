@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
-import { Auth, type Identity } from '../../../src/edge/native/auth.ts';
+import { Auth, type Identified, type Identity } from '../../../src/edge/native/auth.ts';
 
 const secret = 'a-secret-of-at-least-32-characters!!';
 const now = () => Math.floor(Date.now() / 1000);
@@ -20,21 +20,26 @@ function identify(auth: Auth, token: string, place: 'header' | 'query' = 'header
   return auth.identify({ headers } as IncomingMessage, query);
 }
 
+const userOf = async (identity: Promise<Identity>) => {
+  const { expiresAt, ...user } = (await identity) as Identified;
+  assert.equal(Number.isSafeInteger(expiresAt), true);
+  return user;
+};
 const challengeOf = async (identity: Promise<Identity>) => ((await identity) as { challenge: string }).challenge;
 
 test('the user is `sub`, `nameid` or the name identifier; issuer and audience do not matter', async () => {
   const auth = new Auth({ secret, jwksUrl: undefined });
   const uri = 'http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier';
-  assert.deepEqual(await identify(auth, await sign({ sub: 'u1', iss: 'x', aud: 'y' })), { user: 'u1' });
-  assert.deepEqual(await identify(auth, await sign({ nameid: 'u2' }), 'query'), { user: 'u2' });
-  assert.deepEqual(await identify(auth, await sign({ [uri]: 'u3' })), { user: 'u3' });
-  assert.deepEqual(await identify(auth, await sign({})), { user: undefined });
+  assert.deepEqual(await userOf(identify(auth, await sign({ sub: 'u1', iss: 'x', aud: 'y' }))), { user: 'u1' });
+  assert.deepEqual(await userOf(identify(auth, await sign({ nameid: 'u2' }), 'query')), { user: 'u2' });
+  assert.deepEqual(await userOf(identify(auth, await sign({ [uri]: 'u3' }))), { user: 'u3' });
+  assert.deepEqual(await userOf(identify(auth, await sign({}))), { user: undefined });
 });
 
 test('a lifetime is needed and judged with 5 minutes of skew', async () => {
   const auth = new Auth({ secret, jwksUrl: undefined });
-  assert.deepEqual(await identify(auth, await sign({ sub: 'u', exp: now() - 290 })), { user: 'u' });
-  assert.deepEqual(await identify(auth, await sign({ sub: 'u', nbf: now() + 290 })), { user: 'u' });
+  assert.deepEqual(await userOf(identify(auth, await sign({ sub: 'u', exp: now() - 290 }))), { user: 'u' });
+  assert.deepEqual(await userOf(identify(auth, await sign({ sub: 'u', nbf: now() + 290 }))), { user: 'u' });
   const expired = await challengeOf(identify(auth, await sign({ sub: 'u', exp: 1_767_225_600 - 3 * 86_400 * 365 })));
   assert.match(
     expired,
@@ -78,8 +83,8 @@ test('keys of a JWKS address verify other algorithms, and never open the door to
   const token = await new SignJWT({ sub: 'u', exp: now() + 60 })
     .setProtectedHeader({ alg: 'RS256', kid: 'k1' })
     .sign(privateKey);
-  assert.deepEqual(await identify(new Auth({ secret: undefined, jwksUrl }), token), { user: 'u' });
-  assert.deepEqual(await identify(new Auth({ secret, jwksUrl }), await sign({ sub: 'v' })), { user: 'v' });
+  assert.deepEqual(await userOf(identify(new Auth({ secret: undefined, jwksUrl }), token)), { user: 'u' });
+  assert.deepEqual(await userOf(identify(new Auth({ secret, jwksUrl }), await sign({ sub: 'v' }))), { user: 'v' });
   assert.match(
     await challengeOf(identify(new Auth({ secret: undefined, jwksUrl }), await sign({ sub: 'v' }))),
     /invalid_token/,

@@ -9,14 +9,14 @@ const asked = (version: string) => new URLSearchParams(`NegotiateVersion=${versi
 
 test('version 1 gives an id and another token, version 0 one id for both, higher ones are version 1', () => {
   const negotiations = new Negotiations(new TestClock(), 15_000);
-  const one = negotiations.negotiate(asked('7'), 'u1') as Record<string, string>;
+  const one = negotiations.negotiate(asked('7'), 'u1', {}) as Record<string, string>;
   assert.equal(one.negotiateVersion, 1);
   assert.match(one.connectionId!, /^[\w-]{22}$/);
   assert.match(one.connectionToken!, /^[\w-]{22}$/);
   assert.notEqual(one.connectionId, one.connectionToken);
   const { connectionId, token } = negotiations.take(one.connectionToken) as Negotiated;
   assert.deepEqual([connectionId, token], [one.connectionId, one.connectionToken]);
-  const none = negotiations.negotiate(new URLSearchParams(), 'u1') as Record<string, string>;
+  const none = negotiations.negotiate(new URLSearchParams(), 'u1', {}) as Record<string, string>;
   assert.equal(none.connectionToken, undefined);
   assert.ok(negotiations.knows(none.connectionId!));
 });
@@ -24,7 +24,7 @@ test('version 1 gives an id and another token, version 0 one id for both, higher
 test('a token is good for one connection, for 15 s, and for nothing once that has ended', () => {
   const clock = new TestClock();
   const negotiations = new Negotiations(clock, 15_000);
-  const token = () => (negotiations.negotiate(asked('1'), 'u1') as Record<string, string>).connectionToken!;
+  const token = () => (negotiations.negotiate(asked('1'), 'u1', {}) as Record<string, string>).connectionToken!;
   const used = token();
   const unused = token();
   assert.equal(typeof negotiations.take(used), 'object');

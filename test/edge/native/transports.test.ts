@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { jwtSecret } from '../../support/bridge.ts';
-import { makeToken, openRaw } from '../../support/signalr.ts';
+import { connect, makeToken, openRaw } from '../../support/signalr.ts';
 import { until } from '../../support/wait.ts';
 import { HttpClient, handshake, separator } from './http-client.ts';
 import { startEdge } from './setup.ts';
@@ -175,6 +175,27 @@ test('while clients are let go, those of both transports get their last word, an
   assert.equal(edge.clientCount, 0);
 });
 
+for (const [label, transport] of Object.entries({ ServerSentEvents: 2, LongPolling: 4 })) {
+  test(`the real client over ${label}: told to come back, it comes back; cut off, it comes back; stopped, it is gone`, async (t) => {
+    const started = await startEdge(t);
+    const { edge, url, token } = started;
+    const { connection } = await connect(t, `${url}/chat`, token, { transport, reconnectMs: [0, 0, 0, 0] });
+    let reconnects = 0;
+    connection.onreconnected(() => reconnects++);
+    await edge.closeClients('gap');
+    await until(() => reconnects === 1, { what: 'the client to come back' });
+    assert.equal(await connection.invoke('JoinRoom', 'r'), null);
+    const oversized = JSON.stringify('x'.repeat(5_000_000));
+    await edge.deliver(Array(4).fill({ room: 'r', payload: oversized, deliveries, eventId: '' }));
+    await until(() => reconnects === 2, { what: 'the client that was cut to come back' });
+    assert.equal((await closeReasons(started)).slow, 1);
+    assert.equal(await connection.invoke('JoinRoom', 'r'), null);
+    await connection.stop();
+    await until(() => edge.clientCount === 0);
+    assert.deepEqual(started.counters.size, 0);
+  });
+}
+
 test('who never polls again when it is told to go is cut', async (t) => {
   const { edge, url, token, clock } = await startEdge(t);
   await HttpClient.polling(t, `${url}/chat`, token);
@@ -253,6 +274,52 @@ test('an answer that breaks off ends its connection: nobody knows how much of it
   socket.destroy();
   await until(() => edge.clientCount === 0);
   assert.deepEqual(await client.poll(), unknownId);
+});
+
+test('an access token is renewed on every transport, by its user alone; the connection goes on', async (t) => {
+  const { url, token } = await startEdge(t);
+  const hub = `${url}/chat`;
+  const polling = await HttpClient.polling(t, hub, token);
+  const streaming = await HttpClient.negotiate(t, hub, token);
+  const stream = await streaming.stream();
+  const webSocket = await HttpClient.negotiate(t, hub, token);
+  const socket = await openRaw(t, webSocket.address, token);
+  const renewed = await makeToken({ sub: 'u1' }, jwtSecret);
+  const refresh = async (address: string, bearer: string) => {
+    const refreshing = address.replace('/chat?', '/chat/refresh?');
+    const answer = await fetch(refreshing, { method: 'POST', headers: { authorization: `Bearer ${bearer}` } });
+    return { status: answer.status, ...(answer.status === 401 ? {} : ((await answer.json()) as object)) };
+  };
+  for (const { address } of [polling, streaming, webSocket]) {
+    const { status, tokenLifetimeSeconds } = (await refresh(address, renewed)) as Record<string, number>;
+    assert.equal(status, 200);
+    assert.ok(tokenLifetimeSeconds! > 0);
+    const other = await makeToken({ sub: 'u2' }, jwtSecret);
+    assert.deepEqual(await refresh(address, other), { status: 403, error: 'user_changed' });
+    assert.deepEqual(await refresh(address, 'nonsense'), { status: 401 });
+  }
+  assert.deepEqual(await refresh(`${hub}?id=x`, renewed), { status: 404, error: 'connection_not_found' });
+  assert.deepEqual(await refresh(`${hub}?x=1`, renewed), { status: 400, error: 'missing_connection_token' });
+  assert.equal((await polling.as(renewed).invoke('Nope')).status, 200);
+  assert.match((await polling.as(renewed).poll()).body, /"type":3/);
+  await streaming.as(renewed).post(handshake);
+  await stream.until('{}\x1e');
+  socket.shakeHands();
+  await until(() => socket.records.length === 1);
+});
+
+test('negotiate tells how long the access token is good for, as far as it is', async (t) => {
+  const { url, clock } = await startEdge(t);
+  const lifetimeOf = async (exp: number) => {
+    const headers = { authorization: `Bearer ${await makeToken({ sub: 'u1', exp }, jwtSecret)}` };
+    const answer = await fetch(`${url}/chat/negotiate?negotiateVersion=1`, { method: 'POST', headers });
+    return ((await answer.json()) as { tokenLifetimeSeconds?: number }).tokenLifetimeSeconds;
+  };
+  const inAnHour = Math.floor(Date.now() / 1000) + 3_600;
+  clock.wallMs = Date.now();
+  assert.ok(Math.abs((await lifetimeOf(inAnHour))! - 3_600) < 60);
+  assert.equal(await lifetimeOf(inAnHour - 3_700), undefined, 'one that has expired is accepted for 5 minutes');
+  assert.equal(await lifetimeOf(1e15), 2 ** 31 - 1);
 });
 
 test('bytes and records beyond the rate close the connection with a reason, by whatever transport they come', async (t) => {
