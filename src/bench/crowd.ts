@@ -56,7 +56,7 @@ export interface Measured {
   typing: TypingSeen | undefined;
   /** CPU seconds of each process in this run. */
   cpuSeconds: Record<string, number>;
-  /** Of these, microseconds for each delivery. */
+  /** Of these, microseconds for each delivery that was asked for, typing that was merged into other typing included. */
   cpuPerDeliveryUs: Record<string, number>;
   generator: {
     /** ms by which it sent later than it should have. */
@@ -293,10 +293,11 @@ class LoadRun {
 
   #measured(cpuShare: number, cpuSeconds: Record<string, number>): Omit<Measured, 'clientsLost'> {
     const { publish, endToEnd, deliveries, overTime } = this.#ledger;
-    const shown = deliveries.delivered + (this.#typing?.seen.shown ?? 0);
+    // Typing that is merged is work saved, not work that nobody wanted.
+    const asked = deliveries.owed + (this.#typing?.seen.uncoalesced ?? 0);
     const perDelivery = Object.entries(cpuSeconds).map(([name, s]) => [
       name,
-      hundredths((s * 1e6) / Math.max(1, shown)),
+      hundredths((s * 1e6) / Math.max(1, asked)),
     ]);
     return {
       calls: { sent: this.#sent, accepted: this.#accepted, failed: this.#failed },

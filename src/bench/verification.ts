@@ -45,7 +45,7 @@ const growthRounds = 3;
 const typists = 25;
 const percentMoves = [0, 100, 40, 100];
 /** What is on the way to a percent besides the runs, as a share of a run. */
-const steps = 2 * laneLoads.length + growthUsers.length + 4;
+const steps = 3 * laneLoads.length + growthUsers.length + 4;
 
 export async function measureCriteria(options: VerificationOptions): Promise<Measurements> {
   return new Verification(options).run();
@@ -96,11 +96,20 @@ class Verification {
     }
   }
 
-  /** All loads by the bridge lane, then all by the stream lane. */
+  /**
+   * By the bridge lane, by the stream lane, and by the bridge lane once more, of which the better counts: what comes first has
+   * code that is not compiled yet, and that must not make the stream lane look good.
+   */
   async #bothLanes(): Promise<LaneComparison[]> {
-    const bridge = await this.#byLane('bridge', 0);
+    const before = await this.#byLane('bridge', 0);
     const stream = await this.#byLane('stream', 100);
-    return laneLoads.map(({ load }, n) => ({ load, bridge: bridge[n]!.endToEndMs, stream: stream[n]!.endToEndMs }));
+    const behind = await this.#byLane('bridge', 0);
+    await this.#options.deployment.setPercent(100);
+    const betterOf = (n: number) => {
+      const both = [before[n]!.endToEndMs, behind[n]!.endToEndMs].filter((each) => each !== undefined);
+      return both.sort((one, other) => one.p95 - other.p95)[0];
+    };
+    return laneLoads.map(({ load }, n) => ({ load, bridge: betterOf(n), stream: stream[n]!.endToEndMs }));
   }
 
   async #byLane(lane: string, percent: number): Promise<Measured[]> {
