@@ -8,6 +8,7 @@ import { type HubPath, queryValue } from '../hub-path.ts';
 import { NativeEventStream } from './event-stream.ts';
 import { NativeLongPolling, type PollLimits, pollHeaders } from './long-polling.ts';
 import type { Negotiated, Negotiations } from './negotiate.ts';
+import { PostedBytes } from './posted-bytes.ts';
 import type { NativeTransport } from './transport.ts';
 
 /** A request whose user is known; undefined: its token names nobody. */
@@ -74,9 +75,9 @@ export class ByRequests {
     const negotiated = negotiations.take(id);
     if (negotiated === 'unknown') return answerText(response, 404, unknownId);
     if (negotiated === 'taken') return answerText(response, 400, otherTransport);
-    const transport = streams
-      ? new NativeEventStream(response, negotiated.posted)
-      : new NativeLongPolling(now, limits, negotiated.posted);
+    const posted = negotiated.early ?? new PostedBytes();
+    negotiated.early = undefined;
+    const transport = streams ? new NativeEventStream(response, posted) : new NativeLongPolling(now, limits, posted);
     this.#carried.set(id, { user, transport });
     if (transport instanceof NativeLongPolling) transport.open(response);
     open(client, negotiated, transport);
@@ -87,7 +88,7 @@ export class ByRequests {
     if (carried === undefined && negotiations.live(id) !== undefined) {
       return answerText(response, 405, 'POST requests are not allowed for WebSocket connections.');
     }
-    const posted = carried?.transport.posted ?? negotiations.given(id, user)?.posted;
+    const posted = carried?.transport.posted ?? earlyOf(negotiations.given(id, user));
     if (posted === undefined) return answerText(response, 404, unknownId);
     const taken = await posted.take(request).catch(() => undefined);
     // The client has broken off.
@@ -103,6 +104,11 @@ export class ByRequests {
     if (!this.#options.negotiations.knows(id)) return answerText(response, 404, unknownId);
     answerText(response, 400, 'Cannot terminate this connection using the DELETE endpoint.');
   }
+}
+
+function earlyOf(given: Negotiated | undefined): PostedBytes | undefined {
+  if (given !== undefined) given.early ??= new PostedBytes();
+  return given?.early;
 }
 
 function poll(response: ServerResponse, transport: NativeLongPolling, streams: boolean): void {

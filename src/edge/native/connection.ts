@@ -13,7 +13,7 @@ import type { Prepared } from '../prepared.ts';
 import { SlowClient, type SlowClientLimits } from '../slow-client.ts';
 import type { Turns } from '../turns.ts';
 import { agreeOnProtocol, type HubProtocol, hubProtocols } from './protocols.ts';
-import type { NativeTransport } from './transport.ts';
+import type { NativeTransport, TransportListener } from './transport.ts';
 
 export interface ConnectionLimits extends SlowClientLimits {
   /** Bytes of one record, with its separator. */
@@ -59,7 +59,7 @@ const handshakeCanceled = 'Handshake was canceled.';
 const nothing: Buffer = Buffer.alloc(0);
 const unexpectedEnd = { error: 'Connection closed with an error.', allowReconnect: true };
 
-export class NativeConnection implements Member, Client {
+export class NativeConnection implements Member, Client, TransportListener {
   readonly id: string;
   readonly token: string;
   readonly hub: Hub;
@@ -114,14 +114,32 @@ export class NativeConnection implements Member, Client {
     this.#openedAt = owner.now();
     this.lastUse = ++owner.uses;
     this.#slowness = new SlowClient(owner.limits, this.#openedAt);
-    transport.start({
-      receive: (bytes) => owner.guard(this, () => this.#receive(bytes)),
-      tooLarge: () => this.budget.noteTooLarge(),
-      caughtUp: () => this.#slowness.caughtUp(owner.now()),
-      ended: (reason) => owner.guard(this, () => this.#ended(reason)),
-      guard: (run) => owner.guard(this, run),
-    });
+    transport.start(this);
   }
+
+  // What its transport tells it.
+
+  receive(bytes: Buffer): void {
+    this.guard(() => this.#receive(bytes));
+  }
+
+  tooLarge(): void {
+    this.budget.noteTooLarge();
+  }
+
+  caughtUp(): void {
+    this.#slowness.caughtUp(this.#owner.now());
+  }
+
+  ended(reason?: 'timeout'): void {
+    this.guard(() => this.#ended(reason));
+  }
+
+  guard(run: () => unknown): void {
+    this.#owner.guard(this, run);
+  }
+
+  // What the hubs ask of it, and tell it.
 
   /** Whether the hub's connect has run, so that its disconnect must. */
   get wasConnected(): boolean {
@@ -229,7 +247,7 @@ export class NativeConnection implements Member, Client {
       return this.fail(error);
     }
     if (this.#queued.length > maxQueuedRecords) this.#transport.pause();
-    if (!this.#handling) this.#owner.guard(this, () => this.#handleQueued());
+    if (!this.#handling) this.guard(() => this.#handleQueued());
   }
 
   /** @returns what stands behind the handshake, if that is whole */

@@ -228,6 +228,8 @@ export class NativeHubs implements HubsSide, NativeOwner {
 
   #begin(transport: NativeTransport, { hub, user, session, negotiated }: Admitted): void {
     const { connectionId: id, token } = negotiated;
+    // Who posts first and takes a WebSocket then has posted for nothing.
+    negotiated.early?.end();
     const { metrics, budget: limits } = this.#options;
     const budget = new ClientBudget({ now: () => this.now(), metrics, limits });
     this.clients.add(new NativeConnection(this, transport, { id, token, hub, user, session, budget }));

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { ExpiringMap } from '../../expiring-map.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import { queryValue } from '../hub-path.ts';
-import { PostedBytes } from './posted-bytes.ts';
+import type { PostedBytes } from './posted-bytes.ts';
 
 export interface Negotiated {
   connectionId: string;
@@ -13,8 +13,8 @@ export interface Negotiated {
   token: string;
   /** Whose negotiation it was; undefined: a token that names nobody. */
   user: string | undefined;
-  /** What the client has posted, maybe before its connection was open. */
-  posted: PostedBytes;
+  /** What the client posts, where it does so before its connection is open. */
+  early: PostedBytes | undefined;
 }
 
 /** When a client that renews its access token does so next; empty for one that has expired, and is accepted by the skew. */
@@ -87,14 +87,14 @@ export class Negotiations {
   }
 
   #give(connectionId: string, token: string, user: string | undefined): void {
-    this.#given.set(token, { connectionId, token, user, posted: new PostedBytes() });
+    this.#given.set(token, { connectionId, token, user, early: undefined });
   }
 }
 
 /** Without negotiation nothing addresses the connection again, so its id serves as its token. */
 function onTheFly(): Negotiated {
   const connectionId = newConnectionId();
-  return { connectionId, token: connectionId, user: undefined, posted: new PostedBytes() };
+  return { connectionId, token: connectionId, user: undefined, early: undefined };
 }
 
 /** 16 random bytes as 22 characters that need no escaping in a URL. */
