@@ -1,4 +1,4 @@
-// Writes the terminal sessions of docs/operating.md and README.md anew: a running system (Redis, a bridge, two replicas, clients in
+// Writes the terminal sessions of docs/operating.md and README.md anew, and docs/sessions.svg: a running system (Redis, a bridge, two replicas, clients in
 // rooms, a backend at work), and the commands of an operator. What stands in the pages is what the commands printed.
 // Needs redis-server and port 7402; without the .NET SDK the toy bridge stands in. Run: node scripts/recording/operating.ts
 
@@ -11,6 +11,7 @@ import { join, patient, startSidecar } from '../../test/e2e/sidecar.ts';
 import { apiKey, call, startBridge } from '../../test/support/bridge.ts';
 import { startRedis } from '../../test/support/redis.ts';
 import { noDotnet, startReferenceBridge } from '../../test/support/reference-bridge.ts';
+import { svg } from './svg.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const pages = ['docs/operating.md', 'README.md'];
@@ -21,6 +22,9 @@ const roomsPerUser = 20;
 const betweenCallsMs = 15;
 const settleMs = 11_000;
 const watchedBlocks = 2;
+/** Sessions that the picture shows, one after the other. */
+const pictured = ['check', 'hold', 'watch'];
+const readMs = 7_000;
 
 /** Name of the place in a page -> what is typed; `{epoch}` is that of the last dry run. */
 const sessions: [name: string, commands: string[]][] = [
@@ -71,6 +75,7 @@ try {
     await sleep(settleMs);
   }
   for (const page of pages) writePage(page, recorded);
+  writeFileSync(`${root}docs/sessions.svg`, pictureOf(pictured.map((name) => recorded.get(name)!)));
 } finally {
   for (const run of cleanups) await run();
 }
@@ -118,4 +123,17 @@ function writePage(page: string, recorded: Map<string, string>): void {
     text = text.replace(place, (_, start: string, end: string) => `${start}\`\`\`\n${session}\`\`\`\n${end}`);
   }
   writeFileSync(`${root}${page}`, text);
+}
+
+/** A screen for each command; what is redrawn is a screen anew. */
+function pictureOf(shown: string[]): string {
+  const screens = shown.flatMap((session) => session.trimEnd().split(/\n\n(?=\$ |bridge )/));
+  const lines = screens.map((screen) => screen.split('\n'));
+  const height = Math.max(...lines.map(({ length }) => length));
+  const frames = lines.map((rows, index) => ({
+    at: index * readMs,
+    rows: Array.from({ length: height }, (_, row) => rows[row] ?? ''),
+  }));
+  const columns = Math.max(...lines.flat().map(({ length }) => length));
+  return svg({ title: 'crossfade check, cutover hold, cutover show --watch', columns, frames, restMs: readMs });
 }
