@@ -129,8 +129,13 @@ function webSocket(place: Place): fc.Arbitrary<string[]> {
 }
 
 /** A plain request to a hub, with records as its body where it is a POST. */
-function request({ hub, token, protocol }: Place, method: string, more: string[] = []): fc.Arbitrary<string> {
-  const path = queries.map((query) => `/hubs/${hub}?${query}`);
+function request(
+  { hub, token, protocol }: Place,
+  method: string,
+  more: string[] = [],
+  action = '',
+): fc.Arbitrary<string> {
+  const path = queries.map((query) => `/hubs/${hub}${action}?${query}`);
   const bodies = fc
     .tuple(handshake(protocol), fc.array(records(protocol), { maxLength: 2 }))
     .map((all) => all.flat().join(''));
@@ -150,6 +155,7 @@ function requests(place: Place): fc.Arbitrary<Exchange[]> {
     request(place, 'GET', ['Accept: text/event-stream']),
     request(place, 'POST'),
     request(place, 'POST'),
+    request(place, 'POST', [], '/refresh'),
     request(place, 'DELETE'),
     request(place, 'OPTIONS', ['Origin: http://localhost:3010', 'Access-Control-Request-Method: POST']),
   ];
