@@ -257,8 +257,18 @@ export interface SharedValues {
   shared(key: string): Promise<string | undefined>;
 }
 
+/** Shared values of which no change is lost. */
+export interface SwappedValues {
+  /**
+   * Puts `to` in place of exactly `from` (undefined: of none) for `ttlMs`, in one step, and as durably as an entry: of several that
+   * try at once one succeeds. Where an answer is lost it may have been done. Error: LOG_UNAVAILABLE.
+   * @returns whether it was `from` that stood there
+   */
+  swap(key: string, from: string | undefined, to: string, ttlMs: number): Promise<boolean>;
+}
+
 /** What an engine is: each stage takes of it what it calls. */
-export interface Log extends LogHealth, EventLog, EventIds, StateCell, SharedValues {
+export interface Log extends LogHealth, EventLog, EventIds, StateCell, SharedValues, SwappedValues {
   /**
    * Makes it ready. Until then every append is refused and every question fails, as while it cannot be reached; what this replica
    * says of itself in the roster is kept. May be called again where it has failed.

@@ -358,6 +358,20 @@ export function conformance(name: string, open: OpenLog): void {
       log.share('token 1', 'http://bridge-2', 60_000);
       assert.equal(await log.shared('token 1'), 'http://bridge-2');
     });
+
+    test('are swapped by one of several that try at once, and by nobody who knows an older one', async (t) => {
+      const log = await open(t);
+      const tries = ['a', 'b', 'c'].map((each) => log.swap('leader', undefined, each, 60_000));
+      assert.deepEqual(await Promise.all(tries), [true, false, false]);
+      assert.equal(await log.shared('leader'), 'a');
+      assert.equal(await log.swap('leader', 'b', 'd', 60_000), false);
+      assert.equal(await log.swap('leader', 'a', '', 60_000), true);
+      assert.equal(await log.shared('leader'), '');
+      assert.equal(await log.swap('leader', undefined, 'e', 60_000), false);
+      assert.equal(await log.swap('leader', '', 'e', 1), true);
+      await until(async () => (await log.shared('leader')) === undefined, { what: 'its time to be over' });
+      assert.equal(await log.swap('leader', undefined, 'f', 60_000), true);
+    });
   });
 
   describe(`${name}: the reader`, () => {

@@ -184,6 +184,14 @@ describe('embedded: time', () => {
     assert.equal(await log.shared('token'), undefined);
   });
 
+  test('a value that was swapped outlives the process', async (t) => {
+    const dir = temporaryDir(t);
+    const log = await openIn(t, dir);
+    assert.equal(await log.swap('plan', undefined, 'at step 1', 60_000), true);
+    await log.close();
+    assert.equal(await (await openIn(t, dir)).shared('plan'), 'at step 1');
+  });
+
   test('expired ids leave the file', async (t) => {
     const clock = new TestClock();
     const dir = temporaryDir(t);

@@ -140,7 +140,15 @@ export class EmbeddedLog implements Log {
   }
 
   async shared(key: string): Promise<string | undefined> {
-    return this.#shared.get(key);
+    return this.#shared.get(key) ?? this.#opened?.swapped(key, this.#options.clock.now());
+  }
+
+  swap(key: string, from: string | undefined, to: string, ttlMs: number): Promise<boolean> {
+    return this.#change('LOG_UNAVAILABLE', (nowMs) => {
+      if (this.#store.swapped(key, nowMs) !== from) return false;
+      this.#store.setSwapped(key, to, nowMs + ttlMs);
+      return true;
+    });
   }
 
   async openReader(streams: string[]): Promise<Reader> {
@@ -241,6 +249,6 @@ export class EmbeddedLog implements Log {
 
   #tidy(): void {
     this.#shared.forgetExpired();
-    this.#change('LOG_UNAVAILABLE', (nowMs) => this.#store.forgetExpiredIds(nowMs)).catch(() => undefined);
+    this.#change('LOG_UNAVAILABLE', (nowMs) => this.#store.forgetExpired(nowMs)).catch(() => undefined);
   }
 }

@@ -1,4 +1,5 @@
-// Values shared by all replicas of the embedded log, of which there is one: they live in its memory until their TTL ends.
+// Values shared by all replicas of the embedded log, of which there is one: they live in its memory until their TTL ends (those that
+// are swapped for each other live in its file, see store.ts).
 
 import type { Clock } from '../../telemetry/clock.ts';
 

@@ -1,4 +1,4 @@
-// The embedded log's file, `<dataDir>/log.sqlite`: in come encoded entries, event ids and the cutover state, out come rows in
+// The embedded log's file, `<dataDir>/log.sqlite`: in come encoded entries, event ids, the cutover state and shared values, out come rows in
 // log order.
 // Promises: one owner (an exclusive lock, which a kill -9 gives back), what transact() returns is on the disk (WAL,
 // fsync at each commit) or nothing of it is, and positions that only rise, also over restarts and a clock that steps back;
@@ -25,6 +25,7 @@ const schema = `
   );
   CREATE TABLE IF NOT EXISTS ids (id TEXT PRIMARY KEY, kept INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS ids_by_expiry ON ids (expires);
+  CREATE TABLE IF NOT EXISTS swapped (key TEXT PRIMARY KEY, value TEXT NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS cutover (one INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, value TEXT NOT NULL);
   BEGIN IMMEDIATE; COMMIT;`;
 
@@ -65,6 +66,9 @@ export class Store {
   readonly #acceptId: StatementSync;
   readonly #endClaim: StatementSync;
   readonly #expireIds: StatementSync;
+  readonly #swapped: StatementSync;
+  readonly #setSwapped: StatementSync;
+  readonly #expireSwapped: StatementSync;
   readonly #state: StatementSync;
   readonly #setState: StatementSync;
   readonly #extents = new Map<string, Extent>();
@@ -106,6 +110,9 @@ export class Store {
     );
     this.#endClaim = prepare('DELETE FROM ids WHERE id = ? AND kept = 0');
     this.#expireIds = prepare('DELETE FROM ids WHERE expires <= ?');
+    this.#swapped = prepare('SELECT value FROM swapped WHERE key = ? AND expires > ?');
+    this.#setSwapped = prepare('INSERT OR REPLACE INTO swapped (key, value, expires) VALUES (?, ?, ?)');
+    this.#expireSwapped = prepare('DELETE FROM swapped WHERE expires <= ?');
     this.#state = prepare('SELECT epoch, value FROM cutover');
     this.#setState = prepare('INSERT OR REPLACE INTO cutover (one, epoch, value) VALUES (1, ?, ?)');
     // Whoever had opened a claim is gone: the file has one owner at a time.
@@ -184,8 +191,19 @@ export class Store {
     this.#endClaim.run(id);
   }
 
-  forgetExpiredIds(nowMs: number): void {
+  /** Ids and shared values. */
+  forgetExpired(nowMs: number): void {
     this.#expireIds.run(nowMs);
+    this.#expireSwapped.run(nowMs);
+  }
+
+  /** A shared value that outlives the process. */
+  swapped(key: string, nowMs: number): string | undefined {
+    return this.#swapped.get(key, nowMs)?.value as string | undefined;
+  }
+
+  setSwapped(key: string, value: string, expiresMs: number): void {
+    this.#setSwapped.run(key, value, Math.ceil(expiresMs));
   }
 
   get state(): StoredState | undefined {

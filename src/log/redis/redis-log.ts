@@ -146,6 +146,10 @@ export class RedisLog implements Log {
     return this.#shared.shared(key);
   }
 
+  swap(key: string, from: string | undefined, to: string, ttlMs: number): Promise<boolean> {
+    return this.#shared.swap(key, from, to, ttlMs);
+  }
+
   foreignReaders(streams: string[], withinMs: number): Promise<ForeignReader[]> {
     return foreignReaders(this.#commands, streams, withinMs, this.#options);
   }

@@ -203,6 +203,18 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`;
 
+/**
+ * Puts a value in place of another one, or of none.
+ * KEYS 1 the key
+ * ARGV 1 `1` if there must be a value, 2 that value, 3 the new one, 4 its TTL in ms
+ * Returns 1; 0 where another one stands there.
+ */
+const swapShared = `
+local value = redis.call('GET', KEYS[1])
+if ARGV[1] == '1' and value ~= ARGV[2] or ARGV[1] == '0' and value then return 0 end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+return 1`;
+
 const streamState = `
 local function state(stream, group)
   if redis.call('EXISTS', stream) == 0 then return { '', '', 0, 0, 0 } end
@@ -331,6 +343,7 @@ const scripts = {
   deleteIfOwn,
   renewLease,
   replaceLease,
+  swapShared,
   makeGroup,
   removeGroup,
   inspect,
