@@ -15,6 +15,8 @@ import { measure, readiness } from './health.ts';
 import { Ingress } from './ingress/ingress.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import type { Parts } from './parts.ts';
+import type { Plans } from './plan/plans.ts';
+import { withPlan } from './plan/report.ts';
 import { total } from './telemetry/lane-rates.ts';
 import { LogThrottle } from './telemetry/log-throttle.ts';
 import { version } from './version.ts';
@@ -25,6 +27,7 @@ const sayUnsignedMs = 5_000;
 interface Stages {
   edge: Edge;
   cutover: CutoverStage;
+  plans: Plans;
   lanes: Lanes;
   clientsSide: ClientsSide;
   checks(): Record<string, Check>;
@@ -72,9 +75,10 @@ export async function listenHealth(
 export async function listenAdmin(
   config: Config,
   parts: Parts,
-  { cutover, lanes, clientsSide, checks }: Pick<Stages, 'cutover' | 'lanes' | 'clientsSide' | 'checks'>,
+  { cutover, plans, lanes, clientsSide, checks }: Omit<Stages, 'edge'>,
 ): Promise<Admin> {
   const bridgeStates = () => parts.bridgeHealth?.states ?? [];
+  const { probe } = clientsSide;
   // Who asks at once whether this replica is ready gets an answer that holds.
   await parts.bridgeHealth?.begun;
   const admin = await Admin.listen({
@@ -84,14 +88,7 @@ export async function listenAdmin(
     faults: parts.faults,
     metrics: parts.metrics,
     beforeScrape: () =>
-      measure({
-        ...parts,
-        config,
-        lanes,
-        bridgeStates: bridgeStates(),
-        drained: clientsSide.drained,
-        probe: clientsSide.probe,
-      }),
+      measure({ ...parts, config, lanes, bridgeStates: bridgeStates(), drained: clientsSide.drained, probe }),
     readiness: checks,
     check: oneAtATime(() => checkRunning({ ...parts, config, cutover, bridgeStates: bridgeStates() })),
     drain() {
@@ -101,6 +98,7 @@ export async function listenAdmin(
     cutover: {
       instance: config.instance,
       operator: cutover.operator,
+      plans,
       survey: cutover.survey,
       uncertain: cutover.uncertain,
       outage: cutover.outage,
@@ -112,7 +110,8 @@ export async function listenAdmin(
     live: new Live({
       ...parts,
       instance: config.instance,
-      status: () => cutover.operator.status(),
+      status: async () => withPlan(await cutover.operator.status(), plans.run),
+      run: () => plans.run,
       around: () => aroundOf(config, parts, clientsSide),
       guard: parts.bridge && cutover.guard,
     }),

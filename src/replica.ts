@@ -5,7 +5,7 @@ import { ClientsSide } from './clients-side.ts';
 import type { Config, HostPort } from './config.ts';
 import { checksOf, listenAdmin, listenHealth, listenIngress } from './doors.ts';
 import { makeParts } from './parts.ts';
-import { makeCutover, makeEdge, makeLanes } from './stages.ts';
+import { makeCutover, makeEdge, makeLanes, makePlans } from './stages.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 /** ms that the calls under way may take when the replica stops. */
@@ -47,7 +47,9 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   const edge = makeEdge(config, parts);
   let stopping = false;
   const isDraining = () => stopping || clientsSide.isDraining;
-  const cutover = makeCutover(config, parts, edge, isDraining);
+  const probeMs = () => (config.edge === undefined ? undefined : clientsSide.probe.ageMs);
+  const cutover = makeCutover(config, parts, edge, { isDraining, probeMs });
+  const plans = makePlans(config, parts, cutover);
   const lanes = makeLanes(config, parts, cutover);
   const clientsSide = new ClientsSide({ ...parts, config, edge, cutover, coreFailed });
 
@@ -64,7 +66,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   // Whoever looks at `failed` gets the error; until then it is nobody's.
   opening.catch(() => {});
   const checks = () => checksOf(config, parts, { edge, cutover, clientsSide, stopping });
-  const admin = await listenAdmin(config, parts, { cutover, lanes, clientsSide, checks });
+  const admin = await listenAdmin(config, parts, { cutover, plans, lanes, clientsSide, checks });
   const health = config.health && (await listenHealth(config.health, parts, { clientsSide, checks }));
   if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
 
@@ -82,6 +84,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
       await ingress?.drain(callsDrainMs);
       await lanes.drain();
       await clientsSide.close();
+      plans.close();
       cutover.close();
       await parts.log.close();
       await parts.bridge?.close();

@@ -2,10 +2,11 @@
 // out goes the stage; what it asks of a later stage comes when the replica connects them (replica.ts).
 
 import type { Config } from './config.ts';
-import { CutoverStage } from './cutover/stage.ts';
+import { CutoverStage, type CutoverStageOptions } from './cutover/stage.ts';
 import { Edge } from './edge/edge.ts';
 import { Lanes } from './lanes/lanes.ts';
 import type { Parts } from './parts.ts';
+import { Plans } from './plan/plans.ts';
 
 export function makeEdge(config: Config, parts: Parts): Edge {
   const { log, addresses } = parts;
@@ -21,18 +22,30 @@ export function makeEdge(config: Config, parts: Parts): Edge {
   return new Edge({ ...shared, hubs: 'native', auth, allowedOrigins: config.allowedOrigins });
 }
 
-export function makeCutover(config: Config, parts: Parts, edge: Edge, isDraining: () => boolean): CutoverStage {
+export function makeCutover(
+  config: Config,
+  parts: Parts,
+  edge: Edge,
+  itself: Pick<CutoverStageOptions, 'isDraining' | 'probeMs'>,
+): CutoverStage {
   const { bridgeHealth, idempotency } = parts;
   const cutover = new CutoverStage({
     ...parts,
     config,
     edge,
     ids: idempotency,
-    isDraining,
+    ...itself,
     bridgeStates: () => bridgeHealth?.states ?? [],
   });
   cutover.onUse((inUse) => edge.proveConnects(inUse));
   return cutover;
+}
+
+export function makePlans({ instance }: Config, parts: Parts, cutover: CutoverStage): Plans {
+  const { operator, survey, outage, roomLanes } = cutover;
+  const plans = new Plans({ ...parts, instance, operator, survey, outage, roomLanes });
+  cutover.onSurplus((surplus) => plans.onSurplus(surplus));
+  return plans;
 }
 
 export function makeLanes(config: Config, parts: Parts, cutover: CutoverStage): Lanes {

@@ -16,6 +16,7 @@ const levels = [
   ['replica.ts', 'stages.ts', 'doors.ts', 'clients-side.ts', 'parts.ts', 'checks.ts', 'health.ts'],
   ['admin'],
   ['ingress'],
+  ['plan'],
   ['cutover'],
   ['rooms'],
   ['lanes'],
@@ -27,6 +28,7 @@ const levels = [
   [
     'telemetry',
     'assets.ts',
+    'checked-yaml.ts',
     'config.ts',
     'did-you-mean.ts',
     'errors.ts',

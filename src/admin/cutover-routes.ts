@@ -1,5 +1,6 @@
-// The cutover by HTTP: `GET /cutover`, `PUT /cutover` (set, pin, mirror), `POST /cutover/<verb>` (the others) for operators,
-// the paths of peers/peers.ts between replicas. In come JSON bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature
+// The cutover by HTTP: `GET /cutover`, `PUT /cutover` (set, pin, mirror), `POST /cutover/<verb>` (the others) and the plan's
+// `GET`, `PUT /cutover/plan`, `POST /cutover/plan/<verb>` for operators, the paths of peers/peers.ts between replicas. In come JSON
+// bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature
 // before its body is read.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -11,6 +12,9 @@ import type { Survey } from '../cutover/survey.ts';
 import { CrossfadeError, type ErrorCode } from '../errors.ts';
 import { type PeerSignature, signatureHeader, unsigned } from '../peers/peer-signature.ts';
 import { addresseeHeader, peerPaths } from '../peers/peers.ts';
+import { readPlan } from '../plan/plan.ts';
+import type { Plans } from '../plan/plans.ts';
+import { markdownOf, withPlan } from '../plan/report.ts';
 import { type Outage, outageNews } from '../rooms/outage.ts';
 import { stateShape } from '../rooms/state.ts';
 import type { UncertainAppends } from '../rooms/uncertain.ts';
@@ -22,6 +26,7 @@ export interface CutoverRoutesOptions {
   /** This replica's name; a word for another one is not taken (421). */
   instance: string;
   operator: Operator;
+  plans: Plans;
   survey: Pick<Survey, 'ownView' | 'ownForecast' | 'ownReach'>;
   uncertain: Pick<UncertainAppends, 'hear' | 'decided'>;
   outage: Pick<Outage, 'hear'>;
@@ -51,6 +56,15 @@ const setBody = z.strictObject({
 const resetBody = z.strictObject({ ...by, ...conditions, dryRun });
 const holdBody = z.strictObject({ by: by.by, why: words, ifEpoch: conditions.ifEpoch });
 const releaseBody = z.strictObject({ ...by, ifEpoch: conditions.ifEpoch });
+const planOrder = z.strictObject(by);
+const planBody = z.strictObject({
+  plan: z
+    .string()
+    .min(1)
+    .max(64 * 1024),
+  source: words.default('plan'),
+  by: by.by,
+});
 const rollbackBody = z.strictObject({ ...by, dryRun });
 const questionBody = z.object({ id: z.string(), eventId: z.string(), room: z.string() });
 const verdictBody = z.object({ id: z.string(), verdict: z.enum(['withhold', 'show']) });
@@ -91,36 +105,66 @@ export async function answerCutover(
 type Route = (options: CutoverRoutesOptions, request: IncomingMessage) => Promise<object>;
 
 const routes: Record<string, Route> = {
-  'GET /cutover': ({ operator }) => operator.status(),
-  'PUT /cutover': async ({ operator }, request) => {
+  'GET /cutover': (options) => plannedStatus(options),
+  'GET /cutover/plan': async (options) => planOf(options),
+  'PUT /cutover/plan': async (options, request) => {
+    const { plan, source, by } = await readRequest(request, planBody);
+    await options.plans.start(readPlan(plan, source), by);
+    return planOf(options);
+  },
+  'POST /cutover/plan/pause': async (options, request) => {
+    const { by, why } = await readRequest(request, planOrder);
+    await options.plans.pause(by, why);
+    return planOf(options);
+  },
+  'POST /cutover/plan/resume': async (options, request) => {
+    const { by, why } = await readRequest(request, planOrder);
+    await options.plans.resume(by, why);
+    return planOf(options);
+  },
+  'POST /cutover/plan/stop': async (options, request) => {
+    const { by, why } = await readRequest(request, planOrder);
+    await options.plans.stop(by, why);
+    return planOf(options);
+  },
+  'PUT /cutover': async (options, request) => {
     const { percent, mirror, pins, dryRun, ...order } = await readRequest(request, setBody);
     const command = withoutUndefined({ percent, mirror, pins });
-    if (dryRun) return operator.rehearseSet(command, orderOf(order));
-    await operator.set(command, orderOf(order));
-    return operator.status();
+    if (dryRun) return options.operator.rehearseSet(command, orderOf(order));
+    await options.operator.set(command, orderOf(order));
+    return plannedStatus(options);
   },
-  'POST /cutover/reset': async ({ operator }, request) => {
+  'POST /cutover/reset': async (options, request) => {
     const { dryRun, ...order } = await readRequest(request, resetBody);
-    if (dryRun) return operator.rehearseReset(orderOf(order));
-    await operator.reset(orderOf(order));
-    return operator.status();
+    if (dryRun) return options.operator.rehearseReset(orderOf(order));
+    await options.operator.reset(orderOf(order));
+    return plannedStatus(options);
   },
-  'POST /cutover/hold': async ({ operator }, request) => {
+  'POST /cutover/hold': async (options, request) => {
     const { why, ...order } = await readRequest(request, holdBody);
-    await operator.hold({ ...orderOf(order), why });
-    return operator.status();
+    await options.operator.hold({ ...orderOf(order), why });
+    return plannedStatus(options);
   },
-  'POST /cutover/release': async ({ operator }, request) => {
-    await operator.release(orderOf(await readRequest(request, releaseBody)));
-    return operator.status();
+  'POST /cutover/release': async (options, request) => {
+    await options.operator.release(orderOf(await readRequest(request, releaseBody)));
+    return plannedStatus(options);
   },
-  'POST /cutover/rollback': async ({ operator }, request) => {
+  'POST /cutover/rollback': async (options, request) => {
     const { dryRun, ...order } = await readRequest(request, rollbackBody);
-    if (dryRun) return operator.rehearseRollback();
-    const done = await operator.rollback(orderOf(order));
-    return { ...done, ...(await operator.status()) };
+    if (dryRun) return options.operator.rehearseRollback();
+    const done = await options.operator.rollback(orderOf(order));
+    return { ...done, ...(await plannedStatus(options)) };
   },
 };
+
+async function plannedStatus({ operator, plans }: CutoverRoutesOptions): Promise<object> {
+  return withPlan(await operator.status(), plans.run);
+}
+
+/** The run that is under way, or the last one, and its report as Markdown. */
+function planOf({ plans: { run } }: CutoverRoutesOptions): object {
+  return run === undefined ? { run: null, report: null } : { run, report: markdownOf(run) };
+}
 
 function orderOf({ by, ...order }: { by: string } & Omit<Order, 'who'>): Order {
   return { who: by, ...order };

@@ -1,11 +1,12 @@
 // The cutover live, for the operator's page: in come watchers of `GET /cutover/live`, out goes to each of them, once a second, what
-// `GET /cutover` says, with what this replica says of itself, and first the lanes' last ten minutes, as far as somebody watched.
+// `GET /cutover` says, with the plan and what this replica says of itself, and first the lanes' last ten minutes, as far as somebody watched.
 // Promises: nobody watches, nothing is looked at; watchers are bounded in number, and one that does not read in bytes.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { PastVerdict } from '../cutover/guard.ts';
 import type { LaneStatus, Status } from '../cutover/status.ts';
 import type { StreamState } from '../log/log.ts';
+import type { PlanRun } from '../plan/run.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import { writeJson } from './answers.ts';
@@ -23,6 +24,8 @@ export interface Around {
 export interface LiveOptions {
   instance: string;
   status(): Promise<Status>;
+  /** The plan that runs, or ran last. */
+  run(): PlanRun | undefined;
   around(): Promise<Around>;
   /** undefined where there is no bridge to count clients at. */
   guard: { last: PastVerdict | undefined; read(): Promise<unknown> } | undefined;
@@ -86,12 +89,12 @@ export class Live {
     if (this.#isLooking) return;
     this.#isLooking = true;
     try {
-      const { status, around, clock, faults } = this.#options;
+      const { status, around, run, clock, faults } = this.#options;
       faults.guard('admin', () => this.#readGuard());
       const [cutover, here] = await Promise.all([status(), around()]);
       const point = pointOf(clock.now(), cutover.lanes);
       this.#keep(point);
-      this.#last = JSON.stringify({ cutover, here, point });
+      this.#last = JSON.stringify({ cutover, here, point, run: run() ?? null });
       this.#tell(eventBlock('state', this.#last));
     } finally {
       this.#isLooking = false;

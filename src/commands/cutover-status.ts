@@ -3,13 +3,15 @@
 
 import { stripVTControlCharacters, styleText } from 'node:util';
 import type { LaneStatus, ReplicaStatus, Status } from '../cutover/status.ts';
+import type { PlannedStatus, PlanSummary } from '../plan/report.ts';
+import { isOpen } from '../plan/run.ts';
 
 const shownChanges = 5;
 const labelWidth = 10;
 const stages = ['observe', 'mirror', 'shift', 'full', 'native'];
 
 /** @param suffix behind each command that is named */
-export function statusText(status: Status, suffix = ''): string {
+export function statusText(status: PlannedStatus, suffix = ''): string {
   const { percent } = status.effective;
   const lines = [`${slider(percent)}   ${styleText('bold', `${percent}% by stream`)}`, ''];
   for (const [label, texts] of Object.entries(partsOf(status, suffix))) {
@@ -21,13 +23,14 @@ export function statusText(status: Status, suffix = ''): string {
 }
 
 /** Label -> its lines; what has none is not shown. */
-function partsOf(status: Status, suffix: string): Record<string, string[]> {
+function partsOf(status: PlannedStatus, suffix: string): Record<string, string[]> {
   const { effective, percent, epoch, pins, bridges, guard, replicas, history, next } = status;
   return {
     stage: [
       `${stages.map((each) => (each === status.stage ? styleText('bold', `[${each}]`) : each)).join(' ')}, epoch ${epoch}`,
     ],
     'set to': effective.percent === percent ? [] : [`${percent}%, but ${effective.why ?? 'held back'}`],
+    plan: planLines(status.plan),
     why: whyLines(status, suffix),
     bridge: bridges.map(({ bridge, reachable, detail }) =>
       reachable ? `${bridge} ${detail}` : styleText('red', `${bridge} is not there: ${detail}`),
@@ -52,14 +55,21 @@ function partsOf(status: Status, suffix: string): Record<string, string[]> {
   };
 }
 
-function whyLines({ standstill, stage, history }: Status, suffix: string): string[] {
+function whyLines({ standstill, stage, history, plan }: PlannedStatus, suffix: string): string[] {
   const lines = standstill.flatMap(({ why, release }) => {
     const isCommand = release.startsWith('crossfade ');
     return [styleText('yellow', why), `  → ${isCommand ? styleText('cyan', release + suffix) : release}`];
   });
   if (lines.length > 0 || stage === 'native') return lines;
+  if (isOpen(plan)) return [plan.why || 'the plan goes on by itself'];
   const last = history.at(-1);
   return [`nothing holds it: it waits for a command${last === undefined ? '' : ` since ${timeOf(last.when)}`}`];
+}
+
+function planLines(plan: PlanSummary | null): string[] {
+  if (plan === null) return [];
+  const ended = plan.state === 'rolled back' || plan.state === 'ended' ? [styleText('yellow', plan.why)] : [];
+  return [`${plan.name}: ${plan.line}, by ${plan.by}`, ...ended];
 }
 
 function logText({ reachable, isCutOff }: Status['log']): string {

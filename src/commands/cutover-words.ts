@@ -3,6 +3,7 @@
 import { type Command, Option } from 'commander';
 import { ownAdminUrl } from '../config.ts';
 import * as cutover from './cutover.ts';
+import { orderPlan, runPlan, showPlan } from './plan.ts';
 
 export function addCutover(program: Command): void {
   const group = program.command('cutover').description('operate a running crossfade by its admin port');
@@ -44,6 +45,25 @@ export function addCutover(program: Command): void {
   moving('reset', 'forget what operators have set: flags and variables hold again').action((given: Given) =>
     cutover.act(orderTargetOf(given), 'reset'),
   );
+  addPlan(command);
+}
+
+function addPlan(command: (words: string, description: string) => Command): void {
+  withBy(command('run <plan.yaml>', 'raise the percent in steps, under guards; roll back by itself')).action(
+    (file: string, given: Given) => runPlan(orderTargetOf(given), file),
+  );
+  command('plan', 'the plan that runs, or ran last: its steps, its guards, why it waits')
+    .option('--report <file>', 'write the report there, as Markdown')
+    .action(({ report, ...given }: Given & { report?: string }) => showPlan(targetOf(given), report));
+  const verbs = {
+    pause: 'let the plan stand where it is, its guards too',
+    resume: 'let a paused plan go on',
+    stop: 'end the plan; the percent stands',
+  };
+  for (const [verb, description] of Object.entries(verbs))
+    withOrder(command(verb, description)).action((given: Given) =>
+      orderPlan(orderTargetOf(given), verb as keyof typeof verbs),
+    );
 }
 
 /** As commander has read the flags. */
@@ -61,12 +81,16 @@ export function targetOf({ admin, output }: Pick<Given, 'admin' | 'output'>): cu
   return { admin: admin ?? ownAdminUrl(process.env), output, suffix: admin === undefined ? '' : ` --admin ${admin}` };
 }
 
+function withBy(command: Command): Command {
+  return command.addOption(
+    new Option('--by <name>', 'who does it (default: the user of this process)').argParser(cutover.wordsArgument),
+  );
+}
+
 function withOrder(command: Command): Command {
-  return command
-    .addOption(
-      new Option('--by <name>', 'who does it (default: the user of this process)').argParser(cutover.wordsArgument),
-    )
-    .addOption(new Option('--why <text>', 'what stands beside it in the history').argParser(cutover.wordsArgument));
+  return withBy(command).addOption(
+    new Option('--why <text>', 'what stands beside it in the history').argParser(cutover.wordsArgument),
+  );
 }
 
 function orderTargetOf(given: Given): cutover.OrderTarget {

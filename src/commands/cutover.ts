@@ -5,8 +5,8 @@ import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RolledBack } from '../cutover/operator.ts';
 import type { Rehearsal } from '../cutover/rehearsal.ts';
-import type { Status } from '../cutover/status.ts';
 import { CrossfadeError } from '../errors.ts';
+import type { PlannedStatus } from '../plan/report.ts';
 import { askAdmin } from './admin-port.ts';
 import { statusText } from './cutover-status.ts';
 import { rehearsalText } from './rehearsal-text.ts';
@@ -142,12 +142,12 @@ export function shareOf(text: string): number {
   throw new CrossfadeError('CONFIG_INVALID', `'${text}' is neither on, nor off, nor a percent from 0 to 100`);
 }
 
-function read(target: Target): Promise<Status> {
-  return askAdmin<Status>(target, 'GET', '/cutover');
+function read(target: Target): Promise<PlannedStatus> {
+  return askAdmin<PlannedStatus>(target, 'GET', '/cutover');
 }
 
 /** The state that all replicas say they have, those that say anything; after a second also what some are behind of. */
-async function untilAllFollow(target: Target): Promise<Status> {
+async function untilAllFollow(target: Target): Promise<PlannedStatus> {
   const givesUpAt = performance.now() + followMs;
   for (;;) {
     const status = await read(target);
@@ -158,7 +158,7 @@ async function untilAllFollow(target: Target): Promise<Status> {
 }
 
 /** What is not given stands in no body. */
-function wordsOf({ by = user(), why, force, ifEpoch }: OrderTarget): object {
+export function wordsOf({ by = user(), why, force, ifEpoch }: OrderTarget): object {
   return { by, why, force, ifEpoch };
 }
 
@@ -171,7 +171,7 @@ function user(): string {
   }
 }
 
-function print({ output, suffix }: Target, status: Status): void {
+function print({ output, suffix }: Target, status: PlannedStatus): void {
   console.log(output === 'json' ? JSON.stringify(status, null, 2) : statusText(status, suffix));
 }
 

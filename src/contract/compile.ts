@@ -1,6 +1,7 @@
 // Compiles the parts of a contract document into the lookups of contract.ts: in go parsed YAML parts, out come calls,
 // foreign entries and hubs. Every name is checked here; faults are collected, so that all are reported at once.
 
+import type { YamlPath } from '../checked-yaml.ts';
 import { type Field, readValues, type Shape } from './body.ts';
 import type {
   Call,
@@ -28,12 +29,10 @@ import type {
 } from './schema.ts';
 import { type ArgumentTemplate, compileArgument, compileText, namesIn, textOf } from './template.ts';
 
-export type Path = (string | number)[];
-
 export class CompileFaults {
-  readonly list: { path: Path; message: string }[] = [];
+  readonly list: { path: YamlPath; message: string }[] = [];
 
-  add(path: Path, message: string): void {
+  add(path: YamlPath, message: string): void {
     this.list.push({ path, message });
   }
 }
@@ -75,7 +74,7 @@ export function compileTypes(
 
 function compileShape(
   members: Record<string, string>,
-  path: Path,
+  path: YamlPath,
   typeNamed: (name: string) => Shape | undefined,
   faults: CompileFaults,
 ): Shape {
@@ -104,7 +103,7 @@ function compileField(name: string, text: string, typeNamed: (name: string) => S
 }
 
 export function compileCall(path: string, document: CallDocument, scope: Scope): Call {
-  const at: Path = ['calls', path];
+  const at: YamlPath = ['calls', path];
   const shape = compileShape(document.body, [...at, 'body'], (name) => scope.types.get(name), scope.faults);
   if (!shape.has('event_id')) scope.faults.add([...at, 'body'], 'a call needs an event_id');
   const names = valueNames(shape);
@@ -127,7 +126,7 @@ export function compileCall(path: string, document: CallDocument, scope: Scope):
 }
 
 export function compileForeign(eventType: string, document: ForeignDocument, scope: Scope): Foreign {
-  const at: Path = ['foreign', eventType];
+  const at: YamlPath = ['foreign', eventType];
   const shape =
     document.payload === 'any'
       ? undefined
@@ -150,7 +149,7 @@ export function compileForeign(eventType: string, document: ForeignDocument, sco
 }
 
 export function compileHub(name: string, document: HubDocument, scope: Scope): Hub {
-  const at: Path = ['hubs', name];
+  const at: YamlPath = ['hubs', name];
   const connect = document.connect.map((effect, index) =>
     compileEffect(name, effect, [...at, 'connect', index], new Set(['sub']), scope),
   );
@@ -162,7 +161,7 @@ export function compileHub(name: string, document: HubDocument, scope: Scope): H
 }
 
 function compileMethod(hub: string, name: string, document: MethodDocument, scope: Scope): HubMethod {
-  const at: Path = ['hubs', hub, 'methods', name];
+  const at: YamlPath = ['hubs', hub, 'methods', name];
   const shape = compileShape(document.args, [...at, 'args'], () => undefined, scope.faults);
   const parameters = [...shape.values()];
   const names = new Set(['sub', ...parameters.map((parameter) => parameter.name)]);
@@ -214,7 +213,7 @@ function accepts(parameter: Field, raw: string): boolean {
   return parameter.type === 'string[]' && isListOfStrings(raw);
 }
 
-function compileEffect(hub: string, document: EffectDocument, at: Path, names: Set<string>, scope: Scope): Effect {
+function compileEffect(hub: string, document: EffectDocument, at: YamlPath, names: Set<string>, scope: Scope): Effect {
   if ('join' in document) {
     checkTemplate(document.join, [...at, 'join'], names, scope);
     const effect: JoinEffect = {
@@ -251,7 +250,7 @@ function compileOthers(
   hub: string,
   groupTemplate: string,
   document: OthersDocument,
-  at: Path,
+  at: YamlPath,
   names: Set<string>,
   scope: Scope,
 ): OthersEffect {
@@ -284,7 +283,7 @@ interface EventDocument {
 /** What calls and hub methods share: values to an event, without ids. */
 function compileEvent(
   document: EventDocument,
-  at: Path,
+  at: YamlPath,
   names: Set<string>,
   scope: Scope,
   deliveries: (values: Values) => Delivery[],
@@ -317,7 +316,7 @@ function compileEvent(
 
 function compileEventType(
   document: EventTypeDocument,
-  at: Path,
+  at: YamlPath,
   names: Set<string>,
   scope: Scope,
 ): (values: Values) => string {
@@ -348,12 +347,12 @@ function compileCoalescing(
 
 function compileDeliveries(
   document: DeliveriesDocument,
-  at: Path,
+  at: YamlPath,
   names: Set<string>,
   scope: Scope,
 ): (values: Values) => Delivery[] {
   const compiled = document.map((delivery, index) => {
-    const place: Path = [...at, 'deliver', index];
+    const place: YamlPath = [...at, 'deliver', index];
     if (!scope.hubNames.has(delivery.hub)) scope.faults.add([...place, 'hub'], `'${delivery.hub}' is not under hubs`);
     checkTemplate(delivery.group, [...place, 'group'], names, scope);
     checkName(delivery.unless_empty, [...place, 'unless_empty'], names, scope);
@@ -377,11 +376,11 @@ function valueNames(shape: Shape, prefix = ''): Set<string> {
   return names;
 }
 
-function checkTemplate(template: ArgumentTemplate, path: Path, names: Set<string>, scope: Scope): void {
+function checkTemplate(template: ArgumentTemplate, path: YamlPath, names: Set<string>, scope: Scope): void {
   for (const name of namesIn(template)) checkName(name, path, names, scope);
 }
 
-function checkName(name: string | undefined, path: Path, names: Set<string>, scope: Scope): void {
+function checkName(name: string | undefined, path: YamlPath, names: Set<string>, scope: Scope): void {
   if (name !== undefined && !names.has(name)) {
     scope.faults.add(path, `'${name}' is not a value here (known: ${[...names].join(', ')})`);
   }

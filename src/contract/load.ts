@@ -2,26 +2,18 @@
 // Promises: a contract that loads cannot fail later on a name; what remains at run time is the calls' own bodies.
 
 import { createHash } from 'node:crypto';
-import { LineCounter, parseDocument } from 'yaml';
+import { checkYaml, type YamlFault } from '../checked-yaml.ts';
 import { CrossfadeError } from '../errors.ts';
-import { CompileFaults, compileCall, compileForeign, compileHub, compileTypes, type Path } from './compile.ts';
+import { CompileFaults, compileCall, compileForeign, compileHub, compileTypes } from './compile.ts';
 import type { Contract } from './contract.ts';
 import { compileRooms } from './rooms.ts';
 import { type CallDocument, type ContractDocument, contractSchema } from './schema.ts';
 
-export interface ContractFault {
-  /** From 1; 1 where the fault has no place of its own. */
-  line: number;
-  /** Such as `calls.chat/message.room`. */
-  place: string;
-  message: string;
-}
-
 /** CONTRACT_INVALID with every fault that was found. */
 export class ContractError extends CrossfadeError {
-  readonly faults: ContractFault[];
+  readonly faults: YamlFault[];
 
-  constructor(source: string, faults: ContractFault[]) {
+  constructor(source: string, faults: YamlFault[]) {
     const lines = faults.map((fault) => `${source}:${fault.line}: ${fault.place}: ${fault.message}`);
     super('CONTRACT_INVALID', lines.join('\n'));
     this.faults = faults;
@@ -35,67 +27,40 @@ export class ContractError extends CrossfadeError {
  * @throws ContractError
  */
 export function loadContract(text: string, source: string, maxLength?: number): Contract {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
-  const lineOf = (path: Path) => lines.linePos(offsetOf(document, path)).line;
-  const refuse = (faults: { path: Path; message: string }[]): never => {
-    const placed = faults.map(({ path, message }) => ({
-      line: lineOf(path),
-      place: path.join('.') || source,
-      message,
-    }));
-    throw new ContractError(
-      source,
-      placed.sort((a, b) => a.line - b.line),
-    );
+  const refuse = (faults: YamlFault[]): never => {
+    throw new ContractError(source, faults);
   };
-
-  refuseBrokenYaml(document, source);
-  const parsed = contractSchema.safeParse(treeOf(document, (message) => refuse([{ path: [], message }])));
-  if (!parsed.success) {
-    return refuse(parsed.error.issues.map(({ path, message }) => ({ path: path as Path, message })));
-  }
+  const { value: parsed, placed } = checkYaml(text, source, contractSchema, refuse);
 
   const faults = new CompileFaults();
-  const types = compileTypes(parsed.data.types, faults);
+  const types = compileTypes(parsed.types, faults);
   const streams = new Map(
-    Object.entries(parsed.data.streams).map(([name, length]) => [name, { name, maxLength: maxLength ?? length }]),
+    Object.entries(parsed.streams).map(([name, length]) => [name, { name, maxLength: maxLength ?? length }]),
   );
-  const scope = { types, streams, hubNames: new Set(Object.keys(parsed.data.hubs)), faults };
-  const calls = Object.entries(parsed.data.calls).map(([path, call]) => compileCall(path, call, scope));
-  const foreign = Object.entries(parsed.data.foreign).map(
+  const scope = { types, streams, hubNames: new Set(Object.keys(parsed.hubs)), faults };
+  const calls = Object.entries(parsed.calls).map(([path, call]) => compileCall(path, call, scope));
+  const foreign = Object.entries(parsed.foreign).map(
     ([type, entry]) => [type, compileForeign(type, entry, scope)] as const,
   );
-  const hubs = Object.entries(parsed.data.hubs).map(([name, hub]) => compileHub(name, hub, scope));
-  if (faults.list.length > 0) return refuse(faults.list);
+  const hubs = Object.entries(parsed.hubs).map(([name, hub]) => compileHub(name, hub, scope));
+  if (faults.list.length > 0) refuse(placed(faults.list));
 
   const callsByPath = new Map(calls.map((call) => [lowerCase(call.path), call]));
   const hubsByName = new Map(hubs.map((hub) => [hub.name.toLowerCase(), hub]));
   const foreignByType = new Map(foreign);
   return {
-    name: parsed.data.contract,
+    name: parsed.contract,
     fingerprint: createHash('sha256').update(text).digest('hex').slice(0, 16),
     streams,
-    eventTypes: typesOf(Object.values(parsed.data.calls)),
-    coalescedTypes: typesOf(publishing(parsed.data).filter(({ coalesce }) => coalesce !== undefined)),
+    eventTypes: typesOf(Object.values(parsed.calls)),
+    coalescedTypes: typesOf(publishing(parsed).filter(({ coalesce }) => coalesce !== undefined)),
     calls,
     call: (path) => callsByPath.get(lowerCase(path).replace(/\/$/, '')),
     hubs,
     hub: (name) => hubsByName.get(name.toLowerCase()),
     foreign: (eventType) => foreignByType.get(eventType),
-    roomOf: compileRooms(parsed.data),
+    roomOf: compileRooms(parsed),
   };
-}
-
-/** @throws ContractError */
-function refuseBrokenYaml({ errors }: ReturnType<typeof parseDocument>, source: string): void {
-  if (errors.length === 0) return;
-  const faults = errors.map((error) => ({
-    line: error.linePos?.[0].line ?? 1,
-    place: source,
-    message: error.message.split('\n')[0]!,
-  }));
-  throw new ContractError(source, faults);
 }
 
 /** Everything that an event comes from: the calls, and what a hub's clients send to others. */
@@ -117,24 +82,6 @@ function typesOf(documents: Publishing[]): string[] {
     typeof event === 'string' ? [event] : [...Object.values(event.cases), event.else],
   );
   return [...new Set(types)];
-}
-
-/** What only shows when aliases are followed: one that names nothing, or so many that they would fill the memory. */
-function treeOf(document: ReturnType<typeof parseDocument>, refuse: (message: string) => never): unknown {
-  try {
-    return document.toJS();
-  } catch (error) {
-    return refuse((error as Error).message);
-  }
-}
-
-/** Where a path stands in the text; of the nearest parent where it does not exist (a missing key, say). */
-function offsetOf(document: ReturnType<typeof parseDocument>, path: Path): number {
-  for (let length = path.length; length > 0; length--) {
-    const node = document.getIn(path.slice(0, length), true) as { range?: [number, number, number] } | undefined;
-    if (node?.range) return node.range[0];
-  }
-  return 0;
 }
 
 /** ASP.NET's routes ignore the case of ASCII alone: for them a Kelvin sign is no k. */

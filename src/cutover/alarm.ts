@@ -1,5 +1,6 @@
 // Who is connected to the bridge directly: in come the guard's readings, out goes a gauge (at any percent, so that one sees the
-// old connections go before anything is raised), and an alert when it has lasted 30 s while rooms are on the stream lane.
+// old connections go before anything is raised), and an alert, to whoever runs a plan too, when it has lasted 30 s while rooms are on the
+// stream lane.
 
 import type { Log } from '../log/log.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
@@ -21,8 +22,9 @@ export function watchSurplus(parts: {
   clock: Clock;
   logger: Logger;
   metrics: Metrics;
+  onLasting(surplus: number): void;
 }): () => void {
-  const { roomLanes, guard, log, clock, logger, metrics } = parts;
+  const { roomLanes, guard, log, clock, logger, metrics, onLasting } = parts;
   let since: number | undefined;
   let looks = 0;
   metrics.guardSurplus.remove();
@@ -43,6 +45,7 @@ export function watchSurplus(parts: {
     if (now - since < alertMs) return;
     logger.error({ code: 'CUTOVER_GUARD', surplus }, 'clients of the bridge miss the stream lane');
     since = now;
+    onLasting(surplus);
   }
 
   return clock.every(everyMs, look);

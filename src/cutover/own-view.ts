@@ -16,6 +16,8 @@ export interface OwnViewParts {
   log: Pick<Log, 'streamStates' | 'reachable'>;
   bridgeStates(): BridgeState[];
   isDraining(): boolean;
+  /** How old the newest probe is that has arrived, ms; undefined: none comes here. */
+  probeMs(): number | undefined;
   rates: Pick<LaneRates, 'read'>;
   clock: Clock;
   metrics: Metrics;
@@ -39,17 +41,19 @@ export const viewShape = z.object({
   rooms: count,
   /** Entries of the contract's streams that it has not acknowledged yet; null: the log does not say. */
   lag: count.nullable(),
+  /** How old the newest probe is that has arrived; null: none comes here, as it has no clients' side. */
+  probeMs: count.nullable(),
   /** Events whose order could not be proven, since it started. */
   unfenced: count,
   /** Which bridges answer it. */
   bridges: z.array(z.object({ bridge: z.string(), reachable: z.boolean() })).max(100),
-  lanes: z.object({ windowMs: count, bridge: lane, stream: lane, fallbacks: count }),
+  lanes: z.object({ windowMs: count, bridge: lane, stream: lane, fallbacks: count, missed: count }),
 });
 
 export type ReplicaView = z.infer<typeof viewShape>;
 
 export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
-  const { contract, groups, bridgeStates, isDraining, rates, metrics } = parts;
+  const { contract, groups, bridgeStates, isDraining, probeMs, rates, metrics } = parts;
   const [connections, unfenced, lanes, rooms, streams] = await Promise.all([
     metrics.connections.get(),
     metrics.unfenced.get(),
@@ -62,6 +66,7 @@ export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
     draining: isDraining(),
     clients: total(connections.values.map(({ value }) => value)),
     rooms,
+    probeMs: probeMs() ?? null,
     lag: streams === undefined ? null : total(streams.map(({ lag }) => lag)),
     unfenced: total(unfenced.values.map(({ value }) => value)),
     bridges: bridgeStates().map(({ bridge, reachable }) => ({ bridge, reachable })),

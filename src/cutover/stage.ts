@@ -51,6 +51,8 @@ export interface CutoverStageOptions {
   edge: Fences & UncertainParts['edge'] & { groups: OwnViewParts['groups'] };
   /** Whether this replica ends. */
   isDraining(): boolean;
+  /** How old the newest probe is that has arrived here, ms; undefined: none comes here. */
+  probeMs(): number | undefined;
   /** What this replica has read of the log. */
   reads: Pick<ReadMemory, 'hasRead' | 'withhold' | 'stalenessMs'>;
   /** The event ids that this replica has accepted. */
@@ -80,6 +82,7 @@ export class CutoverStage implements LaneFailures {
   readonly #made: ReturnType<typeof makeStage>;
   readonly #standalone: boolean;
   readonly #stopWatching: () => void;
+  #onSurplus: (surplus: number) => void = () => {};
   #facts: Record<string, string> = {};
 
   constructor(options: CutoverStageOptions) {
@@ -95,7 +98,9 @@ export class CutoverStage implements LaneFailures {
     this.signature = signature;
     this.survey = survey;
     this.guard = guard;
-    this.#stopWatching = this.#standalone ? () => {} : watchSurplus({ ...options, roomLanes, guard });
+    this.#stopWatching = this.#standalone
+      ? () => {}
+      : watchSurplus({ ...options, roomLanes, guard, onLasting: (surplus) => this.#onSurplus(surplus) });
     this.#showState();
     tellChanges(roomLanes, options.logger);
     roomLanes.onAdopted(() => {
@@ -118,6 +123,11 @@ export class CutoverStage implements LaneFailures {
   introduce(facts: { [adminFact]: string } & Record<string, string>): void {
     this.#facts = facts;
     this.#describe();
+  }
+
+  /** Calls `run` when clients of the bridge have missed the stream lane for 30 s, and every 30 s from then on. */
+  onSurplus(run: (surplus: number) => void): void {
+    this.#onSurplus = run;
   }
 
   /** Calls `run` now and with every change of whether rooms may be on the stream lane. */

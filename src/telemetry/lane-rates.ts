@@ -20,6 +20,8 @@ export interface LaneReadings {
   stream: LaneReading;
   /** Calls that the log could not take and that went to the bridge. */
   fallbacks: number;
+  /** Entries that were trimmed unread. */
+  missed: number;
 }
 
 interface Totals extends Omit<LaneReadings, 'windowMs'> {
@@ -54,6 +56,7 @@ export class LaneRates {
       bridge: difference(now.bridge, then?.bridge),
       stream: difference(now.stream, then?.stream),
       fallbacks: now.fallbacks - (then?.fallbacks ?? 0),
+      missed: now.missed - (then?.missed ?? 0),
     };
   }
 
@@ -67,8 +70,9 @@ export class LaneRates {
   }
 
   async #total(): Promise<Totals> {
-    const { published, deliveryDuration, fallback } = this.#metrics;
-    const [events, durations, fallbacks] = await Promise.all([published.get(), deliveryDuration.get(), fallback.get()]);
+    const { published, deliveryDuration, fallback, missed } = this.#metrics;
+    const reads = [published.get(), deliveryDuration.get(), fallback.get(), missed.get()] as const;
+    const [events, durations, fallbacks, unread] = await Promise.all(reads);
     const ofLane = (transport: Transport): LaneReading => {
       const own = events.values.filter(({ labels }) => labels.transport === transport);
       const failed = own.filter(({ labels }) => labels.status === 'failure');
@@ -88,6 +92,7 @@ export class LaneRates {
       bridge: ofLane(lanes.bridge),
       stream: ofLane(lanes.stream),
       fallbacks: totalValue(fallbacks.values),
+      missed: totalValue(unread.values),
     };
   }
 }
@@ -104,6 +109,7 @@ export function addUp(readings: LaneReadings[]): LaneReadings {
     bridge: ofLane('bridge'),
     stream: ofLane('stream'),
     fallbacks: total(readings.map(({ fallbacks }) => fallbacks)),
+    missed: total(readings.map(({ missed }) => missed)),
   };
 }
 

@@ -9,6 +9,7 @@ import type { Operator } from '../../src/cutover/operator.ts';
 import type { Survey } from '../../src/cutover/survey.ts';
 import { PeerSignature } from '../../src/peers/peer-signature.ts';
 import { Peers } from '../../src/peers/peers.ts';
+import type { Plans } from '../../src/plan/plans.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
 import { LogThrottle } from '../../src/telemetry/log-throttle.ts';
@@ -48,6 +49,7 @@ async function startAdmin(
       instance: 'here',
       operator,
       survey: {} as Survey,
+      plans: {} as Plans,
       uncertain: { hear: () => ({ read: true }), decided() {} },
       outage: { hear: async (news) => news },
       readerWatch: { reads: true },

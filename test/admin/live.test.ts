@@ -35,6 +35,7 @@ async function startLive(t: TestContext, { mayChange = true } = {}) {
       asked.status++;
       return { lanes: { windowMs: 10_000, bridge: lane, stream: idle, fallbacks: 0 } } as Status;
     },
+    run: () => undefined,
     around: async () => ({ probeMs: 300, streams: [], faults: 0 }),
     guard,
     clock,

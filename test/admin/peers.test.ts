@@ -10,6 +10,7 @@ import type { Operator } from '../../src/cutover/operator.ts';
 import type { ReplicaView } from '../../src/cutover/own-view.ts';
 import { PeerSignature, signatureHeader } from '../../src/peers/peer-signature.ts';
 import { Peers } from '../../src/peers/peers.ts';
+import type { Plans } from '../../src/plan/plans.ts';
 import { initialState, rolledBack } from '../../src/rooms/state.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
 import { LogThrottle } from '../../src/telemetry/log-throttle.ts';
@@ -65,6 +66,7 @@ async function startReplica(t: TestContext, secret: string | undefined) {
           return [];
         },
       },
+      plans: {} as Plans,
       uncertain: {
         hear: () => {
           heard.push('/cutover/uncertain');

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import { statusText } from '../../src/commands/cutover-status.ts';
-import type { ReplicaStatus, Status } from '../../src/cutover/status.ts';
+import type { ReplicaStatus } from '../../src/cutover/status.ts';
+import type { PlannedStatus } from '../../src/plan/report.ts';
 
 const quiet = { perSecond: 0, p50: null, p95: null, p99: null, failures: 0 };
 const at = '2026-01-16T10:30:00.123Z';
@@ -14,7 +15,7 @@ function replica(instance: string, more: Partial<ReplicaStatus> = {}): ReplicaSt
   return { instance, epoch: '5', answers: true, heardMs: 0, ...numbers, ...more };
 }
 
-const calm: Status = {
+const calm: PlannedStatus = {
   stage: 'shift',
   standstill: [],
   next: 'crossfade cutover set 50 --dry-run',
@@ -40,9 +41,10 @@ const calm: Status = {
   },
   replicas: [replica('one'), replica('three', { clients: 1, rooms: 4021 })],
   history: [{ epoch: 5, who: 'ops', when: at, what: 'set 25', from: 0, to: 25 }],
+  plan: null,
 };
 
-function linesOf(status: Status, suffix?: string): string[] {
+function linesOf(status: PlannedStatus, suffix?: string): string[] {
   return stripVTControlCharacters(statusText(status, suffix)).split('\n');
 }
 
@@ -148,4 +150,13 @@ test('where no bridge answers the guard’s last word counts no more', () => {
 test('a replica that others leave behind at the log says so', () => {
   const lines = linesOf({ ...calm, log: { reachable: false, followed: false, isCutOff: true } });
   assert.ok(lines.includes('log       read by others, not by this replica'));
+});
+
+test('a plan stands in its own line, and is why nothing waits for a command; one that has failed says why', () => {
+  const plan = { name: 'evening', by: 'ada', state: 'running' as const, line: 'running, step 1 of 2 (25%)', why: '' };
+  const lines = linesOf({ ...calm, plan });
+  assert.ok(lines.includes('plan      evening: running, step 1 of 2 (25%), by ada'));
+  assert.ok(lines.includes('why       the plan goes on by itself'));
+  const failed = linesOf({ ...calm, plan: { ...plan, state: 'rolled back', line: 'rolled back', why: 'lag 7' } });
+  assert.ok(failed.includes('          lag 7'));
 });

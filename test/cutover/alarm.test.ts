@@ -22,14 +22,16 @@ function setUp() {
       return { ok: false, reasons: [], ...(bridge.surplus !== undefined && { surplus: bridge.surplus }) };
     },
   } as unknown as Guard;
-  const stop = watchSurplus({ roomLanes: roomLanes as RoomLanes, guard, log, clock, logger, metrics });
+  const told: number[] = [];
+  const onLasting = (surplus: number) => told.push(surplus);
+  const stop = watchSurplus({ roomLanes: roomLanes as RoomLanes, guard, log, clock, logger, metrics, onLasting });
   const pass = async (ms: number) => {
     clock.advance(ms);
     await new Promise((resolve) => setImmediate(resolve));
   };
   /** undefined: the metric says nothing. */
   const gauge = async () => (await metrics.guardSurplus.get()).values[0]?.value;
-  return { roomLanes, log, bridge, pass, gauge, lines, stop };
+  return { roomLanes, log, bridge, pass, gauge, lines, told, stop };
 }
 
 test('the surplus is seen at percent 0 too, at which it harms nobody and is no alert', async () => {
@@ -43,7 +45,7 @@ test('the surplus is seen at percent 0 too, at which it harms nobody and is no a
 });
 
 test('while rooms are on the stream lane it is an alert when it has lasted 30 s', async () => {
-  const { roomLanes, pass, lines, stop } = setUp();
+  const { roomLanes, pass, lines, told, stop } = setUp();
   roomLanes.usesStream = true;
   for (let seconds = 0; seconds < 30; seconds += 5) await pass(5_000);
   assert.equal(lines.length, 0);
@@ -52,6 +54,7 @@ test('while rooms are on the stream lane it is an alert when it has lasted 30 s'
     lines.map(({ level, surplus }) => [level, surplus]),
     [['error', 1]],
   );
+  assert.deepEqual(told, [1], 'whoever runs a plan is told, too');
   stop();
 });
 

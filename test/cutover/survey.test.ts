@@ -14,8 +14,9 @@ const view: ReplicaView = {
   rooms: 2,
   lag: 0,
   unfenced: 0,
+  probeMs: 100,
   bridges: [],
-  lanes: { windowMs: 0, bridge: lane, stream: lane, fallbacks: 0 },
+  lanes: { windowMs: 0, bridge: lane, stream: lane, fallbacks: 0, missed: 0 },
 };
 
 function setUp() {
