@@ -57,6 +57,8 @@ const keptMs = 90 * 24 * 3_600_000;
 const leaderMs = 6_000;
 /** ms that the log is waited for; a rollback must not wait for one that hangs. */
 const logMs = 500;
+/** For so long the log must have answered before the lead is taken over: who had it writes first what it did without the log. */
+const settledMs = 2_000;
 const sayEveryMs = 10_000;
 const tries = 5;
 
@@ -66,6 +68,8 @@ export class Plans {
   readonly #stop: () => void;
   #known: KnownRun = { stored: undefined, run: undefined };
   #isLeader = false;
+  /** Since when the log has answered, ms monotonic; undefined: it does not. */
+  #answersSince: number | undefined;
   #isBusy = false;
   /** What rolls the run back, whatever its samples say; empty: nothing. */
   #alert = '';
@@ -143,7 +147,7 @@ export class Plans {
     if (this.#isBusy) return;
     this.#isBusy = true;
     try {
-      await this.#refresh().catch((error) => this.#sayFailed(error));
+      await this.#look();
       const { run } = this.#known;
       if (!isOpen(run)) this.#isLeader = false;
       else if (await this.#lead()) await this.#goOn(this.#known, run);
@@ -151,6 +155,16 @@ export class Plans {
       this.#sayFailed(error);
     } finally {
       this.#isBusy = false;
+    }
+  }
+
+  async #look(): Promise<void> {
+    try {
+      await this.#refresh();
+      this.#answersSince ??= this.#parts.clock.monotonic();
+    } catch (error) {
+      this.#answersSince = undefined;
+      this.#sayFailed(error);
     }
   }
 
@@ -268,10 +282,11 @@ export class Plans {
 
   /** Who led when the log went away still does: nobody else can, and all that can be done without it is a rollback. */
   async #lead(): Promise<boolean> {
-    const { log, instance } = this.#parts;
+    const { log, instance, clock } = this.#parts;
+    const isSettled = clock.monotonic() - (this.#answersSince ?? Number.POSITIVE_INFINITY) >= settledMs;
     const take = (from: string | undefined) => this.#inTime(log.swap(leaderKey, from, instance, leaderMs));
     try {
-      this.#isLeader = (await take(instance)) || (await take(undefined));
+      this.#isLeader = (await take(instance)) || (isSettled && (await take(undefined)));
     } catch (error) {
       if (!hasCode(error, 'LOG_UNAVAILABLE')) throw error;
     }

@@ -15,7 +15,7 @@ function standOf(plans: Plans) {
 
 test('a step lasts as long as it shall, and goes on by good samples alone, to the end', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   await plans.start(plan, 'ada');
   await stand.pass(1);
   assert.equal(stand.state.percent, 5);
@@ -44,7 +44,7 @@ test('a step lasts as long as it shall, and goes on by good samples alone, to th
 
 test('too few events cannot be judged: it waits however long, says so, and that counts as good nowhere', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   await plans.start(plan, 'ada');
   stand.says.set('a', { stream: 99 });
   await stand.pass(120);
@@ -59,7 +59,7 @@ test('too few events cannot be judged: it waits however long, says so, and that 
 
 test('a replica that does not answer cannot be judged either', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   stand.says.set('b', undefined);
   await plans.start(plan, 'ada');
   await stand.pass(60);
@@ -70,7 +70,7 @@ test('a replica that does not answer cannot be judged either', async () => {
 
 test('one broken sample is no verdict; as many as it takes roll back at once, and say why', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   await plans.start(plan, 'ada');
   await stand.pass(7);
   stand.says.set('a', { lag: 300 });
@@ -96,7 +96,7 @@ test('one broken sample is no verdict; as many as it takes roll back at once, an
 
 test('events that were unfenced before the step count for nothing, one more during it is broken', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   stand.says.set('a', { unfenced: 40 });
   await plans.start(plan, 'ada');
   await stand.pass(12);
@@ -109,7 +109,7 @@ test('events that were unfenced before the step count for nothing, one more duri
 
 test('it rolls back without the log, while somebody holds it too, and writes that down when the log is back', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   await plans.start(plan, 'ada');
   await stand.pass(3);
   stand.by('bob', 'hold', { hold: { who: 'bob', when: '2026-01-01T00:00:00Z', why: 'lunch' } });
@@ -127,7 +127,7 @@ test('it rolls back without the log, while somebody holds it too, and writes tha
 
 test('a hold keeps it where it is, its guards on; released, it goes on by itself', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   await plans.start(plan, 'ada');
   await stand.pass(3);
   stand.by('bob', 'hold', { hold: { who: 'bob', when: '2026-01-01T00:00:00Z', why: 'lunch' } });
@@ -141,7 +141,7 @@ test('a hold keeps it where it is, its guards on; released, it goes on by itself
 
 test('what the guard refuses waits, says so, and goes on by itself', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   stand.refusal = '2 clients are connected to the bridge directly';
   await plans.start(plan, 'ada');
   await stand.pass(12);
@@ -154,7 +154,7 @@ test('what the guard refuses waits, says so, and goes on by itself', async () =>
 
 test('clients that have missed the stream lane for 30 s roll it back', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   await plans.start(plan, 'ada');
   await stand.pass(2);
   plans.onSurplus(3);
@@ -165,7 +165,7 @@ test('clients that have missed the stream lane for 30 s roll it back', async () 
 
 test('paused it neither moves nor looks, also when its time is over; resumed it goes on where it stood', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   await plans.start(plan, 'ada');
   await stand.pass(12);
   await plans.pause('bob', 'what is that?');
@@ -190,7 +190,7 @@ const changes: [what: string, change: Difference][] = [
 for (const [what, change] of changes) {
   test(`a person's ${what} ends it, and it moves nothing any more`, async () => {
     const stand = setUp();
-    const plans = stand.replica('a');
+    const plans = await stand.replica('a');
     await plans.start(plan, 'ada');
     await stand.pass(3);
     stand.by('bob', what, change);
@@ -205,7 +205,7 @@ for (const [what, change] of changes) {
 
 test('stopped, it ends where it is; there is one at a time, and none that would lower the percent', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   await assert.rejects(plans.stop('bob'), { code: 'CUTOVER_CONFLICT' });
   stand.by('bob', 'set 50', { percent: 50 });
   await assert.rejects(plans.start(plan, 'ada'), { code: 'CUTOVER_INVALID', message: /50% is set already/ });
@@ -223,7 +223,7 @@ test('stopped, it ends where it is; there is one at a time, and none that would 
 
 test('the one that leads dies: another one goes on with the step where it stood, and no step is taken twice', async () => {
   const stand = setUp();
-  const [a, b] = [stand.replica('a'), stand.replica('b')];
+  const [a, b] = [await stand.replica('a'), await stand.replica('b')];
   await a.start(plan, 'ada');
   await stand.pass(12);
   a.close();
@@ -237,7 +237,7 @@ test('the one that leads dies: another one goes on with the step where it stood,
 
 test('the one that leads dies between the move and its note: the history says what it did', async () => {
   const stand = setUp();
-  const [a, b] = [stand.replica('a'), stand.replica('b')];
+  const [a, b] = [await stand.replica('a'), await stand.replica('b')];
   await a.start(plan, 'ada');
   a.close();
   stand.by('plan evening', 'set 5', { percent: 5 });
@@ -251,7 +251,7 @@ test('the one that leads dies between the move and its note: the history says wh
 
 test('a log that was emptied does not end what runs', async () => {
   const stand = setUp();
-  const plans = stand.replica('a');
+  const plans = await stand.replica('a');
   await plans.start(plan, 'ada');
   await stand.pass(3);
   stand.values.clear();

@@ -92,7 +92,8 @@ export interface Stand {
   rollbacks: string[];
   /** Somebody changes the state. */
   by(who: string, what: string, change: Difference): void;
-  replica(instance: string): Plans;
+  /** One that has run for a moment. */
+  replica(instance: string): Promise<Plans>;
   /** Lets that many seconds pass. */
   pass(seconds: number): Promise<void>;
 }
@@ -111,7 +112,11 @@ export function setUp(): Stand {
     by(who, what, change) {
       stand.state = nextState(stand.state, change, { who, what, nowMs: clock.now() });
     },
-    replica: (instance) => new Plans({ ...partsOf(stand), instance, clock, logger: silentLogger }),
+    async replica(instance) {
+      const plans = new Plans({ ...partsOf(stand), instance, clock, logger: silentLogger });
+      await stand.pass(3);
+      return plans;
+    },
     async pass(seconds) {
       for (let second = 0; second < seconds; second++) {
         clock.advance(1_000);
