@@ -16,6 +16,7 @@ const files: Record<string, AssetName> = {
   '/page/operator.css': 'operator.css',
   '/page/operator.js': 'operator.js',
   '/page/live.js': 'operator-live.js',
+  '/page/plan.js': 'operator-plan.js',
   '/page/plots.js': 'operator-plots.js',
   '/page/view.js': 'operator-view.js',
   '/page/uplot.js': 'uplot.js',

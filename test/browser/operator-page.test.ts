@@ -1,5 +1,5 @@
 // The operator's page in a real Chromium, in front of a running crossfade: numbers move under load, the slider moves rooms, a refused
-// raise says why, the keyboard is enough, and without the token it only reads.
+// raise says why, a plan runs and is rolled back by its guards, the keyboard is enough, and without the token it only reads.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -13,7 +13,9 @@ import { join, patient, programs, startSidecar } from '../e2e/sidecar.ts';
 import { call, startBridge, type ToyBridge } from '../support/bridge.ts';
 import { openPage } from '../support/browser.ts';
 import type { Crossfade, StartOptions } from '../support/process.ts';
+import { startRedis } from '../support/redis.ts';
 import type { HubClient } from '../support/signalr.ts';
+import { startProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
 
 /** Longer than the guard takes for its three readings, on a busy machine. */
@@ -29,13 +31,13 @@ interface Stand {
 
 async function openStand(
   t: TestContext,
-  { token, ...options }: StartOptions & { token?: string } = {},
+  { token, log, ...options }: StartOptions & { token?: string; log?: string[] } = {},
 ): Promise<Stand> {
   const dataDir = mkdtempSync(joinPath(tmpdir(), 'crossfade-page-'));
   t.after(() => rmSync(dataDir, { recursive: true, force: true }));
   const bridge = await startBridge(t);
   const env: Record<string, string> = token === undefined ? {} : { CROSSFADE_ADMIN_TOKEN: token };
-  const flags = ['--bridge', bridge.url, '--data-dir', dataDir, ...patient];
+  const flags = ['--bridge', bridge.url, ...(log ?? ['--data-dir', dataDir, ...patient])];
   const crossfade = await startSidecar(t, flags, { env, ...options });
   const client = await join(t, crossfade.edge, 'chat', 'ada');
   for (const room of rooms) await client.connection.invoke('JoinRoom', room);
@@ -126,6 +128,48 @@ test('a raise that the guard refuses says why, beside what it saw before the but
     .getByText(/Not done: 1 client is connected to the bridge directly/)
     .waitFor({ timeout: moveMs });
   assert.equal((await stateOf(crossfade)).percent, 0);
+});
+
+test('a plan of the page runs to its next step; a log that hangs rolls it back by itself, and the page says why', async (t) => {
+  const proxy = await startProxy(t, (await startRedis(t)).port);
+  const log = ['--redis', `redis://127.0.0.1:${proxy.port}`, '--publish-timeout', '1000'];
+  const { crossfade, page } = await openStand(t, { log });
+  keepBusy(t, crossfade);
+  await page.getByText('Start a plan').click();
+  const start = page.getByRole('button', { name: 'Start', exact: true });
+  await page.locator('#plan-text').fill('name: evening\nsteps:\n  - percent: 50\n    hold: long');
+  await start.click();
+  await page.locator('#plan-result').getByText('plan:4: steps.0.hold: a time is a number with its unit').waitFor();
+
+  await page.locator('#plan-text').fill(`name: evening
+steps:
+  - { percent: 50, hold: 1s }
+  - { percent: 100, hold: 1h }
+guards: { p95_ratio: 1000, delivered_ratio: 0.1, fallback_rate: 0.5, unfenced: 1000000 }
+samples: { every: 1s, count: 2, events: 5 }`);
+  await start.click();
+  await page.locator('#plan-line').getByText('evening: running').waitFor();
+  await page.locator('#plan-steps li:nth-child(2)[aria-current=step]').waitFor({ timeout: moveMs });
+  await page.locator('#why').getByText('The plan evening is running, step 2 of 2 (100%)').waitFor();
+  await page
+    .locator('#plan-steps li:nth-child(2)')
+    .getByText(/[1-9]\d* good/)
+    .waitFor({ timeout: moveMs });
+  assert.equal((await stateOf(crossfade)).percent, 100);
+
+  proxy.stall();
+  await page.locator('#plan-line').getByText('evening: rolled back').waitFor({ timeout: moveMs });
+  await page
+    .locator('#plan-why')
+    .getByText(/^The log failed \(\w+\): all rooms are at the bridge/)
+    .waitFor();
+  await page.locator('#plan-guards .fail').getByText('the log failed').waitFor();
+  assert.equal((await stateOf(crossfade)).percent, 0);
+  proxy.pass();
+  await page.locator('#changes').getByText('by plan evening: the log failed').waitFor();
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Markdown' }).click();
+  assert.equal((await download).suggestedFilename(), 'plan-evening.md');
 });
 
 test('the keyboard is enough: arrows and Enter move rooms, a held r rolls back, a short one does not', async (t) => {

@@ -2,6 +2,7 @@
 // changed is bound to what was seen (`ifEpoch`), but for the rollback, which is always to be had; no command is sent without a press.
 
 import { ask, token, watch } from './live.js';
+import { isOpen, reportOf, showPlan } from './plan.js';
 import { LanePlots } from './plots.js';
 import { show, showNumbers, showRehearsal, write } from './view.js';
 
@@ -14,6 +15,8 @@ const nameKey = 'crossfade-by';
 
 /** The cutover as it was last seen; undefined before. */
 let cutover;
+/** The plan that runs, or ran last; null: there is none. */
+let run = null;
 let mayChange = false;
 /** What the operator wants to set; undefined: has not touched the slider since the last move. */
 let draft;
@@ -60,7 +63,9 @@ const restart = watch({
   },
   state(state) {
     cutover = state.cutover;
+    run = state.run;
     show(state);
+    showPlan(run);
     plots.add(state.point, cutover.history);
     showControls();
   },
@@ -104,7 +109,11 @@ function showControls() {
     byId('move'),
     byId('move-note'),
     whyNotMove(wanted),
-    wanted > percent ? 'Takes 3 s: clients are counted first.' : '',
+    isOpen(run)
+      ? 'Ends the plan: what a person moves is not its business any more.'
+      : wanted > percent
+        ? 'Takes 3 s: clients are counted first.'
+        : '',
   );
   byId('rehearse').setAttribute('aria-disabled', byId('move').getAttribute('aria-disabled'));
   bar(byId('mirror'), byId('mirror-note'), held() ?? locked(), mirrorWords());
@@ -114,6 +123,18 @@ function showControls() {
   byId('release').hidden = cutover.hold === null;
   if (cutover.hold !== null)
     bar(byId('release'), byId('hold-note'), locked(), `Held since ${cutover.hold.when.slice(11, 19)}.`);
+  showPlanControls();
+}
+
+function showPlanControls() {
+  const isRunning = isOpen(run);
+  byId('plan-pause').hidden = run?.state !== 'running';
+  byId('plan-resume').hidden = run?.state !== 'paused';
+  byId('plan-stop').hidden = !isRunning;
+  for (const id of ['plan-pause', 'plan-resume', 'plan-stop'])
+    byId(id).setAttribute('aria-disabled', isBusy || !mayChange);
+  const why = isRunning ? 'One runs already.' : (held() ?? locked());
+  bar(byId('plan-start'), byId('plan-note'), why, 'Guards and samples that are left out have their defaults.');
 }
 
 function mirrorWords() {
@@ -146,25 +167,26 @@ function bar(button, note, why, words) {
 
 // What the operator does.
 
-function say(text, isRefused = false) {
-  write(byId('result'), text);
-  byId('result').classList.toggle('refused', isRefused);
+/** @param place whose result it is: `result`, or `plan-result` */
+function say(text, isRefused = false, place = 'result') {
+  write(byId(place), text);
+  byId(place).classList.toggle('refused', isRefused);
 }
 
 const by = () => byId('by').value.trim() || 'operator’s page';
 
-async function command(method, path, body, { doing, done }) {
+async function command(method, path, body, { doing, done, place }) {
   isBusy = true;
   showControls();
-  say(doing);
+  say(doing, false, place);
   showRehearsal(null);
   const answer = await ask(method, path, { by: by(), ...body });
   isBusy = false;
   if (answer.ok) {
-    if (answer.body.dryRun === undefined) cutover = answer.body;
-    say(done(answer.body));
+    if (answer.body.stage !== undefined) cutover = answer.body;
+    say(done(answer.body), false, place);
   } else {
-    say(refusalOf(answer), true);
+    say(refusalOf(answer), true, place);
   }
   showControls();
   return answer.ok;
@@ -234,6 +256,15 @@ async function rollBack() {
   );
 }
 
+function orderPlan(method, verb, body, doing, words) {
+  const done = (answer) => {
+    run = answer.run;
+    showPlan(run);
+    return words();
+  };
+  return command(method, `/cutover/plan${verb}`, body, { doing, done, place: 'plan-result' });
+}
+
 const actions = {
   move,
   rehearse,
@@ -267,6 +298,14 @@ const actions = {
     );
   },
   release: () => command('POST', '/cutover/release', {}, { doing: 'Releasing …', done: () => 'Released.' }),
+  'plan-start': () =>
+    orderPlan('PUT', '', { plan: byId('plan-text').value }, 'Starting …', () => {
+      byId('plan-new').open = false;
+      return 'Started: it runs at the replicas, whether this page is open or not.';
+    }),
+  'plan-pause': () => orderPlan('POST', '/pause', {}, 'Pausing …', () => 'Paused: it neither moves nor looks.'),
+  'plan-resume': () => orderPlan('POST', '/resume', {}, 'Resuming …', () => 'It goes on where it stood.'),
+  'plan-stop': () => orderPlan('POST', '/stop', {}, 'Stopping …', () => 'Stopped: the percent stands.'),
 };
 
 for (const [id, run] of Object.entries(actions)) {
@@ -300,7 +339,14 @@ for (const percent of steps) {
 
 let holding;
 document.addEventListener('keydown', ({ key, repeat, target, ctrlKey, metaKey, altKey }) => {
-  if (key !== 'r' || repeat || ctrlKey || metaKey || altKey || target.matches('input:not([type=range]), select'))
+  if (
+    key !== 'r' ||
+    repeat ||
+    ctrlKey ||
+    metaKey ||
+    altKey ||
+    target.matches('input:not([type=range]), select, textarea')
+  )
     return;
   byId('rollback').classList.add('held');
   holding = setTimeout(() => {
@@ -322,6 +368,8 @@ const commands = {
   mirror: () => `mirror ${byId('mirror-share').value}`,
   hold: () => (cutover.hold === null ? `hold ${quoted(byId('hold-why').value.trim() || 'why')}` : 'release'),
   rollback: () => 'rollback',
+  plan: () => ({ running: 'pause', paused: 'resume' })[run?.state] ?? 'plan --report plan.md',
+  run: () => 'run plan.yaml',
 };
 
 function commandLine(name) {
@@ -344,7 +392,7 @@ for (const button of document.querySelectorAll('[data-copy]')) {
       () => true,
       () => false,
     );
-    say(`${copied ? 'Copied' : 'The command'}: ${line}`);
+    say(`${copied ? 'Copied' : 'The command'}: ${line}`, false, button.closest('.plan') ? 'plan-result' : 'result');
     if (!copied) return;
     button.textContent = 'Copied';
     setTimeout(() => {
@@ -352,6 +400,19 @@ for (const button of document.querySelectorAll('[data-copy]')) {
     }, copiedMs);
   });
 }
+
+for (const button of document.querySelectorAll('[data-report]')) {
+  button.addEventListener('click', async () => {
+    const { ok, body } = await ask('GET', '/cutover/plan');
+    if (ok && body.run !== null) reportOf(body, button.dataset.report);
+    else say(ok ? 'No plan has run.' : 'Not done: crossfade does not give the report.', !ok, 'plan-result');
+  });
+}
+
+byId('plan-file').addEventListener('change', async () => {
+  const [file] = byId('plan-file').files;
+  if (file !== undefined) byId('plan-text').value = await file.text();
+});
 
 for (const button of document.querySelectorAll('[data-window]')) {
   button.addEventListener('click', () => {

@@ -34,13 +34,15 @@ function showShares({ percent, effective, epoch, lanes }) {
 }
 
 /** The same words as `crossfade cutover show`. */
-function showWhy({ standstill, stage, history, next }) {
+function showWhy({ standstill, stage, history, next, plan }) {
   const lines = standstill.map(({ why, release }) => ({ why, release, isWrong: true }));
   if (lines.length === 0) {
     const since = history.at(-1)?.when;
     const waits = `Nothing holds it: it waits for a command${since === undefined ? '' : ` since ${timeOf(since)}`}.`;
+    const isPlanned = plan?.state === 'running' || plan?.state === 'paused';
+    const goesOn = `The plan ${plan?.name} is ${plan?.line}.`;
     lines.push({
-      why: stage === 'native' ? 'There is no room left to move.' : waits,
+      why: stage === 'native' ? 'There is no room left to move.' : isPlanned ? goesOn : waits,
       label: 'Next: ',
       release: next ?? '',
     });
@@ -107,7 +109,7 @@ export function showRehearsal(rehearsal) {
 
 const kinds = { '✓': ['ok', 'fine:'], '✕': ['fail', 'against it:'], '!': ['warn', 'mind:'] };
 
-function finding(sign, words) {
+export function finding(sign, words) {
   const [kind, spoken] = kinds[sign] ?? ['unknown', ''];
   const item = element('li', kind);
   const shown = element('span', 'sign', sign);
@@ -238,7 +240,7 @@ function cellOf(i, text, isWrong) {
   return cell;
 }
 
-function element(name, className, text = '') {
+export function element(name, className, text = '') {
   const made = document.createElement(name);
   if (className !== '') made.className = className;
   made.textContent = text;
@@ -249,7 +251,7 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function replace(parent, children) {
+export function replace(parent, children) {
   const wanted = children.map(({ outerHTML }) => outerHTML).join('');
   if (parent.innerHTML !== wanted) parent.replaceChildren(...children);
 }
@@ -283,6 +285,6 @@ export function timeOf(when) {
   return `${when.slice(0, 10)} ${clockOf(when)}`;
 }
 
-function clockOf(when) {
+export function clockOf(when) {
   return when.slice(11, 19);
 }
