@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
 import { CrossfadeError } from '../errors.ts';
-import { lineOf } from '../plan/report.ts';
+import { runLine } from '../plan/report.ts';
 import { isOpen, type PlanRun, standsAt } from '../plan/run.ts';
 import { askAdmin } from './admin-port.ts';
 import { type OrderTarget, type Target, wordsOf } from './cutover.ts';
@@ -54,7 +54,7 @@ function tellNews({ output }: Target, run: PlanRun, said: string): string {
   const words = run.why === '' ? '' : `: ${run.why}`;
   const news = `${run.state} ${run.steps.length} ${run.why}`;
   if (output === 'text' && news !== said)
-    console.log(`${new Date().toISOString().slice(11, 19)}Z ${lineOf(run)}${words}`);
+    console.log(`${new Date().toISOString().slice(11, 19)}Z ${runLine(run)}${words}`);
   return news;
 }
 
@@ -74,7 +74,7 @@ function runText(run: PlanRun): string {
   });
   const readings = (standsAt(run)?.last ?? []).map(({ verdict, words }) => `    ${marks[verdict]} ${words}`);
   return [
-    `${styleText('bold', plan.name)}   ${lineOf(run)}`,
+    `${styleText('bold', plan.name)}   ${runLine(run)}`,
     `  by ${by}, since ${startedAt.slice(0, 19).replace('T', ' ')}Z`,
     ...(run.why === '' ? [] : [`  ${styleText('yellow', run.why)}`]),
     '  steps',

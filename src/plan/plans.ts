@@ -16,7 +16,7 @@ import type { Plan } from './plan.ts';
 import {
   actorOf,
   arrived,
-  ended,
+  endedRun,
   isOpen,
   looked,
   newRun,
@@ -29,7 +29,7 @@ import {
   sampled,
   standsAt,
 } from './run.ts';
-import { judge } from './sample.ts';
+import { judgeSample } from './sample.ts';
 
 export interface PlansParts {
   instance: string;
@@ -129,7 +129,7 @@ export class Plans {
   async stop(who: string, why?: string): Promise<void> {
     const words = `stopped by ${who}${why === undefined ? '' : `: ${why}`}`;
     await this.#change('stopped', { who, why }, (before) =>
-      ended(openRun(before), 'ended', words, this.#parts.clock.now()),
+      endedRun(openRun(before), 'ended', words, this.#parts.clock.now()),
     );
   }
 
@@ -191,13 +191,13 @@ export class Plans {
     const { outage, clock } = this.#parts;
     const step = standsAt(run);
     if (step === undefined) return this.#move(known, run);
-    const sample = judge(run.plan, { ...run, seen, outage: outage.status, unfenced: step.unfenced });
+    const sample = judgeSample(run.plan, { ...run, seen, outage: outage.status, unfenced: step.unfenced });
     const next = sampled(run, sample, clock.now());
     const { verdict } = standsAt(next)!;
     if (verdict === 'broken') return this.#rollBack(known, next, next.why);
     if (verdict === null) return this.#save(known, next);
     if (nextPercent(next) !== undefined) return this.#move(known, next);
-    await this.#save(known, ended(next, 'done', '', clock.now()));
+    await this.#save(known, endedRun(next, 'done', '', clock.now()));
   }
 
   async #move(known: KnownRun, run: PlanRun): Promise<void> {
@@ -221,7 +221,7 @@ export class Plans {
     logger.warn({ plan: run.plan.name, step: run.steps.length, why }, 'the plan rolls back');
     const { kept, notReached } = await operator.rollback({ who: actorOf(run), why });
     const missing = notReached.length === 0 ? '' : `; not reached: ${notReached.join(', ')}`;
-    await this.#save(known, ended(run, 'rolled back', `${why} (rolled back ${kept}${missing})`, clock.now()));
+    await this.#save(known, endedRun(run, 'rolled back', `${why} (rolled back ${kept}${missing})`, clock.now()));
   }
 
   /** Somebody has moved the rooms; or the run has itself, and did not live to write it down. */
@@ -232,8 +232,8 @@ export class Plans {
   ) {
     const now = this.#parts.clock.now();
     const isOwn = who === actorOf(run) && what.startsWith('rollback');
-    if (isOwn) return this.#save(known, ended(run, 'rolled back', why ?? what, now));
-    await this.#save(known, ended(run, 'ended', `${who}: ${what}${why === undefined ? '' : ` (${why})`}`, now));
+    if (isOwn) return this.#save(known, endedRun(run, 'rolled back', why ?? what, now));
+    await this.#save(known, endedRun(run, 'ended', `${who}: ${what}${why === undefined ? '' : ` (${why})`}`, now));
   }
 
   /** What the log cannot take now is kept here, and written when it can. */

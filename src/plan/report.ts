@@ -21,13 +21,13 @@ export type PlannedStatus = Status & { plan: PlanSummary | null };
 export function withPlan(status: Status, run: PlanRun | undefined): PlannedStatus {
   if (run === undefined) return { ...status, plan: null };
   const { by, state, why } = run;
-  const plan = { name: run.plan.name, by, state, line: lineOf(run), why };
+  const plan = { name: run.plan.name, by, state, line: runLine(run), why };
   if (!isOpen(run) || status.standstill.length > 0) return { ...status, plan };
   return { ...status, plan, next: state === 'paused' ? 'crossfade cutover resume' : 'crossfade cutover plan' };
 }
 
 /** Such as `running, step 2 of 4 (25%): 12 min of 30 min`. */
-export function lineOf(run: PlanRun): string {
+export function runLine(run: PlanRun): string {
   const { plan, state } = run;
   const step = standsAt(run);
   if (step === undefined) return `${state}, before step 1 of ${plan.steps.length} (${nextPercent(run)}%)`;

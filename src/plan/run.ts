@@ -196,7 +196,7 @@ export function sampled(run: PlanRun, sample: Sample, nowMs: number): PlanRun {
 }
 
 /** It has come to its end, at its last step or before. */
-export function ended(run: PlanRun, state: 'done' | 'rolled back' | 'ended', why: string, nowMs: number): PlanRun {
+export function endedRun(run: PlanRun, state: 'done' | 'rolled back' | 'ended', why: string, nowMs: number): PlanRun {
   const endedAt = new Date(nowMs).toISOString();
   return { ...run, steps: left(run.steps, endedAt), state, endedAt, why };
 }

@@ -33,7 +33,7 @@ export interface Looked {
   bridgeP95: number | null;
 }
 
-export function judge({ guards, samples }: Plan, looked: Looked): Sample {
+export function judgeSample({ guards, samples }: Plan, looked: Looked): Sample {
   const { seen, outage, unfenced } = looked;
   const views = seen.flatMap(({ view }) => (view === undefined ? [] : [view]));
   const silent = seen.filter(({ view }) => view === undefined).map(({ instance }) => instance);
