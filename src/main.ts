@@ -26,7 +26,10 @@ for (const stream of [process.stdout, process.stderr]) {
 const program = new Command('crossfade')
   .description('Fades a legacy SignalR bridge over to Redis Streams, a room at a time.')
   .version(version)
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'crossfade: CONFIG_INVALID: ')) })
+  .configureOutput({
+    outputError: (text, write) =>
+      write(text.replace(/^error: /, 'crossfade: CONFIG_INVALID: ').replace('\n(Did', ' (Did')),
+  })
   .exitOverride();
 
 const serveCommand = program
