@@ -212,6 +212,11 @@ export class ProxiedConnection implements Member, Tap, Place {
     });
   }
 
+  caughtUp(): void {
+    // What waits for a fence has not been asked for.
+    if (this.#holds.bytes === 0) this.#slowness.caughtUp(this.#owner.now());
+  }
+
   /** The slow-client clock; called about once a second. */
   sweep(now: number): void {
     if (this.#slowness.isBehind(this.#bytesBehind, now)) this.#cutSlow();

@@ -47,6 +47,8 @@ export interface Tap {
    * a fence of crossfade's own was cut out), or undefined (nothing is left)
    */
   fromBridge(data: Buffer): Buffer | undefined;
+  /** The client has asked for all that waited, and gets it: where {@link Leg.backlogBytes} would rarely be seen at 0 (long polling). */
+  caughtUp(): void;
   /** The connection is over, at either side. */
   ended(): void;
 }

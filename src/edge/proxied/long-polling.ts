@@ -282,6 +282,7 @@ export class LongPolling implements Carrier {
     this.#waitingBytes = 0;
     const headers = [...this.#shape.headers, 'Content-Length', String(body.length)];
     this.#answer(client, { ...this.#shape, status: 200, headers, body });
+    this.#tap?.caughtUp();
   }
 
   #answer(client: ServerResponse, { status, statusText, headers, body }: PollAnswer): void {

@@ -318,6 +318,10 @@ class OpenClient implements Tap, Client {
     return this.#tap.fromBridge(data);
   }
 
+  caughtUp(): void {
+    this.#tap.caughtUp();
+  }
+
   ended(): void {
     this.#onEnded();
     this.#gone.resolve();
@@ -329,6 +333,7 @@ const untapped: Tap = {
   untilReady: () => undefined,
   fromClient() {},
   fromBridge: (data) => data,
+  caughtUp() {},
   ended() {},
 };
 

@@ -173,6 +173,23 @@ test('a client is cut when it is behind for 30 s, by its socket or by its fence'
   assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [true, true, false]);
 });
 
+test('a client that asks for all that waits, again and again, is not behind, however much waits whenever it is looked at', async () => {
+  const { proxied, joined, deliver, clock } = setUp();
+  const [polls, held] = [joined('r'), joined('s')];
+  proxied.hold('h', new Set(['s']));
+  for (const room of ['r', 's']) await deliver(room, 'x');
+  for (let s = 0; s < 60; s++) {
+    for (const client of [polls, held]) {
+      client.backlogBytes = 1;
+      clock.advance(500);
+      proxied.sweep(clock.monotonic());
+      client.tap.caughtUp();
+    }
+    await deliver('r', 'x');
+  }
+  assert.deepEqual([polls.wasCut, held.wasCut], [false, true]);
+});
+
 test('a client that takes its time with the bridge’s own messages is the bridge’s to judge', async () => {
   const { proxied, joined, deliver, clock } = setUp();
   const client = joined('r');

@@ -370,6 +370,20 @@ test('cut tells the client that it is over, now or at its next poll, and the bri
   assert.equal(later.bridge.asked.length, 2);
 });
 
+test('who asks for what waits has caught up with it', async (t) => {
+  const { bridge, poll, tap } = await connected(t);
+  const waited = tap.inject('1');
+  assert.equal(tap.caughtUps, 0);
+  const next = poll();
+  await until(() => next.answer);
+  assert.equal(next.answer!.body, `${waited}\x1e`);
+  assert.equal(tap.caughtUps, 1);
+  const answeredByBridge = poll();
+  give(await nth(bridge, 2), 'of the bridge');
+  await until(() => answeredByBridge.answer);
+  assert.equal(tap.caughtUps, 1, 'the bridge judges how its own are taken');
+});
+
 test('who lets too much wait is cut', async (t) => {
   const { tap } = await connected(t);
   const megabyte = JSON.stringify('x'.repeat(1024 * 1024));

@@ -51,6 +51,13 @@ export class TestTap implements Tap {
     return this.cutting(data);
   }
 
+  /** How often the client has got all that waited for it. */
+  caughtUps = 0;
+
+  caughtUp(): void {
+    this.caughtUps++;
+  }
+
   ended(): void {
     this.ends++;
   }
