@@ -3,7 +3,7 @@
 // in any case, the last repeat wins, unknown fields dropped, missing optional ones filled in, a fault names its field.
 
 import { BodyFault, type Values } from './contract.ts';
-import { JsonFault, parseRaw, type RawNode } from './json.ts';
+import { isListOfStrings, JsonFault, parseRaw, type RawNode } from './json.ts';
 
 /** ASP.NET's limit for bodies; the envelope counts. */
 const maxBodyDepth = 32;
@@ -20,16 +20,48 @@ export interface Field {
   fallback?: string;
 }
 
+/** A declared shape in its place within a body: whatever a call's reading needs of it is made once, with the contract. */
+interface ShapeInBody {
+  /** From the body on. */
+  path: string[];
+  fields: FieldInBody[];
+  /** By the name as it is written, and by that in lower case. */
+  byName: Map<string, FieldInBody>;
+}
+
+interface FieldInBody extends Omit<Field, 'type'> {
+  type: Exclude<Field['type'], Shape> | ShapeInBody;
+  index: number;
+  path: string[];
+  /** {@link path} with dots: the name of its value. */
+  valueName: string;
+  /** Its name as a member of an object is written. */
+  key: string;
+}
+
 /**
- * @param text a JSON text of one object
- * @returns the raw values of all fields, nested ones under dotted names; objects are written out normalised
- * @throws BodyFault
+ * @returns a function that takes a JSON text of one object, and gives the raw values of all fields, nested ones under dotted names;
+ *   objects are written out normalised. It throws BodyFault.
  */
-export function readValues(shape: Shape, text: string): Values {
-  const node = parseCallBody(text);
-  const reading = new BodyReading();
-  reading.object(shape, node, []);
-  return reading.finish();
+export function compileBody(shape: Shape): (text: string) => Values {
+  const place = placeAt(shape, []);
+  return (text) => {
+    const reading = new BodyReading();
+    reading.object(place, parseCallBody(text));
+    return reading.finish();
+  };
+}
+
+function placeAt(shape: Shape, path: string[]): ShapeInBody {
+  const byName: ShapeInBody['byName'] = new Map();
+  const fields = [...shape].map(([lowerName, field], index) => {
+    const fieldPath = [...path, field.name];
+    const type = field.type instanceof Map ? placeAt(field.type, fieldPath) : field.type;
+    const inBody = { ...field, type, index, path: fieldPath, valueName: fieldPath.join('.'), key: `"${field.name}":` };
+    byName.set(field.name, inBody).set(lowerName, inBody);
+    return inBody;
+  });
+  return { path, fields, byName };
 }
 
 function parseCallBody(text: string): RawNode {
@@ -46,53 +78,52 @@ function parseCallBody(text: string): RawNode {
 
 class BodyReading {
   readonly #values: Values = new Map();
-  /** Required fields that were null, by place: found by the bridge's validation, which runs after all of its parsing. */
-  readonly #nulls = new Map<string, string[]>();
+  /** Required fields that were null, by their value's name: found by the bridge's validation, which runs after all of its parsing. */
+  readonly #nulls = new Map<string, FieldInBody>();
 
   finish(): Values {
     if (this.#nulls.size > 0) {
-      throw new BodyFault(Object.fromEntries([...this.#nulls.values()].map((path) => requiredError(path))));
+      throw new BodyFault(Object.fromEntries([...this.#nulls.values()].map(({ path }) => requiredError(path))));
     }
     return this.#values;
   }
 
-  object(shape: Shape, node: RawNode, path: string[]): string {
+  object(place: ShapeInBody, node: RawNode): string {
     const { members } = node;
-    if (members === undefined) throw faultAt(jsonPath(path), 'The JSON value could not be converted to an object.');
-    const raws = new Map<string, string>();
+    if (members === undefined)
+      throw faultAt(jsonPath(place.path), 'The JSON value could not be converted to an object.');
+    const raws: (string | undefined)[] = new Array(place.fields.length).fill(undefined);
     for (const [name, value] of members) {
-      const field = shape.get(name.toLowerCase());
+      const field = place.byName.get(name) ?? place.byName.get(name.toLowerCase());
       if (field === undefined) continue;
-      const fieldPath = [...path, field.name];
-      if (raws.has(field.name)) this.#forget(fieldPath);
-      raws.set(field.name, this.#field(field, value, fieldPath));
+      if (raws[field.index] !== undefined) this.#forget(field);
+      raws[field.index] = this.#field(field, value);
     }
-    this.#fillIn(shape, raws, path);
-    return writeObject(shape, raws);
+    this.#fillIn(place, raws);
+    return writeObject(place, raws);
   }
 
-  #field(field: Field, node: RawNode, path: string[]): string {
-    const raw = node.kind === 'null' ? this.#null(field, path) : this.#convert(field, node, path);
-    this.#values.set(path.join('.'), raw);
+  #field(field: FieldInBody, node: RawNode): string {
+    const raw = node.kind === 'null' ? this.#null(field) : this.#convert(field, node);
+    this.#values.set(field.valueName, raw);
     return raw;
   }
 
-  #null(field: Field, path: string[]): string {
-    if (field.type === 'int' || field.type === 'bool') throw cannotConvert(field.type, path);
-    if (!field.optional) this.#nulls.set(path.join('.'), path);
+  #null(field: FieldInBody): string {
+    if (field.type === 'int' || field.type === 'bool') throw cannotConvert(field.type, field.path);
+    if (!field.optional) this.#nulls.set(field.valueName, field);
     return 'null';
   }
 
   /** The last of a repeated name wins: nothing that an earlier one held, or lacked, counts. */
-  #forget(path: string[]): void {
-    const place = path.join('.');
+  #forget({ valueName }: FieldInBody): void {
     for (const found of [this.#values, this.#nulls]) {
-      for (const name of found.keys()) if (name === place || name.startsWith(`${place}.`)) found.delete(name);
+      for (const name of found.keys()) if (name === valueName || name.startsWith(`${valueName}.`)) found.delete(name);
     }
   }
 
-  #convert(field: Field, node: RawNode, path: string[]): string {
-    switch (field.type) {
+  #convert({ type, path }: FieldInBody, node: RawNode): string {
+    switch (type) {
       case 'any':
         return node.raw;
       case 'string':
@@ -107,22 +138,22 @@ class BodyReading {
         break;
       }
       case 'string[]':
-        if (node.items?.every((item) => item.kind === 'string' || item.kind === 'null')) return node.raw;
+        if (isListOfStrings(node.raw)) return node.raw;
         break;
       default:
-        return this.object(field.type, node, path);
+        return this.object(type, node);
     }
-    throw cannotConvert(field.type, path);
+    throw cannotConvert(type, path);
   }
 
-  #fillIn(shape: Shape, raws: Map<string, string>, path: string[]): void {
+  #fillIn({ fields, path }: ShapeInBody, raws: (string | undefined)[]): void {
     const missing: string[] = [];
-    for (const field of shape.values()) {
-      if (raws.has(field.name)) continue;
-      const raw = field.fallback ?? 'null';
-      if (field.fallback === undefined && !field.optional) missing.push(field.name);
-      raws.set(field.name, raw);
-      this.#values.set([...path, field.name].join('.'), raw);
+    for (const { index, fallback, optional, name, valueName } of fields) {
+      if (raws[index] !== undefined) continue;
+      const raw = fallback ?? 'null';
+      if (fallback === undefined && !optional) missing.push(name);
+      raws[index] = raw;
+      this.#values.set(valueName, raw);
     }
     if (missing.length > 0) {
       const names = missing.map((name) => `'${name}'`).join(', ');
@@ -131,10 +162,10 @@ class BodyReading {
   }
 }
 
-function writeObject(shape: Shape, raws: Map<string, string>): string {
-  const members: string[] = [];
-  for (const field of shape.values()) members.push(`"${field.name}":${raws.get(field.name)}`);
-  return `{${members.join(',')}}`;
+function writeObject({ fields }: ShapeInBody, raws: (string | undefined)[]): string {
+  let text = '{';
+  for (const { index, key } of fields) text += index === 0 ? key + raws[index] : `,${key}${raws[index]}`;
+  return `${text}}`;
 }
 
 /** A number or a string of digits that fits 32 bits (System.Text.Json with AllowReadingFromString). */

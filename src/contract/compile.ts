@@ -2,7 +2,7 @@
 // foreign entries and hubs. Every name is checked here; faults are collected, so that all are reported at once.
 
 import type { YamlPath } from '../checked-yaml.ts';
-import { type Field, readValues, type Shape } from './body.ts';
+import { compileBody, type Field, type Shape } from './body.ts';
 import type {
   Call,
   Effect,
@@ -111,7 +111,7 @@ export function compileCall(path: string, document: CallDocument, scope: Scope):
   const toEvent = compileEvent(document, at, names, scope, compileDeliveries(document.deliver, at, names, scope));
   return {
     path,
-    read: (body) => readValues(shape, body),
+    read: compileBody(shape),
     toEvent(values) {
       const event = toEvent(values);
       const eventId = textOf(values, 'event_id');
@@ -136,13 +136,14 @@ export function compileForeign(eventType: string, document: ForeignDocument, sco
   checkTemplate(document.argument, [...at, 'argument'], names, scope);
   const deliveries = compileDeliveries(document.deliver, at, names, scope);
   const argument = compileArgument(document.argument);
+  const read = shape && compileBody(shape);
   return {
     toEvent(room, payload) {
       const values: Values = new Map([
         ['room_id', JSON.stringify(room)],
         ['payload', payload],
       ]);
-      if (shape !== undefined) for (const [name, raw] of readValues(shape, payload)) values.set(`payload.${name}`, raw);
+      if (read !== undefined) for (const [name, raw] of read(payload)) values.set(`payload.${name}`, raw);
       return { payload: argument(values), deliveries: deliveries(values) };
     },
   };
@@ -364,7 +365,7 @@ function compileDeliveries(
       .map(({ hub, group, method }) => ({ hub, group: group(values), method }));
 }
 
-/** All names under which readValues() gives values of this shape. */
+/** All names under which a body of this shape gives values. */
 function valueNames(shape: Shape, prefix = ''): Set<string> {
   const names = new Set<string>();
   for (const field of shape.values()) {
