@@ -61,6 +61,8 @@ export function answerError(response: ServerResponse, error: unknown): void {
 }
 
 function write(response: ServerResponse, status: number, type: string, value: unknown, headers: string[] = []): void {
-  const body = Buffer.from(JSON.stringify(value));
-  response.writeHead(status, ['Content-Type', type, 'Content-Length', String(body.length), ...headers]).end(body);
+  // A text goes out in one piece with the head.
+  const body = JSON.stringify(value);
+  const length = String(Buffer.byteLength(body));
+  response.writeHead(status, ['Content-Type', type, 'Content-Length', length, ...headers]).end(body);
 }
