@@ -146,11 +146,14 @@ export class Plans {
   async tick(): Promise<void> {
     if (this.#isBusy) return;
     this.#isBusy = true;
+    // Who does not lead now must not roll back for it when it does.
+    const alert = this.#alert;
+    this.#alert = '';
     try {
       await this.#look();
       const { run } = this.#known;
       if (!isOpen(run)) this.#isLeader = false;
-      else if (await this.#lead()) await this.#goOn(this.#known, run);
+      else if (await this.#lead()) await this.#goOn(this.#known, run, alert);
     } catch (error) {
       this.#sayFailed(error);
     } finally {
@@ -168,7 +171,7 @@ export class Plans {
     }
   }
 
-  async #goOn(known: KnownRun, run: PlanRun): Promise<void> {
+  async #goOn(known: KnownRun, run: PlanRun, alert: string): Promise<void> {
     const { roomLanes, survey, clock } = this.#parts;
     const { state } = roomLanes;
     // A replica that has not read what the one before has done.
@@ -177,8 +180,6 @@ export class Plans {
     if (news?.kind === 'end') return this.#endFor(known, run, news.change);
     if (run.state === 'paused') return;
     if (news?.kind === 'moved') return this.#save(known, arrived(run, state.epoch, clock.now()));
-    const alert = this.#alert;
-    this.#alert = '';
     if (alert !== '' && run.steps.length > 0) return this.#rollBack(known, run, alert);
     if (clock.now() - Date.parse(run.sampledAt) < run.plan.samples.every - tickMs / 2) return;
     const seen = await survey.look();

@@ -1,6 +1,7 @@
 // What a person writes: a plan is read with its units and defaults, or refused with each line that is wrong and what to do.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { readPlan } from '../../src/plan/plan.ts';
 
@@ -14,6 +15,15 @@ test('a plan of a name and steps is enough; times are read with their units', ()
     guards: { delivered_ratio: 0.99, p95_ratio: 1.5, fallback_rate: 0.01, probe_age: 5_000, lag: 1_000, unfenced: 0 },
     samples: { every: 5_000, count: 3, events: 100 },
   });
+});
+
+test('the example is a plan, and its guards and samples are the defaults, as it says', () => {
+  const example = readPlan(
+    readFileSync(new URL('../../deploy/plan.yaml', import.meta.url), 'utf8'),
+    'deploy/plan.yaml',
+  );
+  const { guards, samples } = readPlan('name: n\nsteps: [{ percent: 1, hold: 1s }]', 'p.yaml');
+  assert.deepEqual([example.guards, example.samples], [guards, samples]);
 });
 
 const faults: [text: string, said: string[]][] = [

@@ -225,7 +225,10 @@ test('the one that leads dies: another one goes on with the step where it stood,
   const stand = setUp();
   const [a, b] = [await stand.replica('a'), await stand.replica('b')];
   await a.start(plan, 'ada');
-  await stand.pass(12);
+  await stand.pass(11);
+  // An alert of a time at which it did not lead.
+  b.onSurplus(3);
+  await stand.pass(1);
   a.close();
   await stand.pass(12);
   assert.equal(stand.state.percent, 100, 'its time has gone on');
