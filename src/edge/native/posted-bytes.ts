@@ -46,11 +46,12 @@ export class PostedBytes {
   async #read(request: IncomingMessage): Promise<boolean> {
     // Of what is left nothing is read here, and the client gets to read its answer all the same.
     for await (const bytes of request.iterator({ destroyOnReturn: false })) {
-      if (this.#isOver) break;
+      if (this.#isOver) return false;
       this.#receive(bytes);
       await this.#paused?.promise;
     }
-    return !this.#isOver;
+    // Also where it has ended the connection.
+    return true;
   }
 
   #keep(bytes: Buffer): void {

@@ -138,7 +138,7 @@ test('MessagePack over server-sent events, which are text, is refused at the han
   const { url, token } = await startEdge(t);
   const client = await HttpClient.negotiate(t, `${url}/chat`, token);
   const stream = await client.stream();
-  await client.post(`{"protocol":"messagepack","version":1}${separator}`);
+  assert.deepEqual(await client.post(`{"protocol":"messagepack","version":1}${separator}`), taken);
   await until(() => stream.ended);
   assert.match(stream.text, /^:\r\ndata: \{"error":"Cannot use the 'messagepack' protocol on the current transport\./);
   assert.deepEqual(await client.post('x'), unknownId);
