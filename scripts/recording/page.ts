@@ -19,8 +19,17 @@ const rooms = Array.from({ length: 200 }, (_, i) => `request-${i}`);
 const clients = 40;
 const callsPerSecond = 60;
 const moveMs = 20_000;
-const wide = { width: 1280, height: 1330 };
+const wide = { width: 1280, height: 1640 };
 const narrow = { width: 390, height: 844 };
+
+const plan = `name: to-the-streams
+steps:
+  - { percent: 5, hold: 15s }
+  - { percent: 25, hold: 1h }
+  - { percent: 100, hold: 24h }
+guards: { p95_ratio: 10, delivered_ratio: 0.9 }
+samples: { every: 5s, count: 2, events: 10 }
+`;
 
 const cleanups: (() => unknown)[] = [];
 const context = { after: (run: () => unknown) => cleanups.unshift(run) } as unknown as TestContext;
@@ -45,6 +54,10 @@ try {
   await page.emulateMedia({ colorScheme: 'light' });
   await page.setViewportSize(narrow);
   await take(page, 'operator-page-narrow.png');
+  await page.locator('.plan').screenshot({ path: '/tmp/plan-narrow.png' });
+  await page.getByText('Start a plan').click();
+  await page.setViewportSize({ width: 1000, height: 900 });
+  await page.locator('.plan').screenshot({ path: '/tmp/plan-open.png' });
 } finally {
   for (const run of cleanups) await run();
 }
@@ -67,15 +80,14 @@ function keepBusy(replicas: Crossfade[]): void {
   cleanups.unshift(() => clearInterval(timer));
 }
 
-/** Half a minute each, so that the lanes can be seen to change. */
+/** A plan that has come to its second step, so that the lanes can be seen to change, and a dry run of more. */
 async function operate(page: Page): Promise<void> {
-  for (const percent of [5, 25]) {
-    await sleep(25_000);
-    await page.getByRole('slider').fill(String(percent));
-    await page.getByRole('button', { name: `Raise to ${percent}%` }).click();
-    await page.getByText(`${percent}% of the rooms are on the stream lane`).waitFor({ timeout: moveMs });
-  }
-  await sleep(25_000);
+  await sleep(20_000);
+  await page.getByText('Start a plan').click();
+  await page.locator('#plan-text').fill(plan);
+  await page.getByRole('button', { name: 'Start', exact: true }).click();
+  await page.locator('#plan-steps li:nth-child(2)[aria-current=step]').waitFor({ timeout: 3 * moveMs });
+  await sleep(20_000);
   await page.getByRole('slider').fill('50');
   await page.getByRole('button', { name: 'Dry run' }).click();
   await page.locator('#rehearsal').getByText('would move').waitFor({ timeout: moveMs });
