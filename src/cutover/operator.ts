@@ -219,8 +219,12 @@ export class Operator {
     const { log, clock, roomLanes, changes, shared } = this.#parts;
     // One that hangs still counts as reachable for a while, but is not read any more.
     if (!log.reachable || !roomLanes.isFresh || !shared.follows) return undefined;
-    const moved = changes.make(change, by).catch(() => undefined);
+    // What is made without the log then must not be made once more when the log answers: it would undo what was raised meanwhile.
+    let isGivenUp = false;
+    const unlessGivenUp = (from: CutoverState) => (isGivenUp ? undefined : change(from));
+    const moved = changes.make(unlessGivenUp, by).catch(() => undefined);
     const roll = await Promise.race([moved, pause(clock, rollbackMs).then(() => undefined)]);
+    isGivenUp = true;
     return isRolledBack(roomLanes.state) ? roll : undefined;
   }
 
