@@ -102,7 +102,7 @@ export interface Reader {
    * @returns undefined after close()
    */
   read(): Promise<Batch | undefined>;
-  /** Says that every entry of the batch was delivered. Not awaited: what is not acknowledged is read again. */
+  /** Says that every entry of the batch was delivered; the log hears it with the next read. What is not acknowledged is read again. */
   acknowledge(batch: Batch): void;
   /** The position of the last entry that read() returned, or the tail at which the reader was opened. */
   readonly position: Position;

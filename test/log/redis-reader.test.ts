@@ -45,6 +45,7 @@ test('kill -9 of Redis loses nothing acknowledged, and the reader goes on withou
   assert.equal(missed, 0);
   assert.ok(batches.every((batch) => batch.replacedSinceMs === undefined));
   const client = redis.client();
+  void reader.read();
   await until(async () => ((await client.xpending(chat, 'test:a')) as [number])[0] === 0, { what: 'all acknowledged' });
 });
 
@@ -68,6 +69,7 @@ test('a reply of XREADGROUP that is lost on its way is read again, once', async 
 
   assert.deepEqual(contents((await read).entries), ['1', '2']);
   reader.acknowledge(first!);
+  void reader.read();
   await until(async () => ((await client.xpending(chat, 'test:a')) as [number])[0] === 0);
 });
 
@@ -251,6 +253,7 @@ test('a malformed entry is set aside, acknowledged, and blocks nothing', async (
     batches.flatMap((batch) => batch.malformed.map(({ reason }) => reason)),
     ['payload is not JSON'],
   );
+  void reader.read();
   await until(async () => ((await client.xpending(chat, 'test:a')) as [number])[0] === 0);
 });
 

@@ -4,8 +4,9 @@
 
 import type { Redis } from 'ioredis';
 import { type Batch, type LogOptions, maxReadBytes, type Position } from '../log.ts';
+import { runAll } from './connections.ts';
 import type { Cursor, RawEntry } from './cursor.ts';
-import type { Cursors } from './cursors.ts';
+import type { Cursors, StreamPositions } from './cursors.ts';
 import { groupName, inspect, makeGroup, removeGroup, type StreamInfo } from './groups.ts';
 
 /** Of each stream in one read; fewer where they are large. */
@@ -31,6 +32,8 @@ export class GroupReads {
   readonly #onClose = () => {
     this.mustRecover = true;
   };
+  /** Acknowledgements for the next read. */
+  readonly #owed: StreamPositions[] = [];
   /** XREADGROUP knows no bound in bytes: what the entries seen last took says how many may come at once. */
   #count = firstCount;
 
@@ -52,7 +55,9 @@ export class GroupReads {
   async readNew(wanted: Cursor[], waitMs: number): Promise<StreamReply[]> {
     const names = wanted.map(({ stream }) => stream);
     const from = names.map(() => '>');
-    const reply = await this.#blocking.xreadgroup(
+    const batch = this.#blocking.pipeline();
+    for (const { stream, positions } of this.#owed.splice(0)) batch.xack(stream, this.#group, ...positions);
+    batch.xreadgroup(
       'GROUP',
       this.#group,
       this.#options.instance,
@@ -64,7 +69,8 @@ export class GroupReads {
       ...names,
       ...from,
     );
-    return (reply ?? []) as StreamReply[];
+    const replies = await runAll(batch);
+    return (replies.at(-1) ?? []) as StreamReply[];
   }
 
   /** Takes what this replica was given of the stream and has not acknowledged, from its oldest entry on. */
@@ -93,13 +99,14 @@ export class GroupReads {
   take(replies: StreamReply[]): void {
     for (const [stream, entries] of replies) {
       const again = this.#cursors.take(stream, entries);
-      if (again.length > 0) this.#xack(stream, again);
+      if (again.length > 0) this.#owed.push({ stream, positions: again });
     }
     this.#adaptCount(replies.map(([, entries]) => entries));
   }
 
+  /** Goes with the next read. What Redis does not hear is found again among the pending entries, and acknowledged then. */
   acknowledge(batch: Batch): void {
-    for (const { stream, positions } of this.#cursors.acknowledge(batch)) this.#xack(stream, positions);
+    this.#owed.push(...this.#cursors.acknowledge(batch));
   }
 
   /** What Redis says of the streams; stands between two reads, as it goes over the same connection. */
@@ -117,13 +124,6 @@ export class GroupReads {
     this.#blocking.off('close', this.#onClose);
     this.#blocking.disconnect();
     for (const stream of this.#cursors.streams) await removeGroup(this.#commands, stream, this.#options, token);
-  }
-
-  /** Not awaited: what Redis did not hear is found again among the pending entries, and acknowledged then. */
-  #xack(stream: string, positions: Position[]): void {
-    this.#commands.xack(stream, this.#group, ...positions).catch(() => {
-      this.mustRecover = true;
-    });
   }
 
   /** Half the bound is aimed at, as the next entries may be larger; a read that could have brought more lets the count grow. */
