@@ -181,3 +181,67 @@ test('a password with / + = @ opens the log, a wrong one does not and is not tol
       !`${error.message}${error.cause}`.includes(':wrong@'),
   );
 });
+
+test('of the appends that travel together each gets its own answer', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url);
+  assert.equal(await log.append(event('kept before', { eventIds: ['known'] })), 'appended');
+  await client.set('crossfade:id:claimed', 'open:b');
+  await client.hset('crossfade:cutover', 'epoch', '5');
+  await client.set(ticket, 'a key that is no stream');
+
+  const outcomes = await Promise.allSettled([
+    log.append(event('first', { eventIds: ['e-1', 'e-2'], epoch: 5 })),
+    log.append(event('known', { eventIds: ['new', 'known'] })),
+    log.append(event('refused', { eventIds: ['e-3'], stream: ticket })),
+    log.append(event('claimed', { eventIds: ['claimed'] })),
+    log.append(event('stale', { eventIds: ['e-4'], epoch: 4 })),
+    log.append(event('again', { eventIds: ['e-2'] })),
+    log.append(event('last')),
+  ]);
+
+  assert.deepEqual(
+    outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : outcome.reason.code)),
+    ['appended', 'duplicate', 'LOG_APPEND_REFUSED', 'undecided', 'stale', 'duplicate', 'appended'],
+  );
+  const payloads = (await client.xrange(chat, '-', '+')).map(([, fields]) => fields[fields.indexOf('payload') + 1]);
+  assert.deepEqual(payloads, ['"kept before"', '"first"', '"last"']);
+  assert.equal(await client.exists('crossfade:id:new', 'crossfade:id:e-3', 'crossfade:id:e-4'), 0);
+});
+
+test('what one turn brings goes to Redis in few calls, whatever its number and its size', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const log = await openTestLog(t, redis.url, { publishTimeoutMs: 5_000 });
+  const reader = await log.openReader([chat]);
+  await log.append(event('the script is known'));
+  const scriptsRun = async () =>
+    Number(/cmdstat_evalsha:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0);
+
+  const before = await scriptsRun();
+  const large = numbers(4, 200).map((content) => content.padEnd(200_000));
+  const all = [...numbers(200), ...large];
+  await Promise.all(all.map((content) => log.append(event(content))));
+  const calls = (await scriptsRun()) - before;
+
+  assert.ok(calls >= 4 + 3 && calls < 20, `${calls} calls`);
+  const { entries } = await readUntil(reader, (seen) => seen.entries.length > all.length);
+  assert.deepEqual(contents(entries).slice(1), all);
+});
+
+test('appends that travelled together and have no answer are looked up one by one', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const proxy = await startProxy(t, redis.port);
+  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`, { publishTimeoutMs: 300 });
+  assert.equal(await log.append(event('kept before', { eventIds: ['known'] })), 'appended');
+
+  proxy.swallowReplies();
+  const outcomes = Promise.all(['e-1', 'known', 'e-2'].map((id) => log.append(event(id, { eventIds: [id] }))));
+  await until(async () => (await client.xlen(chat)) === 3, { what: 'Redis to execute the appends' });
+  proxy.cut();
+
+  assert.deepEqual(await outcomes, ['appended', 'duplicate', 'appended']);
+  assert.equal(await client.xlen(chat), 3);
+});

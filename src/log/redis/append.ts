@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { encodeEntry, originOf } from '../entry.ts';
 import { type AppendResult, idempotencyTtlMs, maxStreamBytes, type NewEntry } from '../log.ts';
+import { AppendBatches } from './append-batches.ts';
 import { attempt, type Finding, refused, type WriteParts } from './attempt.ts';
 import { keys, run } from './scripts.ts';
 
@@ -21,11 +22,13 @@ interface Marks {
 
 export class Appender {
   readonly #parts: WriteParts;
+  readonly #batches: AppendBatches;
   readonly #tokenPrefix = randomBytes(6).toString('base64url');
   #count = 0;
 
   constructor(parts: WriteParts) {
     this.#parts = parts;
+    this.#batches = new AppendBatches(parts.commands, parts.options.maxStreamBytes ?? maxStreamBytes);
   }
 
   /** As {@link EventLog.append}. */
@@ -51,22 +54,23 @@ export class Appender {
   }
 
   #send(entry: NewEntry, marks: Marks, deadline: number): Promise<unknown> {
-    const { commands, options } = this.#parts;
-    return run(
-      commands,
-      'append',
-      [entry.stream, keys.clock, keys.cutover, ...marks.keys],
-      [
+    const { options } = this.#parts;
+    const fields = encodeEntry(entry, originOf(entry, options.clock.now(), options));
+    return this.#batches.send({
+      keys: [entry.stream, ...marks.keys],
+      args: [
         deadline,
+        marks.keys.length,
         marks.value,
         marks.areIds ? idempotencyTtlMs : 2 * options.publishTimeoutMs + markSlackMs,
         marks.areIds ? 1 : 0,
         entry.epoch ?? '',
         entry.maxLength,
-        options.maxStreamBytes ?? maxStreamBytes,
-        ...encodeEntry(entry, originOf(entry, options.clock.now(), options)),
+        fields.length,
+        ...fields,
       ],
-    );
+      chars: entry.payload.length,
+    });
   }
 }
 

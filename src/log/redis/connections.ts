@@ -94,7 +94,16 @@ export const noAnswer = Symbol('no answer');
 export function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T | typeof noAnswer> {
   return new Promise((resolve, reject) => {
     const cancel = clock.after(ms, () => setImmediate(() => resolve(noAnswer)));
-    promise.then(resolve, reject).finally(cancel);
+    promise.then(
+      (value) => {
+        cancel();
+        resolve(value);
+      },
+      (error) => {
+        cancel();
+        reject(error);
+      },
+    );
   });
 }
 

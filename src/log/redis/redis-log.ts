@@ -29,6 +29,7 @@ import { InstanceName } from './instance-name.ts';
 import { connectionOf, newToken } from './lease.ts';
 import { RedisReader } from './reader.ts';
 import { RedisRoster } from './roster.ts';
+import { commandName } from './scripts.ts';
 import { readTime, ServerClock } from './server-clock.ts';
 import { RedisShared } from './shared.ts';
 import { WriteRefusal } from './write-refusal.ts';
@@ -70,7 +71,11 @@ export class RedisLog implements Log {
     this.#options = options;
     this.#address = parseRedisUrl(url);
     const naming = { connectionName: connectionOf(this.#token) };
-    this.#commands = connect(this.#address, 'commands', options, { enableAutoPipelining: true, ...naming });
+    this.#commands = connect(this.#address, 'commands', options, {
+      enableAutoPipelining: true,
+      autoPipeliningIgnoredCommands: [commandName('append')],
+      ...naming,
+    });
     this.#lookUps = connect(this.#address, 'lookups', options);
     this.#serverClock = new ServerClock(this.#commands, clock, Math.max(options.publishTimeoutMs / 2, 5));
     const writes = { commands: this.#commands, lookUps: this.#lookUps, serverClock: this.#serverClock, options };
@@ -216,12 +221,16 @@ export class RedisLog implements Log {
 
   #tracked<T>(outcome: Promise<T>): Promise<T> {
     this.#underWay.add(outcome);
-    outcome
-      .then(
-        () => this.#refusal.noteTaken(),
-        (error) => this.#refusal.noteError(error),
-      )
-      .finally(() => this.#underWay.delete(outcome));
+    outcome.then(
+      () => {
+        this.#underWay.delete(outcome);
+        this.#refusal.noteTaken();
+      },
+      (error) => {
+        this.#underWay.delete(outcome);
+        this.#refusal.noteError(error);
+      },
+    );
     return outcome;
   }
 

@@ -32,12 +32,13 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
 
 /**
- * Adds an entry whose fields are ARGV from `first` on; its position, or Redis' error with nothing done.
+ * `keep` adds an entry whose fields are ARGV from `first` to `last`; its position, or Redis' error with nothing done. `noteClock` comes
+ * behind the last one.
  * The position is the greater of Redis' time and the last position, so one order holds over all streams, also when
  * Redis' clock steps back. A foreign XADD * may have put a higher id at the stream's end: then the next one above it.
  * A stream that has grown above `maxBytes` loses its oldest portions; how many entries went is the second result.
  */
-const keepEntry = `
+const keepEntries = `
 local function dropOver(stream, clock, maxBytes, position, bytes)
   local marks = (redis.call('HGET', clock, 'marks ' .. stream) or '') .. position .. '=' .. string.format('%.0f', bytes) .. ' '
   local total, over = 0, nil
@@ -52,14 +53,16 @@ local function dropOver(stream, clock, maxBytes, position, bytes)
   local ms, seq = string.match(over, '(%d+)-(%d+)')
   return redis.call('XTRIM', stream, 'MINID', '~', ms .. '-' .. string.format('%.0f', tonumber(seq) + 1))
 end
-local function keep(stream, clock, maxLength, maxBytes, first)
-  local sum = 'bytes ' .. stream
-  local last = redis.call('HMGET', clock, 'ms', 'seq', sum)
-  local ms, seq = tonumber(last[1] or 0), tonumber(last[2] or 0)
+local ms, seq, sums = nil, nil, {}
+local function keep(stream, clock, maxLength, maxBytes, first, last)
+  if not ms then
+    local known = redis.call('HMGET', clock, 'ms', 'seq')
+    ms, seq = tonumber(known[1] or 0), tonumber(known[2] or 0)
+  end
   if now > ms then ms, seq = now, 0 else seq = seq + 1 end
   local function add()
     local id = string.format('%.0f-%.0f', ms, seq)
-    return redis.pcall('XADD', stream, 'MAXLEN', '~', maxLength, id, unpack(ARGV, first))
+    return redis.pcall('XADD', stream, 'MAXLEN', '~', maxLength, id, unpack(ARGV, first, last))
   end
   local position = add()
   if type(position) == 'table' and position.err and string.find(position.err, 'equal or smaller', 1, true) then
@@ -73,45 +76,67 @@ local function keep(stream, clock, maxLength, maxBytes, first)
     position = add()
   end
   if type(position) == 'table' and position.err then return position end
-  local bytes, dropped = tonumber(last[3] or 0), 0
-  for i = first, #ARGV do bytes = bytes + #ARGV[i] end
+  local bytes, dropped = sums[stream] or tonumber(redis.call('HGET', clock, 'bytes ' .. stream) or 0), 0
+  for i = first, last do bytes = bytes + #ARGV[i] end
   if bytes * 32 > tonumber(maxBytes) then
     dropped, bytes = dropOver(stream, clock, tonumber(maxBytes), position, bytes), 0
   end
-  redis.call('HSET', clock, 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq), sum, string.format('%.0f', bytes))
+  sums[stream] = bytes
   return position, dropped
+end
+local function noteClock(clock)
+  if not next(sums) then return end
+  local noted = { 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq) }
+  for stream, bytes in pairs(sums) do
+    noted[#noted + 1], noted[#noted + 2] = 'bytes ' .. stream, string.format('%.0f', bytes)
+  end
+  redis.call('HSET', clock, unpack(noted))
 end`;
 
 const isStale = `
+local knownEpoch
 local function isStale(cutover, epoch)
-  return epoch ~= '' and tonumber(epoch) < tonumber(redis.call('HGET', cutover, 'epoch') or 0)
+  if epoch == '' then return false end
+  knownEpoch = knownEpoch or tonumber(redis.call('HGET', cutover, 'epoch') or 0)
+  return tonumber(epoch) < knownEpoch
 end`;
 
 /**
- * Keeps one entry.
- * KEYS 1 stream, 2 clock, 3 cutover, 4… the ids' keys (or one mark)
- * ARGV 1 deadline in ms of Redis' own time, 2 value of the keys 4…, 3 their TTL in ms, 4 `1` to compare the keys 4… first,
- *      5 epoch, or an empty text, 6 MAXLEN, 7 bytes of the stream, 8… fields
- * Returns the position (and how many entries were dropped for their bytes, if any), `duplicate`, `undecided`, `stale` or `late`.
+ * Keeps entries, each for itself: what becomes of one says nothing of the others.
+ * KEYS 1 clock, 2 cutover, then for each entry: its stream, its ids' keys (or one mark)
+ * ARGV 1 bytes of each stream, then for each entry: deadline in ms of Redis' own time, how many keys its ids have, the value of these keys,
+ *      their TTL in ms, `1` to compare them first, epoch, or an empty text, MAXLEN, how many fields and values, the fields with their values
+ * Returns for each entry the position (and how many entries were dropped for their bytes, if any), `duplicate`, `undecided`, `stale`
+ * or `late`, or Redis' error, with which nothing was done.
  */
-const append = `${nowMs}${keepEntry}${isStale}
-if now > tonumber(ARGV[1]) then return 'late' end
-if isStale(KEYS[3], ARGV[5]) then return 'stale' end
-if ARGV[4] == '1' then
-  local undecided = false
-  for i = 4, #KEYS do
+const append = `${nowMs}${keepEntries}${isStale}
+local function markOf(first, last)
+  local found = nil
+  for i = first, last do
     local mark = redis.call('GET', KEYS[i])
-    if mark then
-      if string.sub(mark, 1, 4) == 'kept' then return 'duplicate' end
-      undecided = true
-    end
+    if mark and string.sub(mark, 1, 4) == 'kept' then return 'duplicate' end
+    if mark then found = 'undecided' end
   end
-  if undecided then return 'undecided' end
+  return found
 end
-local position, dropped = keep(KEYS[1], KEYS[2], ARGV[6], ARGV[7], 8)
-if type(position) == 'table' then return position end
-for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[2], 'PX', ARGV[3]) end
-return dropped > 0 and { position, dropped } or position`;
+local function keepOne(key, arg)
+  local lastId, lastField = key + tonumber(ARGV[arg + 1]), arg + 7 + tonumber(ARGV[arg + 7])
+  if now > tonumber(ARGV[arg]) then return 'late' end
+  if isStale(KEYS[2], ARGV[arg + 5]) then return 'stale' end
+  local mark = ARGV[arg + 4] == '1' and markOf(key + 1, lastId)
+  if mark then return mark end
+  local position, dropped = keep(KEYS[key], KEYS[1], ARGV[arg + 6], ARGV[1], arg + 8, lastField)
+  if type(position) == 'table' then return position end
+  for i = key + 1, lastId do redis.call('SET', KEYS[i], ARGV[arg + 2], 'PX', ARGV[arg + 3]) end
+  return dropped > 0 and { position, dropped } or position
+end
+local answers, key, arg = {}, 3, 2
+while key <= #KEYS do
+  answers[#answers + 1] = keepOne(key, arg)
+  key, arg = key + 1 + tonumber(ARGV[arg + 1]), arg + 8 + tonumber(ARGV[arg + 7])
+end
+noteClock(KEYS[1])
+return answers`;
 
 /**
  * Puts a state in place of the shared one, and a note of it at the end of the control stream.
@@ -120,12 +145,13 @@ return dropped > 0 and { position, dropped } or position`;
  *      5 MAXLEN, 6 bytes of the stream, 7… fields of the note
  * Returns `committed`, `conflict` or `late`.
  */
-const commit = `${nowMs}${keepEntry}
+const commit = `${nowMs}${keepEntries}
 if now > tonumber(ARGV[1]) then return 'late' end
 local stored = tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0)
 if stored > tonumber(ARGV[2]) or stored >= tonumber(ARGV[3]) then return 'conflict' end
-local position = keep(KEYS[2], KEYS[3], ARGV[5], ARGV[6], 7)
+local position = keep(KEYS[2], KEYS[3], ARGV[5], ARGV[6], 7, #ARGV)
 if type(position) == 'table' then return position end
+noteClock(KEYS[3])
 redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'value', ARGV[4])
 return 'committed'`;
 
@@ -354,7 +380,8 @@ const scripts = {
 
 export type ScriptName = keyof typeof scripts;
 
-const commandName = (name: ScriptName) => `crossfade_${name}`;
+/** What a client that was made with {@link scriptOptions} calls it. */
+export const commandName = (name: ScriptName) => `crossfade_${name}`;
 
 /** For the client's option of the same name: it sends a script's text once a connection, then its hash. */
 export const scriptOptions = Object.fromEntries(
