@@ -19,7 +19,7 @@ const rooms = Array.from({ length: 200 }, (_, i) => `request-${i}`);
 const clients = 40;
 const callsPerSecond = 60;
 const moveMs = 20_000;
-const wide = { width: 1280, height: 1640 };
+const wide = { width: 1280, height: 1800 };
 const narrow = { width: 390, height: 844 };
 
 const plan = `name: to-the-streams
@@ -54,10 +54,6 @@ try {
   await page.emulateMedia({ colorScheme: 'light' });
   await page.setViewportSize(narrow);
   await take(page, 'operator-page-narrow.png');
-  await page.locator('.plan').screenshot({ path: '/tmp/plan-narrow.png' });
-  await page.getByText('Start a plan').click();
-  await page.setViewportSize({ width: 1000, height: 900 });
-  await page.locator('.plan').screenshot({ path: '/tmp/plan-open.png' });
 } finally {
   for (const run of cleanups) await run();
 }
