@@ -190,12 +190,14 @@ test('of the appends that travel together each gets its own answer', async (t) =
   await client.set('crossfade:id:claimed', 'open:b');
   await client.hset('crossfade:cutover', 'epoch', '5');
   await client.set(ticket, 'a key that is no stream');
+  await client.hset('crossfade:id:no-mark', 'a', 'hash');
 
   const outcomes = await Promise.allSettled([
     log.append(event('first', { eventIds: ['e-1', 'e-2'], epoch: 5 })),
     log.append(event('known', { eventIds: ['new', 'known'] })),
     log.append(event('refused', { eventIds: ['e-3'], stream: ticket })),
     log.append(event('claimed', { eventIds: ['claimed'] })),
+    log.append(event('no mark', { eventIds: ['no-mark'] })),
     log.append(event('stale', { eventIds: ['e-4'], epoch: 4 })),
     log.append(event('again', { eventIds: ['e-2'] })),
     log.append(event('last')),
@@ -203,7 +205,16 @@ test('of the appends that travel together each gets its own answer', async (t) =
 
   assert.deepEqual(
     outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : outcome.reason.code)),
-    ['appended', 'duplicate', 'LOG_APPEND_REFUSED', 'undecided', 'stale', 'duplicate', 'appended'],
+    [
+      'appended',
+      'duplicate',
+      'LOG_APPEND_REFUSED',
+      'undecided',
+      'LOG_APPEND_REFUSED',
+      'stale',
+      'duplicate',
+      'appended',
+    ],
   );
   const payloads = (await client.xrange(chat, '-', '+')).map(([, fields]) => fields[fields.indexOf('payload') + 1]);
   assert.deepEqual(payloads, ['"kept before"', '"first"', '"last"']);

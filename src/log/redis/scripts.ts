@@ -113,7 +113,8 @@ const append = `${nowMs}${keepEntries}${isStale}
 local function markOf(first, last)
   local found = nil
   for i = first, last do
-    local mark = redis.call('GET', KEYS[i])
+    local mark = redis.pcall('GET', KEYS[i])
+    if type(mark) == 'table' then return mark end
     if mark and string.sub(mark, 1, 4) == 'kept' then return 'duplicate' end
     if mark then found = 'undecided' end
   end
