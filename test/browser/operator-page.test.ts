@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
 import { messageOf, shownOf, stateOf } from '../e2e/operating.ts';
-import { join, patient, programs, startSidecar } from '../e2e/sidecar.ts';
+import { binary, join, patient, startSidecar } from '../e2e/sidecar.ts';
 import { call, startBridge, type ToyBridge } from '../support/bridge.ts';
 import { openPage } from '../support/browser.ts';
 import type { Crossfade, StartOptions } from '../support/process.ts';
@@ -82,38 +82,36 @@ function numberOf(page: Page, lane: string, name: string): Promise<number> {
 
 const result = (page: Page) => page.locator('#result');
 
-for (const { name, options } of programs) {
-  test(`${name} shows both lanes live, its slider moves rooms, and the rollback moves them back`, async (t) => {
-    const { crossfade, client, page } = await openStand(t, options);
-    keepBusy(t, crossfade);
-    await until(async () => (await numberOf(page, 'bridge', 'rate')) > 1, { what: 'a rate', timeoutMs: moveMs });
-    assert.equal(await numberOf(page, 'stream', 'rate'), 0);
-    await page.locator('[data-stage=observe][aria-current=step]').waitFor();
+test('the page of the binary shows both lanes live, its slider moves rooms, and the rollback moves them back', async (t) => {
+  const { crossfade, client, page } = await openStand(t, binary);
+  keepBusy(t, crossfade);
+  await until(async () => (await numberOf(page, 'bridge', 'rate')) > 1, { what: 'a rate', timeoutMs: moveMs });
+  assert.equal(await numberOf(page, 'stream', 'rate'), 0);
+  await page.locator('[data-stage=observe][aria-current=step]').waitFor();
 
-    await page.getByRole('slider').fill('100');
-    await page.getByText('every client comes through crossfade').waitFor();
-    await page.getByRole('button', { name: 'Dry run' }).click();
-    await page
-      .locator('#rehearsal')
-      .getByText(/would move (\d+) of \1 rooms/)
-      .waitFor({ timeout: moveMs });
-    assert.equal((await stateOf(crossfade)).percent, 0, 'a dry run changes nothing');
-    await page.getByRole('button', { name: 'Raise to 100%' }).click();
-    await result(page).getByText('100% of the rooms are on the stream lane').waitFor({ timeout: moveMs });
-    assert.equal((await stateOf(crossfade)).effective.percent, 100);
-    await page.locator('[data-stage=full][aria-current=step]').waitFor();
-    await until(async () => (await numberOf(page, 'stream', 'p95')) > 0, { what: 'a P95', timeoutMs: moveMs });
-    await until(async () => (await numberOf(page, 'bridge', 'rate')) === 0, { what: 'no bridge', timeoutMs: moveMs });
-    await page.locator('#changes').getByText('0% → 100%').waitFor();
+  await page.getByRole('slider').fill('100');
+  await page.getByText('every client comes through crossfade').waitFor();
+  await page.getByRole('button', { name: 'Dry run' }).click();
+  await page
+    .locator('#rehearsal')
+    .getByText(/would move (\d+) of \1 rooms/)
+    .waitFor({ timeout: moveMs });
+  assert.equal((await stateOf(crossfade)).percent, 0, 'a dry run changes nothing');
+  await page.getByRole('button', { name: 'Raise to 100%' }).click();
+  await result(page).getByText('100% of the rooms are on the stream lane').waitFor({ timeout: moveMs });
+  assert.equal((await stateOf(crossfade)).effective.percent, 100);
+  await page.locator('[data-stage=full][aria-current=step]').waitFor();
+  await until(async () => (await numberOf(page, 'stream', 'p95')) > 0, { what: 'a P95', timeoutMs: moveMs });
+  await until(async () => (await numberOf(page, 'bridge', 'rate')) === 0, { what: 'no bridge', timeoutMs: moveMs });
+  await page.locator('#changes').getByText('0% → 100%').waitFor();
 
-    await page.getByRole('button', { name: 'Roll back' }).click();
-    await result(page).getByText('Rolled back in order').waitFor();
-    assert.equal((await stateOf(crossfade)).effective.percent, 0);
-    await until(async () => (await numberOf(page, 'bridge', 'rate')) > 1, { what: 'a rate', timeoutMs: moveMs });
-    assert.ok(shownOf(client, rooms[0]!).length > 0);
-    assert.deepEqual(await crossfade.process.stop(), { code: 0, signal: null }, 'a page that watches holds up no end');
-  });
-}
+  await page.getByRole('button', { name: 'Roll back' }).click();
+  await result(page).getByText('Rolled back in order').waitFor();
+  assert.equal((await stateOf(crossfade)).effective.percent, 0);
+  await until(async () => (await numberOf(page, 'bridge', 'rate')) > 1, { what: 'a rate', timeoutMs: moveMs });
+  assert.ok(shownOf(client, rooms[0]!).length > 0);
+  assert.deepEqual(await crossfade.process.stop(), { code: 0, signal: null }, 'a page that watches holds up no end');
+});
 
 test('a raise that the guard refuses says why, beside what it saw before the button', async (t) => {
   const { bridge, crossfade, page } = await openStand(t);
