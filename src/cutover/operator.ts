@@ -110,6 +110,11 @@ export class Operator {
     return { kept: 'at once', ...(await this.#rollBackWithoutLog(by)) };
   }
 
+  /** A line in the history that moves nothing: what is bound to an epoch before it is refused. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_*. */
+  async note(what: string, order: Order): Promise<void> {
+    await this.#unguarded(() => ({}), what, order);
+  }
+
   /** What {@link set} would do; nothing is changed. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT. */
   async rehearseSet(command: Command, order: Order): Promise<Rehearsal> {
     this.#requireBridge();

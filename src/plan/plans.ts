@@ -35,7 +35,7 @@ export interface PlansParts {
   instance: string;
   log: Pick<Log, 'shared' | 'swap'>;
   roomLanes: Pick<RoomLanes, 'state' | 'standalone'>;
-  operator: Pick<Operator, 'set' | 'rollback'>;
+  operator: Pick<Operator, 'set' | 'rollback' | 'note'>;
   survey: Pick<Survey, 'look'>;
   outage: Pick<Outage, 'status'>;
   clock: Clock;
@@ -151,9 +151,10 @@ export class Plans {
     this.#alert = '';
     try {
       await this.#look();
-      const { run } = this.#known;
-      if (!isOpen(run)) this.#isLeader = false;
-      else if (await this.#lead()) await this.#goOn(this.#known, run, alert);
+      // Taken before the lock is asked for: a stop that comes meanwhile is then newer, and what is written here is refused.
+      const known = this.#known;
+      if (!isOpen(known.run)) this.#isLeader = false;
+      else if (await this.#lead()) await this.#goOn(known, known.run, alert);
     } catch (error) {
       this.#sayFailed(error);
     } finally {
@@ -179,9 +180,11 @@ export class Plans {
     const news = newsOf(run, state);
     if (news?.kind === 'end') return this.#endFor(known, run, news.change);
     if (run.state === 'paused') return;
-    if (news?.kind === 'moved') return this.#save(known, arrived(run, state.epoch, clock.now()));
+    if (news?.kind === 'moved') return this.#save(known, arrived(run, state, clock.now()));
     if (alert !== '' && run.steps.length > 0) return this.#rollBack(known, run, alert);
-    if (clock.now() - Date.parse(run.sampledAt) < run.plan.samples.every - tickMs / 2) return;
+    const sinceMs = clock.now() - Date.parse(run.sampledAt);
+    // Below 0: by the clock of a replica that was ahead.
+    if (sinceMs >= 0 && sinceMs < run.plan.samples.every - tickMs / 2) return;
     const seen = await survey.look();
     // What was held, pinned or mirrored until now does not concern it.
     await this.#step(known, { ...looked(run, seen), epoch: state.epoch }, seen);
@@ -214,11 +217,14 @@ export class Plans {
       if (!(error instanceof CrossfadeError)) throw error;
       return wait(error.message);
     }
-    await this.#save(known, arrived(run, roomLanes.state.epoch, clock.now()));
+    await this.#save(known, arrived(run, roomLanes.state, clock.now()));
   }
 
   async #rollBack(known: KnownRun, run: PlanRun, why: string): Promise<void> {
-    const { operator, clock, logger } = this.#parts;
+    const { operator, log, clock, logger } = this.#parts;
+    // A replica that stood still, or was cut off, may act for a run that others have ended meanwhile.
+    const stored = await this.#inTime(log.shared(runKey)).catch(() => known.stored);
+    if (stored !== known.stored) return;
     logger.warn({ plan: run.plan.name, step: run.steps.length, why }, 'the plan rolls back');
     const { kept, notReached } = await operator.rollback({ who: actorOf(run), why });
     const missing = notReached.length === 0 ? '' : `; not reached: ${notReached.join(', ')}`;
@@ -272,6 +278,8 @@ export class Plans {
       const next = change(run);
       if (!(await this.#write({ stored, run: next }))) continue;
       const { who, why } = by;
+      // In the history it is newer than a raise of the plan that is under way, which is refused then.
+      if (next.state !== 'running') await this.#parts.operator.note(`plan ${next.plan.name} ${what}`, { who, why });
       this.#parts.logger.info(
         { plan: next.plan.name, by: who, ...(why !== undefined && { why }) },
         `a plan was ${what}`,

@@ -140,9 +140,11 @@ export function standsAt({ steps }: PlanRun): StepRun | undefined {
   return steps.at(-1);
 }
 
-/** It leaves its step for the next one, which all replicas have. */
-export function arrived(run: PlanRun, epoch: number, nowMs: number): PlanRun {
+/** It leaves its step for the next one, which all replicas have. Whatever came behind its own move in the history is news to it. */
+export function arrived(run: PlanRun, { history }: CutoverState, nowMs: number): PlanRun {
   const now = new Date(nowMs).toISOString();
+  const isOwn = ({ epoch, who, to }: Change) => epoch > run.epoch && who === actorOf(run) && to === nextPercent(run);
+  const epoch = history.find(isOwn)?.epoch ?? run.epoch;
   const step: StepRun = {
     percent: nextPercent(run)!,
     startedAt: now,
@@ -165,12 +167,17 @@ export function looked(run: PlanRun, seen: Seen[]): PlanRun {
   return { ...run, steps, unfencedSeen: unfencedNow(run.unfencedSeen, seen) };
 }
 
+/** ms between two samples, at most, in which the run counts as looked after. */
+const maxLookMs = ({ samples }: Plan) => 2 * samples.every + 10_000;
+
 /** Takes a sample of the step that it stands at; a verdict stands in the step then. */
 export function sampled(run: PlanRun, sample: Sample, nowMs: number): PlanRun {
   const step = standsAt(run)!;
   const { hold } = run.plan.steps[run.steps.length - 1]!;
   const wanted = run.plan.samples.count;
-  const heldMs = step.heldMs + Math.max(0, nowMs - Date.parse(run.sampledAt));
+  // A time in which nobody looked is not held.
+  const lookedMs = Math.min(nowMs - Date.parse(run.sampledAt), maxLookMs(run.plan));
+  const heldMs = step.heldMs + Math.max(0, lookedMs);
   const inARow = {
     good: sample.verdict === 'good' ? step.inARow.good + 1 : 0,
     // One that cannot be judged between two that are broken does not make them good.

@@ -221,6 +221,65 @@ test('stopped, it ends where it is; there is one at a time, and none that would 
   plans.close();
 });
 
+for (const verb of ['stop', 'pause'] as const) {
+  test(`a ${verb} while the guard takes its readings for a step keeps that step from being made`, async () => {
+    const stand = setUp();
+    const plans = await stand.replica('a');
+    await plans.start(plan, 'ada');
+    await stand.pass(1);
+    const reading = Promise.withResolvers<void>();
+    stand.beforeRaise = () => reading.promise;
+    await stand.pass(25);
+    await plans[verb]('bob');
+    reading.resolve();
+    await stand.pass(30);
+    assert.equal(stand.state.percent, 5);
+    assert.equal(plans.run!.state, verb === 'stop' ? 'ended' : 'paused');
+    plans.close();
+  });
+}
+
+test('a rollback that is read in one go with its own step ends it', async () => {
+  const stand = setUp();
+  const plans = await stand.replica('a');
+  await plans.start(plan, 'ada');
+  await stand.pass(1);
+  stand.afterRaise = () => stand.by('bob', 'rollback', { percent: 0 });
+  await stand.pass(30);
+  assert.equal(stand.state.percent, 0);
+  assert.deepEqual([plans.run!.state, plans.run!.why], ['ended', 'bob: rollback']);
+  plans.close();
+});
+
+test('a time in which no replica lived is not held', async () => {
+  const stand = setUp();
+  const first = await stand.replica('a');
+  await first.start(plan, 'ada');
+  await stand.pass(5);
+  first.close();
+  stand.clock.advance(8 * 3_600_000);
+  const second = await stand.replica('a');
+  await stand.pass(4);
+  assert.ok(standsAt(second.run!)!.heldMs <= 30_000, `${standsAt(second.run!)!.heldMs} ms`);
+  second.close();
+});
+
+test('a replica that stood still while the run was stopped does not roll back for it', async () => {
+  const stand = setUp();
+  const [plans, other] = [await stand.replica('a'), await stand.replica('b')];
+  await plans.start(plan, 'ada');
+  await stand.pass(1);
+  stand.says.set('a', { isSlow: true });
+  let looks = 0;
+  stand.whileLooking = async () => {
+    if (++looks === 2) await other.stop('bob');
+  };
+  await stand.pass(20);
+  assert.equal(looks, 2);
+  assert.deepEqual([stand.rollbacks, stand.state.percent, plans.run!.state], [[], 5, 'ended']);
+  for (const each of [plans, other]) each.close();
+});
+
 test('the one that leads dies: another one goes on with the step where it stood, and no step is taken twice', async () => {
   const stand = setUp();
   const [a, b] = [await stand.replica('a'), await stand.replica('b')];

@@ -87,6 +87,12 @@ export interface Stand {
   outage: Outage['status'];
   /** Why the guard refuses to raise; empty: it does not. */
   refusal: string;
+  /** What a raise waits for before it is made: the guard's readings. */
+  beforeRaise(): Promise<void>;
+  /** What others do before a raise that was made is read. */
+  afterRaise(): void;
+  /** What happens while the replicas are asked how they are. */
+  whileLooking(): Promise<void>;
   /** undefined: it does not answer. */
   says: Map<string, Partial<Saying> | undefined>;
   rollbacks: string[];
@@ -107,6 +113,9 @@ export function setUp(): Stand {
     logAnswers: true,
     outage: null,
     refusal: '',
+    beforeRaise: async () => {},
+    afterRaise() {},
+    whileLooking: async () => {},
     says: new Map([['a', {}]]),
     rollbacks: [],
     by(who, what, change) {
@@ -153,19 +162,29 @@ function partsOf(stand: Stand) {
   } as RoomLanes;
   const operator = {
     async set({ percent }, { who, why, ifEpoch }) {
+      await stand.beforeRaise();
       if (stand.refusal !== '') throw new CrossfadeError('CUTOVER_GUARD', stand.refusal);
       if (stand.state.epoch !== ifEpoch) throw new CrossfadeError('CUTOVER_CONFLICT', 'others were faster');
       if (stand.state.percent === percent) return;
       const by = { who, what: `set ${percent}`, why, nowMs: stand.clock.now() };
       stand.state = nextState(stand.state, { percent: percent! }, by);
+      stand.afterRaise();
     },
     async rollback({ who, why }) {
       stand.rollbacks.push(why!);
       stand.state = nextState(stand.state, rolledBack, { who, what: 'rollback', why, nowMs: stand.clock.now() });
       return { kept: stand.logAnswers ? 'in order' : 'at once', reached: [], notReached: [] };
     },
-  } satisfies Pick<Operator, 'set' | 'rollback'>;
-  const survey = { look: async () => [...stand.says].map(([instance, saying]) => seenOf(instance, saying)) };
+    async note(what, { who, why }) {
+      stand.state = nextState(stand.state, {}, { who, what, why, nowMs: stand.clock.now() });
+    },
+  } satisfies Pick<Operator, 'set' | 'rollback' | 'note'>;
+  const survey = {
+    async look() {
+      await stand.whileLooking();
+      return [...stand.says].map(([instance, saying]) => seenOf(instance, saying));
+    },
+  };
   const outage = {
     get status() {
       return stand.outage;
