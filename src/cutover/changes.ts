@@ -10,10 +10,10 @@ import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
 import {
+  type Change,
   type CutoverHold,
   type CutoverState,
   type Difference,
-  isRolledBack,
   movesBetween,
   nextState,
   usesStream,
@@ -63,7 +63,7 @@ export class Changes {
     });
   }
 
-  /** Errors: CUTOVER_HELD, CUTOVER_GUARD, CUTOVER_CONFLICT (also if all was rolled back meanwhile, forced or not), LOG_*. */
+  /** Errors: CUTOVER_HELD, CUTOVER_GUARD, CUTOVER_CONFLICT (also if somebody has taken rooms back meanwhile, forced or not), LOG_*. */
   async guarded(wanted: ChangeOf, by: By, force = false): Promise<void> {
     const change = unlessHeld(wanted);
     const { roomLanes, guard } = this.#parts;
@@ -73,14 +73,14 @@ export class Changes {
       const verdict = await guard.check();
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
     }
-    const unlessRolledBack = (from: CutoverState) => {
-      const isNews = from.history.some((step) => step.epoch > epoch);
-      if (isNews && isRolledBack(from)) {
-        throw new CrossfadeError('CUTOVER_CONFLICT', 'all rooms were taken back meanwhile');
+    const unlessTakenBack = (from: CutoverState) => {
+      const isLower = (step: Change) => step.to < step.from || step.what.startsWith('rollback');
+      if (from.history.some((step) => step.epoch > epoch && isLower(step))) {
+        throw new CrossfadeError('CUTOVER_CONFLICT', 'rooms were taken back meanwhile');
       }
       return change(from);
     };
-    await this.make(unlessRolledBack, by);
+    await this.make(unlessTakenBack, by);
   }
 
   /** Without asking the guard. Errors: CUTOVER_CONFLICT, LOG_*. */
