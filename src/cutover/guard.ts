@@ -72,7 +72,7 @@ export class Guard {
         `${surplus} ${surplus === 1 ? 'client is' : 'clients are'} connected to the bridge directly, not through crossfade: they would miss the stream lane`,
       );
     }
-    reasons.push(...(await this.#differences(counted)), ...(await this.#foreignReaders()));
+    reasons.push(...(await this.#differences()), ...(await this.#foreignReaders()));
     const verdict = { ok: reasons.length === 0, reasons, ...(surplus !== undefined && { surplus }) };
     this.last = { ...verdict, at: new Date(this.#parts.clock.now()).toISOString() };
     return verdict;
@@ -92,11 +92,10 @@ export class Guard {
     return least;
   }
 
-  /** During a rollout one release would have to show what another one decides. */
-  async #differences(counted: string[] | undefined): Promise<string[]> {
+  /** During a rollout one release would have to show what another one decides. Who missed the roll call may come back, and counts too. */
+  async #differences(): Promise<string[]> {
     try {
-      const live = await this.#parts.log.roster.replicas();
-      const replicas = live.filter(({ instance }) => counted?.includes(instance) ?? true);
+      const replicas = await this.#parts.log.roster.replicas();
       return alikeFacts.flatMap((fact) => {
         const difference = differenceIn(fact, replicas);
         return difference === undefined
