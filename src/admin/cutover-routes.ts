@@ -39,6 +39,8 @@ export interface CutoverRoutesOptions {
 
 /** Longer names of rooms are nobody's. */
 const maxNameLength = 256;
+/** 50 steps take half of it; the parser of YAML compares each key of a map with all others. */
+const maxPlanChars = 8 * 1024;
 const lane = z.enum(['bridge', 'stream']);
 const percent = z.int().min(0).max(100);
 const words = z.string().min(1).max(200);
@@ -58,10 +60,7 @@ const holdBody = z.strictObject({ by: by.by, why: words, ifEpoch: conditions.ifE
 const releaseBody = z.strictObject({ ...by, ifEpoch: conditions.ifEpoch });
 const planOrder = z.strictObject(by);
 const planBody = z.strictObject({
-  plan: z
-    .string()
-    .min(1)
-    .max(64 * 1024),
+  plan: z.string().min(1).max(maxPlanChars),
   source: words.default('plan'),
   by: by.by,
 });
