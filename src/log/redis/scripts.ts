@@ -131,6 +131,8 @@ local function keepOne(key, arg)
   for i = key + 1, lastId do redis.call('SET', KEYS[i], ARGV[arg + 2], 'PX', ARGV[arg + 3]) end
   return dropped > 0 and { position, dropped } or position
 end
+-- An error that ends the call must come before anything is kept.
+knownEpoch = tonumber(redis.call('HGET', KEYS[2], 'epoch') or 0)
 local answers, key, arg = {}, 3, 2
 while key <= #KEYS do
   answers[#answers + 1] = keepOne(key, arg)
