@@ -116,9 +116,12 @@ class BodyReading {
   }
 
   /** The last of a repeated name wins: nothing that an earlier one held, or lacked, counts. */
-  #forget({ valueName }: FieldInBody): void {
+  #forget({ valueName, type }: FieldInBody): void {
     for (const found of [this.#values, this.#nulls]) {
-      for (const name of found.keys()) if (name === valueName || name.startsWith(`${valueName}.`)) found.delete(name);
+      found.delete(valueName);
+      // A body may repeat a name a hundred thousand times: only an object has values below its own.
+      if (typeof type === 'string') continue;
+      for (const name of found.keys()) if (name.startsWith(`${valueName}.`)) found.delete(name);
     }
   }
 
