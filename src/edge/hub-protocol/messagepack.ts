@@ -4,14 +4,14 @@
 
 import { decode } from '@msgpack/msgpack';
 import type { TappedRecord } from './json.ts';
+import { writeJson } from './messagepack-from-json.ts';
 import { MessagePackReader, NoJsonFault } from './messagepack-reader.ts';
+import { MessagePackWriter } from './messagepack-writer.ts';
 import { type ClientMessage, maxArguments, Pieces, ProtocolFault, type RecordSplitter, tooLarge } from './protocol.ts';
 
 /** A length prefix has at most 5 bytes, the last of them at most 0x07 (2^31 - 1). */
 const maxPrefixBytes = 5;
 const maxPrefixed = 0x7fff_ffff;
-/** How deep an argument may nest; what is deeper than any hub reads is refused here rather than by the stack. */
-const maxArgumentDepth = 512;
 
 export const messagePack = {
   /**
@@ -71,12 +71,12 @@ export const messagePack = {
    */
   invocation(target: string, args: string[], invocationId?: string): Buffer {
     return record(6, (writer) => {
-      writer.integer(1n);
+      writer.integer(1);
       writer.mapHeader(0);
       writer.stringOrNil(invocationId);
       writer.string(target);
       writer.arrayHeader(args.length);
-      for (const arg of args) writer.json(arg);
+      for (const arg of args) writeJson(arg, writer);
       writer.arrayHeader(0);
     });
   },
@@ -84,20 +84,20 @@ export const messagePack = {
   /** A method without a result is answered with nil, as ASP.NET does. */
   completion(invocationId: string): Buffer {
     return record(5, (writer) => {
-      writer.integer(3n);
+      writer.integer(3);
       writer.mapHeader(0);
       writer.string(invocationId);
-      writer.integer(3n);
+      writer.integer(3);
       writer.nil();
     });
   },
 
   failedCompletion(invocationId: string, error: string): Buffer {
     return record(5, (writer) => {
-      writer.integer(3n);
+      writer.integer(3);
       writer.mapHeader(0);
       writer.string(invocationId);
-      writer.integer(1n);
+      writer.integer(1);
       writer.string(error);
     });
   },
@@ -105,7 +105,7 @@ export const messagePack = {
   /** @param allowReconnect whether a client with automatic reconnect comes back */
   close({ error, allowReconnect = false }: { error?: string; allowReconnect?: boolean } = {}): Buffer {
     return record(3, (writer) => {
-      writer.integer(7n);
+      writer.integer(7);
       writer.stringOrNil(error);
       writer.boolean(allowReconnect);
     });
@@ -224,8 +224,8 @@ function isWhole(bytes: Buffer): boolean {
   return at <= bytes.length;
 }
 
-function record(fields: number, write: (writer: Writer) => void): Buffer {
-  const writer = new Writer();
+function record(fields: number, write: (writer: MessagePackWriter) => void): Buffer {
+  const writer = new MessagePackWriter();
   writer.arrayHeader(fields);
   write(writer);
   const body = writer.bytes();
@@ -237,142 +237,5 @@ function prefixOf(length: number): Buffer {
   for (let rest = length; ; rest >>>= 7) {
     if (rest < 0x80) return Buffer.from([...prefix, rest]);
     prefix.push((rest & 0x7f) | 0x80);
-  }
-}
-
-/** A JSON number by its text, so that 1.0 is not taken for 1 and 64 bits are kept. */
-class NumberText {
-  readonly text: string;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-
-/** Writes values by the MessagePack specification, each in its shortest form. */
-class Writer {
-  #buffer = Buffer.allocUnsafe(512);
-  #length = 0;
-
-  bytes(): Buffer {
-    return this.#buffer.subarray(0, this.#length);
-  }
-
-  json(raw: string): void {
-    const keepNumber = (_key: string, value: unknown, { source }: { source?: string } = {}) =>
-      typeof value === 'number' ? new NumberText(source!) : value;
-    this.#value(JSON.parse(raw, keepNumber), 0);
-  }
-
-  nil(): void {
-    this.#byte(0xc0);
-  }
-
-  boolean(value: boolean): void {
-    this.#byte(value ? 0xc3 : 0xc2);
-  }
-
-  stringOrNil(text: string | undefined): void {
-    if (text === undefined) this.nil();
-    else this.string(text);
-  }
-
-  integer(value: bigint): void {
-    if (value >= 0n) this.#unsigned(value);
-    else this.#negative(value);
-  }
-
-  string(text: string): void {
-    const length = Buffer.byteLength(text);
-    if (length < 32) this.#byte(0xa0 | length);
-    else if (length < 2 ** 8) this.#sized(0xd9, length, 1);
-    else if (length < 2 ** 16) this.#sized(0xda, length, 2);
-    else this.#sized(0xdb, length, 4);
-    this.#reserve(length);
-    this.#length += this.#buffer.write(text, this.#length);
-  }
-
-  arrayHeader(length: number): void {
-    if (length < 16) this.#byte(0x90 | length);
-    else if (length < 2 ** 16) this.#sized(0xdc, length, 2);
-    else this.#sized(0xdd, length, 4);
-  }
-
-  mapHeader(length: number): void {
-    if (length < 16) this.#byte(0x80 | length);
-    else if (length < 2 ** 16) this.#sized(0xde, length, 2);
-    else this.#sized(0xdf, length, 4);
-  }
-
-  #value(value: unknown, depth: number): void {
-    if (depth > maxArgumentDepth) throw new RangeError(`an argument nests deeper than ${maxArgumentDepth} levels`);
-    if (value === null) this.nil();
-    else if (typeof value === 'boolean') this.boolean(value);
-    else if (typeof value === 'string') this.string(value);
-    else if (value instanceof NumberText) this.#number(value.text);
-    else if (Array.isArray(value)) this.#array(value, depth);
-    else this.#map(value as object, depth);
-  }
-
-  #array(items: unknown[], depth: number): void {
-    this.arrayHeader(items.length);
-    for (const item of items) this.#value(item, depth + 1);
-  }
-
-  #map(object: object, depth: number): void {
-    const members = Object.entries(object);
-    this.mapHeader(members.length);
-    for (const [name, value] of members) {
-      this.string(name);
-      this.#value(value, depth + 1);
-    }
-  }
-
-  #number(text: string): void {
-    const integer = /^-?\d+$/.test(text) && text !== '-0' ? BigInt(text) : undefined;
-    if (integer !== undefined && integer >= -(2n ** 63n) && integer < 2n ** 64n) return this.integer(integer);
-    this.#reserve(9);
-    this.#byte(0xcb);
-    this.#length = this.#buffer.writeDoubleBE(Number(text), this.#length);
-  }
-
-  #unsigned(value: bigint): void {
-    if (value < 128n) this.#byte(Number(value));
-    else if (value < 2n ** 8n) this.#sized(0xcc, Number(value), 1);
-    else if (value < 2n ** 16n) this.#sized(0xcd, Number(value), 2);
-    else if (value < 2n ** 32n) this.#sized(0xce, Number(value), 4);
-    else {
-      this.#reserve(9);
-      this.#byte(0xcf);
-      this.#length = this.#buffer.writeBigUInt64BE(value, this.#length);
-    }
-  }
-
-  #negative(value: bigint): void {
-    if (value >= -32n) return this.#byte(Number(value) & 0xff);
-    this.#reserve(9);
-    const bits = value >= -(2n ** 7n) ? 8 : value >= -(2n ** 15n) ? 16 : value >= -(2n ** 31n) ? 32 : 64;
-    this.#byte({ 8: 0xd0, 16: 0xd1, 32: 0xd2, 64: 0xd3 }[bits]!);
-    if (bits === 64) this.#length = this.#buffer.writeBigInt64BE(value, this.#length);
-    else this.#length = this.#buffer.writeIntBE(Number(value), this.#length, bits / 8);
-  }
-
-  #byte(byte: number): void {
-    this.#reserve(1);
-    this.#buffer[this.#length++] = byte;
-  }
-
-  /** A type byte and an unsigned number behind it. */
-  #sized(type: number, value: number, bytes: 1 | 2 | 4): void {
-    this.#byte(type);
-    this.#reserve(bytes);
-    this.#length = this.#buffer.writeUIntBE(value, this.#length, bytes);
-  }
-
-  #reserve(bytes: number): void {
-    if (this.#length + bytes <= this.#buffer.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(2 * this.#buffer.length, this.#length + bytes));
-    this.#buffer.copy(larger, 0, 0, this.#length);
-    this.#buffer = larger;
   }
 }

@@ -103,7 +103,7 @@ test('numbers: integers in their shortest form up to 64 bits, all else as float6
   for (const [raw, hex] of cases) assert.equal(argumentBytes(raw), hex, raw);
 });
 
-test('names stay as in JSON, the last of a repeated one wins, and lone surrogates do not hurt', () => {
+test('names stay as in JSON, with their order and repeats, and lone surrogates do not hurt', () => {
   assert.equal(
     argumentBytes('{"userId":"a","B":[true,false,null],"__proto__":{}}'),
     '83a6' +
@@ -115,8 +115,10 @@ test('names stay as in JSON, the last of a repeated one wins, and lone surrogate
       Buffer.from('__proto__').toString('hex') +
       '80',
   );
-  assert.equal(argumentBytes('{"a":1,"a":2}'), '81a16102');
+  assert.equal(argumentBytes('{"10":1,"2":2,"a":3,"10":4}'), '84a2313001a13202a16103a2313004');
+  assert.equal(argumentBytes('{"\\u0061":[{"b":1},{}],"a":2}'), '82a1619281a1620180a16102');
   assert.equal(argumentBytes('"\\ud800"'), 'a3efbfbd');
+  assert.equal(argumentBytes('"\\udc00\\ud83d\\ude00\\ud800\\u0041"'), 'abefbfbdf09f9880efbfbd41');
 });
 
 test('any JSON value comes back from the library’s reader', () => {
@@ -135,6 +137,60 @@ test('any JSON value comes back from the library’s reader', () => {
       });
     }),
   );
+});
+
+/** JSON texts as others write them: with whitespace, escapes and numbers of any form; no name stands twice in an object. */
+const texts = fc.letrec<{ value: string }>((tie) => {
+  const gap = fc.constantFrom('', '', ' ', '\n\t');
+  const digits = fc.stringMatching(/^-?(0|[1-9][0-9]{0,22})(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,3})?$/);
+  const number = digits.filter((text) => Number.isFinite(Number(text)));
+  const escaped = fc.string({ unit: 'binary' }).map((text) => {
+    const asEscape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+    return JSON.stringify(text).replace(/[^ -~]/g, asEscape);
+  });
+  const plain = fc.string({ unit: 'grapheme', maxLength: 40 }).map((text) => JSON.stringify(text));
+  const string = fc.oneof(plain, escaped);
+  const names = fc.uniqueArray(string, { maxLength: 20, selector: (text) => JSON.parse(text) });
+  const part = fc.tuple(gap, tie('value'), gap).map((texts) => texts.join(''));
+  const list = fc
+    .tuple(gap, fc.array(part, { maxLength: 20 }))
+    .map(([before, items]) => `[${items.join(',') || before}]`);
+  const object = fc
+    .tuple(
+      gap,
+      names.filter((all) => !all.includes('"__proto__"')),
+      fc.infiniteStream(part),
+    )
+    .map(
+      ([before, all, parts]) => `{${before}${all.map((name) => `${name}${before}:${parts.next().value}`).join(',')}}`,
+    );
+  const scalar = fc.oneof(number, string, fc.constantFrom('true', 'false', 'null'));
+  return { value: fc.oneof({ depthSize: 'small', withCrossShrink: true }, scalar, list, object) };
+}).value;
+
+test('any JSON text gives what JSON.parse gives, be it written as it may', () => {
+  fc.assert(
+    fc.property(texts, (raw) => {
+      const [value] = messagePack.readRecord(messagePack.invocation('M', [raw]))!.args!;
+      assert.deepEqual(value, JSON.parse(raw));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('1 MiB of a client’s choice holds nobody up for long, whatever it holds', () => {
+  for (const item of ['1', '"a"', '1.5', '-0', '[]', '"\\n"', '12345678901234567890']) {
+    const raw = `[${Array(Math.floor(2 ** 20 / (item.length + 1)))
+      .fill(item)
+      .join(',')}]`;
+    // Of several, as other work on the machine may hold one of them up; what this is about took half a second.
+    const times = Array.from({ length: 4 }, () => {
+      const { user } = process.threadCpuUsage();
+      messagePack.invocation('M', [raw]);
+      return (process.threadCpuUsage().user - user) / 1000;
+    });
+    assert.ok(Math.min(...times) < 150, `${item}: ${times} ms`);
+  }
 });
 
 test('strings, lists and maps of every length class are read back', () => {
