@@ -12,6 +12,7 @@ export interface ExpiryOptions {
 
 export class ExpiringMap<Value> {
   readonly #options: ExpiryOptions;
+  readonly #forgotten: ((value: Value) => void) | undefined;
   /** Key to the time (monotonic ms) until which it counts; those that are over stand in front. */
   readonly #until = new Map<string, number>();
   /** Apart from the times: most that is kept has no value, and half a million objects would take 20 MB more. */
@@ -24,8 +25,10 @@ export class ExpiringMap<Value> {
   /** Where the walk stands. */
   #oldest: [key: string, until: number] | undefined;
 
-  constructor(options: ExpiryOptions) {
+  /** @param forgotten is told of each value whose time is over, or whose place was needed, at the latest by the next sweep */
+  constructor(options: ExpiryOptions, forgotten?: (value: Value) => void) {
     this.#options = options;
+    this.#forgotten = forgotten;
   }
 
   get size(): number {
@@ -62,6 +65,11 @@ export class ExpiringMap<Value> {
     return Array.from(this.#until, ([key, until]) => ({ key, leftMs: until - now }));
   }
 
+  /** Forgets now what is over, and not only when the next one is set. */
+  sweep(): void {
+    this.#forgetOldest();
+  }
+
   #forgetOldest(): void {
     const now = this.#options.clock.monotonic();
     for (;;) {
@@ -71,9 +79,15 @@ export class ExpiringMap<Value> {
       // Else it was deleted, or set anew and stands further behind.
       const isThere = this.#until.get(key) === until;
       if (isThere && until > now && this.#until.size <= this.#options.maxCount) return;
-      if (isThere) this.delete(key);
+      if (isThere) this.#forget(key);
       this.#oldest = undefined;
     }
+  }
+
+  #forget(key: string): void {
+    const value = this.#values.get(key);
+    this.delete(key);
+    if (value !== undefined) this.#forgotten?.(value);
   }
 
   #step(): [key: string, until: number] | undefined {

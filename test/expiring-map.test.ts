@@ -31,6 +31,18 @@ test('one that is deleted is gone, and may come again', () => {
   assert.equal(kept.get('a'), 'two');
 });
 
+test('whoever has put it there is told of a value that is forgotten, and not of one that is deleted', () => {
+  const clock = new TestClock();
+  const forgotten: string[] = [];
+  const kept = new ExpiringMap<string>({ clock, forMs, maxCount: 2 }, (value) => forgotten.push(value));
+  for (const key of ['a', 'b', 'c', 'd']) kept.set(key, key);
+  assert.deepEqual(forgotten, ['a', 'b']);
+  kept.delete('c');
+  clock.advance(forMs);
+  kept.sweep();
+  assert.deepEqual(forgotten, ['a', 'b', 'd']);
+});
+
 test('whatever is set, deleted and waited for: what is there is what a list of all that happened says', () => {
   const step = fc.oneof(
     fc.record({ key: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f') }),

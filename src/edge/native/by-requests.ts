@@ -1,6 +1,6 @@
 // Native connections that come by many requests: in come GETs, POSTs and DELETEs of clients with a valid token, out go what a connection
 // has for its client, and ASP.NET's answers. Promises: a connection's own token opens it to nobody but its user; what a client sends
-// before its connection is open is kept for it.
+// before its connection is open is kept for it, up to a bound.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { refuse, refuseFurther } from '../../refusal.ts';
@@ -93,7 +93,9 @@ export class ByRequests {
     const taken = await posted.take(request).catch(() => undefined);
     // The client has broken off.
     if (taken === undefined) return refuse(response, 400, 'text/plain');
-    return taken ? answerText(response, 200, '') : answerText(response, 404, '');
+    if (taken) return answerText(response, 200, '');
+    negotiations.forget(id);
+    answerText(response, 404, '');
   }
 
   #remove(response: ServerResponse, id: string, carried: Carried | undefined): void {

@@ -169,6 +169,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
   #sweep(): void {
     const now = this.now();
     for (const connection of [...this.clients]) this.guard(connection, () => connection.sweep(now));
+    this.#negotiations.sweep();
   }
 
   #answerNegotiate(request: IncomingMessage, response: ServerResponse, path: HubPath, identity: Identified): void {

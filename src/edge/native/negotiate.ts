@@ -36,7 +36,8 @@ export class Negotiations {
 
   /** @param unusedMs how long a token waits for its connection */
   constructor(clock: Clock, unusedMs: number) {
-    this.#given = new ExpiringMap({ clock, forMs: unusedMs, maxCount: maxUnused });
+    const options = { clock, forMs: unusedMs, maxCount: maxUnused };
+    this.#given = new ExpiringMap(options, ({ early }) => early?.end());
   }
 
   /**
@@ -70,6 +71,16 @@ export class Negotiations {
   given(token: string, user: string | undefined): Negotiated | undefined {
     const negotiated = this.#given.get(token);
     return negotiated?.user === user ? negotiated : undefined;
+  }
+
+  /** Its client has posted more than is kept for it: what came first is not there any more, and the token is worth nothing without it. */
+  forget(token: string): void {
+    this.#given.delete(token);
+  }
+
+  /** Ends what has been posted for a connection that has not come in its time. */
+  sweep(): void {
+    this.#given.sweep();
   }
 
   /** One that a connection has. */

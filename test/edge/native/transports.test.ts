@@ -106,6 +106,38 @@ test('what a client posts before its connection is open waits for it', async (t)
   await stream.until('data: {}\x1e\r\n\r\n');
 });
 
+test('who posts more than 1 kB before its connection is open is refused, and keeps nothing here', async (t) => {
+  const { url, token } = await startEdge(t);
+  const client = await HttpClient.negotiate(t, `${url}/chat`, token);
+  assert.deepEqual(await client.post('x'.repeat(1_000)), taken);
+  assert.deepEqual(await client.post('x'.repeat(30_000)), { ...unknownId, body: '' });
+  assert.deepEqual(await client.poll(), unknownId);
+  assert.deepEqual(await client.post('x'), unknownId);
+});
+
+test('a POST that is still coming when its token is over is answered, and so is the one behind it', async (t) => {
+  const { url, token, clock } = await startEdge(t);
+  const client = await HttpClient.negotiate(t, `${url}/chat`, token);
+  const slow = postSlowly(t, client.address, token);
+  const behind = postSlowly(t, client.address, token);
+  for (const { answer } of [slow, behind]) await until(() => answer().includes('100 Continue'));
+  slow.socket.write('5\r\nhello\r\n');
+  clock.advance(17_000);
+  for (const { answer } of [slow, behind]) await until(() => answer().includes('HTTP/1.1 404'), { what: answer });
+});
+
+/** Sends the head of a POST whose body does not end. */
+function postSlowly(t: TestContext, address: string, token: string): { socket: Socket; answer: () => string } {
+  const { hostname, port, pathname, search } = new URL(address);
+  const socket = connectTcp({ host: hostname, port: Number(port) });
+  t.after(() => socket.destroy());
+  let answer = '';
+  socket.on('error', () => {}).on('data', (bytes) => (answer += bytes));
+  const headers = `Authorization: Bearer ${token}\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue`;
+  socket.write(`POST ${pathname}${search} HTTP/1.1\r\nHost: x\r\n${headers}\r\n\r\n`);
+  return { socket, answer: () => answer };
+}
+
 test('a connection’s token is nothing without its user’s own', async (t) => {
   const { url, token } = await startEdge(t);
   const other = await makeToken({ sub: 'u2' }, jwtSecret);
