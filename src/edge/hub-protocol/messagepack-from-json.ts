@@ -1,15 +1,17 @@
 // A JSON text as MessagePack: in goes the text of a value, which was accepted as JSON before, out go its bytes. Promises: no value is
 // made a JavaScript object on its way, so names keep their order and repeats; an integer stays one up to 64 bits, whatever has a
-// fraction or an exponent is a float64; 1 MiB takes some 20 ms at most, whatever it holds: a client chooses it, and everybody waits.
+// fraction or an exponent is a float64; 1 MiB takes some 30 ms at most, whatever it holds: a client chooses it, and everybody waits.
 
 import type { MessagePackWriter } from './messagepack-writer.ts';
 
 /** How deep an argument may nest; what is deeper than any hub reads is refused here rather than by the stack. */
 const maxArgumentDepth = 512;
-/** An integer of so many digits is exact as a number. */
+/** A fraction's digits with its whole part's are exact as a number where they are no more. */
 const maxExactDigits = 15;
 /** -2^63 and 2^64 - 1 take so many characters; a million of them would keep BigInt busy. */
 const maxIntegerLength = 20;
+const minLongInteger = -(2n ** 63n);
+const endOfLongIntegers = 2n ** 64n;
 /** What a decoder puts in the place of half a character. */
 const replacement = 0xfffd;
 
@@ -32,7 +34,7 @@ const openObject = 0x7b;
 const closeObject = 0x7d;
 
 /** @throws RangeError for a value that nests deeper than any hub reads */
-export function writeJson(text: string, writer: MessagePackWriter): void {
+export function writeJsonText(text: string, writer: MessagePackWriter): void {
   new Transcoder(text, writer).value(0);
 }
 
@@ -104,7 +106,7 @@ class Transcoder {
     for (; code >= zero && code <= nine; code = text.charCodeAt(++at)) value = 10 * value + code - zero;
     this.#at = at;
     if (code === dot || (code | 0x20) === letterE) return this.#float(start, value);
-    if (at - digits > maxExactDigits) return this.#longInteger(text.slice(start, at));
+    if (value > Number.MAX_SAFE_INTEGER) return this.#longInteger(text.slice(start, at));
     // JSON's -0 is no integer: none has that sign.
     if (isNegative && value === 0) this.#writer.float(-0);
     else this.#writer.integer(isNegative ? -value : value);
@@ -112,7 +114,7 @@ class Transcoder {
 
   #longInteger(source: string): void {
     const value = source.length <= maxIntegerLength ? BigInt(source) : undefined;
-    if (value !== undefined && value >= -(2n ** 63n) && value < 2n ** 64n) this.#writer.integer(value);
+    if (value !== undefined && value >= minLongInteger && value < endOfLongIntegers) this.#writer.longInteger(value);
     else this.#writer.float(Number(source));
   }
 
@@ -146,7 +148,7 @@ class Transcoder {
   }
 
   #string(): void {
-    const end = endOfString(this.#text, this.#at);
+    const end = closingQuoteOf(this.#text, this.#at);
     this.#at++;
     this.#writer.beginString(end - this.#at);
     for (;;) {
@@ -176,7 +178,7 @@ class Transcoder {
     const kind = this.#text.charCodeAt(this.#at++);
     if (kind !== letterU) return escapes[kind]!;
     this.#at += 4;
-    return hexAt(this.#text, this.#at - 4);
+    return escapedUnitAt(this.#text, this.#at - 4);
   }
 
   /** A comma, a colon or a closing bracket. */
@@ -198,7 +200,7 @@ function memberCounts(text: string): number[] {
   let current = -1;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    if (code === quote) at = endOfString(text, at);
+    if (code === quote) at = closingQuoteOf(text, at);
     else if (code === comma) counts[current]!++;
     else if (code === openArray || code === openObject) {
       around.push(current);
@@ -210,7 +212,7 @@ function memberCounts(text: string): number[] {
 }
 
 /** @returns where the closing quote stands of the string that starts here */
-function endOfString(text: string, start: number): number {
+function closingQuoteOf(text: string, start: number): number {
   let at = start + 1;
   for (; at < text.length; at++) {
     const code = text.charCodeAt(at);
@@ -244,7 +246,7 @@ for (const kind of '"\\/bfnrt') escapes[kind.charCodeAt(0)] = (JSON.parse(`"\\${
 const hexDigits = new Uint8Array(0x80);
 for (const digit of '0123456789abcdefABCDEF') hexDigits[digit.charCodeAt(0)] = Number.parseInt(digit, 16);
 
-function hexAt(text: string, start: number): number {
+function escapedUnitAt(text: string, start: number): number {
   let number = 0;
   for (let at = start; at < start + 4; at++) number = 16 * number + hexDigits[text.charCodeAt(at)]!;
   return number;

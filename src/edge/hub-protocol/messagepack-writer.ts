@@ -26,10 +26,20 @@ export class MessagePackWriter {
     this.#byte(value ? 0xc3 : 0xc2);
   }
 
-  /** @param value an integer from -2^63 to 2^64 - 1; a bigint where a number could not hold it */
-  integer(value: number | bigint): void {
+  /** @param value a safe integer */
+  integer(value: number): void {
     if (value >= 0) this.#unsigned(value);
     else this.#negative(value);
+  }
+
+  /** @param value one that takes 8 bytes: from -2^63 to 2^64 - 1, and beyond 32 bits. Compared with no number: that is slow. */
+  longInteger(value: bigint): void {
+    this.#reserve(9);
+    const isNegative = value < 0n;
+    this.#buffer[this.#length] = isNegative ? 0xd3 : 0xcf;
+    if (isNegative) this.#view.setBigInt64(this.#length + 1, value);
+    else this.#view.setBigUint64(this.#length + 1, value);
+    this.#length += 9;
   }
 
   float(value: number): void {
@@ -115,31 +125,21 @@ export class MessagePackWriter {
     else this.#sized(0xdf, length, 4);
   }
 
-  #unsigned(value: number | bigint): void {
-    if (value < 2 ** 7) this.#byte(Number(value));
-    else if (value < 2 ** 8) this.#sized(0xcc, Number(value), 1);
-    else if (value < 2 ** 16) this.#sized(0xcd, Number(value), 2);
-    else if (value < 2 ** 32) this.#sized(0xce, Number(value), 4);
-    else {
-      this.#byte(0xcf);
-      this.#reserve(8);
-      this.#view.setBigUint64(this.#length, BigInt(value));
-      this.#length += 8;
-    }
+  #unsigned(value: number): void {
+    if (value < 2 ** 7) this.#byte(value);
+    else if (value < 2 ** 8) this.#sized(0xcc, value, 1);
+    else if (value < 2 ** 16) this.#sized(0xcd, value, 2);
+    else if (value < 2 ** 32) this.#sized(0xce, value, 4);
+    else this.longInteger(BigInt(value));
   }
 
-  #negative(value: number | bigint): void {
+  #negative(value: number): void {
     // The shorter ones are the same bytes as two's complement without a sign.
-    if (value >= -(2 ** 5)) this.#byte(Number(value) & 0xff);
-    else if (value >= -(2 ** 7)) this.#sized(0xd0, Number(value) & 0xff, 1);
-    else if (value >= -(2 ** 15)) this.#sized(0xd1, Number(value) & 0xffff, 2);
-    else if (value >= -(2 ** 31)) this.#sized(0xd2, Number(value) >>> 0, 4);
-    else {
-      this.#byte(0xd3);
-      this.#reserve(8);
-      this.#view.setBigInt64(this.#length, BigInt(value));
-      this.#length += 8;
-    }
+    if (value >= -(2 ** 5)) this.#byte(value & 0xff);
+    else if (value >= -(2 ** 7)) this.#sized(0xd0, value & 0xff, 1);
+    else if (value >= -(2 ** 15)) this.#sized(0xd1, value & 0xffff, 2);
+    else if (value >= -(2 ** 31)) this.#sized(0xd2, value >>> 0, 4);
+    else this.longInteger(BigInt(value));
   }
 
   #byte(byte: number): void {

@@ -4,7 +4,7 @@
 
 import { decode } from '@msgpack/msgpack';
 import type { TappedRecord } from './json.ts';
-import { writeJson } from './messagepack-from-json.ts';
+import { writeJsonText } from './messagepack-from-json.ts';
 import { MessagePackReader, NoJsonFault } from './messagepack-reader.ts';
 import { MessagePackWriter } from './messagepack-writer.ts';
 import { type ClientMessage, maxArguments, Pieces, ProtocolFault, type RecordSplitter, tooLarge } from './protocol.ts';
@@ -76,7 +76,7 @@ export const messagePack = {
       writer.stringOrNil(invocationId);
       writer.string(target);
       writer.arrayHeader(args.length);
-      for (const arg of args) writeJson(arg, writer);
+      for (const arg of args) writeJsonText(arg, writer);
       writer.arrayHeader(0);
     });
   },
