@@ -88,7 +88,7 @@ samples: { every: 1s, count: 2, events: 5 }
   });
   assert.deepEqual(
     (await stateOf(lives)).history.map(({ what }) => what),
-    ['set 40', 'set 80'],
+    ['set 40', 'plan evening paused', 'set 80'],
     'no step is taken twice',
   );
 
