@@ -63,7 +63,7 @@ export class Changes {
     });
   }
 
-  /** Errors: CUTOVER_HELD, CUTOVER_GUARD, CUTOVER_CONFLICT (also if somebody has taken rooms back meanwhile, forced or not), LOG_*. */
+  /** Errors: CUTOVER_HELD, CUTOVER_GUARD, CUTOVER_CONFLICT (also if it raises, forced or not, and somebody has taken rooms back meanwhile), LOG_*. */
   async guarded(wanted: ChangeOf, by: By, force = false): Promise<void> {
     const change = unlessHeld(wanted);
     const { roomLanes, guard } = this.#parts;
@@ -74,11 +74,13 @@ export class Changes {
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
     }
     const unlessTakenBack = (from: CutoverState) => {
+      const changed = change(from);
       const isLower = (step: Change) => step.to < step.from || step.what.startsWith('rollback');
-      if (from.history.some((step) => step.epoch > epoch && isLower(step))) {
-        throw new CrossfadeError('CUTOVER_CONFLICT', 'rooms were taken back meanwhile');
-      }
-      return change(from);
+      const wereTakenBack = from.history.some((step) => step.epoch > epoch && isLower(step));
+      // Two who take rooms back at the same time both may.
+      const isRaise = changed !== undefined && movesBetween(from, { ...from, ...changed }).raises;
+      if (wereTakenBack && isRaise) throw new CrossfadeError('CUTOVER_CONFLICT', 'rooms were taken back meanwhile');
+      return changed;
     };
     await this.make(unlessTakenBack, by);
   }

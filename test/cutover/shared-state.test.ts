@@ -162,6 +162,19 @@ test('a rollback also ends a raise that was forced past the guard and still wait
   state.close();
 });
 
+test('who takes rooms back is not refused because somebody else has done so a moment before', async () => {
+  const { roomLanes, operator, begin, state, clock } = setUp();
+  await begin();
+  roomLanes.adopt(nextState(initialState, { percent: 50, operated: true }, by));
+  const set = operator.set({ percent: 0, mirror: 100 }, { who: 'ada' });
+  await until(() => roomLanes.state.remembers);
+  roomLanes.adopt(nextState(roomLanes.state, { percent: 20 }, { ...by, what: 'set 20' }));
+  clock.advance(10_000);
+  await set;
+  assert.equal(roomLanes.state.percent, 0);
+  state.close();
+});
+
 test('a rollback without the log counts what the bridge overtakes by it', async () => {
   const { roomLanes, state, overtaken } = setUp();
   roomLanes.adopt(raised(100));
