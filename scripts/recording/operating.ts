@@ -3,7 +3,7 @@
 // Needs redis-server and port 7402; without the .NET SDK the toy bridge stands in. Run: node scripts/recording/operating.ts
 
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,7 @@ import { apiKey, call, startBridge } from '../../test/support/bridge.ts';
 import { startRedis } from '../../test/support/redis.ts';
 import { noDotnet, startReferenceBridge } from '../../test/support/reference-bridge.ts';
 import { svg } from './svg.ts';
+import { writePage } from './write-page.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const pages = ['docs/operating.md', 'README.md'];
@@ -74,7 +75,7 @@ try {
     // What it has changed shows in the rates of the lanes.
     await sleep(settleMs);
   }
-  for (const page of pages) writePage(page, recorded);
+  for (const page of pages) writePage(`${root}${page}`, recorded);
   writeFileSync(`${root}docs/sessions.svg`, pictureOf(pictured.map((name) => recorded.get(name)!)));
 } finally {
   for (const run of cleanups) await run();
@@ -114,15 +115,6 @@ async function type(command: string, env: Record<string, string>, before: string
     ? printed.split('\n\nbridge ').slice(0, watchedBlocks).join('\n\nbridge ')
     : printed;
   return `$ ${typed}\n${shown.trimEnd()}\n`;
-}
-
-function writePage(page: string, recorded: Map<string, string>): void {
-  let text = readFileSync(`${root}${page}`, 'utf8');
-  for (const [name, session] of recorded) {
-    const place = new RegExp(`(<!-- recorded ${name} -->\n)[\\s\\S]*?(<!-- /recorded -->)`);
-    text = text.replace(place, (_, start: string, end: string) => `${start}\`\`\`\n${session}\`\`\`\n${end}`);
-  }
-  writeFileSync(`${root}${page}`, text);
 }
 
 /** A screen for each command; what is redrawn is a screen anew. */

@@ -3,7 +3,6 @@
 // dist/crossfade. Run on a quiet machine, 4 minutes: node scripts/recording/verifying.ts
 
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { patient, startSidecar } from '../../test/e2e/sidecar.ts';
@@ -11,6 +10,7 @@ import { apiKey, jwtSecret } from '../../test/support/bridge.ts';
 import { builtBinary } from '../../test/support/process.ts';
 import { startRedis } from '../../test/support/redis.ts';
 import { startReferenceBridge } from '../../test/support/reference-bridge.ts';
+import { writePage } from './write-page.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const pages = ['README.md', 'docs/benchmarks/README.md'];
@@ -26,7 +26,7 @@ try {
   const flags = ['--redis', redis.url, '--bridge', bridge.url, ...patient];
   const { edge, listen, admin } = await startSidecar(context, flags, { binary: builtBinary });
   recorded.set('bench', await type(`crossfade bench --url ${edge} --publish ${listen} --admin ${admin}`));
-  for (const page of pages) writePage(page, recorded);
+  for (const page of pages) writePage(`${root}${page}`, recorded);
 } finally {
   for (const run of cleanups) await run();
 }
@@ -45,13 +45,4 @@ async function type(command: string): Promise<string> {
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
   if (code !== 0 && code !== 1) throw new Error(`${command}: ${printed}`);
   return `$ ${command}\n${printed.trimEnd()}\n`;
-}
-
-function writePage(page: string, recorded: Map<string, string>): void {
-  let text = readFileSync(`${root}${page}`, 'utf8');
-  for (const [name, session] of recorded) {
-    const place = new RegExp(`(<!-- recorded ${name} -->\n)[\\s\\S]*?(<!-- /recorded -->)`);
-    text = text.replace(place, (_, start: string, end: string) => `${start}\`\`\`\n${session}\`\`\`\n${end}`);
-  }
-  writeFileSync(`${root}${page}`, text);
 }
