@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Crowd, type Measured } from '../src/bench/crowd.ts';
+import type { Wire } from '../src/bench/wire.ts';
 import { cpuSeconds, residentBytes } from './processes.ts';
 import type { System, UnderLoad } from './systems.ts';
 import type { Workload } from './workloads.ts';
@@ -11,6 +12,7 @@ export type Sample = Measured | { bytesPerConnection: number };
 const senders = 100;
 const warmUpSeconds = 2;
 const settleMs = 3_000;
+const firstShare = 0.25;
 
 export async function measure(
   { isDeaf = false }: System,
@@ -19,10 +21,9 @@ export async function measure(
   seconds: number,
 ): Promise<Sample> {
   const members = isDeaf ? workload.members.map(() => 0) : workload.members;
-  const before = residentBytes(pids.server!);
+  if (workload.isIdle) return memoryOf(wire, members, pids.server!);
   const crowd = await Crowd.open({ wire, members, senders });
   try {
-    if (workload.isIdle) return await memoryOf(crowd, pids, before);
     const { rate, typists = 0, visitors = 0 } = workload;
     const load = { rate, typists, visitors: isDeaf ? 0 : visitors };
     await crowd.run({ ...load, seconds: warmUpSeconds });
@@ -36,7 +37,19 @@ export async function measure(
   }
 }
 
-async function memoryOf(crowd: Crowd, pids: UnderLoad['pids'], before: number): Promise<Sample> {
-  await sleep(settleMs);
-  return { bytesPerConnection: (residentBytes(pids.server!) - before) / crowd.size };
+/** What one more client costs, once what the first ones cost is paid: code is compiled, and the young generation has its size. */
+async function memoryOf(wire: Wire, members: number[], server: number[]): Promise<Sample> {
+  const crowds: Crowd[] = [];
+  try {
+    const first = Math.floor(members.length * firstShare);
+    crowds.push(await Crowd.open({ wire, members: members.slice(0, first), senders }));
+    await sleep(settleMs);
+    const before = residentBytes(server);
+    const more = await Crowd.open({ wire, members: members.slice(first), senders });
+    crowds.push(more);
+    await sleep(settleMs);
+    return { bytesPerConnection: (residentBytes(server) - before) / more.size };
+  } finally {
+    for (const crowd of crowds) await crowd.close();
+  }
 }

@@ -66,31 +66,35 @@ export class OverBudget extends CrossfadeError {
   }
 }
 
-export interface ClientBudgetOptions {
+/** What the budgets of all connections share. */
+export interface ClientBudgetParts {
   /** ms, monotonic */
   now(): number;
   metrics: Pick<Metrics, 'overBudget'>;
-  limits?: Partial<ClientLimits>;
+  limits: ClientLimits;
 }
 
 /** The budget of one connection. Its methods throw OverBudget. */
 export class ClientBudget {
-  readonly limits: ClientLimits;
-  readonly #metrics: Pick<Metrics, 'overBudget'>;
+  readonly #parts: ClientBudgetParts;
   readonly #bytes: TokenBucket;
   readonly #records: TokenBucket;
   readonly #publishes: TokenBucket;
   readonly #searched: TokenBucket;
   readonly #typings: TokenBucket;
 
-  constructor({ now, metrics, limits }: ClientBudgetOptions) {
-    this.limits = { ...defaultClientLimits, ...limits };
-    this.#metrics = metrics;
-    this.#bytes = new TokenBucket(this.limits.bytes, now);
-    this.#records = new TokenBucket(this.limits.records, now);
-    this.#publishes = new TokenBucket(this.limits.publishes, now);
-    this.#searched = new TokenBucket(this.limits.searched, now);
-    this.#typings = new TokenBucket(this.limits.typings, now);
+  constructor(parts: ClientBudgetParts) {
+    const { limits, now } = parts;
+    this.#parts = parts;
+    this.#bytes = new TokenBucket(limits.bytes, now);
+    this.#records = new TokenBucket(limits.records, now);
+    this.#publishes = new TokenBucket(limits.publishes, now);
+    this.#searched = new TokenBucket(limits.searched, now);
+    this.#typings = new TokenBucket(limits.typings, now);
+  }
+
+  get limits(): ClientLimits {
+    return this.#parts.limits;
   }
 
   /** Of a native client. */
@@ -101,7 +105,7 @@ export class ClientBudget {
 
   /** A message over {@link maxMessageBytes}, which nobody has taken in. */
   noteTooLarge(): void {
-    this.#metrics.overBudget.inc({ budget: 'client_bytes' });
+    this.#parts.metrics.overBudget.inc({ budget: 'client_bytes' });
   }
 
   /** The records that end in one message; a message in which none ends counts as one: it costs as much to receive. */
@@ -127,7 +131,7 @@ export class ClientBudget {
   /** @returns whether one more typing record is to be read */
   readsTyping(): boolean {
     const reads = this.#typings.take(1);
-    if (!reads) this.#metrics.overBudget.inc({ budget: 'typing_notes' });
+    if (!reads) this.#parts.metrics.overBudget.inc({ budget: 'typing_notes' });
     return reads;
   }
 
@@ -144,7 +148,7 @@ export class ClientBudget {
   }
 
   #exceed(budget: Budget, message: string): never {
-    this.#metrics.overBudget.inc({ budget });
+    this.#parts.metrics.overBudget.inc({ budget });
     throw new OverBudget(budget, `${message} (EDGE_OVER_BUDGET)`);
   }
 }

@@ -71,9 +71,11 @@ export class Door {
       this.#guard(request.socket, () => this.#onRequest(request, response)),
     );
     this.server.on('upgrade', (request, stream, head) => {
+      const { socket } = request;
+      socket.on('error', destroyIt);
       // Around a socket whose request has a body Node puts a stream of its own, which tells of the socket's errors again.
-      stream.on('error', () => request.socket.destroy());
-      this.#guard(request.socket, () => this.#onUpgrade(request, head));
+      if (stream !== socket) stream.on('error', destroyerOf(socket));
+      this.#guard(socket, () => this.#onUpgrade(request, head));
     });
     this.server.on('timeout', (socket) => this.#onTimeout(socket));
     // Such as a lack of descriptors for a new connection.
@@ -131,7 +133,6 @@ export class Door {
 
   #onUpgrade(request: IncomingMessage, head: Buffer): unknown {
     const { socket } = request;
-    socket.on('error', () => socket.destroy());
     // Behind a request without its whole answer: that one would be written to this socket as well.
     if (this.#exchanges.get(socket)?.length !== 0) return socket.destroy();
     this.#exchanges.delete(socket);
@@ -152,6 +153,15 @@ export class Door {
     this.#metrics.overBudget.inc({ budget: 'request_line' });
     return refusal;
   }
+}
+
+/** A listener that closes over a request keeps it, with all its headers, for as long as the WebSocket lives: a kB each. */
+function destroyIt(this: Socket): void {
+  this.destroy();
+}
+
+function destroyerOf(socket: Socket): () => void {
+  return () => socket.destroy();
 }
 
 /** ASP.NET's own check; whatever else asks for an upgrade is an ordinary request there, and so it is here. */

@@ -11,7 +11,15 @@ import type { Roster } from '../../log/log.ts';
 import { refusalOf, refuse, refuseFurther, sendRefusal } from '../../refusal.ts';
 import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
-import { ClientBudget, type ClientLimits, maxMessageBytes, type OverBudget, sayOverBudgetMs } from '../budget.ts';
+import {
+  ClientBudget,
+  type ClientBudgetParts,
+  type ClientLimits,
+  defaultClientLimits,
+  maxMessageBytes,
+  type OverBudget,
+  sayOverBudgetMs,
+} from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import { type HubPath, queryValue } from '../hub-path.ts';
 import { type HubsSide, refuseLeaving } from '../hubs-side.ts';
@@ -71,6 +79,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
   readonly clients = new Set<NativeConnection>();
   uses = 0;
   readonly #stopSweeping: () => void;
+  readonly #budgets: ClientBudgetParts;
   readonly #saysOverBudget: LogThrottle;
   #refusesNew = false;
 
@@ -78,6 +87,8 @@ export class NativeHubs implements HubsSide, NativeOwner {
     this.#options = options;
     this.limits = { ...defaultLimits, ...options.limits };
     this.turns = new Turns(() => this.now());
+    const limits = { ...defaultClientLimits, ...options.budget };
+    this.#budgets = { now: () => this.now(), metrics: options.metrics, limits };
     this.#saysOverBudget = new LogThrottle(options.clock, sayOverBudgetMs);
     this.#auth = new Auth(options.auth);
     this.#cors = new Cors(options.allowedOrigins);
@@ -231,8 +242,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
     const { connectionId: id, token } = negotiated;
     // Who posts first and takes a WebSocket then has posted for nothing.
     negotiated.early?.end();
-    const { metrics, budget: limits } = this.#options;
-    const budget = new ClientBudget({ now: () => this.now(), metrics, limits });
+    const budget = new ClientBudget(this.#budgets);
     this.clients.add(new NativeConnection(this, transport, { id, token, hub, user, session, budget }));
   }
 

@@ -7,7 +7,7 @@ import type { Hub } from '../../contract/contract.ts';
 import { allRooms } from '../../room-set.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { Member } from '../audience.ts';
-import { ClientBudget, OverBudget } from '../budget.ts';
+import { ClientBudget, type ClientBudgetParts, OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Prepared } from '../prepared.ts';
@@ -34,6 +34,7 @@ export interface ConnectionFacts {
 /** What a connection asks of all of them together. */
 export interface ProxiedOwner extends ProxiedListener, Readonly<Omit<Telemetry, 'clock'>> {
   readonly limits: SlowClientLimits;
+  readonly budgets: ClientBudgetParts;
   /** Counts the uses of all connections: a number costs less than the time, for each message of each of them. */
   uses: number;
   readonly groups: Groups;
@@ -106,7 +107,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     this.id = token;
     this.hub = hub;
     this.#user = user;
-    this.#budget = new ClientBudget({ now: () => owner.now(), metrics: owner.metrics });
+    this.#budget = new ClientBudget(owner.budgets);
     this.lastUse = ++owner.uses;
     this.#slowness = new SlowClient(owner.limits, owner.now());
     for (const hold of owner.holds) this.#holds.add(hold);

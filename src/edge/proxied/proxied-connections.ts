@@ -12,7 +12,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { OutgoingMessage } from '../audience.ts';
-import { type OverBudget, sayOverBudgetMs } from '../budget.ts';
+import { type ClientBudgetParts, defaultClientLimits, type OverBudget, sayOverBudgetMs } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { Prepared } from '../prepared.ts';
 import { defaultSlowLimits, type SlowClientLimits } from '../slow-client.ts';
@@ -39,6 +39,7 @@ const fanout: Place = { mayBeOvertaken: () => true };
 
 export class ProxiedConnections implements ProxiedOwner {
   readonly limits: SlowClientLimits;
+  readonly budgets: ClientBudgetParts;
   readonly groups: Groups;
   /** Events that the bridge shows, of which copies may be on their way from the log to the connections. */
   readonly withheld = new Set<string>();
@@ -79,6 +80,7 @@ export class ProxiedConnections implements ProxiedOwner {
     this.logger = logger;
     this.metrics = metrics;
     this.limits = { ...defaultSlowLimits, ...limits };
+    this.budgets = { now: () => this.now(), metrics, limits: defaultClientLimits };
     this.#saysOverBudget = new LogThrottle(clock, sayOverBudgetMs);
   }
 
