@@ -9,7 +9,7 @@ import type { BridgeLane } from './bridge/lane.ts';
 import type { Config } from './config.ts';
 import type { Contract } from './contract/contract.ts';
 import { type AlikeFact, alikeFacts, differenceIn } from './cutover/alike.ts';
-import { wayBack } from './cutover/rehearsal.ts';
+import { wayBack } from './cutover/check.ts';
 import type { CutoverStage } from './cutover/stage.ts';
 import type { Seen } from './cutover/survey.ts';
 import { bad, type CheckFinding, doubtful, good } from './findings.ts';
@@ -63,7 +63,7 @@ export async function checkRunning(parts: BeforeServing & { cutover: CutoverStag
     checkBefore(parts),
     cutover.survey.look(),
     cutover.survey.reach(),
-    cutover.operator.findings(),
+    cutover.answers.findings(),
   ]);
   const back = bridge === undefined ? [] : wayBack(parts.bridgeStates, reach);
   return checked([

@@ -95,10 +95,10 @@ export async function listenAdmin(
       parts.faults.guard('client', () => clientsSide.drain());
       return clientsSide.drained;
     },
-    cutover: {
+    cutover: { ...cutover.answers, plans },
+    peers: {
       instance: config.instance,
-      operator: cutover.operator,
-      plans,
+      rollback: cutover.answers.rollback,
       survey: cutover.survey,
       uncertain: cutover.uncertain,
       outage: cutover.outage,
@@ -110,7 +110,7 @@ export async function listenAdmin(
     live: new Live({
       ...parts,
       instance: config.instance,
-      status: async () => withPlan(await cutover.operator.status(), plans.run),
+      status: async () => withPlan(await cutover.answers.status(), plans.run),
       run: () => plans.run,
       around: () => aroundOf(config, parts, clientsSide),
       guard: parts.bridge && cutover.guard,

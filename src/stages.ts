@@ -42,8 +42,8 @@ export function makeCutover(
 }
 
 export function makePlans({ instance }: Config, parts: Parts, cutover: CutoverStage): Plans {
-  const { operator, survey, outage, roomLanes } = cutover;
-  const plans = new Plans({ ...parts, instance, operator, survey, outage, roomLanes });
+  const { answers, survey, outage, roomLanes } = cutover;
+  const plans = new Plans({ ...parts, ...answers, instance, survey, outage, roomLanes });
   cutover.onSurplus((surplus) => plans.onSurplus(surplus));
   return plans;
 }

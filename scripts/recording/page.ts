@@ -86,7 +86,7 @@ async function operate(page: Page): Promise<void> {
   await sleep(20_000);
   await page.getByRole('slider').fill('50');
   await page.getByRole('button', { name: 'Dry run' }).click();
-  await page.locator('#rehearsal').getByText('would move').waitFor({ timeout: moveMs });
+  await page.locator('#dry-run-found').getByText('would move').waitFor({ timeout: moveMs });
 }
 
 /** What it shows has come since it has this size and these colours. */

@@ -12,9 +12,10 @@ import { isSecret } from '../secret.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { writeJson } from './answers.ts';
-import { answerCutover, type CutoverRoutesOptions, isPeerWord } from './cutover-routes.ts';
+import { answerCutover, type CutoverRoutesOptions } from './cutover-routes.ts';
 import type { Live } from './live.ts';
 import { answerPageFile } from './page-files.ts';
+import { answerPeer, isPeerWord, type PeerRoutesOptions } from './peer-routes.ts';
 
 export interface Check {
   ok: boolean;
@@ -44,6 +45,7 @@ export interface AdminOptions {
   /** Whether everything is as it must be; takes seconds. */
   check(): Promise<object>;
   cutover: CutoverRoutesOptions;
+  peers: PeerRoutesOptions;
   live: Pick<Live, 'watch'>;
 }
 
@@ -87,7 +89,8 @@ export class Admin {
 
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (answerPageFile(request, response)) return;
-    const isSigned = this.#options.cutover.signature.isRequired && isPeerWord(request);
+    const fromPeer = isPeerWord(request);
+    const isSigned = this.#options.peers.signature.isRequired && fromPeer;
     if (!isSigned && !this.#mayAsk(request)) {
       response.writeHead(401, ['WWW-Authenticate', 'Bearer']).end();
       return;
@@ -99,6 +102,7 @@ export class Admin {
       '/check': async (answer) => writeJson(answer, 200, await this.#options.check()),
       '/cutover/live': (answer) => this.#options.live.watch(request, answer, this.#mayChange(request)),
     };
+    if (fromPeer) return answerPeer(request, response, this.#options.peers);
     if (await answerCutover(request, response, this.#options.cutover)) return;
     const path = request.url!.split('?', 1)[0]!;
     const page = pages[path];

@@ -1,40 +1,24 @@
-// The cutover by HTTP: `GET /cutover`, `PUT /cutover` (set, pin, mirror), `POST /cutover/<verb>` (the others) and the plan's
-// `GET`, `PUT /cutover/plan`, `POST /cutover/plan/<verb>` for operators, the paths of peers/peers.ts between replicas. In come JSON
-// bodies, out go JSON answers; statuses live here. Promise: what replicas say is judged by its signature
-// before its body is read.
+// The cutover by HTTP, for operators: `GET /cutover`, `PUT /cutover` (set, pin, mirror), `POST /cutover/<verb>` (the others) and the
+// plan's `GET`, `PUT /cutover/plan`, `POST /cutover/plan/<verb>`. In come JSON bodies, out go JSON answers.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import { forecastQuestion } from '../cutover/forecast.ts';
-import type { Command, Operator, Order } from '../cutover/operator.ts';
-import type { ReaderWatch } from '../cutover/reader-watch.ts';
-import type { Survey } from '../cutover/survey.ts';
-import { CrossfadeError, type ErrorCode } from '../errors.ts';
-import { type PeerSignature, signatureHeader, unsigned } from '../peers/peer-signature.ts';
-import { addresseeHeader, peerPaths } from '../peers/peers.ts';
+import type { Command, Order } from '../cutover/command.ts';
+import type { DryRuns } from '../cutover/dry-runs.ts';
+import type { Operator } from '../cutover/operator.ts';
+import type { Rollback } from '../cutover/rollback.ts';
+import type { Status } from '../cutover/status.ts';
 import { readPlan } from '../plan/plan.ts';
 import type { Plans } from '../plan/plans.ts';
 import { markdownOf, withPlan } from '../plan/report.ts';
-import { type Outage, outageNews } from '../rooms/outage.ts';
-import { stateShape } from '../rooms/state.ts';
-import type { UncertainAppends } from '../rooms/uncertain.ts';
-import type { LogThrottle } from '../telemetry/log-throttle.ts';
-import type { Logger } from '../telemetry/logger.ts';
-import { writeJson } from './answers.ts';
+import { answerRoute, pathOf, readRequest } from './requests.ts';
 
 export interface CutoverRoutesOptions {
-  /** This replica's name; a word for another one is not taken (421). */
-  instance: string;
   operator: Operator;
+  rollback: Pick<Rollback, 'rollBack'>;
+  dryRuns: DryRuns;
   plans: Plans;
-  survey: Pick<Survey, 'ownView' | 'ownForecast' | 'ownReach'>;
-  uncertain: Pick<UncertainAppends, 'hear' | 'decided'>;
-  outage: Pick<Outage, 'hear'>;
-  readerWatch: Pick<ReaderWatch, 'reads'>;
-  signature: PeerSignature;
-  /** Whoever is not known as a replica is told seldom. */
-  saysUnsigned: LogThrottle;
-  logger: Logger;
+  status(): Promise<Status>;
 }
 
 /** Longer names of rooms are nobody's. */
@@ -65,17 +49,6 @@ const planBody = z.strictObject({
   by: by.by,
 });
 const rollbackBody = z.strictObject({ ...by, dryRun });
-const questionBody = z.object({ id: z.string(), eventId: z.string(), room: z.string() });
-const verdictBody = z.object({ id: z.string(), verdict: z.enum(['withhold', 'show']) });
-
-const maxBodyBytes = 1024 * 1024;
-const statuses: Partial<Record<ErrorCode, number>> = {
-  CUTOVER_INVALID: 400,
-  CUTOVER_GUARD: 409,
-  CUTOVER_HELD: 409,
-  CUTOVER_CONFLICT: 409,
-  PEER_UNSIGNED: 401,
-};
 
 /** @returns whether the request was one of these */
 export async function answerCutover(
@@ -83,21 +56,9 @@ export async function answerCutover(
   response: ServerResponse,
   options: CutoverRoutesOptions,
 ): Promise<boolean> {
-  const route = routes[routeOf(request)] ?? (isPeerWord(request) ? peerRoute : undefined);
+  const route = routes[`${request.method} ${pathOf(request)}`];
   if (route === undefined) return false;
-  const addressee = request.headers[addresseeHeader] ?? encodeURIComponent(options.instance);
-  if (addressee !== encodeURIComponent(options.instance)) {
-    writeJson(response, 421, { error: 'not this replica' });
-    return true;
-  }
-  try {
-    writeJson(response, 200, await route(options, request));
-  } catch (error) {
-    if (!(error instanceof CrossfadeError)) throw error;
-    if (error.code === 'PEER_UNSIGNED' && options.saysUnsigned.isDue())
-      options.logger.warn({ code: error.code, from: request.socket.remoteAddress }, error.message);
-    writeJson(response, statuses[error.code] ?? 503, { error: error.code, message: error.message });
-  }
+  await answerRoute(response, () => route(options, request));
   return true;
 }
 
@@ -129,13 +90,13 @@ const routes: Record<string, Route> = {
   'PUT /cutover': async (options, request) => {
     const { percent, mirror, pins, dryRun, ...order } = await readRequest(request, setBody);
     const command = withoutUndefined({ percent, mirror, pins });
-    if (dryRun) return options.operator.rehearseSet(command, orderOf(order));
+    if (dryRun) return options.dryRuns.set(command, orderOf(order));
     await options.operator.set(command, orderOf(order));
     return plannedStatus(options);
   },
   'POST /cutover/reset': async (options, request) => {
     const { dryRun, ...order } = await readRequest(request, resetBody);
-    if (dryRun) return options.operator.rehearseReset(orderOf(order));
+    if (dryRun) return options.dryRuns.reset(orderOf(order));
     await options.operator.reset(orderOf(order));
     return plannedStatus(options);
   },
@@ -150,14 +111,14 @@ const routes: Record<string, Route> = {
   },
   'POST /cutover/rollback': async (options, request) => {
     const { dryRun, ...order } = await readRequest(request, rollbackBody);
-    if (dryRun) return options.operator.rehearseRollback();
-    const done = await options.operator.rollback(orderOf(order));
+    if (dryRun) return options.dryRuns.rollback();
+    const done = await options.rollback.rollBack(orderOf(order));
     return { ...done, ...(await plannedStatus(options)) };
   },
 };
 
-async function plannedStatus({ operator, plans }: CutoverRoutesOptions): Promise<object> {
-  return withPlan(await operator.status(), plans.run);
+async function plannedStatus({ status, plans }: CutoverRoutesOptions): Promise<object> {
+  return withPlan(await status(), plans.run);
 }
 
 /** The run that is under way, or the last one, and its report as Markdown. */
@@ -169,88 +130,6 @@ function orderOf({ by, ...order }: { by: string } & Omit<Order, 'who'>): Order {
   return { who: by, ...order };
 }
 
-/** What replicas say to each other, by its path. */
-const peerWords: Record<string, (options: CutoverRoutesOptions, read: ReadSigned) => Promise<unknown>> = {
-  [peerPaths.adopt]: async ({ operator }, read) => operator.adoptFromPeer(await read(stateShape)),
-  [peerPaths.uncertain]: async ({ uncertain }, read) => uncertain.hear(await read(questionBody)),
-  [peerPaths.uncertainDecided]: async ({ uncertain }, read) => uncertain.decided(await read(verdictBody)),
-  [peerPaths.reading]: async ({ readerWatch }, read) => {
-    await read(z.object({}));
-    return { reads: readerWatch.reads };
-  },
-  [peerPaths.look]: async ({ survey }, read) => {
-    await read(z.object({}));
-    return survey.ownView();
-  },
-  [peerPaths.forecast]: async ({ survey }, read) => survey.ownForecast(await read(forecastQuestion)),
-  [peerPaths.reach]: async ({ survey }, read) => {
-    await read(z.object({}));
-    return { notReached: await survey.ownReach() };
-  },
-  [peerPaths.outage]: async ({ outage }, read) => outage.hear(await read(outageNews)),
-};
-
-type ReadSigned = <Value>(shape: z.ZodType<Value>) => Promise<Value>;
-
-export function isPeerWord(request: IncomingMessage): boolean {
-  return request.method === 'POST' && Object.hasOwn(peerWords, pathOf(request));
-}
-
-async function peerRoute(options: CutoverRoutesOptions, request: IncomingMessage): Promise<object> {
-  const path = pathOf(request);
-  const isSigned = options.signature.check(path, request.headers[signatureHeader]?.toString());
-  const answer = await peerWords[path]!(options, async (shape) => {
-    const body = await readBytes(request, maxBodyBytes);
-    if (!isSigned(body)) throw unsigned('its body is not the one that was signed');
-    return parseRequest(body, shape);
-  });
-  return answer === undefined ? {} : (answer as object);
-}
-
-function pathOf(request: IncomingMessage): string {
-  return request.url!.split('?', 1)[0]!;
-}
-
-function routeOf(request: IncomingMessage): string {
-  return `${request.method} ${pathOf(request)}`;
-}
-
-/** Error: CUTOVER_INVALID. */
-async function readRequest<Value>(request: IncomingMessage, shape: z.ZodType<Value>): Promise<Value> {
-  return parseRequest(await readBytes(request, maxBodyBytes), shape);
-}
-
-/** Error: CUTOVER_INVALID. */
-async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request) {
-    size += chunk.length;
-    if (size > maxBytes) throw invalidRequest(`the body is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-/** Error: CUTOVER_INVALID. */
-function parseRequest<Value>(body: Buffer, shape: z.ZodType<Value>): Value {
-  let value: unknown;
-  try {
-    value = body.length === 0 ? {} : JSON.parse(body.toString('utf8'));
-  } catch {
-    throw invalidRequest('the body is not JSON');
-  }
-  const result = shape.safeParse(value);
-  if (result.success) return result.data;
-  throw invalidRequest(
-    result.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; '),
-  );
-}
-
 function withoutUndefined(command: { [Key in keyof Command]: Command[Key] | undefined }): Command {
   return Object.fromEntries(Object.entries(command).filter(([, value]) => value !== undefined));
-}
-
-function invalidRequest(message: string): CrossfadeError {
-  return new CrossfadeError('CUTOVER_INVALID', message);
 }

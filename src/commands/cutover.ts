@@ -3,13 +3,13 @@
 
 import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RolledBack } from '../cutover/operator.ts';
-import type { Rehearsal } from '../cutover/rehearsal.ts';
+import type { DryRun } from '../cutover/dry-runs.ts';
+import type { RolledBack } from '../cutover/rollback.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { PlannedStatus } from '../plan/report.ts';
 import { askAdmin } from './admin-port.ts';
 import { statusText } from './cutover-status.ts';
-import { rehearsalText } from './rehearsal-text.ts';
+import { dryRunText } from './dry-run-text.ts';
 
 export interface Target {
   /** Base URL of the admin port. */
@@ -93,10 +93,10 @@ export async function rollback(order: OrderTarget): Promise<void> {
 /** Exit 1 where the command would be refused. */
 async function dryRun(order: OrderTarget, method: string, path: string, command: object): Promise<void> {
   const body = { ...command, ...wordsOf(order), dryRun: true };
-  const rehearsal = await withPatience(askAdmin<Rehearsal>(order, method, path, body));
+  const found = await withPatience(askAdmin<DryRun>(order, method, path, body));
   const { output, suffix } = order;
-  console.log(output === 'json' ? JSON.stringify(rehearsal, null, 2) : rehearsalText(rehearsal, suffix));
-  if (!rehearsal.possible) process.exitCode = 1;
+  console.log(output === 'json' ? JSON.stringify(found, null, 2) : dryRunText(found, suffix));
+  if (!found.possible) process.exitCode = 1;
 }
 
 function keptText(kept: RolledBack['kept']): string {

@@ -28,9 +28,11 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { watchSurplus } from './alarm.ts';
 import { Changes } from './changes.ts';
+import { type CutoverCheckParts, cutoverFindings } from './check.ts';
 import { tellChanges } from './chronicle.ts';
 import { type Note, readNote, tell } from './control.ts';
 import { Coordinator } from './coordinator.ts';
+import { DryRuns, type DryRunsParts } from './dry-runs.ts';
 import { forecastHere } from './forecast.ts';
 import { countAtBridges, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
@@ -38,7 +40,9 @@ import { Operator, type OperatorParts } from './operator.ts';
 import { OwnFlags } from './own-flags.ts';
 import { type OwnViewParts, ownView } from './own-view.ts';
 import { ReaderWatch } from './reader-watch.ts';
+import { Rollback, type RollbackParts } from './rollback.ts';
 import { SharedState } from './shared-state.ts';
+import { cutoverStatus, type StatusParts } from './status.ts';
 import { Survey, type SurveyParts } from './survey.ts';
 
 export interface CutoverStageOptions {
@@ -72,7 +76,8 @@ export class CutoverStage implements LaneFailures {
   /** Which lane a call takes. */
   readonly roomLanes: RoomLanes;
   readonly outage: Outage;
-  readonly operator: Operator;
+  /** What people, and programs, may ask of the cutover, and see of it. */
+  readonly answers: Answers;
   readonly uncertain: UncertainAppends;
   readonly readerWatch: ReaderWatch;
   readonly signature: PeerSignature;
@@ -89,10 +94,10 @@ export class CutoverStage implements LaneFailures {
     this.#options = options;
     this.#standalone = options.bridge === undefined;
     this.#made = makeStage(options);
-    const { roomLanes, guard, outage, operator, uncertain, readerWatch, signature, survey } = this.#made;
+    const { roomLanes, guard, outage, answers, uncertain, readerWatch, signature, survey } = this.#made;
     this.roomLanes = roomLanes;
     this.outage = outage;
-    this.operator = operator;
+    this.answers = answers;
     this.uncertain = uncertain;
     this.readerWatch = readerWatch;
     this.signature = signature;
@@ -314,26 +319,33 @@ function makeStage(options: CutoverStageOptions) {
   const changes: Changes = new Changes({ ...common, coordinator, guard });
   const shared: SharedState = new SharedState({ ...common, outage, changes });
   const ownFlags = new OwnFlags({ ...common, changes, follows: () => shared.follows });
-  const known = { changes, shared, ownFlags, outage, guard, peers, readerWatch };
+
+  const rates = new LaneRates(options);
+  const survey = makeSurvey({ ...common, peers, rates, groups: edge.groups });
+  const known = { peers, outage, readerWatch, guard, changes, shared, ownFlags, survey, hubs: config.hubs };
   return {
-    ...{ typings, unfenced, traffic, roomLanes, signature, peers, outage, uncertain, readerWatch },
+    ...{ typings, unfenced, traffic, roomLanes, signature, peers, outage, uncertain, readerWatch, rates, survey },
     ...{ coordinator, handover, guard, changes, shared, ownFlags },
-    ...makeOperator(options, { ...common, ...known, callRoll: () => coordinator.callRoll() }),
+    answers: makeAnswers({ ...common, ...known, callRoll: () => coordinator.callRoll() }),
   };
 }
 
-/** Whom people, and programs, ask. */
-function makeOperator(
-  options: CutoverStageOptions,
-  parts: Omit<OperatorParts, 'hubs' | 'survey'> & Pick<SurveyParts, 'peers'>,
-) {
-  const { config, edge } = options;
-  const rates = new LaneRates(options);
-  const here = { ...options, groups: edge.groups, rates };
-  const survey = new Survey({
+function makeSurvey(parts: Omit<SurveyParts, 'own' | 'ownForecast'> & OwnViewParts): Survey {
+  return new Survey({
     ...parts,
-    own: () => ownView(here),
-    ownForecast: (change) => forecastHere(here, change),
+    own: () => ownView(parts),
+    ownForecast: (change) => forecastHere(parts, change),
   });
-  return { rates, survey, operator: new Operator({ ...parts, hubs: config.hubs, survey }) };
+}
+
+type Answers = ReturnType<typeof makeAnswers>;
+
+function makeAnswers(parts: OperatorParts & RollbackParts & DryRunsParts & StatusParts & CutoverCheckParts) {
+  return {
+    operator: new Operator(parts),
+    rollback: new Rollback(parts),
+    dryRuns: new DryRuns(parts),
+    status: () => cutoverStatus(parts),
+    findings: () => cutoverFindings(parts),
+  };
 }

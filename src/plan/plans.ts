@@ -4,6 +4,7 @@
 // back at once, whoever holds, and whether the log answers or not; whatever a person moves ends the run.
 
 import type { Operator } from '../cutover/operator.ts';
+import type { Rollback } from '../cutover/rollback.ts';
 import type { Seen, Survey } from '../cutover/survey.ts';
 import { CrossfadeError, hasCode } from '../errors.ts';
 import type { Log } from '../log/log.ts';
@@ -35,7 +36,8 @@ export interface PlansParts {
   instance: string;
   log: Pick<Log, 'shared' | 'swap'>;
   roomLanes: Pick<RoomLanes, 'state' | 'standalone'>;
-  operator: Pick<Operator, 'set' | 'rollback' | 'note'>;
+  operator: Pick<Operator, 'set' | 'note'>;
+  rollback: Pick<Rollback, 'rollBack'>;
   survey: Pick<Survey, 'look'>;
   outage: Pick<Outage, 'status'>;
   clock: Clock;
@@ -221,12 +223,12 @@ export class Plans {
   }
 
   async #rollBack(known: KnownRun, run: PlanRun, why: string): Promise<void> {
-    const { operator, log, clock, logger } = this.#parts;
+    const { rollback, log, clock, logger } = this.#parts;
     // A replica that stood still, or was cut off, may act for a run that others have ended meanwhile.
     const stored = await this.#inTime(log.shared(runKey)).catch(() => known.stored);
     if (stored !== known.stored) return;
     logger.warn({ plan: run.plan.name, step: run.steps.length, why }, 'the plan rolls back');
-    const { kept, notReached } = await operator.rollback({ who: actorOf(run), why });
+    const { kept, notReached } = await rollback.rollBack({ who: actorOf(run), why });
     const missing = notReached.length === 0 ? '' : `; not reached: ${notReached.join(', ')}`;
     await this.#save(known, endedRun(run, 'rolled back', `${why} (rolled back ${kept}${missing})`, clock.now()));
   }

@@ -5,7 +5,10 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
+import type { DryRuns } from '../../src/cutover/dry-runs.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
+import type { Rollback } from '../../src/cutover/rollback.ts';
+import type { Status } from '../../src/cutover/status.ts';
 import type { Survey } from '../../src/cutover/survey.ts';
 import { PeerSignature } from '../../src/peers/peer-signature.ts';
 import { Peers } from '../../src/peers/peers.ts';
@@ -26,13 +29,12 @@ async function startAdmin(
   }: { token?: string; insecure?: boolean; status?: () => Promise<object> } = {},
 ) {
   const rollbacks: string[] = [];
-  const operator = {
-    status,
-    rollback: async ({ who }: { who: string }) => {
+  const rollback = {
+    rollBack: async ({ who }: { who: string }) => {
       rollbacks.push(who);
       return { reached: [], notReached: [] };
     },
-  } as unknown as Operator;
+  } as unknown as Rollback;
   const metrics = createMetrics();
   const admin = await Admin.listen({
     listen: { host: '127.0.0.1', port: 0 },
@@ -46,10 +48,16 @@ async function startAdmin(
     drain: () => ({ remaining: 0, done: true }),
     live: { watch: () => assert.fail('nobody watches') },
     cutover: {
-      instance: 'here',
-      operator,
-      survey: {} as Survey,
+      operator: {} as Operator,
+      rollback,
+      dryRuns: {} as DryRuns,
       plans: {} as Plans,
+      status: status as () => Promise<Status>,
+    },
+    peers: {
+      instance: 'here',
+      rollback,
+      survey: {} as Survey,
       uncertain: { hear: () => ({ read: true }), decided() {} },
       outage: { hear: async (news) => news },
       readerWatch: { reads: true },

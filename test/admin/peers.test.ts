@@ -6,11 +6,10 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
-import type { Operator } from '../../src/cutover/operator.ts';
+import type { CutoverRoutesOptions } from '../../src/admin/cutover-routes.ts';
 import type { ReplicaView } from '../../src/cutover/own-view.ts';
 import { PeerSignature, signatureHeader } from '../../src/peers/peer-signature.ts';
 import { Peers } from '../../src/peers/peers.ts';
-import type { Plans } from '../../src/plan/plans.ts';
 import { initialState, rolledBack } from '../../src/rooms/state.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
 import { LogThrottle } from '../../src/telemetry/log-throttle.ts';
@@ -49,9 +48,10 @@ async function startReplica(t: TestContext, secret: string | undefined) {
     check: async () => ({}),
     drain: () => ({ remaining: 0, done: true }),
     live: { watch: () => assert.fail('nobody watches') },
-    cutover: {
+    cutover: {} as CutoverRoutesOptions,
+    peers: {
       instance: 'here',
-      operator: { adoptFromPeer: async () => hear('/cutover/adopt')() } as unknown as Operator,
+      rollback: { adoptFromPeer: async () => hear('/cutover/adopt')() },
       survey: {
         ownView: async () => {
           heard.push('/cutover/look');
@@ -66,7 +66,6 @@ async function startReplica(t: TestContext, secret: string | undefined) {
           return [];
         },
       },
-      plans: {} as Plans,
       uncertain: {
         hear: () => {
           heard.push('/cutover/uncertain');

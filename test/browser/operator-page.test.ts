@@ -93,7 +93,7 @@ test('the page of the binary shows both lanes live, its slider moves rooms, and 
   await page.getByText('every client comes through crossfade').waitFor();
   await page.getByRole('button', { name: 'Dry run' }).click();
   await page
-    .locator('#rehearsal')
+    .locator('#dry-run-found')
     .getByText(/would move (\d+) of \1 rooms/)
     .waitFor({ timeout: moveMs });
   assert.equal((await stateOf(crossfade)).percent, 0, 'a dry run changes nothing');

@@ -6,6 +6,7 @@ import { Changes } from '../../src/cutover/changes.ts';
 import type { Coordinator } from '../../src/cutover/coordinator.ts';
 import type { Guard } from '../../src/cutover/guard.ts';
 import { Operator, type OperatorParts } from '../../src/cutover/operator.ts';
+import { Rollback, type RollbackParts } from '../../src/cutover/rollback.ts';
 import type { RoomLanes } from '../../src/rooms/room-lanes.ts';
 import { type CutoverState, initialState, laneOf } from '../../src/rooms/state.ts';
 import { TestClock } from '../support/clock.ts';
@@ -40,7 +41,7 @@ function setUp({ logAnswers = true } = {}) {
       roomLanes.state = state;
     },
   };
-  const operator = new Operator({
+  const parts = {
     instance: 'a',
     wish: { percent: 5, mirror: false },
     roomLanes,
@@ -52,8 +53,15 @@ function setUp({ logAnswers = true } = {}) {
     log: { reachable: logAnswers },
     clock,
     logger,
-  } as unknown as OperatorParts);
-  return { operator, changes, roomLanes, clock, checks: () => checks };
+  } as unknown as OperatorParts & RollbackParts;
+  return {
+    operator: new Operator(parts),
+    rollback: new Rollback(parts),
+    changes,
+    roomLanes,
+    clock,
+    checks: () => checks,
+  };
 }
 
 const ada = { who: 'ada' };
@@ -85,13 +93,13 @@ test('what is held is moved by no command and no flag, until it is released', as
 
 test('a hold keeps nobody from the way back: a rollback goes through, and the percent is held at 0 then', async () => {
   for (const logAnswers of [true, false]) {
-    const { operator, roomLanes } = setUp({ logAnswers });
+    const { rollback, roomLanes } = setUp({ logAnswers });
     roomLanes.state = {
       ...initialState,
       percent: 50,
       hold: { who: 'ada', when: '2026-01-01T00:00:00.000Z', why: 'w' },
     };
-    const { kept } = await operator.rollback({ who: 'bob' });
+    const { kept } = await rollback.rollBack({ who: 'bob' });
     assert.deepEqual([kept, roomLanes.state.percent], [logAnswers ? 'in order' : 'at once', 0]);
     assert.equal(roomLanes.state.hold?.who, 'ada');
   }

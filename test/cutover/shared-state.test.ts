@@ -7,10 +7,8 @@ import { Changes } from '../../src/cutover/changes.ts';
 import type { Coordinator } from '../../src/cutover/coordinator.ts';
 import type { Guard, Verdict } from '../../src/cutover/guard.ts';
 import { Operator } from '../../src/cutover/operator.ts';
-import type { OwnFlags } from '../../src/cutover/own-flags.ts';
+import { Rollback } from '../../src/cutover/rollback.ts';
 import { SharedState } from '../../src/cutover/shared-state.ts';
-import type { Survey } from '../../src/cutover/survey.ts';
-import type { Peers } from '../../src/peers/peers.ts';
 import type { RoomSet } from '../../src/room-set.ts';
 import { RoomLanes } from '../../src/rooms/room-lanes.ts';
 import { type CutoverState, initialState, nextState, rolledBack } from '../../src/rooms/state.ts';
@@ -56,26 +54,13 @@ function setUp() {
   const unfenced = { overtakes: (rooms: RoomSet) => void overtaken.push(rooms.has('r')) };
   const parts = { roomLanes, outage, unfenced, changes, log, rememberRecentIds, clock, logger };
   const state = new SharedState(parts);
-  const operator = new Operator({
+  const common = { roomLanes, changes, shared: state, clock, logger };
+  const operator = new Operator({ ...common, wish, ownFlags: { drop() {} } });
+  const rollback = new Rollback({
+    ...common,
     instance,
-    wish,
-    roomLanes,
-    changes,
-    shared: state,
-    ownFlags: { drop() {} } as unknown as OwnFlags,
-    outage,
-    guard,
-    hubs: 'proxy',
-    survey: { look: async () => [] } as unknown as Survey,
-    traffic: { closedMs: [] },
-    callRoll: async () => ({ here: [], silent: [] }),
-    timeoutMs: 200,
-    readerWatch: { logAnswers: true, isCutOff: false },
-    bridgeStates: () => [],
-    peers: { tell: async () => ({ reached: [], notReached: [] }) } as unknown as Peers,
     log,
-    clock,
-    logger,
+    peers: { tell: async () => ({ reached: [], notReached: [] }) },
   });
   return {
     shared,
@@ -88,6 +73,7 @@ function setUp() {
     outages,
     roomLanes,
     operator,
+    rollback,
     state,
     async begin() {
       await state.follow();
@@ -138,12 +124,12 @@ test('the log learns after an outage which ids the bridge has accepted without i
 });
 
 test('a rollback also ends a raise for which the guard still looks', async () => {
-  const { roomLanes, operator, begin, state, checkBy } = setUp();
+  const { roomLanes, operator, rollback, begin, state, checkBy } = setUp();
   await begin();
   const looking = Promise.withResolvers<Verdict>();
   checkBy(() => looking.promise);
   const set = operator.set({ percent: 50 }, { who: 'ada', force: false });
-  await operator.rollback({ who: 'bob' });
+  await rollback.rollBack({ who: 'bob' });
   looking.resolve({ ok: true, reasons: [] });
   await assert.rejects(set, { code: 'CUTOVER_CONFLICT' });
   assert.equal(roomLanes.state.percent, 0);
@@ -151,11 +137,11 @@ test('a rollback also ends a raise for which the guard still looks', async () =>
 });
 
 test('a rollback also ends a raise that was forced past the guard and still waits for the recent ids', async () => {
-  const { roomLanes, operator, begin, state, clock } = setUp();
+  const { roomLanes, operator, rollback, begin, state, clock } = setUp();
   await begin();
   const set = operator.set({ percent: 50 }, { who: 'ada', force: true });
   await until(() => roomLanes.state.remembers);
-  await operator.rollback({ who: 'bob' });
+  await rollback.rollBack({ who: 'bob' });
   clock.advance(10_000);
   await assert.rejects(set, { code: 'CUTOVER_CONFLICT' });
   assert.equal(roomLanes.state.percent, 0);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Rehearsal } from '../../src/cutover/rehearsal.ts';
+import type { DryRun } from '../../src/cutover/dry-runs.ts';
 import { bucketOf } from '../../src/rooms/bucket.ts';
 import { startBridge } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
@@ -31,7 +31,7 @@ test('what a dry run says would move, moves: rooms and connections to 1%', async
   const before = await stateOf(asked);
 
   const { status, body } = await command(asked, { percent: 30, dryRun: true });
-  const { moves, possible, fences } = body as unknown as Rehearsal;
+  const { moves, possible, fences } = body as unknown as DryRun;
   assert.deepEqual([status, possible, fences], [200, true, users.length], JSON.stringify(body));
   const { epoch, percent, history } = await stateOf(asked);
   assert.deepEqual([epoch, percent, history], [before.epoch, 0, []], 'nothing is changed');

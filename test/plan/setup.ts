@@ -3,6 +3,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Operator } from '../../src/cutover/operator.ts';
 import type { ReplicaView } from '../../src/cutover/own-view.ts';
+import type { Rollback } from '../../src/cutover/rollback.ts';
 import type { Seen } from '../../src/cutover/survey.ts';
 import { CrossfadeError } from '../../src/errors.ts';
 import { readPlan } from '../../src/plan/plan.ts';
@@ -170,15 +171,17 @@ function partsOf(stand: Stand) {
       stand.state = nextState(stand.state, { percent: percent! }, by);
       stand.afterRaise();
     },
-    async rollback({ who, why }) {
+    async note(what, { who, why }) {
+      stand.state = nextState(stand.state, {}, { who, what, why, nowMs: stand.clock.now() });
+    },
+  } satisfies Pick<Operator, 'set' | 'note'>;
+  const rollback = {
+    async rollBack({ who, why }) {
       stand.rollbacks.push(why!);
       stand.state = nextState(stand.state, rolledBack, { who, what: 'rollback', why, nowMs: stand.clock.now() });
       return { kept: stand.logAnswers ? 'in order' : 'at once', reached: [], notReached: [] };
     },
-    async note(what, { who, why }) {
-      stand.state = nextState(stand.state, {}, { who, what, why, nowMs: stand.clock.now() });
-    },
-  } satisfies Pick<Operator, 'set' | 'rollback' | 'note'>;
+  } satisfies Pick<Rollback, 'rollBack'>;
   const survey = {
     async look() {
       await stand.whileLooking();
@@ -190,5 +193,5 @@ function partsOf(stand: Stand) {
       return stand.outage;
     },
   };
-  return { log, roomLanes, operator, survey, outage };
+  return { log, roomLanes, operator, rollback, survey, outage };
 }

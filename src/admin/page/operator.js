@@ -4,7 +4,7 @@
 import { ask, token, watch } from './live.js';
 import { isOpen, reportOf, showPlan } from './plan.js';
 import { LanePlots } from './plots.js';
-import { show, showNumbers, showRehearsal, write } from './view.js';
+import { show, showDryRun, showNumbers, write } from './view.js';
 
 const byId = (id) => document.getElementById(id);
 const slider = byId('percent');
@@ -115,7 +115,7 @@ function showControls() {
         ? 'Takes 3 s: clients are counted first.'
         : '',
   );
-  byId('rehearse').setAttribute('aria-disabled', byId('move').getAttribute('aria-disabled'));
+  byId('dry-run').setAttribute('aria-disabled', byId('move').getAttribute('aria-disabled'));
   bar(byId('mirror'), byId('mirror-note'), held() ?? locked(), mirrorWords());
   bar(byId('hold'), byId('hold-note'), held() ?? locked(), 'Stops everything but a rollback.');
   byId('hold').hidden = cutover.hold !== null;
@@ -179,7 +179,7 @@ async function command(method, path, body, { doing, done, place }) {
   isBusy = true;
   showControls();
   say(doing, false, place);
-  showRehearsal(null);
+  showDryRun(null);
   const answer = await ask(method, path, { by: by(), ...body });
   isBusy = false;
   if (answer.ok) {
@@ -218,14 +218,14 @@ async function move() {
 }
 
 /** What a press of the button would do; nothing is changed. */
-async function rehearse() {
+async function dryRun() {
   const percent = slider.valueAsNumber;
   const order = { percent, ifEpoch: cutover.epoch, dryRun: true };
   await command('PUT', '/cutover', order, {
     doing: percent > cutover.percent ? 'Looking, for 3 s …' : 'Looking …',
-    done(rehearsal) {
-      showRehearsal(rehearsal);
-      const { what, from, to, possible } = rehearsal;
+    done(found) {
+      showDryRun(found);
+      const { what, from, to, possible } = found;
       return `Dry run of ${what} (${from}% → ${to}%): it would be ${possible ? 'done' : 'refused'}. Nothing was changed.`;
     },
   });
@@ -267,7 +267,7 @@ function orderPlan(method, verb, body, doing, words) {
 
 const actions = {
   move,
-  rehearse,
+  'dry-run': dryRun,
   mirror() {
     const mirror = Number(byId('mirror-share').value);
     return command(
@@ -317,7 +317,7 @@ byId('rollback').addEventListener('click', rollBack);
 
 function want(percent) {
   draft = percent;
-  showRehearsal(null);
+  showDryRun(null);
   slider.value = percent;
   if (cutover !== undefined) showControls();
 }

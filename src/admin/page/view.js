@@ -88,10 +88,10 @@ function showGuard({ guard, bridges, log, replicas, hold, killed }, { probeMs })
 
 const signs = { ok: '✓', warn: '!', fail: '✕' };
 
-/** @param rehearsal the answer to `dryRun`; null: there is none */
-export function showRehearsal(rehearsal) {
-  if (rehearsal === null) return replace(byId('rehearsal'), []);
-  const { findings, moves, fences } = rehearsal;
+/** @param found the answer to `dryRun`; null: there is none */
+export function showDryRun(found) {
+  if (found === null) return replace(byId('dry-run-found'), []);
+  const { findings, moves, fences } = found;
   const { rooms, connections } = moves;
   const lines = findings.map(({ name, status, detail, hint }) => [
     signs[status],
@@ -102,7 +102,7 @@ export function showRehearsal(rehearsal) {
     `would move ${number(rooms.moving)} of ${counted(rooms.known, 'room')} with members, ${counted(connections.moving, 'connection')}; would fence ${number(fences)}`,
   ]);
   replace(
-    byId('rehearsal'),
+    byId('dry-run-found'),
     lines.map(([sign, words]) => finding(sign, words)),
   );
 }

@@ -1,14 +1,14 @@
 // What a dry run says at a terminal: in comes its JSON, out go its findings and what would move.
 
 import { styleText } from 'node:util';
-import type { Rehearsal } from '../cutover/rehearsal.ts';
+import type { DryRun } from '../cutover/dry-runs.ts';
 import { findingLines } from './findings-text.ts';
 
 const nameWidth = 13;
 
 /** @param suffix behind the command that is named */
-export function rehearsalText(rehearsal: Rehearsal, suffix: string): string {
-  const { what, from, to, epoch, possible, changes, findings, next } = rehearsal;
+export function dryRunText(found: DryRun, suffix: string): string {
+  const { what, from, to, epoch, possible, changes, findings, next } = found;
   const would = styleText('bold', `${what} (${from}% → ${to}%)`);
   const verdict = !changes
     ? 'everything is so already'
@@ -19,14 +19,14 @@ export function rehearsalText(rehearsal: Rehearsal, suffix: string): string {
     `${would}, over epoch ${epoch}: ${verdict}`,
     '',
     ...findingLines(findings, nameWidth),
-    ...outcomeLines(rehearsal).map(([label, text]) => `  ${styleText('dim', label.padEnd(nameWidth))}${text}`),
+    ...outcomeLines(found).map(([label, text]) => `  ${styleText('dim', label.padEnd(nameWidth))}${text}`),
     '',
     'nothing was changed',
     ...(next === null ? [] : [`${styleText('dim', 'next')}  ${styleText('cyan', next + suffix)}`]),
   ].join('\n');
 }
 
-function outcomeLines({ moves, fences, hold }: Rehearsal): [label: string, text: string][] {
+function outcomeLines({ moves, fences, hold }: DryRun): [label: string, text: string][] {
   const { rooms, connections, biggest } = moves;
   const share = rooms.known === 0 ? 0 : (100 * rooms.moving) / rooms.known;
   const about = rooms.exact ? '' : 'about ';

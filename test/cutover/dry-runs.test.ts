@@ -2,17 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { unlessHeld } from '../../src/cutover/changes.ts';
-import { type RehearsalParts, rehearse, rehearseRollback } from '../../src/cutover/rehearsal.ts';
+import { type DryRun, DryRuns, type DryRunsParts } from '../../src/cutover/dry-runs.ts';
 import { initialState } from '../../src/rooms/state.ts';
 import { TestClock } from '../support/clock.ts';
 
 const moves = { rooms: { known: 8, moving: 2, exact: true }, connections: { known: 9, moving: 3 }, biggest: null };
 
-function setUp(more: Partial<RehearsalParts> = {}) {
+function setUp(more: Partial<DryRunsParts> = {}) {
   const asked: string[] = [];
   const parts = {
-    roomLanes: { state: { ...initialState, epoch: 40, percent: 10 }, isFresh: true },
+    roomLanes: { state: { ...initialState, epoch: 40, percent: 10, operated: true }, isFresh: true, standalone: false },
     shared: { follows: true },
     guard: {
       check: async () => {
@@ -36,18 +35,13 @@ function setUp(more: Partial<RehearsalParts> = {}) {
     timeoutMs: 200,
     clock: new TestClock(),
     ...more,
-  } as unknown as RehearsalParts;
-  const set = (percent: number, force = false) =>
-    rehearse(parts, {
-      change: unlessHeld(() => ({ percent })),
-      what: `set ${percent}`,
-      words: `set ${percent}`,
-      force,
-    });
-  return { parts, set, asked };
+  } as unknown as DryRunsParts;
+  const dryRuns = new DryRuns(parts);
+  const set = (percent: number, force = false) => dryRuns.set({ percent }, { who: 'ada', force });
+  return { parts, set, rollback: () => dryRuns.rollback(), asked };
 }
 
-const failed = ({ findings }: Awaited<ReturnType<typeof rehearse>>) =>
+const failed = ({ findings }: DryRun) =>
   findings.filter(({ status }) => status !== 'ok').map(({ name, status, hint }) => [name, status, hint !== undefined]);
 
 test('what is possible is told with what would move, who takes part, and the command that is bound to it', async () => {
@@ -72,7 +66,9 @@ test('what lowers asks no guard and fences nobody', async () => {
 
 test('whatever the command would be refused for is found, with what to do', async () => {
   const hold = { who: 'ada', when: '2026-01-01T00:00:00.000Z', why: 'lunch' };
-  const held = setUp({ roomLanes: { state: { ...initialState, percent: 10, hold }, isFresh: true } });
+  const held = setUp({
+    roomLanes: { state: { ...initialState, percent: 10, hold }, isFresh: true, standalone: false },
+  });
   const guard = { check: async () => ({ ok: false, reasons: ['1 client is past crossfade'] }) };
   const cases: [ReturnType<typeof setUp>, string][] = [
     [held, 'hold'],
@@ -117,9 +113,9 @@ test('a replica that is silent, or that others do not reach, is a warning', asyn
 });
 
 test('a rollback says whether it could keep the order, and is possible also without the log', async () => {
-  const found = await rehearseRollback(setUp().parts);
+  const found = await setUp().rollback();
   assert.deepEqual([found.kept, found.from, found.to, found.next], ['in order', 10, 0, 'crossfade cutover rollback']);
-  const without = await rehearseRollback(setUp({ log: { reachable: false } }).parts);
+  const without = await setUp({ log: { reachable: false } }).rollback();
   assert.deepEqual([without.kept, without.possible, failed(without)], ['at once', true, [['order', 'warn', true]]]);
 });
 

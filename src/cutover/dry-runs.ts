@@ -1,5 +1,5 @@
-// A dry run: in comes what a command would change, out goes what would come of it, and nothing is changed. It asks what the command
-// would ask (hold, log, guard, roll call), and what it would not: whether the way back is open. Promise: where it says that
+// Dry runs: in comes what a command would change, out goes what would come of it, and nothing is changed. They ask what the command
+// would ask (hold, log, guard, roll call), and what it would not: whether the way back is open. Promise: where one says that
 // the command is possible, and nothing has changed since, the command is not refused.
 
 import { isDeepStrictEqual } from 'node:util';
@@ -13,15 +13,20 @@ import { type CutoverState, effectivePercent, movesBetween, nextState, rolledBac
 import type { Traffic } from '../rooms/traffic.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { total } from '../telemetry/lane-rates.ts';
-import type { ChangeOf } from './changes.ts';
+import { type ChangeOf, unlessHeld } from './changes.ts';
+import { guardFinding, wayBack } from './check.ts';
+import { type Command, changeBy, commandFor, type Order, over, requireBridge, resetTo, wordsFor } from './command.ts';
 import { abandonMs, type Roll } from './coordinator.ts';
 import type { Forecast } from './forecast.ts';
 import type { Guard } from './guard.ts';
+import type { Wish } from './own-flags.ts';
+import { goesByLog } from './rollback.ts';
 import type { SharedState } from './shared-state.ts';
 import type { Survey } from './survey.ts';
 
-export interface RehearsalParts {
-  roomLanes: Pick<RoomLanes, 'state' | 'isFresh'>;
+export interface DryRunsParts {
+  wish: Wish | null;
+  roomLanes: Pick<RoomLanes, 'state' | 'isFresh' | 'standalone'>;
   shared: Pick<SharedState, 'follows'>;
   guard: Pick<Guard, 'check'>;
   survey: Pick<Survey, 'look' | 'forecast' | 'reach'>;
@@ -34,7 +39,8 @@ export interface RehearsalParts {
   clock: Clock;
 }
 
-export interface Rehearsal {
+/** What a dry run found. */
+export interface DryRun {
   dryRun: true;
   /** In the words of the history. */
   what: string;
@@ -58,61 +64,74 @@ export interface Rehearsal {
   next: string | null;
 }
 
-export interface Rehearsed {
-  change: ChangeOf;
-  what: string;
-  /** As it would be typed behind `crossfade cutover`. */
-  words: string;
-  /** Past the guard. */
-  force: boolean;
-}
+export class DryRuns {
+  readonly #parts: DryRunsParts;
 
-export async function rehearse(parts: RehearsalParts, { change, what, words, force }: Rehearsed): Promise<Rehearsal> {
-  const { state } = parts.roomLanes;
-  const planned = plan(state, change);
-  const { to } = planned;
-  const { raises } = movesBetween(state, to);
-  const seen = await lookAround(parts, to);
-  const findings = [
-    planned.finding,
-    logFinding(parts),
-    ...(raises ? [await guardFinding(parts, force)] : []),
-    await rollFinding(parts),
-    ...seen.wayBack,
-  ];
-  const possible = findings.every(({ status }) => status !== 'fail');
-  const changes = !isDeepStrictEqual({ ...to, epoch: 0, history: [] }, { ...state, epoch: 0, history: [] });
-  const command = `crossfade cutover ${words}${force ? ' --force' : ''} --if-epoch ${state.epoch}`;
-  return {
-    ...outcome(parts, what, to, seen),
-    possible,
-    changes,
-    findings,
-    next: possible && changes ? command : null,
-  };
-}
+  constructor(parts: DryRunsParts) {
+    this.#parts = parts;
+  }
 
-export async function rehearseRollback(parts: RehearsalParts): Promise<Rehearsal> {
-  const { roomLanes, log, shared } = parts;
-  const { state } = roomLanes;
-  const to = nextState(state, rolledBack, { who: '', what: '', nowMs: parts.clock.now() });
-  const seen = await lookAround(parts, to);
-  const byLog = log.reachable && roomLanes.isFresh && shared.follows;
-  const order = byLog
-    ? good('order', 'through the log: what stands there is shown before what the bridge says next')
-    : doubtful(
-        'order',
-        'at once, without the log: what may be out of order is counted',
-        'bring Redis back, if there is time',
-      );
-  return {
-    ...outcome(parts, 'rollback', to, seen),
-    possible: true,
-    changes: true,
-    findings: [order, ...seen.wayBack],
-    kept: byLog ? 'in order' : 'at once',
-    next: 'crossfade cutover rollback',
-  };
+  /** What {@link Operator.set} would do. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT. */
+  set(command: Command, order: Order): Promise<DryRun> {
+    return this.#guarded(changeBy(command), wordsFor(command), commandFor(command), order);
+  }
+
+  /** What {@link Operator.reset} would do. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT. */
+  reset(order: Order): Promise<DryRun> {
+    return this.#guarded(resetTo(this.#parts.wish), 'reset', 'reset', order);
+  }
+
+  /** What {@link Rollback.rollBack} would do. Error: CUTOVER_INVALID. */
+  async rollback(): Promise<DryRun> {
+    const { roomLanes, clock } = this.#parts;
+    requireBridge(roomLanes);
+    const { state } = roomLanes;
+    const to = nextState(state, rolledBack, { who: '', what: '', nowMs: clock.now() });
+    const seen = await lookAround(this.#parts, to);
+    const byLog = goesByLog(this.#parts);
+    const order = byLog
+      ? good('order', 'through the log: what stands there is shown before what the bridge says next')
+      : doubtful(
+          'order',
+          'at once, without the log: what may be out of order is counted',
+          'bring Redis back, if there is time',
+        );
+    return {
+      ...outcome(this.#parts, 'rollback', to, seen),
+      possible: true,
+      changes: true,
+      findings: [order, ...seen.wayBack],
+      kept: byLog ? 'in order' : 'at once',
+      next: 'crossfade cutover rollback',
+    };
+  }
+
+  /** @param words as they would be typed behind `crossfade cutover` */
+  async #guarded(change: ChangeOf, what: string, words: string, { force = false, ifEpoch }: Order): Promise<DryRun> {
+    const { roomLanes, guard } = this.#parts;
+    requireBridge(roomLanes);
+    const { state } = roomLanes;
+    const { to, finding } = plan(state, unlessHeld(over(ifEpoch, change)));
+    const { raises } = movesBetween(state, to);
+    const seen = await lookAround(this.#parts, to);
+    const findings = [
+      finding,
+      logFinding(this.#parts),
+      ...(raises ? [await guardFinding(guard, force)] : []),
+      await rollFinding(this.#parts),
+      ...seen.wayBack,
+    ];
+    const possible = findings.every(({ status }) => status !== 'fail');
+    const changes = !isDeepStrictEqual({ ...to, epoch: 0, history: [] }, { ...state, epoch: 0, history: [] });
+    const command = `crossfade cutover ${words}${force ? ' --force' : ''} --if-epoch ${state.epoch}`;
+    return {
+      ...outcome(this.#parts, what, to, seen),
+      possible,
+      changes,
+      findings,
+      next: possible && changes ? command : null,
+    };
+  }
 }
 
 /** What the change makes of the state; where somebody holds it, what it would make. */
@@ -133,7 +152,7 @@ function plan(state: CutoverState, change: ChangeOf): { to: CutoverState; findin
   }
 }
 
-function logFinding({ shared, log }: RehearsalParts): CheckFinding {
+function logFinding({ shared, log }: DryRunsParts): CheckFinding {
   if (shared.follows && log.reachable) return good('log', 'reachable, and its state is known here');
   return bad(
     'log',
@@ -142,14 +161,7 @@ function logFinding({ shared, log }: RehearsalParts): CheckFinding {
   );
 }
 
-export async function guardFinding({ guard }: Pick<RehearsalParts, 'guard'>, force: boolean): Promise<CheckFinding> {
-  const { ok: isOk, reasons } = await guard.check().catch((error: Error) => ({ ok: false, reasons: [error.message] }));
-  if (isOk) return good('guard', '3 readings over 3 s: no client is left out');
-  if (force) return doubtful('guard', `--force goes past it: ${reasons.join('; ')}`, 'remove what it names');
-  return bad('guard', reasons.join('; '), 'remove what it names, or `--force` where it is harmless');
-}
-
-async function rollFinding({ callRoll, clock }: RehearsalParts): Promise<CheckFinding> {
+async function rollFinding({ callRoll, clock }: DryRunsParts): Promise<CheckFinding> {
   const startedAt = clock.monotonic();
   try {
     const { here, silent } = await callRoll();
@@ -174,7 +186,7 @@ interface Surroundings {
   wayBack: CheckFinding[];
 }
 
-async function lookAround(parts: RehearsalParts, to: CutoverState): Promise<Surroundings> {
+async function lookAround(parts: DryRunsParts, to: CutoverState): Promise<Surroundings> {
   const { roomLanes, survey, bridgeStates } = parts;
   const [moves, replicas, reach] = await Promise.all([
     survey.forecast({ from: roomLanes.state, to }),
@@ -188,33 +200,12 @@ async function lookAround(parts: RehearsalParts, to: CutoverState): Promise<Surr
   };
 }
 
-/** A room that cannot go back should not come: the bridge answers, and a rollback without the log would reach every replica. */
-export function wayBack(bridges: BridgeState[], reach: Map<string, string[] | undefined>): CheckFinding[] {
-  const down = bridges.filter(({ reachable }) => !reachable);
-  const cut = [...reach].flatMap(([from, missed]) =>
-    missed === undefined ? [`${from} does not answer`] : missed.map((each) => `${from} does not reach ${each}`),
-  );
-  const names = [...reach.keys()].join(', ');
-  return [
-    down.length === 0
-      ? good('way back', `the bridge answers (${bridges.map(({ bridge }) => bridge).join(', ')})`)
-      : bad(
-          'way back',
-          down.map(({ bridge, detail }) => `${bridge}: ${detail}`).join('; '),
-          'bring the bridge back first',
-        ),
-    cut.length > 0
-      ? doubtful('way back', `without the log: ${cut.join('; ')}`, 'let their admin ports reach each other (--admin)')
-      : good('way back', reach.size === 1 ? 'there is no other replica' : `without the log: ${names} reach each other`),
-  ];
-}
-
 function outcome(
-  { roomLanes, traffic, timeoutMs }: RehearsalParts,
+  { roomLanes, traffic, timeoutMs }: DryRunsParts,
   what: string,
   to: CutoverState,
   { moves, fences }: Surroundings,
-): Omit<Rehearsal, 'possible' | 'changes' | 'findings' | 'next'> {
+): Omit<DryRun, 'possible' | 'changes' | 'findings' | 'next'> {
   const { state } = roomLanes;
   const { raises, lowers } = movesBetween(state, to);
   return {
