@@ -250,7 +250,7 @@ function cutover(): Panel[] {
       ...third,
       title: 'Messages that wait for a fence',
       description: 'At connections, while rooms change lane.',
-      queries: [perReplica('heldMessages')],
+      queries: [perReplica('fenceQueue')],
       unit: 'short',
     },
     {

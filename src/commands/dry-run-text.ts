@@ -26,20 +26,22 @@ export function dryRunText(found: DryRun, suffix: string): string {
   ].join('\n');
 }
 
-function outcomeLines({ moves, fences, hold }: DryRun): [label: string, text: string][] {
+function outcomeLines({ moves, fences, callsWait }: DryRun): [label: string, text: string][] {
   const { rooms, connections, biggest } = moves;
   const share = rooms.known === 0 ? 0 : (100 * rooms.moving) / rooms.known;
   const about = rooms.exact ? '' : 'about ';
   const most = biggest === null ? '' : `; most at one replica: ${biggest.room}, ${biggest.connections}`;
   const longest =
-    hold.longestMs === null ? 'no handover was seen here yet' : `longest of the last handovers: ${hold.longestMs} ms`;
+    callsWait.longestMs === null
+      ? 'no handover was seen here yet'
+      : `longest of the last handovers: ${callsWait.longestMs} ms`;
   return [
     ['would move', `${about}${count(rooms.moving)} of ${count(rooms.known)} rooms with members (${share.toFixed(1)}%)`],
     ['', `${count(connections.moving)} of ${count(connections.known)} connections${most}`],
     ...(rooms.moving === 0
       ? []
       : ([
-          ['would hold', `their calls (${longest}; at most ${hold.atMostMs} ms)`],
+          ['would wait', `their calls (${longest}; at most ${callsWait.atMostMs} ms)`],
           ...(fences === 0 ? [] : [['would fence', `${count(fences)} connections`]]),
         ] as [string, string][])),
   ];

@@ -57,7 +57,7 @@ export interface DryRun {
   /** Hub connections that would be fenced. */
   fences: number;
   /** ms that calls of the moving rooms would wait: the longest wait of the last handovers here (null: there was none), and the bound. */
-  hold: { longestMs: number | null; atMostMs: number };
+  callsWait: { longestMs: number | null; atMostMs: number };
   /** Of a rollback: what it could keep. */
   kept?: 'in order' | 'at once';
   /** The command, bound to what was seen; null where it would be refused or change nothing. */
@@ -216,7 +216,7 @@ function outcome(
     to: effectivePercent(to),
     moves,
     fences: raises ? fences : 0,
-    hold: {
+    callsWait: {
       longestMs: !raises && !lowers ? 0 : traffic.closedMs.length === 0 ? null : Math.max(...traffic.closedMs),
       // The door of an announced change opens by itself; behind its commit, rooms that leave the stream lane wait for what is shown.
       atMostMs: timeoutMs + abandonMs + (lowers ? answerMs + timeoutMs : 0),

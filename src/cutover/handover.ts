@@ -32,7 +32,7 @@ export interface HandoverParts {
   roomLanes: Pick<RoomLanes, 'state' | 'adopt'>;
   traffic: Traffic;
   outage: Pick<Outage, 'end'>;
-  fences: Pick<Fences, 'hold' | 'fence'>;
+  fences: Pick<Fences, 'queue' | 'fence'>;
   unfenced: Pick<Unfenced, 'show'>;
   /** ms that a room may wait. */
   timeoutMs: number;
@@ -56,7 +56,7 @@ export class Handover {
   readonly #passed: Replies<true>;
   /** The announced handovers that are neither committed nor abandoned, with what ends each. */
   readonly #open = new Map<string, () => void>();
-  /** Holds for the late calls of one replica (this one too), which asks for their fence; with the rooms that they cover. */
+  /** The fences behind late calls, for which the replica of the calls asks (this one too); with the rooms that wait for them. */
   readonly #late = new Map<string, string[]>();
 
   constructor(parts: HandoverParts) {
@@ -78,9 +78,9 @@ export class Handover {
         return this.#passed.note(note.id, note.instance, true);
       case 'abandon':
         return this.#end(note.id);
-      // It has no hold any more where its room has left the stream lane again.
+      // Nothing waits for it any more where its room has left the stream lane again.
       case 'late fence':
-        return this.#fenceLate(lateHold(note.id, note.instance));
+        return this.#fenceLate(lateFence(note.id, note.instance));
       default:
         note satisfies never;
     }
@@ -122,7 +122,7 @@ export class Handover {
       const lowered = new MovedRooms(from, to, 'lower');
       traffic.close(lowerDoor(id), lowered);
       // Late calls of rooms that leave again are waited for no longer: they and the next ones go by one lane, the bridge.
-      for (const [holdId, rooms] of this.#late) if (rooms.every((room) => lowered.has(room))) this.#fenceLate(holdId);
+      for (const [fence, rooms] of this.#late) if (rooms.every((room) => lowered.has(room))) this.#fenceLate(fence);
       this.#finish(this.#passOn(id, lowered, participants));
     }
     this.#end(id);
@@ -131,13 +131,13 @@ export class Handover {
   #fenceRaised({ id, from, to, late }: Commit): void {
     const { fences, clock } = this.#parts;
     const allLate = new Set(late.flatMap(({ rooms }) => rooms));
-    fences.hold(id, except(new MovedRooms(from, to, 'raise'), allLate));
+    fences.queue(id, except(new MovedRooms(from, to, 'raise'), allLate));
     this.#fenceSettled(id);
     for (const { instance, rooms } of late) {
-      const holdId = lateHold(id, instance);
-      fences.hold(holdId, new Set(rooms));
-      this.#late.set(holdId, rooms);
-      clock.after(lateLimitMs, () => this.#fenceLate(holdId));
+      const fence = lateFence(id, instance);
+      fences.queue(fence, new Set(rooms));
+      this.#late.set(fence, rooms);
+      clock.after(lateLimitMs, () => this.#fenceLate(fence));
     }
   }
 
@@ -184,8 +184,8 @@ export class Handover {
   }
 }
 
-/** The hold for the late calls of one replica. */
-function lateHold(id: string, instance: string): string {
+/** The fence behind the late calls of one replica. */
+function lateFence(id: string, instance: string): string {
   return `${id} ${instance}`;
 }
 

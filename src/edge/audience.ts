@@ -14,7 +14,7 @@ export interface OutgoingMessage {
 }
 
 export interface Audience {
-  /** Resolves when each member's connection has the message: in its socket, or behind its holds. Never rejects. */
+  /** Resolves when each member's connection has the message: in its socket, or waits there for a fence. Never rejects. */
   deliver(messages: OutgoingMessage[]): Promise<void>;
   /** How many connections of this replica are in these groups now; one that is in two counts twice. */
   countMembers(deliveries: Delivery[]): number;

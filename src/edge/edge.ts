@@ -117,7 +117,7 @@ export class Edge implements Audience {
 
   /** The log's events of these rooms that the bridge may overtake: being written, or behind a fence. */
   undelivered(rooms: RoomSet): UndeliveredEvent[] {
-    return this.#proxied?.undelivered(rooms) ?? [];
+    return this.#proxied?.undelivered.of(rooms) ?? [];
   }
 
   /** Resolves when what is undelivered of these rooms now is shown, or after `limitMs`. */
@@ -129,8 +129,8 @@ export class Edge implements Audience {
    * From now on the stream lane's events of these rooms wait at every proxied connection that exists, or is born before
    * fence() with this id.
    */
-  hold(id: string, rooms: RoomSet): void {
-    this.#proxied?.hold(id, rooms);
+  queue(id: string, rooms: RoomSet): void {
+    this.#proxied?.queue(id, rooms);
   }
 
   /** Fences every proxied connection; each goes on with what has waited when its fence is back. Never rejects. */

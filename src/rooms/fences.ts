@@ -1,4 +1,4 @@
-// The edge as the cutover needs it: in come rooms that the bridge and the log both carry for a moment, out go holds and fences
+// The edge as the cutover needs it: in come rooms that the bridge and the log both carry for a moment, out go queues and fences
 // at every connection, and what is not shown there yet.
 
 import type { Delivery } from '../contract/event.ts';
@@ -9,7 +9,7 @@ import { type Clock, pause } from '../telemetry/clock.ts';
 /** What the cutover asks of the edge, see edge/proxied/. */
 export interface Fences {
   /** From now on stream-lane events of these rooms wait at every connection, until its fence with the same id is back. */
-  hold(id: string, rooms: RoomSet): void;
+  queue(id: string, rooms: RoomSet): void;
   /** Fences every connection of this moment; resolves when all fences are back, or their connections are gone. */
   fence(id: string): Promise<void>;
   /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */

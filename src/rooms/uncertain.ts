@@ -3,7 +3,7 @@
 //
 //     asker             has anybody read it? ------> bridge -----------> its answer: withhold, or show
 //     each replica      read: the append is proven     the room waits    the log's copy is withheld from then on (200), or
-//                       not read: hold the room        at connections    shown if it comes (anything else: perhaps twice)
+//                       not read: the room waits       at connections    shown if it comes (anything else: perhaps twice)
 //
 // Promises: at every replica that was reached one copy is shown, the log's or the bridge's; what follows the event in its room is
 // shown behind it; a replica that was not reached, or whose asker ended before its verdict, may show both: the event is counted.
@@ -37,7 +37,7 @@ export interface Settlement {
 export interface UncertainParts {
   /** What this replica has read of the log, and what it shall not show if it reads it later. */
   reads: Pick<ReadMemory, 'hasRead' | 'withhold'>;
-  edge: Pick<Fences, 'hold' | 'fence'> & {
+  edge: Pick<Fences, 'queue' | 'fence'> & {
     /** Of what was read already, but is not shown yet at every connection. */
     withhold(eventId: string): void;
   };
@@ -96,7 +96,7 @@ export class UncertainAppends {
   hear(question: Question): { read: boolean } {
     const read = this.#parts.reads.hasRead(question.eventId);
     if (!read && !this.#past.has(question.id) && !this.#waiting.has(question.id)) {
-      this.#parts.faults.guard('peer', () => this.#hold(question));
+      this.#parts.faults.guard('peer', () => this.#queue(question));
     }
     return { read };
   }
@@ -117,12 +117,12 @@ export class UncertainAppends {
     return { answers: [here, ...answers.map(readAnswer)], notReached };
   }
 
-  async #hold({ id, eventId, room }: Question): Promise<void> {
+  async #queue({ id, eventId, room }: Question): Promise<void> {
     const { reads, edge, unfenced, settleMs, clock } = this.#parts;
     const { promise: decided, resolve } = Promise.withResolvers<Settlement['verdict']>();
     this.#waiting.set(id, resolve);
-    const hold = `uncertain-${id}`;
-    edge.hold(hold, new Set([room]));
+    const fence = `uncertain-${id}`;
+    edge.queue(fence, new Set([room]));
     // The asker may have been killed behind the bridge's 200.
     const cancel = clock.after(lateLimitMs, () => {
       unfenced.inDoubt({ room, eventId });
@@ -135,7 +135,7 @@ export class UncertainAppends {
       reads.withhold(eventId);
       edge.withhold(eventId);
     }
-    await fenceSettled(edge, hold, settleMs(), clock);
+    await fenceSettled(edge, fence, settleMs(), clock);
   }
 
   #conclude(verdict: Settlement): void {

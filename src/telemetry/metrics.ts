@@ -257,8 +257,8 @@ export function createMetrics() {
       labelNames: ['outcome'],
       registers,
     }),
-    heldMessages: new Gauge({
-      name: 'crossfade_held_messages',
+    fenceQueue: new Gauge({
+      name: 'crossfade_fence_queue_messages',
       help: 'Messages of the log that wait at proxied connections for a fence',
       registers,
     }),

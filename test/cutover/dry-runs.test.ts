@@ -49,7 +49,7 @@ test('what is possible is told with what would move, who takes part, and the com
   const { state } = parts.roomLanes;
   const found = await set(25);
   assert.deepEqual(
-    [found.possible, found.changes, found.epoch, found.from, found.to, found.fences, found.hold],
+    [found.possible, found.changes, found.epoch, found.from, found.to, found.fences, found.callsWait],
     [true, true, 40, 10, 25, 11, { longestMs: 38, atMostMs: 1_200 }],
   );
   assert.deepEqual(failed(found), []);

@@ -1,4 +1,4 @@
-// The handover over several replicas on one log: what is held, for how long, and in which order it goes on.
+// The handover over several replicas on one log: what waits, for how long, and in which order it goes on.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -25,7 +25,7 @@ const toPercent = (percent: number) => (from: CutoverState) => nextState(from, {
 
 function startReplica(log: SharedLog, instance: string, clock: Clock = systemClock) {
   const journal: string[] = [];
-  const holds = new Map<string, RoomSet>();
+  const queues = new Map<string, RoomSet>();
   /** What a test may watch, or put in the way. */
   const ends = { flush() {}, fence: async () => {}, shown: async () => {} };
   const traffic = new Traffic(clock);
@@ -53,11 +53,11 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
       },
     },
     fences: {
-      hold: (id, rooms) => void holds.set(id, rooms),
+      queue: (id, rooms) => void queues.set(id, rooms),
       async fence(id) {
         await ends.fence();
         journal.push(`fence ${id.includes(' ') ? 'late' : 'all'}`);
-        holds.delete(id);
+        queues.delete(id);
       },
     },
     unfenced: { show: () => ends.shown() },
@@ -81,7 +81,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
     });
     return lane;
   };
-  return { roomLanes, coordinator, journal, holds, traffic, call, ends };
+  return { roomLanes, coordinator, journal, queues, traffic, call, ends };
 }
 
 function deferred() {
@@ -127,14 +127,14 @@ test('a bridge call that is late holds no room beyond the timeout, and the conne
     await until(() => replica.journal.includes('fence all'));
     assert.equal(replica.journal.includes('fence late'), false);
     assert.deepEqual(
-      [...replica.holds.values()].map((rooms) => [rooms.has('slow'), rooms.has('other')]),
+      [...replica.queues.values()].map((rooms) => [rooms.has('slow'), rooms.has('other')]),
       [[true, false]],
-      'only the late room is still held at the connections',
+      'only the late room still waits at the connections',
     );
   }
   atBridge.resolve();
   await late;
-  for (const replica of [a, b]) await until(() => replica.journal.includes('fence late') && replica.holds.size === 0);
+  for (const replica of [a, b]) await until(() => replica.journal.includes('fence late') && replica.queues.size === 0);
 });
 
 test('the windows of the rooms that move end when the calls under way have entered them', async () => {
@@ -189,7 +189,7 @@ async function startInOutage() {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
   await a.coordinator.move(toPercent(100));
-  await until(() => b.roomLanes.state.percent === 100 && b.holds.size === 0);
+  await until(() => b.roomLanes.state.percent === 100 && b.queues.size === 0);
   for (const { roomLanes } of [a, b]) roomLanes.outage = { reason: 'timeout', ready: Promise.resolve() };
   const back = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
   return { log, a, b, back };
@@ -260,9 +260,9 @@ test('a late call is not waited for any more once its room has left the stream l
   const atBridge = deferred();
   const late = a.call('slow', () => atBridge.promise);
   await a.coordinator.move(toPercent(100));
-  assert.equal(a.holds.size, 1);
+  assert.equal(a.queues.size, 1);
   await a.coordinator.move(toPercent(0));
-  await until(() => a.holds.size === 0);
+  await until(() => a.queues.size === 0);
   atBridge.resolve();
   await late;
 });

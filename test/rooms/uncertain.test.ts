@@ -1,4 +1,4 @@
-// Appends without an answer: whom the replica asks before it calls the bridge, what each of them holds back meanwhile, and which
+// Appends without an answer: whom the replica asks before it calls the bridge, what waits at each of them meanwhile, and which
 // copy is shown in the end.
 
 import assert from 'node:assert/strict';
@@ -22,19 +22,19 @@ function setUp({ severalBridges = false } = {}) {
   const told: { path: string; value: unknown; to: string[] | undefined }[] = [];
   /** What the other replicas answer, and who does not. */
   const others = { answers: [] as unknown[], notReached: [] as string[] };
-  const holds = new Map<string, RoomSet>();
+  const queues = new Map<string, RoomSet>();
   const read = new Set<string>();
   const uncertain = new UncertainAppends({
     reads: { hasRead: (eventId) => read.has(eventId), withhold: (eventId) => journal.push(`withhold ${eventId}`) },
     edge: {
       withhold() {},
-      hold(id, rooms) {
-        journal.push('hold');
-        holds.set(id, rooms);
+      queue(id, rooms) {
+        journal.push('queue');
+        queues.set(id, rooms);
       },
       async fence(id) {
         journal.push('fence');
-        holds.delete(id);
+        queues.delete(id);
       },
     },
     peers: {
@@ -57,7 +57,7 @@ function setUp({ severalBridges = false } = {}) {
     journal.push('bridge');
     return answerOf(status);
   };
-  return { uncertain, clock, journal, holds, told, others, read, callBridge };
+  return { uncertain, clock, journal, queues, told, others, read, callBridge };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -68,7 +68,7 @@ test('if no replica has read the event, the bridge is called, and the copy in th
   const answer = await uncertain.settle(event, callBridge);
   assert.deepEqual(answer, answerOf(200));
   await turn();
-  assert.deepEqual(journal, ['hold', 'bridge', 'withhold e', 'fence']);
+  assert.deepEqual(journal, ['queue', 'bridge', 'withhold e', 'fence']);
   const [asked, decided] = told.map(({ path, value }) => ({ path, ...(value as { id: string; verdict?: string }) }));
   assert.equal(asked!.path, '/cutover/uncertain');
   assert.deepEqual(
@@ -87,14 +87,14 @@ test('if one replica has read it, the log has kept it: the bridge is not called'
     assert.equal(await parts.uncertain.settle(event, parts.callBridge), 'kept');
     await turn();
     assert.ok(!parts.journal.includes('bridge') && !parts.journal.includes('withhold e'), `${parts.journal}`);
-    assert.equal(parts.holds.size, 0);
+    assert.equal(parts.queues.size, 0);
   }
 });
 
 test('only the room of the event waits while it is asked', async () => {
-  const { uncertain, holds } = setUp();
+  const { uncertain, queues } = setUp();
   assert.deepEqual(uncertain.hear({ id: '1', ...event }), { read: false });
-  const [rooms] = holds.values();
+  const [rooms] = queues.values();
   assert.deepEqual([rooms!.has('r'), rooms!.has('other')], [true, false]);
 });
 
@@ -102,7 +102,7 @@ test('if the bridge does not answer 200, the copy in the log is shown: twice is 
   const { uncertain, journal, callBridge } = setUp();
   assert.equal(((await uncertain.settle(event, () => callBridge(503))) as BridgeAnswer).status, 503);
   await turn();
-  assert.deepEqual(journal, ['hold', 'bridge', 'fence']);
+  assert.deepEqual(journal, ['queue', 'bridge', 'fence']);
   const timedOut = Promise.reject(new Error('no answer'));
   await assert.rejects(uncertain.settle({ ...event, eventId: 'f' }, () => timedOut));
   await turn();
@@ -114,7 +114,7 @@ test('a replica that cannot be reached, or answers nothing known, does not keep 
   others.answers = [undefined, null, 'yes', { read: 'true' }];
   others.notReached = ['b'];
   await uncertain.settle(event, callBridge);
-  assert.deepEqual(journal.slice(0, 3), ['hold', 'in doubt e', 'bridge']);
+  assert.deepEqual(journal.slice(0, 3), ['queue', 'in doubt e', 'bridge']);
 });
 
 test('behind a backplane what follows in the room waits for it, too', async () => {
@@ -134,19 +134,19 @@ test('a verdict that never comes is not waited for beyond what a call may take: 
   uncertain.hear({ id: '1', ...event });
   clock.advance(12_000);
   await turn();
-  assert.deepEqual(journal, ['hold', 'in doubt e', 'fence']);
+  assert.deepEqual(journal, ['queue', 'in doubt e', 'fence']);
 });
 
-test('a question that comes twice holds once, and one that comes behind its verdict not at all', async () => {
-  const { uncertain, journal, holds } = setUp();
+test('a question that comes twice lets the room wait once, and one that comes behind its verdict not at all', async () => {
+  const { uncertain, journal, queues } = setUp();
   for (let times = 0; times < 2; times++) uncertain.hear({ id: 'once', ...event });
-  assert.deepEqual(journal, ['hold']);
+  assert.deepEqual(journal, ['queue']);
   uncertain.decided({ id: 'once', verdict: 'show' });
   await turn();
-  assert.equal(holds.size, 0);
+  assert.equal(queues.size, 0);
   uncertain.decided({ id: 'late', verdict: 'withhold' });
   assert.deepEqual(uncertain.hear({ id: 'late', ...event }), { read: false });
-  assert.equal(holds.size, 0);
+  assert.equal(queues.size, 0);
 });
 
 test('the verdict is told until every replica has it, or for a while', async () => {

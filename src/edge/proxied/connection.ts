@@ -7,20 +7,21 @@ import type { Hub } from '../../contract/contract.ts';
 import { allRooms } from '../../room-set.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { Member } from '../audience.ts';
-import { ClientBudget, type ClientBudgetParts, OverBudget } from '../budget.ts';
+import { type ClientBudget, OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Prepared } from '../prepared.ts';
 import { SlowClient, type SlowClientLimits, tellSlow } from '../slow-client.ts';
 import { ClientRecords } from './client-records.ts';
 import { type Codec, codecs, cutRecords } from './codec.ts';
+import { type FencedRooms, FenceQueues, type QueuedMessage } from './fence-queues.ts';
 import { type FenceAsked, fenceMethod, OpenFences } from './fences.ts';
 import { Handshake } from './handshake.ts';
-import { type HeldMessage, type Hold, Holds } from './holds.ts';
+
 import { type HubTyping, typingIn } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
-import type { Place } from './undelivered.ts';
+import type { Place, Undelivered } from './undelivered.ts';
 
 /** What the transport knows of a connection. */
 export interface ConnectionFacts {
@@ -32,32 +33,21 @@ export interface ConnectionFacts {
 }
 
 /** What a connection asks of all of them together. */
-export interface ProxiedOwner extends ProxiedListener, Readonly<Omit<Telemetry, 'clock'>> {
+export interface ProxiedOwner extends Readonly<Telemetry> {
   readonly limits: SlowClientLimits;
-  readonly budgets: ClientBudgetParts;
   /** Counts the uses of all connections: a number costs less than the time, for each message of each of them. */
   uses: number;
   readonly groups: Groups;
   /** Ids of events that the bridge shows: the connection shows no copy that comes from the log. */
   readonly withheld: ReadonlySet<string>;
-  /** Holds that were begun before a connection opened and are not fenced yet: they hold its messages, too. */
-  readonly holds: Iterable<Hold>;
+  /** What waits at any connection. */
+  readonly undelivered: Pick<Undelivered, 'add' | 'remove'>;
   /** Whether a connection proves at once, by a fence, that the hub's connect has ended. */
   readonly provesConnects: boolean;
-  /** ms, monotonic */
-  now(): number;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
-}
-
-/** What a connection tells. */
-export interface ProxiedListener {
   /** The client has sent typing to the bridge's hub. */
   onHubTyping(typing: HubTyping): void;
-  /** A message of the log waits at a connection. */
-  onHeld(connection: ProxiedConnection, prepared: Prepared): void;
-  /** The message has gone on to the client, or was dropped. */
-  onReleased(connection: ProxiedConnection, prepared: Prepared): void;
   /** The client does more than its budget allows, and is cut off for it. */
   onOverBudget(connection: ProxiedConnection, error: OverBudget): void;
   onOpen(connection: ProxiedConnection): void;
@@ -91,26 +81,25 @@ export class ProxiedConnection implements Member, Tap, Place {
   #state: 'greeting' | 'open' | 'untapped' | 'ended' = 'greeting';
   readonly #handshake = new Handshake();
   #spoken: Spoken | undefined;
-  readonly #holds = new Holds();
+  readonly #queues = new FenceQueues();
   /**
-   * Holds all rooms while the hub's connect is not proven. The connection joins the connect's groups before the proof then, so that it
+   * All rooms wait while the hub's connect is not proven. The connection joins the connect's groups before the proof then, so that it
    * misses nothing of the log; but the bridge may still refuse it, and then its client must be shown nothing.
    */
-  readonly #untilProven: Hold = { rooms: allRooms };
+  readonly #untilProven: FencedRooms = { rooms: allRooms };
   readonly #fences = new OpenFences();
   readonly #slowness: SlowClient;
   #cutReason: string | undefined;
 
-  constructor(owner: ProxiedOwner, { hub, token, user }: ConnectionFacts, leg: Leg) {
+  constructor(owner: ProxiedOwner, { hub, token, user }: ConnectionFacts, leg: Leg, budget: ClientBudget) {
     this.#owner = owner;
     this.#leg = leg;
     this.id = token;
     this.hub = hub;
     this.#user = user;
-    this.#budget = new ClientBudget(owner.budgets);
+    this.#budget = budget;
     this.lastUse = ++owner.uses;
-    this.#slowness = new SlowClient(owner.limits, owner.now());
-    for (const hold of owner.holds) this.#holds.add(hold);
+    this.#slowness = new SlowClient(owner.limits, owner.clock.monotonic());
   }
 
   /** Both sides have shaken hands, and it can be injected into. */
@@ -119,7 +108,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   }
 
   mayBeOvertaken(room: string): boolean {
-    return this.#leg.readsBridge || !this.#holds.isFenced(room);
+    return this.#leg.readsBridge || !this.#queues.isSent(room);
   }
 
   /** Why it has ended, for the metric: slow, budget, missed, fault, or ended by one of its sides. */
@@ -158,12 +147,13 @@ export class ProxiedConnection implements Member, Tap, Place {
 
   ended(): void {
     if (this.#state === 'ended') return;
-    const held = this.#holds.clear();
-    for (const { prepared } of held) this.#owner.onReleased(this, prepared);
-    // The bridge has ended and sends nothing older any more, so the held messages may go out now; but not to a client that the bridge
+    const waited = this.#queues.clear();
+    for (const { prepared } of waited) this.#goesOn(prepared);
+    // The bridge has ended and sends nothing older any more, so what waited may go out now; but not to a client that the bridge
     // may have refused, because it has not proven the connect yet.
     const isMember = this.#state === 'open' && this.#spoken!.membership.connectProven;
-    if (isMember && this.#cutReason === undefined) this.#showToMember(held);
+    if (isMember && this.#cutReason === undefined)
+      for (const { prepared } of waited.filter((each) => this.#isStillFor(each))) this.#show(prepared);
     this.#spoken?.membership.leaveAll();
     this.#fences.end();
     // Before the state changes: the owner counts down only connections that were open.
@@ -177,25 +167,25 @@ export class ProxiedConnection implements Member, Tap, Place {
     if (this.#state !== 'open' || this.#cutReason !== undefined) return;
     if (this.#slowness.isOver(this.#bytesBehind)) return this.#cutSlow();
     this.lastUse = ++this.#owner.uses;
-    if (!this.#holds.covers(prepared.room)) return this.#show(prepared);
+    if (!this.#queues.covers(prepared.room)) return this.#show(prepared);
     const join = this.#spoken!.membership.joinOf(group);
-    this.#holds.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
-    this.#owner.onHeld(this, prepared);
+    this.#queues.push({ prepared, bytes: this.#bytesOf(prepared), group, join });
+    this.#waits(prepared);
   }
 
   /** From now on the messages of these rooms wait here. */
-  hold(hold: Hold): void {
+  queue(fenced: FencedRooms): void {
     if (this.#state !== 'greeting' && this.#state !== 'open') return;
-    this.#holds.add(hold);
-    if (this.#state === 'open') this.#holdConnect();
+    this.#queues.add(fenced);
+    if (this.#state === 'open') this.#queueConnect();
   }
 
   /**
-   * Sends a fence; it keeps nothing back by itself, a hold does. Resolves when the bridge has answered it, behind everything that it had sent
-   * before, and what waited behind the hold went on; or when the connection ends.
+   * Sends a fence; by itself it keeps nothing back, {@link queue} does. Resolves when the bridge has answered it, behind everything that it
+   * had sent before, and what waited for it went on; or when the connection ends.
    */
-  fence(hold: Hold | undefined): Promise<void> {
-    const release = () => hold !== undefined && this.#release(hold);
+  fence(fenced: FencedRooms | undefined): Promise<void> {
+    const release = () => fenced !== undefined && this.#release(fenced);
     if (this.#state !== 'open') {
       // It is in no group yet. It joins its groups after this moment, so no message that the bridge sends for them can be older than
       // the fence: there is nothing to wait for.
@@ -204,7 +194,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     }
     return new Promise((resolve) => {
       this.#sendFence({
-        onSent: () => hold !== undefined && this.#holds.fenced(hold),
+        onSent: () => fenced !== undefined && this.#queues.sent(fenced),
         onEnd() {
           release();
           resolve();
@@ -215,7 +205,7 @@ export class ProxiedConnection implements Member, Tap, Place {
 
   caughtUp(): void {
     // What waits for a fence has not been asked for.
-    if (this.#holds.bytes === 0) this.#slowness.caughtUp(this.#owner.now());
+    if (this.#queues.bytes === 0) this.#slowness.caughtUp(this.#owner.clock.monotonic());
   }
 
   /** The slow-client clock; called about once a second. */
@@ -290,7 +280,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   #open(): void {
     this.#state = 'open';
     this.#owner.onOpen(this);
-    if (!this.#holds.isEmpty) this.#holdConnect();
+    if (!this.#queues.isEmpty) this.#queueConnect();
     if (this.#owner.provesConnects && !this.#spoken!.membership.connectProven)
       this.#sendFence({ onSent() {}, onEnd() {} });
   }
@@ -339,26 +329,33 @@ export class ProxiedConnection implements Member, Tap, Place {
     if (shown !== undefined) this.#leg.inject(shown, this.#spoken!.protocol);
   }
 
-  /** Each held message goes the way of a new one: to the client, or into the next hold that covers its room. */
-  #release(hold: Hold): void {
-    const waiting = this.#holds.release(hold);
-    for (const { prepared, group } of waiting.filter((each) => this.#isStillFor(each))) this.write(prepared, group);
-    for (const { prepared } of waiting) this.#owner.onReleased(this, prepared);
+  /** Each message that waited goes the way of a new one: to the client, or into the next queue that is for its room. */
+  #release(fenced: FencedRooms): void {
+    const waited = this.#queues.release(fenced);
+    for (const { prepared, group } of waited.filter((each) => this.#isStillFor(each))) this.write(prepared, group);
+    for (const { prepared } of waited) this.#goesOn(prepared);
   }
 
-  #showToMember(waiting: HeldMessage[]): void {
-    for (const { prepared } of waiting.filter((each) => this.#isStillFor(each))) this.#show(prepared);
+  #waits({ room, records }: Prepared): void {
+    this.#owner.metrics.fenceQueue.inc();
+    for (const { eventId } of records) this.#owner.undelivered.add(room, eventId, this);
   }
 
-  #isStillFor({ group, join }: HeldMessage): boolean {
+  /** To the client, or dropped. */
+  #goesOn({ room, records }: Prepared): void {
+    this.#owner.metrics.fenceQueue.dec();
+    for (const { eventId } of records) this.#owner.undelivered.remove(room, eventId, this);
+  }
+
+  #isStillFor({ group, join }: QueuedMessage): boolean {
     return this.#spoken!.membership.joinOf(group) === join;
   }
 
   /** While the connect is not proven: the connection joins the connect's groups now, and their messages wait for the proof. */
-  #holdConnect(): void {
+  #queueConnect(): void {
     const { membership } = this.#spoken!;
     if (membership.connectProven) return;
-    if (!this.#holds.has(this.#untilProven)) this.#holds.addAsOldest(this.#untilProven);
+    if (!this.#queues.has(this.#untilProven)) this.#queues.addAsOldest(this.#untilProven);
     membership.joinOnConnectGroups();
   }
 
@@ -406,7 +403,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   // Slow clients.
 
   get #bytesBehind(): number {
-    return this.#leg.backlogBytes + this.#holds.bytes;
+    return this.#leg.backlogBytes + this.#queues.bytes;
   }
 
   #bytesOf(prepared: Prepared): number {

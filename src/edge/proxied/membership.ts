@@ -104,7 +104,7 @@ export class Membership {
     this.joinOnConnectGroups();
   }
 
-  /** Also called before the proof, by a connection that holds its messages until then. */
+  /** Also called before the proof, by a connection whose messages wait until then. */
   joinOnConnectGroups(): void {
     this.#apply(this.#connectJoins, this.#connectValues);
   }

@@ -1,4 +1,4 @@
-// All proxied connections of this replica. In comes what the cutover asks of all at once: to hold the log's messages of rooms, to fence, to
+// All proxied connections of this replica. In comes what the cutover asks of all at once: to queue the log's messages of rooms, to fence, to
 // withhold an event; out goes their number, which the guard compares with the bridge's own.
 
 import type { Delivery } from '../../contract/event.ts';
@@ -12,15 +12,20 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { OutgoingMessage } from '../audience.ts';
-import { type ClientBudgetParts, defaultClientLimits, type OverBudget, sayOverBudgetMs } from '../budget.ts';
+import {
+  ClientBudget,
+  type ClientBudgetParts,
+  defaultClientLimits,
+  type OverBudget,
+  sayOverBudgetMs,
+} from '../budget.ts';
 import type { Groups } from '../groups.ts';
-import type { Prepared } from '../prepared.ts';
 import { defaultSlowLimits, type SlowClientLimits } from '../slow-client.ts';
 import { type ConnectionFacts, ProxiedConnection, type ProxiedOwner } from './connection.ts';
-import type { Hold } from './holds.ts';
+import type { FencedRooms } from './fence-queues.ts';
 import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
-import { type Place, Undelivered, type UndeliveredEvent } from './undelivered.ts';
+import { type Place, Undelivered } from './undelivered.ts';
 
 export interface ProxiedConnectionsOptions extends Telemetry {
   groups: Groups;
@@ -32,17 +37,20 @@ export interface ProxiedConnectionsOptions extends Telemetry {
   limits?: Partial<SlowClientLimits>;
 }
 
-/** ms after which every message that was read before is shown or dropped: the longest hold, and the slow-client limit behind it. */
+/** ms after which every message that was read before is shown or dropped: the longest wait for a fence, and the slow-client limit behind it. */
 const withheldMs = 60_000;
 /** The place of messages that the fan-out still writes: the bridge may overtake each of them. */
 const fanout: Place = { mayBeOvertaken: () => true };
 
 export class ProxiedConnections implements ProxiedOwner {
   readonly limits: SlowClientLimits;
-  readonly budgets: ClientBudgetParts;
+  readonly #budgets: ClientBudgetParts;
   readonly groups: Groups;
   /** Events that the bridge shows, of which copies may be on their way from the log to the connections. */
   readonly withheld = new Set<string>();
+  /** What the fan-out still writes, or waits at a connection. */
+  readonly undelivered = new Undelivered();
+  readonly clock: Clock;
   readonly faults: Faults;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -52,11 +60,9 @@ export class ProxiedConnections implements ProxiedOwner {
   readonly untilLogIsRead: () => Promise<void> | undefined;
   readonly onHubTyping: (typing: HubTyping) => void;
   readonly #roster: Pick<Roster, 'set'>;
-  readonly #clock: Clock;
   readonly #connections = new Set<ProxiedConnection>();
-  /** Holds whose connections were not fenced yet, by their ids. */
-  readonly #holds = new Map<string, Hold>();
-  readonly #undelivered = new Undelivered();
+  /** Rooms whose fence was not sent yet, by its id. */
+  readonly #fenced = new Map<string, FencedRooms>();
   readonly #saysOverBudget: LogThrottle;
   #openCount = 0;
 
@@ -75,12 +81,12 @@ export class ProxiedConnections implements ProxiedOwner {
     this.untilLogIsRead = untilLogIsRead;
     this.onHubTyping = onHubTyping;
     this.#roster = roster;
-    this.#clock = clock;
+    this.clock = clock;
     this.faults = faults;
     this.logger = logger;
     this.metrics = metrics;
     this.limits = { ...defaultSlowLimits, ...limits };
-    this.budgets = { now: () => this.now(), metrics, limits: defaultClientLimits };
+    this.#budgets = { now: () => clock.monotonic(), metrics, limits: defaultClientLimits };
     this.#saysOverBudget = new LogThrottle(clock, sayOverBudgetMs);
   }
 
@@ -91,7 +97,8 @@ export class ProxiedConnections implements ProxiedOwner {
 
   /** A transport has opened a connection to the bridge for a client. */
   open(facts: ConnectionFacts, leg: Leg): Tap {
-    const connection = new ProxiedConnection(this, facts, leg);
+    const connection = new ProxiedConnection(this, facts, leg, new ClientBudget(this.#budgets));
+    for (const fenced of this.#fenced.values()) connection.queue(fenced);
     this.#connections.add(connection);
     return connection;
   }
@@ -101,60 +108,55 @@ export class ProxiedConnections implements ProxiedOwner {
    * {@link fence} is called with this id.
    * @param id not used before
    */
-  hold(id: string, rooms: RoomSet): void {
-    const hold = { rooms };
-    this.#holds.set(id, hold);
-    for (const connection of this.#connections) connection.hold(hold);
+  queue(id: string, rooms: RoomSet): void {
+    const fenced = { rooms };
+    this.#fenced.set(id, fenced);
+    for (const connection of this.#connections) connection.queue(fenced);
   }
 
   /**
-   * Fences every connection that there is; each goes on with what has waited for this hold when its own fence is back.
-   * An id without a hold fences as well. Resolves when every fence is back or its connection gone. Never rejects.
+   * Fences every connection that there is; each goes on with what has waited for it when its own fence is back.
+   * An id for which nothing waits fences as well. Resolves when every fence is back or its connection gone. Never rejects.
    */
   async fence(id: string): Promise<void> {
-    const hold = this.#holds.get(id);
-    this.#holds.delete(id);
-    await Promise.all(Array.from(this.#connections, (connection) => this.#fence(connection, hold)));
+    const fenced = this.#fenced.get(id);
+    this.#fenced.delete(id);
+    await Promise.all(Array.from(this.#connections, (connection) => this.#fence(connection, fenced)));
   }
 
   /** Fences the members of these groups alone: the log's messages of the room wait there for the bridge's answer. */
   fenceMembers(room: string, deliveries: Delivery[]): void {
-    const hold = { rooms: new Set([room]) };
+    const fenced = { rooms: new Set([room]) };
     const members = new Set(deliveries.flatMap(({ hub, group }) => [...(this.groups.members(hub, group) ?? [])]));
     for (const connection of this.#connections) {
       if (!members.has(connection)) continue;
-      connection.hold(hold);
-      this.faults.guard('bridge', () => this.#fence(connection, hold));
+      connection.queue(fenced);
+      this.faults.guard('bridge', () => this.#fence(connection, fenced));
     }
   }
 
   /** Messages of the log are about to go to the members of their groups. */
   willWrite(messages: OutgoingMessage[]): void {
     for (const message of messages) {
-      this.#undelivered.add(message.room, message.eventId, fanout);
+      this.undelivered.add(message.room, message.eventId, fanout);
     }
   }
 
   /** The messages have reached every member's connection, where they may wait. */
   didWrite(messages: OutgoingMessage[]): void {
-    for (const { room, eventId } of messages) this.#undelivered.remove(room, eventId, fanout);
-  }
-
-  /** The log's events of these rooms that are not shown yet at some connection, where a message of the bridge may overtake them. */
-  undelivered(rooms: RoomSet): UndeliveredEvent[] {
-    return this.#undelivered.of(rooms);
+    for (const { room, eventId } of messages) this.undelivered.remove(room, eventId, fanout);
   }
 
   /** Resolves when the events of these rooms that wait now are shown, or after `limitMs`. */
   async untilDelivered(rooms: RoomSet, limitMs: number): Promise<void> {
-    const shown = this.#undelivered.untilDelivered(rooms);
-    if (shown !== undefined) await Promise.race([shown, pause(this.#clock, limitMs)]);
+    const shown = this.undelivered.untilDelivered(rooms);
+    if (shown !== undefined) await Promise.race([shown, pause(this.clock, limitMs)]);
   }
 
   /** The bridge shows this event: a connection that the log's copy has not reached yet drops it. */
   withhold(eventId: string): void {
     this.withheld.add(eventId);
-    this.#clock.after(withheldMs, () => this.withheld.delete(eventId));
+    this.clock.after(withheldMs, () => this.withheld.delete(eventId));
   }
 
   /** Slow clients; called about once a second. */
@@ -169,24 +171,6 @@ export class ProxiedConnections implements ProxiedOwner {
   }
 
   // What a connection asks and tells.
-
-  get holds(): Iterable<Hold> {
-    return this.#holds.values();
-  }
-
-  now(): number {
-    return this.#clock.monotonic();
-  }
-
-  onHeld(connection: ProxiedConnection, { room, records }: Prepared): void {
-    this.metrics.heldMessages.inc();
-    for (const { eventId } of records) this.#undelivered.add(room, eventId, connection);
-  }
-
-  onReleased(connection: ProxiedConnection, { room, records }: Prepared): void {
-    this.metrics.heldMessages.dec();
-    for (const { eventId } of records) this.#undelivered.remove(room, eventId, connection);
-  }
 
   onOverBudget({ hub }: ProxiedConnection, { code, budget }: OverBudget): void {
     if (!this.#saysOverBudget.isDue()) return;
@@ -207,9 +191,9 @@ export class ProxiedConnections implements ProxiedOwner {
   }
 
   /** An error ends the connection alone. */
-  async #fence(connection: ProxiedConnection, hold: Hold | undefined): Promise<void> {
+  async #fence(connection: ProxiedConnection, fenced: FencedRooms | undefined): Promise<void> {
     try {
-      await connection.fence(hold);
+      await connection.fence(fenced);
     } catch (error) {
       this.faults.report('bridge', error);
       connection.terminate('fault');

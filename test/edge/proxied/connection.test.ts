@@ -127,10 +127,10 @@ test('messages of the log reach the members of their group, in the form of each 
   assert.deepEqual(other.got, []);
 });
 
-test('a client is cut when more waits for it than the bound, counting what is held', async () => {
+test('a client is cut when more waits for it than the bound, counting what waits for a fence', async () => {
   const { proxied, joined, deliver, metric } = setUp({ maxBufferedBytes: 1_000 });
   const slow = joined('r');
-  const held = joined('held');
+  const fenced = joined('fenced');
   slow.backlogBytes = 1_000;
   await deliver('r', 'x');
   assert.deepEqual(slow.got, ['log x'], 'at the bound it is still served');
@@ -139,14 +139,14 @@ test('a client is cut when more waits for it than the bound, counting what is he
   assert.equal(slow.wasCut, true);
   assert.deepEqual(slow.got, ['log x']);
 
-  proxied.hold('h', allRooms);
-  held.backlogBytes = 500;
-  await deliver('held', 'x'.repeat(600));
-  assert.equal(held.wasCut, false, 'one large message passes');
-  await deliver('held', 'y');
-  assert.equal(held.wasCut, true);
+  proxied.queue('h', allRooms);
+  fenced.backlogBytes = 500;
+  await deliver('fenced', 'x'.repeat(600));
+  assert.equal(fenced.wasCut, false, 'one large message passes');
+  await deliver('fenced', 'y');
+  assert.equal(fenced.wasCut, true);
   assert.equal(proxied.count, 0);
-  assert.equal((await metric('crossfade_held_messages'))[0]!.value, 0);
+  assert.equal((await metric('crossfade_fence_queue_messages'))[0]!.value, 0);
   assert.equal((await metric('crossfade_edge_slow_clients_total'))[0]!.value, 2);
   assert.deepEqual(await metric('crossfade_edge_connections_closed_total'), [
     { labels: { hub: 'chat', reason: 'slow' }, value: 2 },
@@ -155,12 +155,12 @@ test('a client is cut when more waits for it than the bound, counting what is he
 
 test('a client is cut when it is behind for 30 s, by its socket or by its fence', async () => {
   const { proxied, joined, deliver, clock } = setUp();
-  const [backlogged, held, good] = [joined('r'), joined('r'), joined('other')];
+  const [backlogged, fenced, good] = [joined('r'), joined('r'), joined('other')];
   const sweepAfter = (ms: number) => {
     clock.advance(ms);
     proxied.sweep(clock.monotonic());
   };
-  proxied.hold('h', new Set(['r']));
+  proxied.queue('h', new Set(['r']));
   await deliver('r', 'x');
   backlogged.backlogBytes = 1;
   good.backlogBytes = 1;
@@ -168,18 +168,18 @@ test('a client is cut when it is behind for 30 s, by its socket or by its fence'
   good.backlogBytes = 0;
   sweepAfter(1_000);
   good.backlogBytes = 1;
-  assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [false, false, false]);
+  assert.deepEqual([backlogged.wasCut, fenced.wasCut, good.wasCut], [false, false, false]);
   sweepAfter(1_000);
-  assert.deepEqual([backlogged.wasCut, held.wasCut, good.wasCut], [true, true, false]);
+  assert.deepEqual([backlogged.wasCut, fenced.wasCut, good.wasCut], [true, true, false]);
 });
 
 test('a client that asks for all that waits, again and again, is not behind, however much waits whenever it is looked at', async () => {
   const { proxied, joined, deliver, clock } = setUp();
-  const [polls, held] = [joined('r'), joined('s')];
-  proxied.hold('h', new Set(['s']));
+  const [polls, fenced] = [joined('r'), joined('s')];
+  proxied.queue('h', new Set(['s']));
   for (const room of ['r', 's']) await deliver(room, 'x');
   for (let s = 0; s < 60; s++) {
-    for (const client of [polls, held]) {
+    for (const client of [polls, fenced]) {
       client.backlogBytes = 1;
       clock.advance(500);
       proxied.sweep(clock.monotonic());
@@ -187,7 +187,7 @@ test('a client that asks for all that waits, again and again, is not behind, how
     }
     await deliver('r', 'x');
   }
-  assert.deepEqual([polls.wasCut, held.wasCut], [false, true]);
+  assert.deepEqual([polls.wasCut, fenced.wasCut], [false, true]);
 });
 
 test('a client that takes its time with the bridge’s own messages is the bridge’s to judge', async () => {

@@ -1,4 +1,4 @@
-// OpenFences and holds at proxied connections: what is sent to the bridge, what the client never sees, and in which order
+// OpenFences and the queues behind them at proxied connections: what is sent to the bridge, what the client never sees, and in which order
 // it gets what had waited.
 
 import assert from 'node:assert/strict';
@@ -25,10 +25,10 @@ for (const protocol of ['json', 'messagepack'] as const) {
     await fenced;
   });
 
-  test(`${protocol}: what was held follows the whole message in which the fence came back`, async () => {
+  test(`${protocol}: what waited follows the whole message in which the fence came back`, async () => {
     const { proxied, joined, deliver } = setUp();
     const client = joined('r', { protocol });
-    proxied.hold('h', new Set(['r']));
+    proxied.queue('h', new Set(['r']));
     const fenced = proxied.fence('h');
     await deliver('r', 'new lane 1');
     await deliver('r', 'new lane 2');
@@ -52,7 +52,7 @@ test('each connection goes on when its own fence is back; the fence as a whole w
   const { proxied, joined, connect, open, deliver, metric } = setUp();
   const [first, second, leaving] = [joined('r'), joined('r'), connect('chat')];
   open('chat');
-  proxied.hold('h', allRooms);
+  proxied.queue('h', allRooms);
   let done = false;
   const fenced = proxied.fence('h').then(() => {
     done = true;
@@ -73,11 +73,11 @@ test('each connection goes on when its own fence is back; the fence as a whole w
   ]);
 });
 
-test('a hold is of its rooms alone, and not of connections that come after its fence', async () => {
+test('a fence keeps its rooms alone waiting, and no connection that comes after it', async () => {
   const { proxied, joined, deliver } = setUp();
   const before = joined('r');
   const other = joined('other');
-  proxied.hold('h', new Set(['r']));
+  proxied.queue('h', new Set(['r']));
   const between = joined('r');
   void proxied.fence('h');
   const after = joined('r');
@@ -90,31 +90,31 @@ test('a hold is of its rooms alone, and not of connections that come after its f
   assert.deepEqual([before.got, between.got], [['log x'], ['log x']]);
 });
 
-test('overlapping holds: the oldest takes a message, its release hands it to the next one, the order stays', async () => {
+test('overlapping fences: the oldest takes a message, its return hands it to the next one, the order stays', async () => {
   const { proxied, joined, deliver, metric } = setUp();
   const client = joined('r');
-  proxied.hold('1', new Set(['r']));
+  proxied.queue('1', new Set(['r']));
   const first = proxied.fence('1');
   await deliver('r', 'a');
-  proxied.hold('2', allRooms);
+  proxied.queue('2', allRooms);
   const second = proxied.fence('2');
   await deliver('r', 'b');
   client.fenceComesBack();
   await first;
   await deliver('r', 'c');
   assert.deepEqual(client.got, []);
-  assert.equal((await metric('crossfade_held_messages'))[0]!.value, 3);
+  assert.equal((await metric('crossfade_fence_queue_messages'))[0]!.value, 3);
   client.fenceComesBack();
   await second;
   assert.deepEqual(client.got, ['log a', 'log b', 'log c']);
-  assert.equal((await metric('crossfade_held_messages'))[0]!.value, 0);
+  assert.equal((await metric('crossfade_fence_queue_messages'))[0]!.value, 0);
 });
 
 test('two fences in one message come back in their order', async () => {
   const { proxied, joined, deliver } = setUp();
   const client = joined('r');
-  proxied.hold('1', new Set(['r']));
-  proxied.hold('2', allRooms);
+  proxied.queue('1', new Set(['r']));
+  proxied.queue('2', allRooms);
   const fenced = Promise.all([proxied.fence('1'), proxied.fence('2')]);
   await deliver('r', 'x');
   assert.equal(client.bridgeSends(client.fenceAnswer(), client.fenceAnswer()), undefined);
@@ -143,7 +143,7 @@ test('while rooms are on the stream lane a fence proves the connect of each new 
   assert.equal(members('chat', 'user:u1'), 1);
 });
 
-test('a hold joins the groups of an unproven connect ahead, and holds everything for them until the proof', async () => {
+test('rooms that wait join the groups of an unproven connect ahead, and everything for them waits until the proof', async () => {
   const { proxied, connect, open, fanout, members } = setUp();
   const client = connect('chat');
   const late = open('chat', { user: 'late' });
@@ -156,7 +156,7 @@ test('a hold joins the groups of an unproven connect ahead, and holds everything
         eventId: '',
       },
     ]);
-  proxied.hold('h', new Set(['r']));
+  proxied.queue('h', new Set(['r']));
   late.shakeHands();
   assert.deepEqual([members('chat', 'user:u1'), members('chat', 'user:late')], [1, 1]);
   const fenced = proxied.fence('h');
@@ -175,7 +175,7 @@ test('a hold joins the groups of an unproven connect ahead, and holds everything
 test('who leaves while messages wait for it gets none of them, even after coming back', async () => {
   const { proxied, joined, deliver } = setUp();
   const [stays, leaves, returns] = [joined('r'), joined('r'), joined('r')];
-  proxied.hold('h', allRooms);
+  proxied.queue('h', allRooms);
   const fenced = proxied.fence('h');
   await deliver('r', 'x');
   for (const client of [leaves, returns]) {
@@ -192,23 +192,23 @@ test('who leaves while messages wait for it gets none of them, even after coming
   assert.deepEqual(returns.got, ['bridge r', 'bridge r', 'log y']);
 });
 
-test('what is held is shown before the end of its connection, when nothing older can come any more', async () => {
+test('what waits is shown before the end of its connection, when nothing older can come any more', async () => {
   const { proxied, joined, deliver, metric } = setUp();
   const client = joined('r');
-  proxied.hold('h', allRooms);
+  proxied.queue('h', allRooms);
   const fenced = proxied.fence('h');
   await deliver('r', 'x');
   client.tap.ended();
   await fenced;
   assert.deepEqual(client.got, ['log x']);
-  assert.equal((await metric('crossfade_held_messages'))[0]!.value, 0);
+  assert.equal((await metric('crossfade_fence_queue_messages'))[0]!.value, 0);
 });
 
 test('what is being written or waits for a fence is undelivered, by room, until it has gone on at every connection', async () => {
   const { proxied, joined, deliver, clock } = setUp();
   const clients = [joined('r'), joined('r')];
-  const undelivered = () => proxied.undelivered(new Set(['r'])).map(({ eventId }) => eventId);
-  proxied.hold('h', allRooms);
+  const undelivered = () => proxied.undelivered.of(new Set(['r'])).map(({ eventId }) => eventId);
+  proxied.queue('h', allRooms);
   const fenced = proxied.fence('h');
   await deliver('r', 'x', { eventId: 'e' });
   await deliver('other', 'x', { eventId: 'f' });
@@ -225,7 +225,7 @@ test('what is being written or waits for a fence is undelivered, by room, until 
   await shown;
   assert.deepEqual(undelivered(), []);
 
-  proxied.hold('i', allRooms);
+  proxied.queue('i', allRooms);
   await deliver('r', 'y', { eventId: 'g' });
   const bounded = proxied.untilDelivered(allRooms, 1_000);
   clock.advance(1_000);
@@ -237,10 +237,10 @@ test('what is being written or waits for a fence is undelivered, by room, until 
   assert.deepEqual(undelivered(), [], 'its answer comes before whatever the bridge adds, and neither is read');
 });
 
-test('what is held for a connect that was never proven is dropped: the bridge may have refused it', async () => {
+test('what waits for a connect that was never proven is dropped: the bridge may have refused it', async () => {
   const { proxied, connect, fanout, members } = setUp();
   const client = connect('chat');
-  proxied.hold('h', allRooms);
+  proxied.queue('h', allRooms);
   assert.equal(members('chat', 'user:u1'), 1);
   const deliveries = [{ hub: 'chat', group: 'user:u1', method: 'M' }];
   void fanout.deliver([{ room: 'u1', payload: '"x"', deliveries, eventId: '' }]);
@@ -285,8 +285,8 @@ test('what the bridge shows is not shown by the log as well, wherever its copy w
   for (const protocol of ['json', 'messagepack'] as const) {
     const { proxied, joined, fanout } = setUp();
     const client = joined('r', { protocol });
-    proxied.hold('older', allRooms);
-    proxied.hold('uncertain', new Set(['r']));
+    proxied.queue('older', allRooms);
+    proxied.queue('uncertain', new Set(['r']));
     const deliveries = [{ hub: 'chat', group: 'request:r', method: 'M' }];
     const message = (payload: string, eventId: string) => ({
       room: 'r',
