@@ -16,6 +16,7 @@ import type { Parts } from './parts.ts';
 import { unknownStateMs } from './rooms/room-lanes.ts';
 import { pause } from './telemetry/clock.ts';
 import { LogThrottle } from './telemetry/log-throttle.ts';
+import type { Telemetry } from './telemetry/telemetry.ts';
 
 /** ms that clients get to see what was published last. */
 const deliveryDrainMs = 1_000;
@@ -24,7 +25,7 @@ const drainPollMs = 10;
 const retryMs = 1_000;
 const sayAwayMs = 10_000;
 
-export interface ClientsSideParts extends Parts {
+export interface ClientsSideParts extends Pick<Parts, 'contract' | 'log' | 'reads'>, Telemetry {
   config: Config;
   edge: Edge;
   cutover: CutoverStage;
@@ -88,6 +89,11 @@ export class ClientsSide {
 
   get isDraining(): boolean {
     return this.#draining !== undefined;
+  }
+
+  /** How old the newest probe is that has arrived, ms; undefined: none comes to an ingress alone. */
+  get probeMs(): number | undefined {
+    return this.#parts.config.edge === undefined ? undefined : this.probe.ageMs;
   }
 
   /** How far the drain has come. */

@@ -112,7 +112,7 @@ export async function listenAdmin(
       instance: config.instance,
       status: async () => withPlan(await cutover.answers.status(), plans.run),
       run: () => plans.run,
-      around: () => aroundOf(config, parts, clientsSide),
+      around: () => aroundOf(parts, clientsSide),
       guard: parts.bridge && cutover.guard,
     }),
   });
@@ -125,10 +125,10 @@ export async function listenAdmin(
   return admin;
 }
 
-async function aroundOf({ edge }: Config, parts: Parts, { probe }: ClientsSide): Promise<Around> {
+async function aroundOf(parts: Parts, { probeMs }: ClientsSide): Promise<Around> {
   const [streams, faults] = await Promise.all([contractStreams(parts), parts.metrics.faults.get()]);
   return {
-    probeMs: edge === undefined ? null : Math.round(probe.ageMs),
+    probeMs: probeMs === undefined ? null : Math.round(probeMs),
     streams: streams ?? null,
     faults: total(faults.values.map(({ value }) => value)),
   };

@@ -46,9 +46,8 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   };
   const edge = makeEdge(config, parts);
   let stopping = false;
-  const isDraining = () => stopping || clientsSide.isDraining;
-  const probeMs = () => (config.edge === undefined ? undefined : clientsSide.probe.ageMs);
-  const cutover = makeCutover(config, parts, edge, { isDraining, probeMs });
+  const aroundClients = () => ({ isDraining: stopping || clientsSide.isDraining, probeMs: clientsSide.probeMs });
+  const cutover = makeCutover(config, parts, edge, aroundClients);
   const plans = makePlans(config, parts, cutover);
   const lanes = makeLanes(config, parts, cutover);
   const clientsSide = new ClientsSide({ ...parts, config, edge, cutover, coreFailed });

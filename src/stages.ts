@@ -26,7 +26,7 @@ export function makeCutover(
   config: Config,
   parts: Parts,
   edge: Edge,
-  itself: Pick<CutoverStageOptions, 'isDraining' | 'probeMs'>,
+  aroundClients: CutoverStageOptions['aroundClients'],
 ): CutoverStage {
   const { bridgeHealth, idempotency } = parts;
   const cutover = new CutoverStage({
@@ -34,7 +34,7 @@ export function makeCutover(
     config,
     edge,
     ids: idempotency,
-    ...itself,
+    aroundClients,
     bridgeStates: () => bridgeHealth?.states ?? [],
   });
   cutover.onUse((inUse) => edge.proveConnects(inUse));

@@ -1,10 +1,14 @@
 // What keeps the source a stranger can follow: one name for one thing, functions that fit on a page, imports that go one way.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { readSourceTree } from './support/source-tree.ts';
 
 const maxFunctionLines = 60;
+/** What a stage asks of others: a longer list is more than one can keep in mind, and mostly serves more than one purpose. */
+const maxAsked = 8;
+const maxReplicaLines = 110;
 /** Long because they are one table, a line an entry. */
 const tables = ['telemetry/metrics.ts createMetrics'];
 
@@ -67,6 +71,24 @@ describe('the source', () => {
       functions.filter(({ lines }) => lines > maxFunctionLines).map(({ name }) => `${path} ${name}`),
     );
     assert.deepEqual(long.sort(), tables);
+  });
+
+  test(`nothing asks for more than ${maxAsked} others`, () => {
+    const long = modules.flatMap(({ path, asks }) =>
+      asks
+        .filter(({ members }) => members.length > maxAsked)
+        .map(({ name, members }) => `${path} ${name}: ${members.join(', ')}`),
+    );
+    assert.deepEqual(long, []);
+    assert.ok(
+      modules.some(({ asks }) => asks.some(({ members }) => members.length === maxAsked)),
+      'there are such lists',
+    );
+  });
+
+  test(`one replica is read in one go: at most ${maxReplicaLines} lines`, () => {
+    const lines = readFileSync('src/replica.ts', 'utf8').split('\n').length - 1;
+    assert.ok(lines <= maxReplicaLines, `src/replica.ts has ${lines}`);
   });
 
   test('no import leads back to where it came from, types included', () => {

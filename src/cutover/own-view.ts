@@ -15,9 +15,8 @@ export interface OwnViewParts {
   groups: Pick<Groups, 'all'>;
   log: Pick<Log, 'streamStates' | 'reachable'>;
   bridgeStates(): BridgeState[];
-  isDraining(): boolean;
-  /** How old the newest probe is that has arrived, ms; undefined: none comes here. */
-  probeMs(): number | undefined;
+  /** How it is on the side of the clients: whether they are let go, and how old the newest probe is that has arrived, ms (undefined: none comes). */
+  aroundClients(): { isDraining: boolean; probeMs: number | undefined };
   rates: Pick<LaneRates, 'read'>;
   clock: Clock;
   metrics: Metrics;
@@ -53,7 +52,8 @@ export const viewShape = z.object({
 export type ReplicaView = z.infer<typeof viewShape>;
 
 export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
-  const { contract, groups, bridgeStates, isDraining, probeMs, rates, metrics } = parts;
+  const { contract, groups, bridgeStates, aroundClients, rates, metrics } = parts;
+  const { isDraining, probeMs } = aroundClients();
   const [connections, unfenced, lanes, rooms, streams] = await Promise.all([
     metrics.connections.get(),
     metrics.unfenced.get(),
@@ -63,10 +63,10 @@ export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
   ]);
   return {
     nowMs: parts.clock.now(),
-    draining: isDraining(),
+    draining: isDraining,
     clients: total(connections.values.map(({ value }) => value)),
     rooms,
-    probeMs: probeMs() ?? null,
+    probeMs: probeMs ?? null,
     lag: streams === undefined ? null : total(streams.map(({ lag }) => lag)),
     unfenced: total(unfenced.values.map(({ value }) => value)),
     bridges: bridgeStates().map(({ bridge, reachable }) => ({ bridge, reachable })),

@@ -53,10 +53,7 @@ export interface CutoverStageOptions {
   /** What each bridge last said. */
   bridgeStates(): BridgeState[];
   edge: Fences & UncertainParts['edge'] & { groups: OwnViewParts['groups'] };
-  /** Whether this replica ends. */
-  isDraining(): boolean;
-  /** How old the newest probe is that has arrived here, ms; undefined: none comes here. */
-  probeMs(): number | undefined;
+  aroundClients: OwnViewParts['aroundClients'];
   /** What this replica has read of the log. */
   reads: Pick<ReadMemory, 'hasRead' | 'withhold' | 'stalenessMs'>;
   /** The event ids that this replica has accepted. */
