@@ -1,6 +1,7 @@
 // One system under one workload, once: in come both and how long, out goes what was measured.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { Crowd, type Measured } from '../src/bench/crowd.ts';
 import type { Wire } from '../src/bench/wire.ts';
 import { cpuSeconds, residentBytes } from './processes.ts';
@@ -10,6 +11,7 @@ import type { Workload } from './workloads.ts';
 export type Sample = Measured | { bytesPerConnection: number };
 
 const senders = 100;
+const program = [process.execPath, fileURLToPath(new URL('../src/main.ts', import.meta.url))];
 const warmUpSeconds = 2;
 const settleMs = 3_000;
 const firstShare = 0.25;
@@ -22,7 +24,7 @@ export async function measure(
 ): Promise<Sample> {
   const members = isDeaf ? workload.members.map(() => 0) : workload.members;
   if (workload.isIdle) return memoryOf(wire, members, pids.server!);
-  const crowd = await Crowd.open({ wire, members, senders });
+  const crowd = await Crowd.open({ wire, members, senders, program });
   try {
     const { rate, typists = 0, visitors = 0 } = workload;
     const load = { rate, typists, visitors: isDeaf ? 0 : visitors };
@@ -42,10 +44,10 @@ async function memoryOf(wire: Wire, members: number[], server: number[]): Promis
   const crowds: Crowd[] = [];
   try {
     const first = Math.floor(members.length * firstShare);
-    crowds.push(await Crowd.open({ wire, members: members.slice(0, first), senders }));
+    crowds.push(await Crowd.open({ wire, members: members.slice(0, first), senders, program }));
     await sleep(settleMs);
     const before = residentBytes(server);
-    const more = await Crowd.open({ wire, members: members.slice(first), senders });
+    const more = await Crowd.open({ wire, members: members.slice(first), senders, program });
     crowds.push(more);
     await sleep(settleMs);
     return { bytesPerConnection: (residentBytes(server) - before) / more.size };

@@ -3,7 +3,7 @@
 
 import { WebSocket } from 'ws';
 import {
-  type LoadCall,
+  type CallTemplate,
   type LoadClient,
   type LoadClientOptions,
   messageJson,
@@ -16,23 +16,17 @@ class ContractCalls {
   readonly origin: string;
   readonly headers = { 'content-type': 'application/json', 'x-internal-api-key': 'as long as a real one' };
 
+  readonly message: CallTemplate = {
+    path: '/internal/chat/message',
+    body: `{"event_id":"{id}","request_id":"{room}","message":${messageJson('{room}', '{index}', '{id}')}}`,
+  };
+  readonly typing: CallTemplate = {
+    path: '/internal/chat/typing',
+    body: `{"event_id":"{id}","request_id":"{room}","user_id":"${typistName('{typist}')}","is_typing":{isTyping}}`,
+  };
+
   constructor(origin: string) {
     this.origin = origin;
-  }
-
-  message(room: string, index: number, eventId: string): LoadCall {
-    const message = messageJson(room, index, eventId);
-    return {
-      path: '/internal/chat/message',
-      body: `{"event_id":"${eventId}","request_id":"${room}","message":${message}}`,
-    };
-  }
-
-  typing(room: string, typist: number, isTyping: boolean, eventId: string): LoadCall {
-    return {
-      path: '/internal/chat/typing',
-      body: `{"event_id":"${eventId}","request_id":"${room}","user_id":"${typistName(typist)}","is_typing":${isTyping}}`,
-    };
   }
 }
 
@@ -66,6 +60,11 @@ export class SocketIoWire extends ContractCalls implements Wire {
 export class NchanWire implements Wire {
   readonly origin: string;
   readonly headers = { 'content-type': 'application/json' };
+  readonly message: CallTemplate = { path: '/pub/{room}', body: messageJson('{room}', '{index}', '{id}') };
+  readonly typing: CallTemplate = {
+    path: '/pub/{room}',
+    body: `{"requestId":"{room}","userId":"${typistName('{typist}')}","isTyping":{isTyping}}`,
+  };
 
   constructor(origin: string) {
     this.origin = origin;
@@ -76,17 +75,6 @@ export class NchanWire implements Wire {
       socket.on('message', onData);
       socket.on('open', joined);
     });
-  }
-
-  message(room: string, index: number, eventId: string): LoadCall {
-    return { path: `/pub/${room}`, body: messageJson(room, index, eventId) };
-  }
-
-  typing(room: string, typist: number, isTyping: boolean): LoadCall {
-    return {
-      path: `/pub/${room}`,
-      body: `{"requestId":"${room}","userId":"${typistName(typist)}","isTyping":${isTyping}}`,
-    };
   }
 }
 

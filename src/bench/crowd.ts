@@ -1,21 +1,15 @@
-// The load generator: clients in rooms, and a backend that speaks to them. In come a wire and how many members each room has; out goes
-// what a run measured. Promises: sends happen at their times whatever the server does (open-loop.ts); a run ends when everything owed
-// has come, or nothing has come for 3 s.
+// The load generator: clients in rooms, and a backend that speaks to them (backend.ts). In come a wire and how many members each room
+// has; out goes what a run measured. Promises: a run ends when everything owed has come, or nothing has come for 3 s.
 
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CrossfadeError } from '../errors.ts';
-import {
-  type Deliveries,
-  DeliveryLedger,
-  LatencyHistogram,
-  type Percentiles,
-  type Progress,
-  type Slice,
-} from './ledger.ts';
+import { type AllSent, type Answer, Backend } from './backend.ts';
+import { type Deliveries, DeliveryLedger, type Percentiles, type Progress, type Slice } from './ledger.ts';
 import { countOf, openLoop } from './open-loop.ts';
-import { LoadPublisher } from './publisher.ts';
-import { TypingLedger, type TypingSeen, typingEveryMs } from './typing.ts';
+import { ownProgram } from './own-program.ts';
+import { sharedNow } from './shared-clock.ts';
+import { TypingLedger, type TypingSeen } from './typing.ts';
 import { type LoadClient, type Marker, readMarkers, type Wire } from './wire.ts';
 
 export interface CrowdOptions {
@@ -24,6 +18,8 @@ export interface CrowdOptions {
   members: number[];
   /** How many calls the backend may have under way at a time. */
   senders: number;
+  /** How crossfade is called, where it is not this very program. */
+  program?: string[];
   /** @param share of the clients that are members */
   onProgress?(share: number): void;
 }
@@ -61,7 +57,7 @@ export interface Measured {
   generator: {
     /** ms by which it sent later than it should have. */
     lateMs: Percentiles | undefined;
-    /** Of one core. */
+    /** Of one core, both of its processes together. */
     cpuShare: number;
   };
   /** Visitors that could not join. */
@@ -80,7 +76,7 @@ const progressMs = 200;
 
 export class Crowd {
   readonly #options: CrowdOptions;
-  readonly #publisher: LoadPublisher;
+  readonly #backend: Backend;
   readonly #clients: LoadClient[] = [];
   readonly #progress: Progress[] = [];
   /** Nobody else's rooms, so that what is shown there is this crowd's. */
@@ -92,7 +88,8 @@ export class Crowd {
 
   private constructor(options: CrowdOptions) {
     this.#options = options;
-    this.#publisher = new LoadPublisher(options.wire, options.senders);
+    const { wire, senders, program = ownProgram() } = options;
+    this.#backend = new Backend({ wire, senders, program });
   }
 
   /** Errors: BENCH_TARGET (a client is refused). */
@@ -121,13 +118,13 @@ export class Crowd {
     const run = new LoadRun({ ...options, members, crowd: this.#name, firstIndex: this.#firstIndex });
     this.#firstIndex += countOf(options);
     this.#run = run;
-    const measured = await run.drive(this.#options.wire, this.#publisher);
+    const measured = await run.drive(this.#options.wire, this.#backend);
     return { ...measured, clientsLost: this.#clientsLost };
   }
 
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
-    await this.#publisher.close();
+    await this.#backend.close();
   }
 
   async #openClients(): Promise<void> {
@@ -177,10 +174,7 @@ class LoadRun {
   readonly #options: LoadRunOptions;
   readonly #ledger: DeliveryLedger;
   readonly #typing: TypingLedger | undefined;
-  readonly #lateness = new LatencyHistogram();
   readonly #failed: Record<string, number> = {};
-  readonly #eventIds = randomUUID().slice(0, 24);
-  #sent = 0;
   #accepted = 0;
   #answered = 0;
   #lastSignAt = 0;
@@ -193,62 +187,66 @@ class LoadRun {
     this.#ledger = new DeliveryLedger({
       total: countOf(options),
       members,
-      startedAt: performance.now(),
+      startedAt: sharedNow(),
       durationMs: seconds * 1_000,
     });
     if (typists > 0) this.#typing = new TypingLedger(typists, members);
   }
 
   show(progress: Progress, marker: Marker): void {
-    const now = performance.now();
+    const now = sharedNow();
     this.#lastSignAt = now;
     if (marker.kind === 'typing') return this.#typing?.show(marker);
     const index = marker.index - this.#options.firstIndex;
     if (index >= 0) this.#ledger.show(progress, index, now);
   }
 
-  async drive(wire: Wire, publisher: LoadPublisher): Promise<Omit<Measured, 'clientsLost'>> {
+  async drive(wire: Wire, backend: Backend): Promise<Omit<Measured, 'clientsLost'>> {
     const { readCpu = () => ({}), seconds, onProgress } = this.#options;
-    const startedAt = performance.now();
-    const ticks = setInterval(
-      () => onProgress?.(Math.min(1, (performance.now() - startedAt) / 1_000 / seconds)),
-      progressMs,
-    );
+    const startedAt = sharedNow();
+    const ticks = setInterval(() => onProgress?.(Math.min(1, (sharedNow() - startedAt) / 1_000 / seconds)), progressMs);
     try {
       const [cpuBefore, ownBefore] = [await readCpu(), process.cpuUsage()];
-      await Promise.all([this.#sendMessages(wire, publisher), this.#sendTyping(wire, publisher), this.#visit(wire)]);
+      const [allSent] = await Promise.all([this.#speak(wire, backend), this.#visit(wire)]);
       const own = process.cpuUsage(ownBefore);
-      const generatorMs = performance.now() - startedAt;
-      await this.#untilAllHasCome();
+      const generatorMs = sharedNow() - startedAt;
+      await this.#untilAllHasCome(allSent);
       const cpuAfter = await readCpu();
       await Promise.all([sleep(doublesWithinMs), ...this.#visits]);
-      const cpuShare = (own.user + own.system) / 1_000 / generatorMs;
-      return this.#measured(cpuShare, cpuBetween(cpuBefore, cpuAfter));
+      const cpuShare = ((own.user + own.system) / 1_000 + allSent.cpuMs) / generatorMs;
+      return this.#measured(allSent, cpuShare, cpuBetween(cpuBefore, cpuAfter));
     } finally {
       clearInterval(ticks);
     }
   }
 
-  #sendMessages(wire: Wire, publisher: LoadPublisher): Promise<void> {
+  #speak({ message, typing }: Wire, backend: Backend): Promise<AllSent> {
     const { crowd, members, firstIndex, rate, seconds } = this.#options;
-    const act = (n: number, from: number, now: number) => {
-      this.#ledger.sent(n, from, now);
-      const call = wire.message(roomName(crowd, n % members.length), firstIndex + n, this.#eventId('m', n));
-      this.#send(publisher, call, () => this.#ledger.accepted(n, performance.now()));
+    const load = {
+      rate,
+      seconds,
+      rooms: members.map((_, room) => roomName(crowd, room)),
+      message,
+      firstIndex,
+      ids: randomUUID().slice(0, 24),
+      typing,
+      typists: this.#typing?.typists ?? 0,
     };
-    return openLoop({ rate, seconds, act, lateness: this.#lateness });
+    return backend.play(load, (answer) => this.#hear(answer));
   }
 
-  #sendTyping(wire: Wire, publisher: LoadPublisher): Promise<void> | undefined {
-    const typing = this.#typing;
-    if (typing === undefined) return undefined;
-    const act = (n: number) => {
-      const { typist, room, isTyping } = typing.next(n);
-      const call = wire.typing(roomName(this.#options.crowd, room), typist, isTyping, this.#eventId('t', n));
-      if (call !== undefined) this.#send(publisher, call, () => typing.accepted(typist, isTyping));
-    };
-    const rate = (typing.typists * 1_000) / typingEveryMs;
-    return openLoop({ rate, seconds: this.#options.seconds, act });
+  #hear({ kind, n, from, sentAt, answeredAt, outcome }: Answer): void {
+    this.#answered++;
+    this.#lastSignAt = sharedNow();
+    if (kind === 'message') this.#ledger.sent(n, from, sentAt);
+    const isAccepted = typeof outcome === 'number' && outcome >= 200 && outcome < 300;
+    if (!isAccepted) {
+      this.#failed[outcome] = (this.#failed[outcome] ?? 0) + 1;
+      return;
+    }
+    this.#accepted++;
+    if (kind === 'message') this.#ledger.accepted(n, answeredAt);
+    else this.#typing?.accepted(n);
   }
 
   #visit(wire: Wire): Promise<void> | undefined {
@@ -271,27 +269,17 @@ class LoadRun {
     return openLoop({ rate: visitors, seconds, act });
   }
 
-  #send(publisher: LoadPublisher, call: Parameters<LoadPublisher['send']>[0], onAccepted: () => void): void {
-    this.#sent++;
-    publisher.send(call, (outcome) => {
-      this.#answered++;
-      this.#lastSignAt = performance.now();
-      if (typeof outcome === 'number' && outcome >= 200 && outcome < 300) {
-        this.#accepted++;
-        onAccepted();
-      } else {
-        this.#failed[outcome] = (this.#failed[outcome] ?? 0) + 1;
-      }
-    });
+  async #untilAllHasCome({ sent }: AllSent): Promise<void> {
+    this.#lastSignAt = sharedNow();
+    const isOver = () => this.#answered >= sent && this.#ledger.isComplete && (this.#typing?.isSettled ?? true);
+    while (!isOver() && sharedNow() - this.#lastSignAt < quietMs) await sleep(10);
   }
 
-  async #untilAllHasCome(): Promise<void> {
-    this.#lastSignAt = performance.now();
-    const isOver = () => this.#answered >= this.#sent && this.#ledger.isComplete && (this.#typing?.isSettled ?? true);
-    while (!isOver() && performance.now() - this.#lastSignAt < quietMs) await sleep(10);
-  }
-
-  #measured(cpuShare: number, cpuSeconds: Record<string, number>): Omit<Measured, 'clientsLost'> {
+  #measured(
+    { sent, lateMs }: AllSent,
+    cpuShare: number,
+    cpuSeconds: Record<string, number>,
+  ): Omit<Measured, 'clientsLost'> {
     const { publish, endToEnd, deliveries, overTime } = this.#ledger;
     // Typing that is merged is work saved, not work that nobody wanted.
     const asked = deliveries.owed + (this.#typing?.seen.uncoalesced ?? 0);
@@ -300,22 +288,17 @@ class LoadRun {
       hundredths((s * 1e6) / Math.max(1, asked)),
     ]);
     return {
-      calls: { sent: this.#sent, accepted: this.#accepted, failed: this.#failed },
+      calls: { sent, accepted: this.#accepted, failed: this.#failed },
       publishMs: publish.percentiles(),
       endToEndMs: endToEnd.percentiles(),
       deliveries,
       typing: this.#typing?.seen,
       cpuSeconds,
       cpuPerDeliveryUs: Object.fromEntries(perDelivery),
-      generator: { lateMs: this.#lateness.percentiles(), cpuShare: hundredths(cpuShare) },
+      generator: { lateMs, cpuShare: hundredths(cpuShare) },
       visitorsRefused: this.#visitorsRefused,
       overTime,
     };
-  }
-
-  /** UUIDs of this run. */
-  #eventId(kind: 'm' | 't', n: number): string {
-    return `${this.#eventIds}${kind === 'm' ? 'a' : 'b'}${String(n).padStart(11, '0')}`;
   }
 }
 

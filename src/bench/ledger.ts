@@ -1,5 +1,5 @@
 // What a run of the load generator owes its clients, and what they were shown. In come the messages as they are sent and answered and
-// each showing at a client; out go the counts and the latencies. Promises: bounded by the number of messages of the run.
+// each showing at a client; out go the counts and the latencies. Promises: bounded by the deliveries of the run.
 
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 
@@ -75,7 +75,7 @@ export interface LedgerOptions {
   total: number;
   /** Members of each room. */
   members: number[];
-  /** ms on the clock of performance.now(), and how long the sending takes. */
+  /** ms by {@link sharedNow}, and how long the sending takes. */
   startedAt: number;
   durationMs: number;
 }
@@ -90,30 +90,35 @@ export class DeliveryLedger {
   readonly #acceptedAt: Float64Array;
   readonly #shown: Uint32Array;
   readonly #slices: LatencyHistogram[];
+  /** When messages were shown of which nobody has told yet that they were sent, by index. */
+  readonly #early = new Map<number, number[]>();
+  /** Messages that were shown behind a later one, each with that one. */
+  readonly #late: { index: number; behind: number }[] = [];
   #owed = 0;
   #delivered = 0;
   #doubled = 0;
-  #outOfOrder = 0;
 
   constructor(options: LedgerOptions) {
     const { total } = options;
     this.#options = options;
-    this.#from = new Float64Array(total);
+    this.#from = new Float64Array(total).fill(Number.NaN);
     this.#sentAt = new Float64Array(total);
     this.#acceptedAt = new Float64Array(total).fill(Number.POSITIVE_INFINITY);
     this.#shown = new Uint32Array(total);
     this.#slices = Array.from({ length: Math.min(sliceCount, total) }, () => new LatencyHistogram(2));
   }
 
-  /** @param from the time at which it should have been sent */
-  sent(index: number, from: number, now: number): void {
+  /** May be told after it was shown. @param from the time at which it should have been sent @param at when it was */
+  sent(index: number, from: number, at: number): void {
     this.#from[index] = from;
-    this.#sentAt[index] = now;
+    this.#sentAt[index] = at;
+    for (const shownAt of this.#early.get(index) ?? []) this.#record(index, shownAt);
+    this.#early.delete(index);
   }
 
-  accepted(index: number, now: number): void {
-    this.publish.record(now - this.#from[index]!);
-    this.#acceptedAt[index] = now;
+  accepted(index: number, at: number): void {
+    this.publish.record(at - this.#from[index]!);
+    this.#acceptedAt[index] = at;
     const members = this.#membersOf(index);
     this.#owed += members;
     this.#delivered += Math.min(members, this.#shown[index]!);
@@ -131,20 +136,27 @@ export class DeliveryLedger {
       const next = progress.last === -1 ? progress.room : progress.last + rooms;
       for (let missed = next; missed < index; missed += rooms) progress.missing.add(missed);
       progress.last = index;
-    } else if (this.#acceptedAt[index]! < this.#sentAt[progress.last]!) {
-      this.#outOfOrder++;
+    } else {
+      this.#late.push({ index, behind: progress.last });
     }
     this.#shown[index]!++;
-    if (this.#acceptedAt[index]! <= now) this.#delivered++;
-    this.#record(index, now);
+    if (Number.isFinite(this.#acceptedAt[index]!)) this.#delivered++;
+    if (Number.isNaN(this.#from[index]!)) this.#keepEarly(index, now);
+    else this.#record(index, now);
   }
 
-  #record(index: number, now: number): void {
+  #keepEarly(index: number, shownAt: number): void {
+    const early = this.#early.get(index);
+    if (early === undefined) this.#early.set(index, [shownAt]);
+    else early.push(shownAt);
+  }
+
+  #record(index: number, shownAt: number): void {
     const from = this.#from[index]!;
-    this.endToEnd.record(now - from);
+    this.endToEnd.record(shownAt - from);
     const { startedAt, durationMs } = this.#options;
     const slice = Math.floor(((from - startedAt) / durationMs) * this.#slices.length);
-    this.#slices[Math.max(0, Math.min(slice, this.#slices.length - 1))]?.record(now - from);
+    this.#slices[Math.max(0, Math.min(slice, this.#slices.length - 1))]?.record(shownAt - from);
   }
 
   get isComplete(): boolean {
@@ -159,6 +171,10 @@ export class DeliveryLedger {
       doubled: this.#doubled,
       outOfOrder: this.#outOfOrder,
     };
+  }
+
+  get #outOfOrder(): number {
+    return this.#late.filter(({ index, behind }) => this.#acceptedAt[index]! < this.#sentAt[behind]!).length;
   }
 
   /** What came when; stretches in which nothing came are left out. */

@@ -2,6 +2,7 @@
 // the time from which its latency counts.
 
 import type { LatencyHistogram } from './ledger.ts';
+import { sharedNow } from './shared-clock.ts';
 
 export interface OpenLoopOptions {
   /** Each second; may be less than 1. */
@@ -28,19 +29,19 @@ export function countOf({ rate, seconds }: Pick<OpenLoopOptions, 'rate' | 'secon
 export function openLoop({ rate, seconds, act, lateness }: OpenLoopOptions): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const total = countOf({ rate, seconds });
-  const startedAt = performance.now();
+  const startedAt = sharedNow();
   const dueAt = (n: number) => startedAt + (n * 1_000) / rate;
   let n = 0;
   const turn = () => {
     for (; n < total; n++) {
-      const now = performance.now();
+      const now = sharedNow();
       if (now < dueAt(n)) break;
       const late = now - dueAt(n);
       lateness?.record(late);
       act(n, late <= timerGrainMs ? now : dueAt(n), now);
     }
     if (n >= total) return resolve();
-    setTimeout(guarded, Math.max(1, Math.floor(dueAt(n) - performance.now())));
+    setTimeout(guarded, Math.max(1, Math.floor(dueAt(n) - sharedNow())));
   };
   const guarded = () => {
     try {

@@ -6,8 +6,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isSea } from 'node:sea';
 import { CrossfadeError } from '../errors.ts';
+import { ownProgram } from './own-program.ts';
 
 export interface OwnDeploymentOptions {
   /** Base URL of the bridge; without it the toy bridge is started. */
@@ -69,8 +69,8 @@ export class OwnDeployment {
   #spawn(args: string[], env: Record<string, string>): ChildProcess {
     const { apiKey, jwtSecret } = this.#options.secrets;
     const { PATH = '', HOME = '' } = process.env;
-    const own = isSea() ? [] : [...process.execArgv, process.argv[1]!];
-    return spawn(process.execPath, [...own, ...args], {
+    const [command, ...own] = ownProgram();
+    return spawn(command!, [...own, ...args], {
       env: { PATH, HOME, INTERNAL_API_KEY: apiKey, JWT_SECRET_KEY: jwtSecret, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -1,7 +1,8 @@
-// The backend of the load generator: in come calls, out go HTTP POSTs over connections that are kept, and the status of each answer.
+// The HTTP client of the load generator's backend: in come calls, out go HTTP POSTs over connections that are kept, and the status of each answer.
 // Promises: never more connections than senders; what is due while all are busy waits for one, and its time counts.
 
 import { Pool } from 'undici';
+import { sharedNow } from './shared-clock.ts';
 import type { LoadCall, Wire } from './wire.ts';
 
 const answerTimeoutMs = 30_000;
@@ -22,8 +23,8 @@ export class LoadPublisher {
     });
   }
 
-  /** @param done with the status once the answer is there as a whole, or with the error's code */
-  send({ path, body }: LoadCall, done: (outcome: number | string) => void): void {
+  /** @param done with the status once the answer is there as a whole, or with the error's code; and when that was, by {@link sharedNow} */
+  send({ path, body }: LoadCall, done: (outcome: number | string, answeredAt: number) => void): void {
     let status = 0;
     this.#pool.dispatch(
       { method: 'POST', path, body, headers: this.#headers },
@@ -34,10 +35,10 @@ export class LoadPublisher {
         },
         onResponseData() {},
         onResponseEnd() {
-          done(status);
+          done(status, sharedNow());
         },
         onResponseError(_controller, error) {
-          done((error as NodeJS.ErrnoException).code ?? error.message);
+          done((error as NodeJS.ErrnoException).code ?? error.message, sharedNow());
         },
       },
     );

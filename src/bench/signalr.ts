@@ -4,7 +4,14 @@
 
 import { SignJWT } from 'jose';
 import { WebSocket } from 'ws';
-import { type LoadCall, type LoadClient, type LoadClientOptions, messageJson, typistName, type Wire } from './wire.ts';
+import {
+  type CallTemplate,
+  type LoadClient,
+  type LoadClientOptions,
+  messageJson,
+  typistName,
+  type Wire,
+} from './wire.ts';
 
 export interface SignalRWireOptions {
   /** The hub, or the base of an edge: `/hubs/chat` is meant then. */
@@ -25,8 +32,9 @@ const tokenSeconds = 24 * 3600;
 export class SignalRWire implements Wire {
   readonly origin: string;
   readonly headers: Record<string, string>;
+  readonly message: CallTemplate;
+  readonly typing: CallTemplate;
   readonly #hub: string;
-  readonly #basePath: string;
   readonly #secret: Uint8Array;
 
   constructor({ url, publish, apiKey, jwtSecret }: SignalRWireOptions) {
@@ -36,7 +44,15 @@ export class SignalRWire implements Wire {
     this.#hub = hub.href;
     const { origin, pathname } = new URL(publish);
     this.origin = origin;
-    this.#basePath = pathname.replace(/\/$/, '');
+    const base = pathname.replace(/\/$/, '');
+    this.message = {
+      path: `${base}/internal/chat/message`,
+      body: `{"event_id":"{id}","request_id":"{room}","message":${messageJson('{room}', '{index}', '{id}')}}`,
+    };
+    this.typing = {
+      path: `${base}/internal/chat/typing`,
+      body: `{"event_id":"{id}","request_id":"{room}","user_id":"${typistName('{typist}')}","is_typing":{isTyping}}`,
+    };
     this.headers = {
       'content-type': 'application/json',
       ...(apiKey !== undefined && { 'x-internal-api-key': apiKey }),
@@ -54,21 +70,6 @@ export class SignalRWire implements Wire {
       headers: { authorization: `Bearer ${token}` },
     });
     return joined(socket, options);
-  }
-
-  message(room: string, index: number, eventId: string): LoadCall {
-    const message = messageJson(room, index, eventId);
-    return {
-      path: `${this.#basePath}/internal/chat/message`,
-      body: `{"event_id":"${eventId}","request_id":"${room}","message":${message}}`,
-    };
-  }
-
-  typing(room: string, typist: number, isTyping: boolean, eventId: string): LoadCall {
-    return {
-      path: `${this.#basePath}/internal/chat/typing`,
-      body: `{"event_id":"${eventId}","request_id":"${room}","user_id":"${typistName(typist)}","is_typing":${isTyping}}`,
-    };
   }
 }
 

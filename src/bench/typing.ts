@@ -18,6 +18,12 @@ export interface TypingSeen {
 export const typingEveryMs = 80;
 const notesOfBurst = 12;
 
+/** The n-th note of all typists, who take turns. */
+export function noteOf(n: number, typists: number): { typist: number; isTyping: boolean } {
+  const note = Math.floor(n / typists) % notesOfBurst;
+  return { typist: n % typists, isTyping: note < notesOfBurst - 1 };
+}
+
 export class TypingLedger {
   readonly typists: number;
   readonly #members: number[];
@@ -34,14 +40,9 @@ export class TypingLedger {
     this.#members = members;
   }
 
-  /** The n-th note of all typists, who take turns. */
-  next(n: number): { typist: number; room: number; isTyping: boolean } {
-    const typist = n % this.typists;
-    const note = Math.floor(n / this.typists) % notesOfBurst;
-    return { typist, room: this.#roomOf(typist), isTyping: note < notesOfBurst - 1 };
-  }
-
-  accepted(typist: number, isTyping: boolean): void {
+  /** The n-th note of all was accepted. */
+  accepted(n: number): void {
+    const { typist, isTyping } = noteOf(n, this.typists);
     this.#accepted++;
     this.#uncoalesced += this.#members[this.#roomOf(typist)]!;
     this.#lastAccepted[typist] = isTyping;

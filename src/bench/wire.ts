@@ -22,6 +22,9 @@ export interface LoadCall {
   body: string;
 }
 
+/** A call before its values are known: `{room}`, `{index}`, `{id}`, `{typist}` and `{isTyping}` stand for them. */
+export type CallTemplate = LoadCall;
+
 export interface Wire {
   /** Where the calls go: scheme, host and port. */
   readonly origin: string;
@@ -29,20 +32,34 @@ export interface Wire {
   readonly headers: Record<string, string>;
   /** Resolves when the client is a member of the room; rejects if it is refused. */
   join(options: LoadClientOptions): Promise<LoadClient>;
-  /** The call that shows a message to every member of the room. */
-  message(room: string, index: number, eventId: string): LoadCall;
+  /** The call that shows a message to every member of the room: {@link messageJson} of `{room}`, `{index}` and `{id}`. */
+  readonly message: CallTemplate;
   /** The call that shows a note of typing to every member of the room; undefined where the system has none. */
-  typing(room: string, typist: number, isTyping: boolean, eventId: string): LoadCall | undefined;
+  readonly typing: CallTemplate | undefined;
 }
 
 /** What every system is asked to carry: a message as the help desk's backend writes it, about 400 bytes. */
-export function messageJson(room: string, index: number, id: string): string {
+export function messageJson(room: string, index: number | '{index}', id: string): string {
   return `{"id":"${id}","requestId":"${room}","senderId":"agent","sender":{"id":"agent","username":"agent.smith","fullName":"Agent Smith","email":"agent@example.com"},"content":"~i${index}~ Have you tried to switch it off and on again? It helps more often than one would think.","sequenceNumber":${index},"isScreenshot":false,"screenshotFileName":null,"isRead":false,"createdAt":"2026-01-16T10:30:00Z","updatedAt":null,"clientTempId":null}`;
 }
 
 /** The user of a note of typing, in whose name its number stands. */
-export function typistName(typist: number): string {
+export function typistName(typist: number | '{typist}'): string {
   return `~t${typist}~`;
+}
+
+type CallValues = Record<string, string | number | boolean>;
+
+/** @returns a function that makes the call of its values, none of which may need an escape in JSON or in a path */
+export function compileCall({ path, body }: CallTemplate): (values: CallValues) => LoadCall {
+  const [pathOf, bodyOf] = [path, body].map(compileText);
+  return (values) => ({ path: pathOf!(values), body: bodyOf!(values) });
+}
+
+function compileText(template: string): (values: CallValues) => string {
+  // split() with one capture alternates: literal, name, literal, name, …
+  const parts = template.split(/\{(room|index|id|typist|isTyping)\}/);
+  return (values) => parts.map((part, n) => (n % 2 === 0 ? part : values[part])).join('');
 }
 
 export type Marker = { kind: 'message'; index: number } | { kind: 'typing'; typist: number; isTyping: boolean };

@@ -1,6 +1,7 @@
 // The words of `crossfade bench` and `crossfade verify`: in comes the program, which learns both with their flags.
 
 import { type Command, Option } from 'commander';
+import { playBackend } from '../bench/backend-process.ts';
 import { CrossfadeError } from '../errors.ts';
 import { type BenchOptions, bench } from './bench.ts';
 import { type VerifyOptions, verify } from './verify.ts';
@@ -27,6 +28,9 @@ export function addBench(program: Command): void {
       '\nSecrets come by variable: JWT_SECRET_KEY for the clients’ tokens, INTERNAL_API_KEY for the calls.',
     )
     .action((options: BenchOptions) => bench(options));
+
+  // Started by the other two.
+  program.command('bench-backend', { hidden: true }).action(playBackend);
 
   program
     .command('verify')

@@ -34,6 +34,16 @@ describe('the ledger of the load generator', () => {
     assert.deepEqual(ledger.deliveries, { owed: 1, delivered: 1, lost: 0, doubled: 0, outOfOrder: 0 });
   });
 
+  test('a message that was shown before anybody told that it was sent has its latency all the same', () => {
+    const { ledger, member } = setUp({ members: [2] });
+    ledger.show(member(), 0, 11);
+    ledger.show(member(), 0, 14);
+    ledger.sent(0, 10, 10);
+    ledger.accepted(0, 12);
+    assert.equal(ledger.deliveries.delivered, 2);
+    assert.deepEqual([ledger.endToEnd.count, Math.round(ledger.endToEnd.percentiles()!.max)], [2, 4]);
+  });
+
   test('a message that a member is shown twice is one doubled, also if it came late the first time', () => {
     const { ledger, member } = setUp({ members: [1] });
     const reader = member();
