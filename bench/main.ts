@@ -4,10 +4,10 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ProgressBar } from '../src/bench/progress.ts';
+import { type Cleanups, contextOf, end } from './cleanups.ts';
 import { measure, type Sample } from './measure.ts';
 import { writePages } from './pages.ts';
 import { type Result, resultOf, tableText } from './report.ts';
@@ -26,7 +26,7 @@ const { values } = parseArgs({
 const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)];
 const chosen = { systems: chosenOf(systems, values.systems), workloads: chosenOf(workloads, values.workloads) };
 const bar = new ProgressBar();
-const cleanups: (() => unknown)[] = [];
+const cleanups: Cleanups = [];
 const context = contextOf(cleanups);
 
 installModules();
@@ -70,7 +70,7 @@ async function measureAll(chosenSystems: System[], chosenWorkloads: Workload[]):
 /** Memory is measured of processes that have done nothing else. */
 async function measureOnce(running: Map<System, UnderLoad>, system: System, workload: Workload): Promise<Sample> {
   if (workload.isIdle) {
-    const ownCleanups: (() => unknown)[] = [];
+    const ownCleanups: Cleanups = [];
     try {
       return await measure(system, await system.start(contextOf(ownCleanups)), workload, seconds);
     } finally {
@@ -80,15 +80,6 @@ async function measureOnce(running: Map<System, UnderLoad>, system: System, work
   const underLoad = running.get(system) ?? (await system.start(context));
   running.set(system, underLoad);
   return measure(system, underLoad, workload, seconds);
-}
-
-/** What the tests' helpers want of a test: to be told when it ends. */
-function contextOf(list: (() => unknown)[]): TestContext {
-  return { after: (run: () => unknown) => list.unshift(run) } as unknown as TestContext;
-}
-
-async function end(list: (() => unknown)[]): Promise<void> {
-  for (const run of list.splice(0)) await run();
 }
 
 function chosenOf<Named extends { name: string }>(all: Named[], names: string): Named[] {

@@ -10,14 +10,16 @@ import type { Workload } from './workloads.ts';
 
 export type Sample = Measured | { bytesPerConnection: number };
 
-const senders = 100;
-const program = [process.execPath, fileURLToPath(new URL('../src/main.ts', import.meta.url))];
+/** Calls that the backend may have under way. */
+export const senders = 100;
+/** How crossfade is called for the backend's process. */
+export const program = [process.execPath, fileURLToPath(new URL('../src/main.ts', import.meta.url))];
 const warmUpSeconds = 2;
 const settleMs = 3_000;
 const firstShare = 0.25;
 
 export async function measure(
-  { isDeaf = false }: System,
+  { isDeaf = false }: Pick<System, 'isDeaf'>,
   { wire, pids }: UnderLoad,
   workload: Workload,
   seconds: number,

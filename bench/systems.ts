@@ -15,7 +15,8 @@ import { Running, startCrossfade } from '../test/support/process.ts';
 import { freePort, type Redis, startRedis } from '../test/support/redis.ts';
 import { noDotnet, startReferenceBridge } from '../test/support/reference-bridge.ts';
 import { until } from '../test/support/wait.ts';
-import { FloorWire, NchanWire, SocketIoWire } from './wires.ts';
+import { type RequestsTransport, RequestsWire } from './requests-wire.ts';
+import { FloorWire, NchanWire, SocketIoWire, SpreadWire } from './wires.ts';
 
 export interface UnderLoad {
   wire: Wire;
@@ -30,6 +31,15 @@ export interface System {
   /** Why it cannot be run here; false where it can. */
   missing?: string | false;
   start(t: TestContext): Promise<UnderLoad>;
+}
+
+export interface Replicas {
+  /** 1 where it is not given. */
+  replicas?: number;
+  /** WebSockets where it is not given. */
+  transport?: 'WebSockets' | RequestsTransport;
+  /** More flags of `serve`. */
+  flags?: string[];
 }
 
 const servers = fileURLToPath(new URL('servers/', import.meta.url));
@@ -71,6 +81,25 @@ async function startProxied(t: TestContext, withRedis: boolean, percent: number)
   const { wire, pids, admin } = await startSidecarWith(t, flags, withRedis);
   await atPercent({ admin }, percent);
   return { wire, pids: { ...pids, bridge: [bridge.pid] } };
+}
+
+/** Crossfade without a bridge, as so many replicas over one Redis; clients are spread over them, calls go to the first. */
+export async function startReplicas(
+  t: TestContext,
+  { replicas = 1, transport = 'WebSockets', flags = [] }: Replicas,
+): Promise<UnderLoad> {
+  const redis = await startRedis(t);
+  const started = await Promise.all(
+    Array.from({ length: replicas }, (_, n) =>
+      startCrossfade(t, ['--instance', `bench-${n}`, ...patient, '--redis', redis.url, ...flags], secrets),
+    ),
+  );
+  const wires = started.map(({ edge }) => {
+    const options = { url: edge, publish: started[0]!.listen, apiKey, jwtSecret };
+    return transport === 'WebSockets' ? new SignalRWire(options) : new RequestsWire(options, transport);
+  });
+  const server = started.map(({ process: { pid } }) => pid);
+  return { wire: new SpreadWire(wires), pids: { server, ...redisPid(redis) } };
 }
 
 async function startSidecarWith(t: TestContext, flags: string[], withRedis: boolean) {

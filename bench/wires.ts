@@ -78,6 +78,29 @@ export class NchanWire implements Wire {
   }
 }
 
+/** Clients take turns over several wires; the first one's calls are everybody's. */
+export class SpreadWire implements Wire {
+  readonly origin: string;
+  readonly headers: Record<string, string>;
+  readonly message: CallTemplate;
+  readonly typing: CallTemplate | undefined;
+  readonly #wires: Wire[];
+  #joined = 0;
+
+  constructor(wires: Wire[]) {
+    const { origin, headers, message, typing } = wires[0]!;
+    this.origin = origin;
+    this.headers = headers;
+    this.message = message;
+    this.typing = typing;
+    this.#wires = wires;
+  }
+
+  join(options: LoadClientOptions): Promise<LoadClient> {
+    return this.#wires[this.#joined++ % this.#wires.length]!.join(options);
+  }
+}
+
 function opened(
   url: string,
   onLost: () => void,

@@ -23,8 +23,10 @@ export interface SignalRWireOptions {
 }
 
 const recordSeparator = '\x1e';
-const handshake = `{"protocol":"json","version":1}${recordSeparator}`;
+export const handshake = `{"protocol":"json","version":1}${recordSeparator}`;
 const ping = `{"type":6}${recordSeparator}`;
+/** The confirmation of the join. */
+export const joinedText = '"RoomJoined"';
 const pingMs = 15_000;
 const joinTimeoutMs = 20_000;
 const tokenSeconds = 24 * 3600;
@@ -34,14 +36,15 @@ export class SignalRWire implements Wire {
   readonly headers: Record<string, string>;
   readonly message: CallTemplate;
   readonly typing: CallTemplate;
-  readonly #hub: string;
+  /** Its address, as a WebSocket's. */
+  protected readonly hub: string;
   readonly #secret: Uint8Array;
 
   constructor({ url, publish, apiKey, jwtSecret }: SignalRWireOptions) {
     const hub = new URL(url);
     hub.protocol = hub.protocol.replace('http', 'ws');
     if (hub.pathname === '/') hub.pathname = '/hubs/chat';
-    this.#hub = hub.href;
+    this.hub = hub.href;
     const { origin, pathname } = new URL(publish);
     this.origin = origin;
     const base = pathname.replace(/\/$/, '');
@@ -61,16 +64,26 @@ export class SignalRWire implements Wire {
   }
 
   async join(options: LoadClientOptions): Promise<LoadClient> {
-    const token = await new SignJWT({ sub: options.user, exp: Math.floor(Date.now() / 1000) + tokenSeconds })
-      .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-      .sign(this.#secret);
-    const socket = new WebSocket(this.#hub, {
+    const socket = new WebSocket(this.hub, {
       perMessageDeflate: false,
       skipUTF8Validation: true,
-      headers: { authorization: `Bearer ${token}` },
+      headers: await this.credentials(options.user),
     });
     return joined(socket, options);
   }
+
+  /** The header by which the hub knows a user. */
+  protected async credentials(user: string): Promise<Record<string, string>> {
+    const token = await new SignJWT({ sub: user, exp: Math.floor(Date.now() / 1000) + tokenSeconds })
+      .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+      .sign(this.#secret);
+    return { authorization: `Bearer ${token}` };
+  }
+}
+
+/** The client's invocation that joins a room. */
+export function joinOf(room: string): string {
+  return `{"type":1,"invocationId":"1","target":"JoinRoom","arguments":["${room}"]}${recordSeparator}`;
 }
 
 /** Shakes hands, joins the room, and hands on what comes behind the confirmation. */
@@ -88,9 +101,9 @@ function joined(socket: WebSocket, { room, onData, onLost }: LoadClientOptions):
     if (stage === 'member') return onData(data);
     if (stage === 'opening') {
       stage = 'joining';
-      socket.send(`{"type":1,"invocationId":"1","target":"JoinRoom","arguments":["${room}"]}${recordSeparator}`);
+      socket.send(joinOf(room));
     }
-    if (!data.includes('"RoomJoined"')) return;
+    if (!data.includes(joinedText)) return;
     stage = 'member';
     clearTimeout(timeout);
     resolve({ close });
