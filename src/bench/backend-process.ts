@@ -3,14 +3,14 @@
 // Promises: calls are made at their times whatever the system does (open-loop.ts).
 
 import { createInterface } from 'node:readline';
-import type { Answer, Load, ToBackend } from './backend.ts';
+import type { Load, LoadAnswer, ToLoadBackend } from './backend.ts';
 import { LatencyHistogram } from './ledger.ts';
 import { openLoop } from './open-loop.ts';
 import { LoadPublisher } from './publisher.ts';
 import { noteOf, typingEveryMs } from './typing.ts';
-import { compileCall } from './wire.ts';
+import { callWriter } from './wire.ts';
 
-/** Answers are told together: a line for each would cost more than the calls. */
+/** ToldTogether are told together: a line for each would cost more than the calls. */
 const tellEveryMs = 10;
 
 /** Runs until stdin ends. */
@@ -18,7 +18,7 @@ export async function playBackend(): Promise<void> {
   const lines = createInterface({ input: process.stdin });
   let publisher: LoadPublisher | undefined;
   for await (const line of lines) {
-    const { target, load } = JSON.parse(line) as ToBackend;
+    const { target, load } = JSON.parse(line) as ToLoadBackend;
     if (target !== undefined) publisher = new LoadPublisher(target, target.senders);
     if (load !== undefined) await play(load, publisher!);
   }
@@ -27,13 +27,13 @@ export async function playBackend(): Promise<void> {
 
 async function play(load: Load, publisher: LoadPublisher): Promise<void> {
   const { rate, seconds } = load;
-  const answers = new Answers();
+  const answers = new ToldTogether();
   const lateness = new LatencyHistogram();
   const before = process.cpuUsage();
   let sent = 0;
   const send = (
-    answer: Pick<Answer, 'kind' | 'n' | 'from' | 'sentAt'>,
-    call: ReturnType<ReturnType<typeof compileCall>>,
+    answer: Pick<LoadAnswer, 'kind' | 'n' | 'from' | 'sentAt'>,
+    call: ReturnType<ReturnType<typeof callWriter>>,
   ) => {
     sent++;
     publisher.send(call, (outcome, answeredAt) => answers.add({ ...answer, outcome, answeredAt }));
@@ -44,13 +44,13 @@ async function play(load: Load, publisher: LoadPublisher): Promise<void> {
   const notes = sendNote && openLoop({ rate: (load.typists * 1_000) / typingEveryMs, seconds, act: sendNote });
   await Promise.all([messages, notes]);
   const { user, system } = process.cpuUsage(before);
-  tell({ allSent: { sent, lateMs: lateness.percentiles(), cpuMs: (user + system) / 1_000 } });
+  sayToParent({ allSent: { sent, lateMs: lateness.percentiles(), cpuMs: (user + system) / 1_000 } });
 }
 
-type Send = (answer: Pick<Answer, 'kind' | 'n' | 'from' | 'sentAt'>, call: { path: string; body: string }) => void;
+type Send = (answer: Pick<LoadAnswer, 'kind' | 'n' | 'from' | 'sentAt'>, call: { path: string; body: string }) => void;
 
 function messagesOf({ message, rooms, firstIndex, ids }: Load, send: Send) {
-  const callOf = compileCall(message);
+  const callOf = callWriter(message);
   return (n: number, from: number, sentAt: number) => {
     const call = callOf({ room: rooms[n % rooms.length]!, index: firstIndex + n, id: idOf(ids, 'a', n) });
     send({ kind: 'message', n, from, sentAt }, call);
@@ -59,7 +59,7 @@ function messagesOf({ message, rooms, firstIndex, ids }: Load, send: Send) {
 
 function notesOf({ typing, typists, rooms, ids }: Load, send: Send) {
   if (typing === undefined || typists === 0) return undefined;
-  const callOf = compileCall(typing);
+  const callOf = callWriter(typing);
   return (n: number, from: number, sentAt: number) => {
     const { typist, isTyping } = noteOf(n, typists);
     const call = callOf({ room: rooms[typist % rooms.length]!, typist, isTyping, id: idOf(ids, 'b', n) });
@@ -72,20 +72,21 @@ function idOf(ids: string, kind: 'a' | 'b', n: number): string {
   return `${ids}${kind}${String(n).padStart(11, '0')}`;
 }
 
-class Answers {
-  #waiting: Answer[] = [];
+/** Answers on their way to the parent. */
+class ToldTogether {
+  #waiting: LoadAnswer[] = [];
 
-  add(answer: Answer): void {
+  add(answer: LoadAnswer): void {
     if (this.#waiting.length === 0) setTimeout(() => this.#tell(), tellEveryMs);
     this.#waiting.push(answer);
   }
 
   #tell(): void {
-    tell({ answers: this.#waiting });
+    sayToParent({ answers: this.#waiting });
     this.#waiting = [];
   }
 }
 
-function tell(words: object): void {
+function sayToParent(words: object): void {
   process.stdout.write(`${JSON.stringify(words)}\n`);
 }

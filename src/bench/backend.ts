@@ -26,7 +26,7 @@ export interface Load {
 }
 
 /** How one call went; times by {@link sharedNow}. */
-export interface Answer {
+export interface LoadAnswer {
   kind: 'message' | 'typing';
   /** Of its kind, from 0. */
   n: number;
@@ -47,17 +47,17 @@ export interface AllSent {
   cpuMs: number;
 }
 
-export interface ToBackend {
+export interface ToLoadBackend {
   target?: Pick<Wire, 'origin' | 'headers'> & { senders: number };
   load?: Load;
 }
 
-interface FromBackend {
-  answers?: Answer[];
+interface FromLoadBackend {
+  answers?: LoadAnswer[];
   allSent?: AllSent;
 }
 
-export interface BackendOptions {
+export interface LoadBackendOptions {
   wire: Pick<Wire, 'origin' | 'headers'>;
   /** How many calls may be under way at a time. */
   senders: number;
@@ -65,24 +65,26 @@ export interface BackendOptions {
   program: string[];
 }
 
-export class Backend {
+export class LoadBackend {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
-  #onAnswer: (answer: Answer) => void = () => {};
+  #onAnswer: (answer: LoadAnswer) => void = () => {};
   #allSent: PromiseWithResolvers<AllSent> | undefined;
   #isClosed = false;
 
-  constructor({ wire: { origin, headers }, senders, program: [command, ...args] }: BackendOptions) {
+  constructor({ wire: { origin, headers }, senders, program: [command, ...args] }: LoadBackendOptions) {
     this.#child = spawn(command!, [...args, 'bench-backend'], { stdio: ['pipe', 'pipe', 'inherit'] });
     // Whoever waits for it is told by its end.
     this.#child.stdin.on('error', () => {});
     this.#child.once('error', () => this.#end());
     this.#child.once('exit', () => this.#end());
-    createInterface({ input: this.#child.stdout }).on('line', (line) => this.#hear(JSON.parse(line) as FromBackend));
+    createInterface({ input: this.#child.stdout }).on('line', (line) =>
+      this.#hear(JSON.parse(line) as FromLoadBackend),
+    );
     this.#tell({ target: { origin, headers, senders } });
   }
 
   /** One at a time. @returns when everything was sent, which is not yet answered. Errors: BENCH_TARGET (its process has ended) */
-  play(load: Load, onAnswer: (answer: Answer) => void): Promise<AllSent> {
+  play(load: Load, onAnswer: (answer: LoadAnswer) => void): Promise<AllSent> {
     this.#onAnswer = onAnswer;
     this.#allSent = Promise.withResolvers();
     if (this.#isClosed) this.#end();
@@ -98,11 +100,11 @@ export class Backend {
     await exited;
   }
 
-  #tell(words: ToBackend): void {
+  #tell(words: ToLoadBackend): void {
     this.#child.stdin.write(`${JSON.stringify(words)}\n`);
   }
 
-  #hear({ answers = [], allSent }: FromBackend): void {
+  #hear({ answers = [], allSent }: FromLoadBackend): void {
     for (const answer of answers) this.#onAnswer(answer);
     if (allSent !== undefined) this.#allSent?.resolve(allSent);
   }

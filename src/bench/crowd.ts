@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CrossfadeError } from '../errors.ts';
-import { type AllSent, type Answer, Backend } from './backend.ts';
+import { type AllSent, type LoadAnswer, LoadBackend } from './backend.ts';
 import { type Deliveries, DeliveryLedger, type Percentiles, type Progress, type Slice } from './ledger.ts';
 import { countOf, openLoop } from './open-loop.ts';
 import { ownProgram } from './own-program.ts';
@@ -76,7 +76,7 @@ const progressMs = 200;
 
 export class Crowd {
   readonly #options: CrowdOptions;
-  readonly #backend: Backend;
+  readonly #backend: LoadBackend;
   readonly #clients: LoadClient[] = [];
   readonly #progress: Progress[] = [];
   /** Nobody else's rooms, so that what is shown there is this crowd's. */
@@ -89,7 +89,7 @@ export class Crowd {
   private constructor(options: CrowdOptions) {
     this.#options = options;
     const { wire, senders, program = ownProgram() } = options;
-    this.#backend = new Backend({ wire, senders, program });
+    this.#backend = new LoadBackend({ wire, senders, program });
   }
 
   /** Errors: BENCH_TARGET (a client is refused). */
@@ -201,7 +201,7 @@ class LoadRun {
     if (index >= 0) this.#ledger.show(progress, index, now);
   }
 
-  async drive(wire: Wire, backend: Backend): Promise<Omit<Measured, 'clientsLost'>> {
+  async drive(wire: Wire, backend: LoadBackend): Promise<Omit<Measured, 'clientsLost'>> {
     const { readCpu = () => ({}), seconds, onProgress } = this.#options;
     const startedAt = sharedNow();
     const ticks = setInterval(() => onProgress?.(Math.min(1, (sharedNow() - startedAt) / 1_000 / seconds)), progressMs);
@@ -220,7 +220,7 @@ class LoadRun {
     }
   }
 
-  #speak({ message, typing }: Wire, backend: Backend): Promise<AllSent> {
+  #speak({ message, typing }: Wire, backend: LoadBackend): Promise<AllSent> {
     const { crowd, members, firstIndex, rate, seconds } = this.#options;
     const load = {
       rate,
@@ -235,7 +235,7 @@ class LoadRun {
     return backend.play(load, (answer) => this.#hear(answer));
   }
 
-  #hear({ kind, n, from, sentAt, answeredAt, outcome }: Answer): void {
+  #hear({ kind, n, from, sentAt, answeredAt, outcome }: LoadAnswer): void {
     this.#answered++;
     this.#lastSignAt = sharedNow();
     if (kind === 'message') this.#ledger.sent(n, from, sentAt);

@@ -51,12 +51,12 @@ export function typistName(typist: number | '{typist}'): string {
 type CallValues = Record<string, string | number | boolean>;
 
 /** @returns a function that makes the call of its values, none of which may need an escape in JSON or in a path */
-export function compileCall({ path, body }: CallTemplate): (values: CallValues) => LoadCall {
-  const [pathOf, bodyOf] = [path, body].map(compileText);
+export function callWriter({ path, body }: CallTemplate): (values: CallValues) => LoadCall {
+  const [pathOf, bodyOf] = [path, body].map(textWriter);
   return (values) => ({ path: pathOf!(values), body: bodyOf!(values) });
 }
 
-function compileText(template: string): (values: CallValues) => string {
+function textWriter(template: string): (values: CallValues) => string {
   // split() with one capture alternates: literal, name, literal, name, …
   const parts = template.split(/\{(room|index|id|typist|isTyping)\}/);
   return (values) => parts.map((part, n) => (n % 2 === 0 ? part : values[part])).join('');

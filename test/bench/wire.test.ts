@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { compileCall, type Marker, messageJson, readMarkers, typistName } from '../../src/bench/wire.ts';
+import { callWriter, type Marker, messageJson, readMarkers, typistName } from '../../src/bench/wire.ts';
 
 function markersIn(text: string): Marker[] {
   const markers: Marker[] = [];
@@ -32,7 +32,7 @@ test('text without a number, and tildes of others, are nothing', () => {
 });
 
 test('a call is made of its template and its values', () => {
-  const callOf = compileCall({ path: '/pub/{room}', body: messageJson('{room}', '{index}', '{id}') });
+  const callOf = callWriter({ path: '/pub/{room}', body: messageJson('{room}', '{index}', '{id}') });
   const call = callOf({ room: 'a', index: 17, id: 'x' });
   assert.deepEqual(call, { path: '/pub/a', body: messageJson('a', 17, 'x') });
 });
