@@ -8,7 +8,7 @@ import { LatencyHistogram } from './ledger.ts';
 import { openLoop } from './open-loop.ts';
 import { LoadPublisher } from './publisher.ts';
 import { noteOf, typingEveryMs } from './typing.ts';
-import { callWriter } from './wire.ts';
+import { callWriter, type LoadCall } from './wire.ts';
 
 /** ToldTogether are told together: a line for each would cost more than the calls. */
 const tellEveryMs = 10;
@@ -31,10 +31,7 @@ async function play(load: Load, publisher: LoadPublisher): Promise<void> {
   const lateness = new LatencyHistogram();
   const before = process.cpuUsage();
   let sent = 0;
-  const send = (
-    answer: Pick<LoadAnswer, 'kind' | 'n' | 'from' | 'sentAt'>,
-    call: ReturnType<ReturnType<typeof callWriter>>,
-  ) => {
+  const send: Send = (answer, call) => {
     sent++;
     publisher.send(call, (outcome, answeredAt) => answers.add({ ...answer, outcome, answeredAt }));
   };
@@ -47,7 +44,7 @@ async function play(load: Load, publisher: LoadPublisher): Promise<void> {
   sayToParent({ allSent: { sent, lateMs: lateness.percentiles(), cpuMs: (user + system) / 1_000 } });
 }
 
-type Send = (answer: Pick<LoadAnswer, 'kind' | 'n' | 'from' | 'sentAt'>, call: { path: string; body: string }) => void;
+type Send = (answer: Pick<LoadAnswer, 'kind' | 'n' | 'from' | 'sentAt'>, call: LoadCall) => void;
 
 function messagesOf({ message, rooms, firstIndex, ids }: Load, send: Send) {
   const callOf = callWriter(message);

@@ -111,6 +111,25 @@ test('crossfade is killed under load: what it acknowledged reaches the clients o
   assertOnceAndInOrder(client);
 });
 
+for (const [what, end] of [
+  ['gone', (redis: Redis) => redis.kill9()],
+  ['silent', (redis: Redis) => redis.pause()],
+] as const) {
+  test(`a replica that is told to end while Redis is ${what} ends by itself, with exit 0`, async (t) => {
+    const redis = await startRedis(t);
+    const { process: replica } = await startSidecar(t, ['--redis', redis.url]);
+    await end(redis);
+    await until(() => replica.stdout.includes('no connection to Redis'), {
+      what: 'Redis to be missed',
+      timeoutMs: 10_000,
+    });
+    const { code } = await replica.stop();
+    redis.resume();
+    assert.equal(code, 0, replica.stdout);
+    assert.doesNotMatch(replica.stdout, /"level":"error"/);
+  });
+}
+
 test('a replica that is stopped until its stream is trimmed past it counts the gap and closes its clients', async (t) => {
   const redis = await startRedis(t);
   const stopped = await startSidecar(t, ['--redis', redis.url]);

@@ -4,7 +4,7 @@
 
 import type { Redis } from 'ioredis';
 import { type Batch, type LogOptions, maxReadBytes, type Position } from '../log.ts';
-import { runAll } from './connections.ts';
+import { runAll, within } from './connections.ts';
 import type { Cursor, RawEntry } from './cursor.ts';
 import type { Cursors, StreamPositions } from './cursors.ts';
 import { groupName, inspect, makeGroup, removeGroup, type StreamInfo } from './groups.ts';
@@ -12,6 +12,7 @@ import { groupName, inspect, makeGroup, removeGroup, type StreamInfo } from './g
 /** Of each stream in one read; fewer where they are large. */
 const maxCount = 256;
 const firstCount = 32;
+const goodbyeMs = 2_000;
 
 export type StreamReply = [stream: string, entries: RawEntry[]];
 
@@ -119,11 +120,16 @@ export class GroupReads {
     await makeGroup(this.#blocking, stream, this.#options, after);
   }
 
-  /** Ends what is under way and removes the groups, unless another process has taken the name. @param token see lease.ts */
+  /**
+   * Ends what is under way and removes the groups, unless another process has taken the name. Never rejects, and waits 2 s at most: where
+   * Redis is away the groups lapse by themselves, and the replica's end must not fail for it.
+   * @param token see lease.ts
+   */
   async close(token: string): Promise<void> {
     this.#blocking.off('close', this.#onClose);
     this.#blocking.disconnect();
-    for (const stream of this.#cursors.streams) await removeGroup(this.#commands, stream, this.#options, token);
+    const removals = this.#cursors.streams.map((stream) => removeGroup(this.#commands, stream, this.#options, token));
+    await within(this.#options.clock, goodbyeMs, Promise.allSettled(removals));
   }
 
   /** Half the bound is aimed at, as the next entries may be larger; a read that could have brought more lets the count grow. */
