@@ -8,6 +8,7 @@ import { type Around, Live } from './admin/live.ts';
 import { checkRunning } from './checks.ts';
 import type { ClientsSide } from './clients-side.ts';
 import type { Config, HostPort } from './config.ts';
+import { tokensFact } from './cutover/hub-moves.ts';
 import { contractStreams } from './cutover/own-view.ts';
 import type { CutoverStage } from './cutover/stage.ts';
 import type { Edge } from './edge/edge.ts';
@@ -52,7 +53,8 @@ export function checksOf(
     log: parts.log,
     bridges: parts.bridgeHealth,
     edge,
-    hasAudience: parts.hasAudience(),
+    hasAudience: cutover.roomLanes.hasNativeHubs || parts.hasAudience(),
+    hasNativeHubs: cutover.roomLanes.hasNativeHubs,
     isCutOff: cutover.readerWatch.isCutOff,
     probe: clientsSide.probe,
     usesStream: cutover.roomLanes.usesStream,
@@ -121,6 +123,7 @@ export async function listenAdmin(
     hubs: config.hubs,
     version,
     contract: parts.contract.fingerprint,
+    [tokensFact]: config.edge === undefined || config.jwtSecret || config.jwksUrl ? 'checked' : 'not checked',
   });
   return admin;
 }

@@ -54,6 +54,8 @@ export interface ReadinessParts {
   bridges: Pick<BridgeHealth, 'states' | 'reachable'> | undefined;
   edge: Pick<Edge, 'listening'>;
   hasAudience: boolean;
+  /** Whether any hub's clients end here. */
+  hasNativeHubs: boolean;
   isCutOff: boolean;
   probe: Pick<Probe, 'ageMs' | 'hasArrived' | 'isKept'>;
   /** Whether any room may be on the stream lane. */
@@ -75,10 +77,13 @@ export function readiness(parts: ReadinessParts): Record<string, Check> {
 }
 
 /** One way is enough: by which one a room's calls go is not the business of who sends clients or pods here. */
-function callsCheck({ log, bridges }: ReadinessParts): Check {
+function callsCheck({ log, bridges, hasNativeHubs }: ReadinessParts): Check {
   const fault = faultOf(log);
   const words = bridges === undefined ? 'there is no bridge' : bridgesInWords(bridges);
-  return { ok: bridges?.reachable || fault === undefined, detail: `${words}; the log: ${fault ?? 'takes events'}` };
+  return {
+    ok: (bridges?.reachable && !hasNativeHubs) || fault === undefined,
+    detail: `${words}; the log: ${fault ?? 'takes events'}`,
+  };
 }
 
 function edgeChecks(parts: ReadinessParts): Record<string, Check> {
@@ -96,13 +101,13 @@ function edgeChecks(parts: ReadinessParts): Record<string, Check> {
 }
 
 /** Where clients depend on it, what the log keeps must arrive here; behind a bridge a log that keeps nothing is a fault of no replica. */
-function probeCheck({ config, probe, usesStream }: ReadinessParts): Check {
+function probeCheck({ probe, usesStream, hasNativeHubs }: ReadinessParts): Check {
   const seconds = (probe.ageMs / 1_000).toFixed(1);
   if (probe.hasArrived && probe.ageMs <= maxProbeAgeMs)
     return { ok: true, detail: `one that was sent ${seconds} s ago has arrived` };
   const fault = `none has arrived for ${seconds} s`;
   if (!usesStream) return { ok: true, detail: `${fault}; no room is on the stream lane` };
-  if (config.hubs === 'proxy' && !probe.isKept) return { ok: true, detail: `${fault}, as the log keeps none` };
+  if (!hasNativeHubs && !probe.isKept) return { ok: true, detail: `${fault}, as the log keeps none` };
   return { ok: false, detail: `${fault}: clients here get nothing by stream` };
 }
 
@@ -115,10 +120,10 @@ function readerCheck({ reachable }: LogHealth, isCutOff: boolean): Check {
   return { ok: true, detail: reachable ? 'reads the log' : 'the log is away for all that can be asked' };
 }
 
-function logCheck({ config, log, bridges }: ReadinessParts): Check {
+function logCheck({ config, log, bridges, hasNativeHubs }: ReadinessParts): Check {
   const fault = faultOf(log);
   if (fault === undefined) return { ok: true, detail: 'reachable' };
-  const canFallBack = bridges !== undefined && config.fallback;
+  const canFallBack = bridges !== undefined && config.fallback && !hasNativeHubs;
   return { ok: canFallBack, detail: canFallBack ? `${fault}: calls go to the bridge` : fault };
 }
 

@@ -42,8 +42,8 @@ export async function makeParts(config: Config, logger: Logger, onLost: (why: st
     addresses,
     bridge: addresses && new BridgeLane({ addresses, calls: config.bridgeCalls }),
     bridgeHealth,
-    /** Whether any client may be reached at all: proxied connections end with their bridge, native ones do not. */
-    hasAudience: () => config.hubs === 'native' || bridgeHealth === undefined || bridgeHealth.reachable,
+    /** Whether any proxied client may be reached: their connections end with their bridge. Without a bridge all are native. */
+    hasAudience: () => bridgeHealth === undefined || bridgeHealth.reachable,
     reads: new ReadMemory(clock),
     idempotency: new Idempotency(clock, log.roster),
   };

@@ -10,16 +10,17 @@ import { Plans } from './plan/plans.ts';
 
 export function makeEdge(config: Config, parts: Parts): Edge {
   const { log, addresses } = parts;
-  const shared = { ...parts, roster: log.roster };
-  if (config.hubs === 'proxy' && addresses !== undefined) {
-    const values = {
-      share: (...given: Parameters<typeof log.share>) => log.share(...given),
-      shared: (key: string) => log.shared(key),
-    };
-    return new Edge({ ...shared, ...values, hubs: 'proxy', addresses });
-  }
   const auth = { secret: config.jwtSecret, jwksUrl: config.jwksUrl };
-  return new Edge({ ...shared, hubs: 'native', auth, allowedOrigins: config.allowedOrigins });
+  const values = {
+    share: (...given: Parameters<typeof log.share>) => log.share(...given),
+    shared: (key: string) => log.shared(key),
+  };
+  return new Edge({
+    ...parts,
+    roster: log.roster,
+    native: { auth, allowedOrigins: config.allowedOrigins },
+    ...(addresses && { proxied: { ...values, addresses } }),
+  });
 }
 
 export function makeCutover(
@@ -38,6 +39,7 @@ export function makeCutover(
     bridgeStates: () => bridgeHealth?.states ?? [],
   });
   cutover.onUse((inUse) => edge.proveConnects(inUse));
+  cutover.onHubs((native, overMs) => edge.moveHubs(native, overMs));
   return cutover;
 }
 
@@ -51,5 +53,6 @@ export function makePlans({ instance }: Config, parts: Parts, cutover: CutoverSt
 export function makeLanes(config: Config, parts: Parts, cutover: CutoverStage): Lanes {
   const { fallback, bridgeFallback, coalesce, coalesceWindow } = config;
   const settings = { fallback, bridgeFallback, coalesceWindowMs: coalesce ? coalesceWindow : undefined };
-  return new Lanes({ ...parts, cutover: cutover.roomLanes, failures: cutover, settings });
+  const hasAudience = () => cutover.roomLanes.hasNativeHubs || parts.hasAudience();
+  return new Lanes({ ...parts, cutover: cutover.roomLanes, failures: cutover, hasAudience, settings });
 }

@@ -1,4 +1,4 @@
-// The cutover by HTTP, for operators: `GET /cutover`, `PUT /cutover` (set, pin, mirror), `POST /cutover/<verb>` (the others) and the
+// The cutover by HTTP, for operators: `GET /cutover`, `PUT /cutover` (set, pin, mirror, hubs), `POST /cutover/<verb>` (the others) and the
 // plan's `GET`, `PUT /cutover/plan`, `POST /cutover/plan/<verb>`. In come JSON bodies, out go JSON answers.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -35,6 +35,7 @@ const setBody = z.strictObject({
   percent: percent.optional(),
   mirror: z.union([percent, z.boolean().transform((on) => (on ? 100 : 0))]).optional(),
   pins: z.record(z.string().min(1).max(maxNameLength), lane.nullable()).optional(),
+  hubs: z.record(z.string().min(1).max(maxNameLength), z.enum(['proxy', 'native'])).optional(),
   ...by,
   ...conditions,
   dryRun,
@@ -88,8 +89,8 @@ const routes: Record<string, Route> = {
     return planOf(options);
   },
   'PUT /cutover': async (options, request) => {
-    const { percent, mirror, pins, dryRun, ...order } = await readRequest(request, setBody);
-    const command = withoutUndefined({ percent, mirror, pins });
+    const { percent, mirror, pins, hubs, dryRun, ...order } = await readRequest(request, setBody);
+    const command = withoutUndefined({ percent, mirror, pins, hubs });
     if (dryRun) return options.dryRuns.set(command, orderOf(order));
     await options.operator.set(command, orderOf(order));
     return plannedStatus(options);

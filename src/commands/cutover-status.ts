@@ -2,6 +2,7 @@
 // whatever keeps the percent from being what was asked for has a line of its own, with what would release it.
 
 import { stripVTControlCharacters, styleText } from 'node:util';
+import type { HubStatus } from '../cutover/hub-moves.ts';
 import type { LaneStatus, ReplicaStatus, Status } from '../cutover/status.ts';
 import type { PlannedStatus, PlanSummary } from '../plan/report.ts';
 import { isOpen } from '../plan/run.ts';
@@ -43,6 +44,7 @@ function partsOf(status: PlannedStatus, suffix: string): Record<string, string[]
         : [laneText('bridge', status), laneText('stream', status)],
     pins: Object.entries(pins).map(([room, lane]) => `${room} by ${lane}`),
     mirror: [mirrorText(status)],
+    hubs: Object.entries(status.hubs).map(([hub, where]) => hubText(hub, where)),
     replicas: replicaLines(replicas, epoch),
     changes: history
       .slice(-shownChanges)
@@ -97,6 +99,14 @@ function laneText(lane: 'bridge' | 'stream', { lanes }: Status): string {
 function mirrorText({ mirror, mirrorPercent }: Status): string {
   if (!mirror) return 'off';
   return mirrorPercent === 100 ? 'on' : `on for ${mirrorPercent}% of the rooms`;
+}
+
+/** Who is where its hub is not any more is on its way. */
+function hubText(hub: string, { at, native, proxied }: HubStatus): string {
+  const [here, left] = at === 'native' ? [native, proxied] : [proxied, native];
+  const still =
+    left === 0 ? '' : styleText('yellow', `, ${left} still ${at === 'native' ? 'at the bridge' : 'native'}`);
+  return `${hub.padEnd(14)} ${at === 'native' ? 'native' : 'at the bridge'}, ${counted(here, 'client')}${still}`;
 }
 
 /** Columns as wide as what stands in them. */

@@ -33,6 +33,14 @@ export function addCutover(program: Command): void {
   moving('unpin <room>', 'let the percent decide again').action((room: string, given: Given) =>
     cutover.change(orderTargetOf(given), { pins: { [cutover.roomOf(room)]: null } }),
   );
+  moving('hubs <kind>', 'where hub connections end: native (at crossfade) or proxy (at the bridge)')
+    .option('--hub <name>', 'this hub alone; repeatable (default: all)', (name: string, names: string[] = []) => [
+      ...names,
+      name,
+    ])
+    .action((kind: string, { hub, ...given }: Given & { hub?: string[] }) =>
+      cutover.moveHubs(orderTargetOf(given), cutover.kindOf(kind), hub),
+    );
   changing('hold <why>', 'let it stand as it is: nothing but a rollback and the kill switch moves it').action(
     (why: string, given: Given) => cutover.act({ ...orderTargetOf(given), why: cutover.wordsArgument(why) }, 'hold'),
   );

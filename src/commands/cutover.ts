@@ -7,6 +7,7 @@ import type { DryRun } from '../cutover/dry-runs.ts';
 import type { RolledBack } from '../cutover/rollback.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { PlannedStatus } from '../plan/report.ts';
+import type { HubKind } from '../rooms/state.ts';
 import { askAdmin } from './admin-port.ts';
 import { statusText } from './cutover-status.ts';
 import { dryRunText } from './dry-run-text.ts';
@@ -66,6 +67,12 @@ export async function change(order: OrderTarget, command: object): Promise<void>
   if (order.dryRun) return dryRun(order, 'PUT', '/cutover', command);
   await withPatience(askAdmin(order, 'PUT', '/cutover', { ...command, ...wordsOf(order) }));
   print(order, await untilAllFollow(order));
+}
+
+/** @param hubs their names; undefined: all there are */
+export async function moveHubs(order: OrderTarget, kind: HubKind, hubs?: string[]): Promise<void> {
+  const names = hubs ?? Object.keys((await read(order)).hubs);
+  await change(order, { hubs: Object.fromEntries(names.map((hub) => [hub, kind])) });
 }
 
 /** @param verb the last part of the path of `POST /cutover/<verb>` */
@@ -133,6 +140,12 @@ export function wordsArgument(text: string): string {
 export function laneArgument(text: string): string {
   if (text === 'bridge' || text === 'stream') return text;
   throw new CrossfadeError('CONFIG_INVALID', `'${text}' is not a lane: bridge or stream`);
+}
+
+/** @throws CrossfadeError CONFIG_INVALID */
+export function kindOf(text: string): HubKind {
+  if (text === 'native' || text === 'proxy') return text;
+  throw new CrossfadeError('CONFIG_INVALID', `'${text}' is no place where hubs end: native or proxy`);
 }
 
 /** The share of rooms that is mirrored. @throws CrossfadeError CONFIG_INVALID */

@@ -26,7 +26,7 @@ export function dryRunText(found: DryRun, suffix: string): string {
   ].join('\n');
 }
 
-function outcomeLines({ moves, fences, callsWait }: DryRun): [label: string, text: string][] {
+function outcomeLines({ moves, fences, hubs, callsWait }: DryRun): [label: string, text: string][] {
   const { rooms, connections, biggest } = moves;
   const share = rooms.known === 0 ? 0 : (100 * rooms.moving) / rooms.known;
   const about = rooms.exact ? '' : 'about ';
@@ -38,6 +38,10 @@ function outcomeLines({ moves, fences, callsWait }: DryRun): [label: string, tex
   return [
     ['would move', `${about}${count(rooms.moving)} of ${count(rooms.known)} rooms with members (${share.toFixed(1)}%)`],
     ['', `${count(connections.moving)} of ${count(connections.known)} connections${most}`],
+    ...hubs.map(({ hub, to, connections, overMs }): [string, string] => [
+      'would close',
+      `${count(connections)} connections of ${hub} over ${(overMs / 1_000).toFixed(1)} s: they come back ${to === 'native' ? 'to crossfade' : 'to the bridge'}`,
+    ]),
     ...(rooms.moving === 0
       ? []
       : ([

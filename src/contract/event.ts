@@ -1,12 +1,16 @@
 // The event: what comes of a call or a hub method, and goes to the lanes, before it is kept anywhere; with its deliveries, and how it
 // may be coalesced.
 
-/** One hub message that an event causes. `except` is the connection id that must not get it (a hub method's caller). */
+/**
+ * One hub message that an event causes. `except` is the connection id that must not get it (a hub method's caller). `to`: only the members
+ * whose connections end at crossfade, as the bridge itself has shown it to the others.
+ */
 export interface Delivery {
   hub: string;
   group: string;
   method: string;
   except?: string;
+  to?: 'native';
 }
 
 /** How events of one kind, room and user are merged within one coalescing window: the latest stands for all of them. */

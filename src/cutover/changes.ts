@@ -1,6 +1,7 @@
 // One change of the cutover, made on all replicas: in comes what shall be different and who says so; out goes a state that
 // all replicas have adopted. Promises: nothing comes to the stream lane past the guard unless forced, nor before the log
-// knows the event ids that the bridge has accepted lately; what somebody holds is moved by nothing that has to pass here.
+// knows the event ids that the bridge has accepted lately; no hub becomes native past the guard or without a replica, unless forced;
+// what somebody holds is moved by nothing that has to pass here.
 //
 // How rooms come to the stream lane, and who asks the guard: `guarded` does (commands, flags at start, a kill switch that ends; not with
 // --force). `make` does not: what goes by it alone only lowers. `comeBack` does not either: the rooms were there before an outage. A
@@ -10,6 +11,7 @@ import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
 import {
+  addsNative,
   type Change,
   type CutoverHold,
   type CutoverState,
@@ -21,7 +23,7 @@ import {
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { tell } from './control.ts';
-import type { Coordinator, Roll } from './coordinator.ts';
+import type { Coordinator, MoveOptions, Roll } from './coordinator.ts';
 import type { Guard } from './guard.ts';
 import { Replies } from './replies.ts';
 
@@ -69,7 +71,9 @@ export class Changes {
     const { roomLanes, guard } = this.#parts;
     const { epoch } = roomLanes.state;
     const to = this.next(roomLanes.state, change, by);
-    if (!force && to !== undefined && movesBetween(roomLanes.state, to).raises) {
+    const takesFromBridge = (from: CutoverState, next: CutoverState) =>
+      movesBetween(from, next).raises || addsNative(from, next);
+    if (!force && to !== undefined && takesFromBridge(roomLanes.state, to)) {
       const verdict = await guard.check();
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
     }
@@ -78,19 +82,20 @@ export class Changes {
       const isLower = (step: Change) => step.to < step.from || step.what.startsWith('rollback');
       const wereTakenBack = from.history.some((step) => step.epoch > epoch && isLower(step));
       // Two who take rooms back at the same time both may.
-      const isRaise = changed !== undefined && movesBetween(from, { ...from, ...changed }).raises;
+      const isRaise = changed !== undefined && takesFromBridge(from, { ...from, ...changed });
       if (wereTakenBack && isRaise) throw new CrossfadeError('CUTOVER_CONFLICT', 'rooms were taken back meanwhile');
       return changed;
     };
-    await this.make(unlessTakenBack, by);
+    const needsAll = !force && to !== undefined && addsNative(roomLanes.state, to);
+    await this.make(unlessTakenBack, by, { needsAll });
   }
 
   /** Without asking the guard. Errors: CUTOVER_CONFLICT, LOG_*. */
-  async make(change: ChangeOf, by: By): Promise<Roll> {
+  async make(change: ChangeOf, by: By, options?: MoveOptions): Promise<Roll> {
     const { roomLanes, coordinator } = this.#parts;
     const to = this.next(roomLanes.state, change, by);
     if (to !== undefined && !roomLanes.state.remembers && (usesStream(to) || to.mirror)) await this.#beginToRemember();
-    return coordinator.move((from) => this.next(from, change, by));
+    return coordinator.move((from) => this.next(from, change, by), options);
   }
 
   /**

@@ -3,7 +3,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { CrossfadeError } from '../errors.ts';
-import { type CutoverState, type Difference, initialState } from '../rooms/state.ts';
+import { type CutoverState, type Difference, type HubKind, initialState } from '../rooms/state.ts';
 import type { ChangeOf } from './changes.ts';
 import type { Wish } from './own-flags.ts';
 
@@ -13,6 +13,8 @@ export interface Command {
   /** Of which share of the rooms, 0-100. */
   mirror?: number;
   pins?: Record<string, 'bridge' | 'stream' | null>;
+  /** Hub -> where its connections shall end. */
+  hubs?: Record<string, HubKind>;
 }
 
 /** Who gives a command, and under which conditions. */
@@ -25,12 +27,15 @@ export interface Order {
   ifEpoch?: number | undefined;
 }
 
+/** What is different of a state's hubs, see hub-moves.ts. */
+export type HubsOf = (from: CutoverState) => Pick<Difference, 'hubs'>;
+
 /** Error of the change: CUTOVER_INVALID where a pin is to be ended that there is not. */
-export function changeBy(command: Command): ChangeOf {
+export function changeBy(command: Command, hubsOf?: HubsOf): ChangeOf {
   return (from) => {
     const unknown = Object.entries(command.pins ?? {}).find(([room, lane]) => lane === null && !(room in from.pins));
     if (unknown !== undefined) throw new CrossfadeError('CUTOVER_INVALID', `'${unknown[0]}' is not pinned`);
-    const changed = { ...differenceOf(from, command), operated: true };
+    const changed = { ...differenceOf(from, command), ...hubsOf?.(from), operated: true };
     return isDeepStrictEqual({ ...from, ...changed }, from) ? undefined : changed;
   };
 }
@@ -44,7 +49,7 @@ export function resetTo(wish: Wish | null): ChangeOf {
         'this replica takes no calls and so has no flags to go back to: give --admin of one that does',
       );
     const { percent, mirror } = wish;
-    return { percent, mirror, mirrorPercent: initialState.mirrorPercent, pins: {}, operated: false };
+    return { percent, mirror, mirrorPercent: initialState.mirrorPercent, pins: {}, hubs: null, operated: false };
   };
 }
 
@@ -64,19 +69,30 @@ export function requireBridge({ standalone }: { standalone: boolean }): void {
 }
 
 /** In the words of the history. */
-export function wordsFor({ percent, mirror, pins }: Command): string {
+export function wordsFor({ percent, mirror, pins, hubs = {} }: Command): string {
   const words = Object.entries(pins ?? {}).map(([room, lane]) =>
     lane === null ? `unpin ${room}` : `pin ${room} ${lane}`,
   );
   if (percent !== undefined) words.unshift(`set ${percent}`);
   if (mirror !== undefined) words.push(`mirror ${mirrorWord(mirror)}`);
+  for (const kind of new Set(Object.values(hubs))) {
+    const moved = Object.keys(hubs).filter((hub) => hubs[hub] === kind);
+    words.push(`hubs ${kind}: ${moved.join(' ')}`);
+  }
   return words.join(', ');
 }
 
 /** As it is typed behind `crossfade cutover`. */
 export function commandFor(command: Command): string {
-  const { percent, mirror, pins = {} } = command;
-  const parts = Number(percent !== undefined) + Number(mirror !== undefined) + Object.keys(pins).length;
+  const { percent, mirror, pins = {}, hubs = {} } = command;
+  const [kind, ...otherKinds] = new Set(Object.values(hubs));
+  const parts =
+    Number(percent !== undefined) +
+    Number(mirror !== undefined) +
+    Object.keys(pins).length +
+    Number(kind !== undefined);
+  if (kind !== undefined && parts === 1 && otherKinds.length === 0)
+    return [`hubs ${kind}`, ...Object.keys(hubs).map((hub) => `--hub ${quoted(hub)}`)].join(' ');
   if (mirror !== undefined && parts === 1) return `mirror ${mirror}`;
   const [pin] = Object.entries(pins);
   if (pin === undefined || parts > 1) return wordsFor(command);

@@ -43,6 +43,8 @@ export interface MoveOptions {
    * nobody knows whether it still lives: it is left out.
    */
   needs?: string[];
+  /** No live replica may be left out: it would go on under the old state, which is worse than that nothing moves. */
+  needsAll?: boolean;
 }
 
 export class Coordinator {
@@ -94,7 +96,7 @@ export class Coordinator {
       if (to === undefined) return { here: [], silent: [] };
       try {
         const roll = await this.callRoll();
-        demand(options.needs, roll.here);
+        demand([...(options.needs ?? []), ...(options.needsAll ? roll.silent : [])], roll.here);
         const from = options.fromBridge ? atBridge(state) : state;
         if (await this.#carryOut(from, to, roll.here, options)) return roll;
       } catch (error) {

@@ -9,7 +9,16 @@ import { bad, type CheckFinding, doubtful, good } from '../findings.ts';
 import type { Log } from '../log/log.ts';
 import { answerMs } from '../rooms/bounds.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
-import { type CutoverState, effectivePercent, movesBetween, nextState, rolledBack } from '../rooms/state.ts';
+import {
+  addsNative,
+  type CutoverState,
+  effectivePercent,
+  type HubKind,
+  isAllByStream,
+  movesBetween,
+  nextState,
+  rolledBack,
+} from '../rooms/state.ts';
 import type { Traffic } from '../rooms/traffic.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { total } from '../telemetry/lane-rates.ts';
@@ -19,14 +28,16 @@ import { type Command, changeBy, commandFor, type Order, over, requireBridge, re
 import { abandonMs, type Roll } from './coordinator.ts';
 import type { Forecast } from './forecast.ts';
 import type { Guard } from './guard.ts';
+import type { HubMoveRules } from './hub-moves.ts';
 import type { Wish } from './own-flags.ts';
 import { goesByLog } from './rollback.ts';
 import type { SharedState } from './shared-state.ts';
-import type { Survey } from './survey.ts';
+import type { Seen, Survey } from './survey.ts';
 
 export interface DryRunsParts {
   wish: Wish | null;
-  roomLanes: Pick<RoomLanes, 'state' | 'isFresh' | 'standalone'>;
+  roomLanes: Pick<RoomLanes, 'state' | 'isFresh' | 'standalone' | 'nativeHubs' | 'nativeUnder'>;
+  hubMoves: Pick<HubMoveRules, 'plan' | 'allowed'>;
   shared: Pick<SharedState, 'follows'>;
   guard: Pick<Guard, 'check'>;
   survey: Pick<Survey, 'look' | 'forecast' | 'reach'>;
@@ -56,6 +67,8 @@ export interface DryRun {
   moves: Forecast;
   /** Hub connections that would be fenced. */
   fences: number;
+  /** Hubs that would move, with the connections that would be closed, over how many ms. */
+  hubs: { hub: string; to: HubKind; connections: number; overMs: number }[];
   /** ms that calls of the moving rooms would wait: the longest wait of the last handovers here (null: there was none), and the bound. */
   callsWait: { longestMs: number | null; atMostMs: number };
   /** Of a rollback: what it could keep. */
@@ -72,8 +85,11 @@ export class DryRuns {
   }
 
   /** What {@link Operator.set} would do. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT. */
-  set(command: Command, order: Order): Promise<DryRun> {
-    return this.#guarded(changeBy(command), wordsFor(command), commandFor(command), order);
+  async set(command: Command, order: Order): Promise<DryRun> {
+    const { roomLanes, hubMoves } = this.#parts;
+    requireBridge(roomLanes);
+    const hubsOf = command.hubs && (await hubMoves.plan(command.hubs));
+    return this.#guarded(changeBy(command, hubsOf), wordsFor(command), commandFor(command), order);
   }
 
   /** What {@link Operator.reset} would do. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT. */
@@ -108,16 +124,16 @@ export class DryRuns {
 
   /** @param words as they would be typed behind `crossfade cutover` */
   async #guarded(change: ChangeOf, what: string, words: string, { force = false, ifEpoch }: Order): Promise<DryRun> {
-    const { roomLanes, guard } = this.#parts;
+    const { roomLanes, guard, hubMoves } = this.#parts;
     requireBridge(roomLanes);
     const { state } = roomLanes;
-    const { to, finding } = plan(state, unlessHeld(over(ifEpoch, change)));
+    const { to, finding } = plan(state, unlessHeld(over(ifEpoch, hubMoves.allowed(change))));
     const { raises } = movesBetween(state, to);
     const seen = await lookAround(this.#parts, to);
     const findings = [
       finding,
       logFinding(this.#parts),
-      ...(raises ? [await guardFinding(guard, force)] : []),
+      ...(raises || addsNative(state, to) ? [await guardFinding(guard, force)] : []),
       await rollFinding(this.#parts),
       ...seen.wayBack,
     ];
@@ -183,6 +199,7 @@ async function rollFinding({ callRoll, clock }: DryRunsParts): Promise<CheckFind
 interface Surroundings {
   moves: Forecast;
   fences: number;
+  hubs: DryRun['hubs'];
   wayBack: CheckFinding[];
 }
 
@@ -196,15 +213,34 @@ async function lookAround(parts: DryRunsParts, to: CutoverState): Promise<Surrou
   return {
     moves,
     fences: total(replicas.map(({ view }) => view?.clients ?? 0)),
+    hubs: hubsThatMove(parts, to, replicas),
     wayBack: wayBack(bridgeStates(), reach),
   };
+}
+
+function hubsThatMove(
+  { roomLanes }: Pick<DryRunsParts, 'roomLanes'>,
+  to: CutoverState,
+  replicas: Pick<Seen, 'view'>[],
+): DryRun['hubs'] {
+  const [before, after] = [roomLanes.nativeHubs, roomLanes.nativeUnder(to)];
+  const move = (hub: string, kind: HubKind) => ({
+    hub,
+    to: kind,
+    connections: total(replicas.map(({ view }) => view?.hubs[hub]?.[kind === 'native' ? 'proxied' : 'native'] ?? 0)),
+    overMs: isAllByStream(to) ? (to.hubs?.overMs ?? 0) : 0,
+  });
+  return [
+    ...after.filter((hub) => !before.includes(hub)).map((hub) => move(hub, 'native')),
+    ...before.filter((hub) => !after.includes(hub)).map((hub) => move(hub, 'proxy')),
+  ];
 }
 
 function outcome(
   { roomLanes, traffic, timeoutMs }: DryRunsParts,
   what: string,
   to: CutoverState,
-  { moves, fences }: Surroundings,
+  { moves, fences, hubs }: Surroundings,
 ): Omit<DryRun, 'possible' | 'changes' | 'findings' | 'next'> {
   const { state } = roomLanes;
   const { raises, lowers } = movesBetween(state, to);
@@ -216,6 +252,7 @@ function outcome(
     to: effectivePercent(to),
     moves,
     fences: raises ? fences : 0,
+    hubs,
     callsWait: {
       longestMs: !raises && !lowers ? 0 : traffic.closedMs.length === 0 ? null : Math.max(...traffic.closedMs),
       // The door of an announced change opens by itself; behind its commit, rooms that leave the stream lane wait for what is shown.

@@ -8,6 +8,7 @@ import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type ChangeOf, type Changes, held } from './changes.ts';
 import { type Command, changeBy, type Order, over, requireBridge, resetTo, wordsFor } from './command.ts';
+import type { HubMoveRules } from './hub-moves.ts';
 import type { OwnFlags, Wish } from './own-flags.ts';
 import type { SharedState } from './shared-state.ts';
 
@@ -15,6 +16,7 @@ export interface OperatorParts {
   wish: Wish | null;
   roomLanes: Pick<RoomLanes, 'standalone'>;
   changes: Pick<Changes, 'guarded' | 'make'>;
+  hubMoves: Pick<HubMoveRules, 'plan' | 'allowed'>;
   shared: Pick<SharedState, 'follows'>;
   ownFlags: Pick<OwnFlags, 'drop'>;
   clock: Clock;
@@ -30,7 +32,9 @@ export class Operator {
 
   /** Errors: CUTOVER_GUARD, CUTOVER_HELD, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_*. */
   async set(command: Command, order: Order): Promise<void> {
-    await this.#guarded(changeBy(command), wordsFor(command), order);
+    requireBridge(this.#parts.roomLanes);
+    const hubsOf = command.hubs && (await this.#parts.hubMoves.plan(command.hubs));
+    await this.#guarded(changeBy(command, hubsOf), wordsFor(command), order);
   }
 
   /** Drops what operators have set: the flags and variables of this replica hold again. Errors as set(). */
@@ -65,9 +69,9 @@ export class Operator {
 
   async #guarded(change: ChangeOf, what: string, { who, why, force, ifEpoch }: Order): Promise<void> {
     this.#requireLog();
-    const { changes, ownFlags, logger } = this.#parts;
+    const { changes, hubMoves, ownFlags, logger } = this.#parts;
     try {
-      await changes.guarded(over(ifEpoch, change), { who, what, why }, force);
+      await changes.guarded(over(ifEpoch, hubMoves.allowed(change)), { who, what, why }, force);
     } catch (error) {
       const { code, message: reasons } = error as CrossfadeError;
       logger.warn({ code, what, by: who, reasons }, 'a change of the cutover was refused');

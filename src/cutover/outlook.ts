@@ -13,6 +13,7 @@ export interface KnownCutover {
   state: CutoverState;
   /** Whether there is no bridge: nothing ever moves. */
   standalone: boolean;
+  /** `native`: all of them are. */
   hubs: 'proxy' | 'native';
   /** What the flags of this replica ask for, and why the guard does not let it happen (empty: it does). */
   wish: Wish | null;
@@ -46,7 +47,7 @@ export function outlook(known: KnownCutover): Outlook {
   if (standalone) return { stage: 'native', standstill: [], next: null };
   const stage = hubs === 'native' ? 'native' : stageOf(state);
   const standstill = standstills(known);
-  return { stage, standstill, next: nextCommand(state, standstill) };
+  return { stage, standstill, next: nextCommand(state, stage, standstill) };
 }
 
 /** The most telling first. */
@@ -95,7 +96,9 @@ function ofOutage({ since, reason, fails }: NonNullable<KnownCutover['outage']>)
   return { why: `all rooms go to the bridge since ${since.slice(11, 19)}Z (${reason}): ${why}`, release };
 }
 
-function ofGuard({ guard, bridges, heldFor }: KnownCutover): Standstill[] {
+function ofGuard({ guard, bridges, heldFor, hubs }: KnownCutover): Standstill[] {
+  // Nobody needs the bridge any more.
+  if (hubs === 'native') return [];
   // What it saw last holds no more when there is nobody to count.
   if (!bridges.some(({ reachable }) => reachable))
     return [{ why: 'no bridge answers: nobody can count its clients', release: 'bring the bridge back' }];
@@ -112,10 +115,11 @@ function ofReplicas({ replicas }: KnownCutover): Standstill[] {
     }));
 }
 
-function nextCommand({ percent, mirror, pins }: CutoverState, standstill: Standstill[]): string | null {
+function nextCommand({ percent, mirror, pins }: CutoverState, stage: Stage, standstill: Standstill[]): string | null {
   const first = standstill[0];
   if (first !== undefined) return first.release.startsWith('crossfade ') ? first.release : 'crossfade check';
   if (percent === 0 && !mirror && !Object.values(pins).includes('stream')) return 'crossfade cutover mirror 10';
+  if (stage === 'full') return 'crossfade cutover hubs native --dry-run';
   const step = steps.find((each) => each > percent);
   return step === undefined ? null : `crossfade cutover set ${step} --dry-run`;
 }

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
 import type { BridgeState } from '../bridge/health.ts';
 import type { Contract } from '../contract/contract.ts';
+import type { ClientsOfHub } from '../edge/both-hubs.ts';
 import type { Groups } from '../edge/groups.ts';
 import type { Log, StreamState } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
@@ -13,6 +14,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 export interface OwnViewParts {
   contract: Pick<Contract, 'roomOf' | 'streams'>;
   groups: Pick<Groups, 'all'>;
+  clientsByHub(): Record<string, ClientsOfHub>;
   log: Pick<Log, 'streamStates' | 'reachable'>;
   bridgeStates(): BridgeState[];
   /** How it is on the side of the clients: whether they are let go, and how old the newest probe is that has arrived, ms (undefined: none comes). */
@@ -36,6 +38,8 @@ export const viewShape = z.object({
   draining: z.boolean(),
   /** Hub connections. */
   clients: count,
+  /** Those of each hub that end here, and those that end at the bridge; nothing of a replica that does not say. */
+  hubs: z.record(z.string(), z.object({ native: count, proxied: count })).default({}),
   /** Rooms with a member here. */
   rooms: count,
   /** Entries of the contract's streams that it has not acknowledged yet; null: the log does not say. */
@@ -52,7 +56,7 @@ export const viewShape = z.object({
 export type ReplicaView = z.infer<typeof viewShape>;
 
 export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
-  const { contract, groups, bridgeStates, aroundClients, rates, metrics } = parts;
+  const { contract, groups, clientsByHub, bridgeStates, aroundClients, rates, metrics } = parts;
   const { isDraining, probeMs } = aroundClients();
   const [connections, unfenced, lanes, rooms, streams] = await Promise.all([
     metrics.connections.get(),
@@ -65,6 +69,7 @@ export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
     nowMs: parts.clock.now(),
     draining: isDraining,
     clients: total(connections.values.map(({ value }) => value)),
+    hubs: clientsByHub(),
     rooms,
     probeMs: probeMs ?? null,
     lag: streams === undefined ? null : total(streams.map(({ lag }) => lag)),

@@ -226,7 +226,10 @@ export class SharedState {
     const { roomLanes, outage } = this.#parts;
     // Nothing of these rooms was fenced here: they come to the stream lane as after an outage. A replica that has just started
     // has sent nothing to the bridge, and has no client, that would have to be fenced.
-    if (roomLanes.decides && movesBetween(roomLanes.state, state).raises) void outage.begin('connection_lost');
+    // But where native clients hear nothing of the bridge, out of order is better than never.
+    const mayUseBridge = roomLanes.nativeUnder(state).length === 0;
+    if (roomLanes.decides && mayUseBridge && movesBetween(roomLanes.state, state).raises)
+      void outage.begin('connection_lost');
     this.#adoptAtOnce(state);
   }
 

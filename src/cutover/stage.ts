@@ -7,6 +7,7 @@ import type { Config } from '../config.ts';
 import type { ReadMemory } from '../consumer/read-memory.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
+import type { ClientsOfHub } from '../edge/both-hubs.ts';
 import type { FailureReason } from '../errors.ts';
 import type { LaneFailures } from '../lanes/call.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
@@ -17,7 +18,7 @@ import type { Fences } from '../rooms/fences.ts';
 import { HubTypings } from '../rooms/hub-typing.ts';
 import { Outage } from '../rooms/outage.ts';
 import { RoomLanes } from '../rooms/room-lanes.ts';
-import { laneOf } from '../rooms/state.ts';
+import { isAllByStream, laneOf } from '../rooms/state.ts';
 import { Traffic } from '../rooms/traffic.ts';
 import { UncertainAppends, type UncertainParts } from '../rooms/uncertain.ts';
 import { Unfenced } from '../rooms/unfenced.ts';
@@ -36,6 +37,7 @@ import { DryRuns, type DryRunsParts } from './dry-runs.ts';
 import { forecastHere } from './forecast.ts';
 import { countAtBridges, Guard } from './guard.ts';
 import { Handover } from './handover.ts';
+import { HubMoveRules } from './hub-moves.ts';
 import { Operator, type OperatorParts } from './operator.ts';
 import { OwnFlags } from './own-flags.ts';
 import { type OwnViewParts, ownView } from './own-view.ts';
@@ -52,7 +54,8 @@ export interface CutoverStageOptions {
   bridge: BridgeLane | undefined;
   /** What each bridge last said. */
   bridgeStates(): BridgeState[];
-  edge: Fences & UncertainParts['edge'] & { groups: OwnViewParts['groups'] };
+  edge: Fences &
+    UncertainParts['edge'] & { groups: OwnViewParts['groups']; clientsByHub: Record<string, ClientsOfHub> };
   aroundClients: OwnViewParts['aroundClients'];
   /** What this replica has read of the log. */
   reads: Pick<ReadMemory, 'hasRead' | 'withhold' | 'stalenessMs'>;
@@ -136,6 +139,17 @@ export class CutoverStage implements LaneFailures {
   onUse(run: (inUse: boolean) => void): void {
     run(this.roomLanes.usesStream);
     this.roomLanes.onAdopted(() => run(this.roomLanes.usesStream));
+  }
+
+  /** Calls `run` now and with every change of the state: which hubs end at crossfade, and how long those who are elsewhere may take (ms). */
+  onHubs(run: (native: string[], overMs: number) => void): void {
+    const runNow = () => {
+      const { state } = this.roomLanes;
+      // Who waits for its turn while the bridge carries a room misses what the bridge shows.
+      run(this.roomLanes.nativeHubs, isAllByStream(state) ? (state.hubs?.overMs ?? 0) : 0);
+    };
+    runNow();
+    this.roomLanes.onAdopted(runNow);
   }
 
   /** Reads the shared state as soon as the log answers, and until begin(): calls wait for it. Resolves after begin() or close(). */
@@ -268,15 +282,24 @@ export class CutoverStage implements LaneFailures {
   }
 }
 
+/** What the parts of the stage need of the flags and of the other stages. */
+function settingsOf({ config, contract, log, bridge, ids }: CutoverStageOptions) {
+  const { instance, handoverTimeout: timeoutMs, killSwitch, hubs } = config;
+  return {
+    ...{ instance, timeoutMs, killSwitch, hubs },
+    hubNames: contract.hubs.map(({ name }) => name),
+    standalone: bridge === undefined,
+    settleMs: () => (bridge?.hasBackplane ? settleMs : 0),
+    rememberRecentIds: (withinMs = Number.POSITIVE_INFINITY) => log.rememberIds(ids.recent(withinMs)),
+    wish: config.listen === undefined ? null : { percent: config.percent, mirror: config.mirror },
+  };
+}
+
 /** What the stage is made of, each from what stands above it: where rooms stand, how they change lane, who says that they do. */
 function makeStage(options: CutoverStageOptions) {
-  const { config, contract, log, bridge, edge, reads, ids, clock } = options;
-  const { instance, handoverTimeout: timeoutMs, killSwitch } = config;
-  const standalone = bridge === undefined;
-  const settled = () => (bridge?.hasBackplane ? settleMs : 0);
-  const rememberRecentIds = (withinMs = Number.POSITIVE_INFINITY) => log.rememberIds(ids.recent(withinMs));
-  const wish = config.listen === undefined ? null : { percent: config.percent, mirror: config.mirror };
-  const given = { ...options, instance, timeoutMs, settleMs: settled, standalone, killSwitch, rememberRecentIds, wish };
+  const { config, contract, log, bridge, edge, reads, clock } = options;
+  const given = { ...options, ...settingsOf(options) };
+  const { instance, timeoutMs, standalone, settleMs: settled } = given;
 
   const typings = new HubTypings(clock);
   const unfenced = new Unfenced(given);
@@ -318,8 +341,10 @@ function makeStage(options: CutoverStageOptions) {
   const ownFlags = new OwnFlags({ ...common, changes, follows: () => shared.follows });
 
   const rates = new LaneRates(options);
-  const survey = makeSurvey({ ...common, peers, rates, groups: edge.groups });
-  const known = { peers, outage, readerWatch, guard, changes, shared, ownFlags, survey, hubs: config.hubs };
+  const around = { groups: edge.groups, clientsByHub: () => edge.clientsByHub };
+  const survey = makeSurvey({ ...common, ...around, peers, rates });
+  const hubMoves = new HubMoveRules({ ...common, outage, survey, drainRate: config.drainRate });
+  const known = { peers, outage, readerWatch, guard, changes, shared, ownFlags, survey, hubMoves };
   return {
     ...{ typings, unfenced, traffic, roomLanes, signature, peers, outage, uncertain, readerWatch, rates, survey },
     ...{ coordinator, handover, guard, changes, shared, ownFlags },

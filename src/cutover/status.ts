@@ -8,6 +8,7 @@ import type { RoomLanes } from '../rooms/room-lanes.ts';
 import type { CutoverState } from '../rooms/state.ts';
 import { addUp, type LaneReading, quantileMs } from '../telemetry/lane-rates.ts';
 import type { Guard, PastVerdict } from './guard.ts';
+import type { HubMoveRules, HubStatus } from './hub-moves.ts';
 import { type Outlook, outlook } from './outlook.ts';
 import type { OwnFlags, Wish } from './own-flags.ts';
 import type { ReaderWatch } from './reader-watch.ts';
@@ -15,7 +16,7 @@ import type { SharedState } from './shared-state.ts';
 import type { Seen, Survey } from './survey.ts';
 
 export interface StatusParts {
-  hubs: 'proxy' | 'native';
+  hubMoves: Pick<HubMoveRules, 'status'>;
   wish: Wish | null;
   roomLanes: RoomLanes;
   guard: Pick<Guard, 'last'>;
@@ -67,6 +68,8 @@ export interface Status
     > {
   /** What holds here now; `why` it is not the percent that is set, and what is `held` back. */
   effective: { percent: number; why?: string; held?: string };
+  /** Where each hub's connections end, and how many of them do where (of all replicas that answer). */
+  hubs: Record<string, HubStatus>;
   /** What the flags of this replica ask for. */
   wish: Wish | null;
   /** All rooms go to the bridge, as the log failed; null: they do not. */
@@ -80,13 +83,14 @@ export interface Status
 }
 
 export async function cutoverStatus(parts: StatusParts): Promise<Status> {
-  const { roomLanes, guard, outage, wish, ownFlags, shared, readerWatch, bridgeStates, survey, hubs } = parts;
+  const { roomLanes, guard, outage, wish, ownFlags, shared, readerWatch, bridgeStates, survey, hubMoves } = parts;
   const seen = await survey.look();
   const { state, standalone } = roomLanes;
+  const hubs = hubMoves.status(seen);
   const known = {
     state,
     standalone,
-    hubs,
+    hubs: Object.values(hubs).every(({ at }) => at === 'native') ? ('native' as const) : ('proxy' as const),
     wish,
     heldFor: ownFlags.heldFor,
     outage: outage.status,
@@ -111,6 +115,7 @@ export async function cutoverStatus(parts: StatusParts): Promise<Status> {
     hold,
     operated,
     killed,
+    hubs,
     wish,
     outage: known.outage,
     guard: guard.last ?? null,

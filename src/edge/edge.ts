@@ -1,39 +1,47 @@
 // The edge: the clients' side. In come requests and WebSockets for /hubs/*, out go hub messages.
-// Promises: nothing but /hubs/* is served here; whether hubs are native or proxied, members get their messages in order.
+// Promises: nothing but /hubs/* is served here; whether hubs are native or proxied, and while they move, members get their messages
+// in order; no client stays where its hub does not end any more.
 
 import { type HostPort, nameOf } from '../config.ts';
-import type { Delivery } from '../contract/event.ts';
+import type { Contract } from '../contract/contract.ts';
+import type { Delivery, Event } from '../contract/event.ts';
 import { addressOf, listenOn } from '../listen.ts';
+import type { Roster } from '../log/log.ts';
 import type { RoomSet } from '../room-set.ts';
+import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { Audience, Member, OutgoingMessage } from './audience.ts';
+import { BothHubs, type ClientsOfHub, countByHub } from './both-hubs.ts';
 import { Door } from './door.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
-import type { CloseReason, HubsSide } from './hubs-side.ts';
+import type { Client, CloseReason, HubsSide } from './hubs-side.ts';
 import { Leaving } from './leaving.ts';
 import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
+import type { Overheard } from './proxied/connection.ts';
 import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
 import type { UndeliveredEvent } from './proxied/undelivered.ts';
 
 /** What the edge asks of the stages before it, once it listens. */
 export type EdgeOwner = Pick<NativeHubsOptions, 'publish'> &
-  Pick<ProxiedConnectionsOptions, 'untilLogIsRead' | 'onHubTyping'>;
+  Pick<ProxiedConnectionsOptions, 'untilLogIsRead'> & {
+    /** A client types through the bridge's hub, while the stream lane is in use. */
+    onHubTyping: Overheard['onTyping'];
+  };
 
-interface NativeParts extends Omit<NativeHubsOptions, 'groups' | 'publish'> {
-  hubs: 'native';
+export interface EdgeOptions extends Telemetry {
+  contract: Contract;
+  roster: Roster;
+  native: Pick<NativeHubsOptions, 'auth' | 'allowedOrigins' | 'limits' | 'budget'>;
+  /** undefined: there is no bridge, every hub is native. */
+  proxied?: Pick<ProxiedHubsOptions, 'addresses' | 'share' | 'shared'>;
 }
-
-interface ProxyParts
-  extends Omit<ProxiedHubsOptions, 'open'>,
-    Omit<ProxiedConnectionsOptions, 'groups' | keyof EdgeOwner> {
-  hubs: 'proxy';
-}
-
-export type EdgeOptions = Telemetry & (NativeParts | ProxyParts);
 
 const sweepMs = 1_000;
+const sayUncrossedMs = 5_000;
+/** ms beyond a move's own time in which a native client may still be there: one that does not answer its close, or was just let in. */
+const strayMs = 5_000;
 /** No hub has an empty name, so that no client can be a member. */
 const probes: Delivery = { hub: '', group: 'probes', method: 'probe' };
 
@@ -42,7 +50,17 @@ export class Edge implements Audience {
   readonly #groups = new Groups();
   readonly #fanout: Fanout;
   readonly #hubs: HubsSide;
-  /** Those that end at a bridge; undefined where hubs are native. */
+  readonly #options: EdgeOptions;
+  /** The hubs whose connections end here, by the contract's names. */
+  #nativeHubs = new Set<string>();
+  /** Whether it has been told which they are. */
+  #knowsHubs = false;
+  readonly #saysUncrossed: LogThrottle;
+  /** Hub -> how many moves are under way. */
+  readonly #moving = new Map<string, number>();
+  /** Hub that has moved to the bridge -> until when native members may be left, ms monotonic. */
+  readonly #crossesUntil = new Map<string, number>();
+  /** Those that end at a bridge; undefined where there is none. */
   readonly #proxied: ProxiedConnections | undefined;
   readonly #leaving: Leaving;
   readonly #stopSweeping: () => void;
@@ -50,26 +68,39 @@ export class Edge implements Audience {
 
   /** Nobody can reach it before {@link connect} and {@link listen}. */
   constructor(options: EdgeOptions) {
-    const { clock, faults, metrics } = options;
+    const { clock, faults, metrics, contract } = options;
+    this.#options = options;
+    this.#saysUncrossed = new LogThrottle(clock, sayUncrossedMs);
     this.#fanout = new Fanout(this.#groups, metrics, faults);
-    if (options.hubs === 'native') {
-      const publish: EdgeOwner['publish'] = (event) => this.#owner!.publish(event);
-      this.#hubs = new NativeHubs({ ...options, groups: this.#groups, publish });
-    } else {
+    const publish = (event: Event) => this.#owner!.publish(event);
+    const native = new NativeHubs({ ...options, ...options.native, groups: this.#groups, publish });
+    if (options.proxied === undefined) this.#hubs = native;
+    else {
       const proxied = new ProxiedConnections({
         ...options,
         groups: this.#groups,
         untilLogIsRead: () => this.#owner!.untilLogIsRead(),
-        onHubTyping: (typing) => this.#owner!.onHubTyping(typing),
+        overheard: {
+          onTyping: (typing) => this.#owner!.onHubTyping(typing),
+          crosses: (hub) => this.#crosses(hub),
+          onCrossing: (event) => void publish(event).catch((error) => this.#sayUncrossed(error)),
+        },
       });
       this.#proxied = proxied;
-      this.#hubs = new ProxiedHubs({ ...options, open: (facts, leg) => proxied.open(facts, leg) });
+      const atBridge = new ProxiedHubs({
+        ...options,
+        ...options.proxied,
+        open: (facts, leg) => proxied.open(facts, leg),
+      });
+      const isNative = (hub: string) => this.#nativeHubs.has(contract.hub(hub)?.name ?? '');
+      this.#hubs = new BothHubs(native, atBridge, isNative);
     }
     this.#door = new Door(this.#hubs, { clock, faults, metrics });
     this.#leaving = new Leaving(this.#hubs, { clock, faults });
     this.#stopSweeping = clock.every(sweepMs, () => {
       this.#door.sweep();
       this.#proxied?.sweep(clock.monotonic());
+      if (this.#proxied !== undefined) this.#sendStraysAway();
     });
   }
 
@@ -153,6 +184,31 @@ export class Edge implements Audience {
     if (this.#proxied !== undefined) this.#proxied.provesConnects = proves;
   }
 
+  /**
+   * From now on the connections of these hubs end here, those of the others at the bridge. Who is elsewhere is closed, with the word that
+   * it may come back.
+   * @param overMs how long that may take; 0: at once
+   */
+  moveHubs(native: Iterable<string>, overMs: number): void {
+    const before = this.#nativeHubs;
+    this.#nativeHubs = new Set(native);
+    const { clock, contract } = this.#options;
+    for (const { name } of contract.hubs) {
+      const isNative = this.#nativeHubs.has(name);
+      // A replica that has just started does not know who is left elsewhere.
+      const mayBeLeft = before.has(name) || !this.#knowsHubs;
+      if (!isNative && mayBeLeft && overMs > 0) this.#crossesUntil.set(name, clock.monotonic() + overMs + strayMs);
+      // Also who waits for its turn in an earlier, slower move.
+      if (isNative !== before.has(name) || overMs === 0) this.#move(name, overMs);
+    }
+    this.#knowsHubs = true;
+  }
+
+  /** How many clients of each hub are where. */
+  get clientsByHub(): Record<string, ClientsOfHub> {
+    return countByHub(this.#hubs.clients);
+  }
+
   /** How many clients are connected. */
   get clientCount(): number {
     return this.#hubs.clients.size;
@@ -181,5 +237,33 @@ export class Edge implements Audience {
     await this.#hubs.close();
     this.#stopSweeping();
     this.#door.server.closeAllConnections();
+  }
+
+  /** Whether what a proxied client sends to others may have native members to reach. */
+  #crosses(hub: string): boolean {
+    if (this.#nativeHubs.has(hub)) return true;
+    const until = this.#crossesUntil.get(hub);
+    return until !== undefined && this.#options.clock.monotonic() < until;
+  }
+
+  #sayUncrossed(error: Error): void {
+    if (!this.#saysUncrossed.isDue()) return;
+    this.#options.logger.warn({ reason: error.message }, 'what clients of the bridge send does not reach native ones');
+  }
+
+  #move(hub: string, overMs: number): void {
+    const { faults } = this.#options;
+    const count = (change: 1 | -1) => this.#moving.set(hub, (this.#moving.get(hub) ?? 0) + change);
+    const isStray = (client: Client) => client.hubName === hub && client.isNative !== this.#nativeHubs.has(hub);
+    count(+1);
+    faults.guard('client', () => this.#leaving.move(isStray, overMs).finally(() => count(-1)));
+  }
+
+  /** Who was being let in while its hub moved. */
+  #sendStraysAway(): void {
+    for (const [hub, { native, proxied }] of Object.entries(this.clientsByHub)) {
+      const strays = this.#nativeHubs.has(hub) ? proxied : native;
+      if (strays > 0 && !this.#moving.get(hub)) this.#move(hub, 0);
+    }
   }
 }

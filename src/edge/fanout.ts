@@ -15,11 +15,12 @@ const socketsPerTurn = 128;
 /** Records of one room and group go out together up to this size. */
 const gatheredChars = 256 * 1024;
 
-/** Records of one room for one group (all members but `except`) that go out together. */
+/** Records of one room for one group (all members but `except`; those of one kind alone) that go out together. */
 interface Gathered {
   hub: string;
   group: string;
   except: string | undefined;
+  to: 'native' | undefined;
   room: string;
   records: PreparedRecord[];
   chars: number;
@@ -58,12 +59,15 @@ export class Fanout implements Audience {
     return deliveries.reduce((sum, { hub, group }) => sum + (this.#groups.members(hub, group)?.size ?? 0), 0);
   }
 
-  #enqueue({ hub, group, except, room, records }: Gathered): void {
+  #enqueue({ hub, group, except, to, room, records }: Gathered): void {
     const present = this.#groups.members(hub, group);
     if (present === undefined) return;
     const members = except === undefined ? [...present] : [...present].filter((member) => member.id !== except);
     if (members.length > 0)
-      this.#queue.push({ prepared: new Prepared(room, records), group, members, present, next: 0 });
+      this.#queue.push({
+        prepared: new Prepared(room, records, to === 'native'),
+        ...{ group, members, present, next: 0 },
+      });
   }
 
   #writeSlice(): void {
@@ -113,15 +117,15 @@ function mergeByRoom(messages: OutgoingMessage[]): Gathered[] {
   const open = new Map<string, Gathered>();
   const lastOfRoom = new Map<string, string>();
   for (const { room, payload, deliveries, eventId } of messages) {
-    for (const { hub, group, method, except } of deliveries) {
-      const key = JSON.stringify([hub, group, except, room]);
+    for (const { hub, group, method, except, to } of deliveries) {
+      const key = JSON.stringify([hub, group, except, to, room]);
       const roomAtHub = JSON.stringify([hub, room]);
       const last = lastOfRoom.get(roomAtHub);
       if (last !== undefined && last !== key) open.delete(last);
       lastOfRoom.set(roomAtHub, key);
       let gathered = open.get(key);
       if (gathered === undefined || gathered.chars >= gatheredChars) {
-        gathered = { hub, group, except, room, records: [], chars: 0 };
+        gathered = { hub, group, except, to, room, records: [], chars: 0 };
         open.set(key, gathered);
         all.push(gathered);
       }

@@ -11,18 +11,30 @@ export interface HubsSide {
   /** A well-formed WebSocket handshake without a body; what arrived behind it is in `head`. */
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer, path: HubPath): void | Promise<void>;
   /** Every connection that is open. */
-  readonly clients: ReadonlySet<Client>;
+  readonly clients: Clients;
   /** From now on whoever is not among them gets a 503; who is just being let in is cut off. */
   refuseNew(): void;
   /** The clients are gone: waits for what their ends have published. */
   close(): Promise<void>;
 }
 
-/** Why a replica closes its clients: they have missed something, or it ends. */
-export type CloseReason = 'gap' | 'shutdown';
+/** The connections of this moment. */
+export interface Clients extends Iterable<Client> {
+  readonly size: number;
+  has(client: Client): boolean;
+}
+
+/** Why a replica closes its clients: they have missed something, it ends, or their hub has moved. */
+export type CloseReason = 'gap' | 'shutdown' | 'moved';
 
 /** A client as its leaving sees it, wherever its connection ends and whichever transport carries it. */
 export interface Client {
+  /** As the contract calls its hub; undefined: the contract does not know it. */
+  readonly hubName: string | undefined;
+  /** Whether its connection ends here. */
+  readonly isNative: boolean;
+  /** Those with the same go together where a hub moves: the participants of a session, else the connections of a user. */
+  readonly company: string;
   /** The number of its last use, by which it said or was shown more than a ping: the hubs count the uses of all their clients. */
   readonly lastUse: number;
   /** Resolves when its connection is over. */

@@ -1,7 +1,10 @@
-// How clients leave because this replica wants them to: all at once where they have missed something, paced where it ends, so
-// that the others get them a few at a time (most clients come back at once). In come the hubs' clients, out go their closes,
-// each with the word that it may come back. Promises: who does not answer a close is cut off; in no second much more than the
-// rate are closed, however this process was held up; those whom it hurts least go first.
+// How clients leave because this replica wants them to: all at once where they have missed something, paced where it ends or their hub
+// moves, so that whoever takes them gets them a few at a time (most clients come back at once). In come the hubs' clients, out go their
+// closes, each with the word that it may come back. Promises: who does not answer a close is cut off; in no second much more than the
+// rate are closed, however this process was held up; of a replica that ends those whom it hurts least go first, of a hub that moves
+// those who belong together go together, wherever they are connected.
+
+import { hash } from 'node:crypto';
 
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
@@ -39,10 +42,7 @@ export class Leaving {
    */
   async drain(perSecond?: number): Promise<void> {
     const { clients } = this.#hubs;
-    const rate = perSecond ?? Math.max(leastPerSecond, clients.size / standardSeconds);
-    const bucket = new TokenBucket({ burst: Math.max(1, rate * burst), perSecond: rate }, () =>
-      this.#clock.monotonic(),
-    );
+    const bucket = this.#bucket(perSecond ?? standardRate(clients.size));
     while (clients.size > 0) {
       const gone: Promise<void>[] = [];
       for (const client of idleFirst(clients)) {
@@ -53,6 +53,32 @@ export class Leaving {
     }
   }
 
+  /**
+   * Lets go, over so many ms, whom `goes` names now and still names when its turn comes. Its turn depends on its company alone. Resolves
+   * when all of them are gone.
+   * @param overMs 0: at once
+   */
+  async move(goes: (client: Client) => boolean, overMs: number): Promise<void> {
+    const { clients } = this.#hubs;
+    const startedAt = this.#clock.monotonic();
+    const leaving = [...clients].filter(goes);
+    if (overMs === 0) return void (await Promise.all(leaving.map((client) => this.#close(client, 'moved'))));
+    const bucket = this.#bucket(Math.max(standardRate(leaving.length), (leaving.length * 1_000) / overMs));
+    const turns = leaving.map((client) => ({ client, at: startedAt + turnOf(client.company) * overMs }));
+    const stays = (client: Client) => !clients.has(client) || !goes(client);
+    const gone: Promise<void>[] = [];
+    for (const { client, at } of turns.sort((a, b) => a.at - b.at)) {
+      while (!stays(client) && (this.#clock.monotonic() < at || !bucket.take(1))) await pause(this.#clock, stepMs);
+      if (!stays(client)) gone.push(this.#close(client, 'moved'));
+    }
+    await Promise.all(gone);
+  }
+
+  #bucket(perSecond: number): TokenBucket {
+    const rate = { burst: Math.max(1, perSecond * burst), perSecond };
+    return new TokenBucket(rate, () => this.#clock.monotonic());
+  }
+
   async #close(client: Client, reason: CloseReason): Promise<void> {
     const cut = () => this.#faults.guard('client', () => client.terminate(reason));
     this.#faults.guard('client', () => client.closeForReconnect(reason), cut);
@@ -60,6 +86,20 @@ export class Leaving {
     await client.gone;
     cancel();
   }
+}
+
+/** How long so many clients of one replica take to leave, ms. @param perSecond see {@link Leaving.drain} */
+export function leaveMs(count: number, perSecond?: number): number {
+  return Math.ceil((count * 1_000) / (perSecond ?? standardRate(count)));
+}
+
+function standardRate(count: number): number {
+  return Math.max(leastPerSecond, count / standardSeconds);
+}
+
+/** From 0 to 1, the same at every replica. */
+function turnOf(company: string): number {
+  return Number.parseInt(hash('sha1', company).slice(0, 8), 16) / 2 ** 32;
 }
 
 function idleFirst(clients: Iterable<Client>): Client[] {

@@ -17,11 +17,14 @@ export interface PreparedRecord {
 export class Prepared {
   readonly room: string;
   readonly records: readonly PreparedRecord[];
+  /** The bridge has shown it to the proxied members. */
+  readonly isForNative: boolean;
   #textFrame: Buffer | undefined;
   #binaryFrame: Buffer | undefined;
   #serverSentEvent: Buffer | undefined;
 
-  constructor(room: string, records: readonly PreparedRecord[]) {
+  constructor(room: string, records: readonly PreparedRecord[], isForNative = false) {
+    this.isForNative = isForNative;
     this.room = room;
     this.records = records;
   }
@@ -30,7 +33,7 @@ export class Prepared {
   without(eventIds: ReadonlySet<string>): Prepared | undefined {
     const left = this.records.filter(({ eventId }) => !eventIds.has(eventId));
     if (left.length === this.records.length) return this;
-    return left.length === 0 ? undefined : new Prepared(this.room, left);
+    return left.length === 0 ? undefined : new Prepared(this.room, left, this.isForNative);
   }
 
   /** JSON records with their separators. */

@@ -52,6 +52,8 @@ export interface LaneChoice {
   readonly mirror: boolean;
   /** ... of this room, too. */
   mirrorsRoom(room: string): boolean;
+  /** Whether clients have their connections at crossfade: nothing may fall back to a bridge that they do not hear. */
+  readonly hasNativeHubs: boolean;
   /** Whether event ids of bridge-lane calls are remembered in the log too. */
   readonly remembersIds: boolean;
 }

@@ -34,7 +34,7 @@ export interface LanesOptions extends Pick<Telemetry, 'clock' | 'logger' | 'metr
   /** Whether any client of this replica may be reached at all. */
   hasAudience(): boolean;
   settings: {
-    /** Whether calls that the log cannot take go to the bridge. */
+    /** Whether calls that the log cannot take go to the bridge, as long as every client hears that. */
     fallback: boolean;
     /** Whether calls that the bridge cannot take for want of a connection go by the log. */
     bridgeFallback: boolean;
@@ -180,7 +180,7 @@ export class Lanes {
     // Read here under this id: the append without an answer was kept; of one that was refused, the entry is somebody else's.
     const ifRead = isUnknown ? broadcast : duplicate;
     if (this.#wasRead(entry.eventId)) return ifRead;
-    if (!settings.fallback || bridge === undefined) throw error;
+    if (!settings.fallback || bridge === undefined || this.#options.cutover.hasNativeHubs) throw error;
     const reason = error.reason ?? 'connection_lost';
     countFallback(metrics, reason);
     await failures.onLogFailure(reason);

@@ -18,7 +18,7 @@ export interface WindowsOptions extends Pick<Telemetry, 'clock' | 'logger' | 'me
   log: Pick<Log, 'append' | 'time'>;
   /** Where calls go that the log does not take; undefined: nowhere. */
   bridge: BridgeLane | undefined;
-  cutover: Pick<LaneChoice, 'decide' | 'newerThan' | 'begin'>;
+  cutover: Pick<LaneChoice, 'decide' | 'newerThan' | 'begin' | 'hasNativeHubs'>;
   failures: LaneFailures;
   /** What this replica has read of the log. */
   reads: Pick<ReadMemory, 'isTypingOver' | 'position'>;
@@ -141,7 +141,7 @@ export class Windows {
     // Of typing only the latest counts; each read receipt has its own message ids.
     const wanted = entry.typing === undefined ? origins : origins.slice(-1);
     const calls = wanted.filter((call) => call !== undefined);
-    if (bridge === undefined || calls.length === 0) {
+    if (bridge === undefined || calls.length === 0 || (!leftByHandover && this.#options.cutover.hasNativeHubs)) {
       this.countLost(entry);
       logger.warn({ err: error, eventType: entry.eventType }, 'a coalesced event was lost');
       return;

@@ -162,13 +162,14 @@ function isObject(value: unknown): value is Record<string, unknown> {
 /** A method without a name would be refused by every client with the end of its connection. */
 function isDelivery(value: unknown): value is Delivery {
   if (!isObject(value)) return false;
-  const { hub, group, method, except } = value;
+  const { hub, group, method, except, to } = value;
   return (
     typeof hub === 'string' &&
     typeof group === 'string' &&
     typeof method === 'string' &&
     method !== '' &&
-    (except === undefined || typeof except === 'string')
+    (except === undefined || typeof except === 'string') &&
+    (to === undefined || to === 'native')
   );
 }
 

@@ -6,7 +6,7 @@
 //     each of them       its log answers for a moment, and knows the ids of the outage: "it answers here"
 //     one of them        nobody's log fails any more ---> announce, ready, commit: an ordinary handover with its fences
 //
-// Promises: no call goes by the bridge before every replica that can be reached has shown, or counted, what it had read; the moment
+// Promises: while a hub is native there is none, as its clients do not hear the bridge; no call goes by the bridge before every replica that can be reached has shown, or counted, what it had read; the moment
 // grows with each relapse, so that rooms do not flap between the lanes.
 
 import { z } from 'zod';
@@ -204,7 +204,8 @@ export class Outage {
     this.#heard.set(instance, { at, isOn, fails, until: clock.monotonic() + countsMs });
     // One whose log answers, but whose state is older, has not read yet that the outage is over.
     const lasts = isOn && (fails || epoch >= roomLanes.state.epoch);
-    if (lasts && roomLanes.usesStream) this.#enter(reason);
+    // Who knows that hubs are native sends nothing to the bridge; who does not know it yet will be told by the log.
+    if (lasts && roomLanes.usesStream && !roomLanes.hasNativeHubs) this.#enter(reason);
   }
 
   /** Whether the log answers steadily, and nothing of the outage has to be written into it any more. */
@@ -247,7 +248,7 @@ export class Outage {
   #lookWhetherDeaf(): void {
     const { roomLanes, fallback, deafMs } = this.#parts;
     if (roomLanes.hears) this.#hasHeard = true;
-    const isDeaf = this.#hasHeard && !roomLanes.hears && roomLanes.usesStream;
+    const isDeaf = this.#hasHeard && !roomLanes.hears && roomLanes.usesStream && !roomLanes.hasNativeHubs;
     this.#deafForMs = fallback && isDeaf ? this.#deafForMs + lookMs : 0;
     if (this.#deafForMs >= deafMs) void this.begin('connection_lost');
   }

@@ -10,7 +10,9 @@ import { answerMs } from './bounds.ts';
 import {
   type CutoverState,
   effectivePercent,
+  type HubKind,
   initialState,
+  isNative,
   laneOf,
   mirrors,
   mirrorsRoom,
@@ -30,6 +32,10 @@ export interface RoomLanesParts {
   standalone: boolean;
   /** This replica's own kill switch. */
   killSwitch: boolean;
+  /** Where its flag says that hub connections end, as long as nobody has moved them. */
+  hubs: HubKind;
+  /** The contract's hubs. */
+  hubNames: string[];
   traffic: Traffic;
   follow: Follow;
   /** ms that a call may wait. */
@@ -82,6 +88,25 @@ export class RoomLanes {
     return this.#parts.killSwitch ? 0 : effectivePercent(this.#state);
   }
 
+  /** Whether this hub's connections end at crossfade. */
+  isNative(hub: string): boolean {
+    return this.#parts.standalone || isNative(this.#state, hub, this.#parts.hubs);
+  }
+
+  /** Whether those of any hub do, so that what the bridge shows does not reach every client. */
+  get hasNativeHubs(): boolean {
+    return this.nativeHubs.length > 0;
+  }
+
+  get nativeHubs(): string[] {
+    return this.#parts.standalone ? this.#parts.hubNames : this.nativeUnder(this.#state);
+  }
+
+  /** The hubs whose connections would end at crossfade under this state. */
+  nativeUnder(state: CutoverState): string[] {
+    return this.#parts.hubNames.filter((hub) => isNative(state, hub, this.#parts.hubs));
+  }
+
   /** The shared state was read, for the first time or once more. */
   stateIsKnown(): void {
     this.#knowledge = 'known';
@@ -132,6 +157,7 @@ export class RoomLanes {
     for (;;) {
       if (!this.#parts.standalone) await this.#admit(room);
       const decision = this.decide(room);
+      if (decision.isBlind && this.#parts.hubs === 'native') throw unknownState();
       const end = this.begin(room);
       try {
         return await run(decision);
@@ -224,4 +250,15 @@ export class RoomLanes {
     const givesUpAt = clock.monotonic() + limitMs;
     while (!this.isFresh && clock.monotonic() < givesUpAt) await pause(clock, pollMs);
   }
+}
+
+/** Its flag says that no client hears the bridge. */
+function unknownState(): CrossfadeError {
+  return new CrossfadeError(
+    'LOG_UNAVAILABLE',
+    'the shared state is not known, and native hubs hear nothing of the bridge',
+    {
+      reason: 'connection_lost',
+    },
+  );
 }

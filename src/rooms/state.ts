@@ -1,5 +1,5 @@
-// The cutover state that all replicas share: percent, pins, mirror, hold, who has the kill switch, and how it came to be. In goes
-// a state, out come lanes, the stage, and what moves between two states. Pure; nothing here knows a log or a clock. Promises: a state
+// The cutover state that all replicas share: percent, pins, mirror, which hubs are native, hold, who has the kill switch, and how it
+// came to be. In goes a state, out come lanes, where hubs end, the stage, and what moves between two states. Pure; nothing here knows a log or a clock. Promises: a state
 // that was read has every field with its type, whoever wrote it.
 
 import { z } from 'zod';
@@ -17,6 +17,8 @@ export interface CutoverState {
   mirror: boolean;
   /** Of which share of the rooms (0-100) the mirror writes; says nothing while {@link mirror} is off. */
   mirrorPercent: number;
+  /** Which hubs an operator has moved; null: none, they are where each replica's flag says. See {@link isNative}. */
+  hubs: MovedHubs | null;
   /** Somebody wants it to stand as it is; null: nobody does. */
   hold: CutoverHold | null;
   /** Whether an operator has set it; then no flag or variable of a replica that starts changes it. */
@@ -29,6 +31,16 @@ export interface CutoverState {
   rememberUntilMs: number;
   /** Oldest first, at most {@link maxHistory}. */
   history: Change[];
+}
+
+/** Where a hub's connections end: at the bridge, behind crossfade, or at crossfade. */
+export type HubKind = 'proxy' | 'native';
+
+export interface MovedHubs {
+  /** The others are proxied. */
+  native: string[];
+  /** ms over which the connections of the last move leave, at the same pace at every replica. */
+  overMs: number;
 }
 
 /** Who holds the cutover, since when (ISO 8601), and why. */
@@ -56,8 +68,14 @@ export type Stage = 'observe' | 'mirror' | 'shift' | 'full' | 'native';
 
 export type Move = 'raise' | 'lower';
 
-/** What a rollback makes of any state. */
-export const rolledBack = Object.freeze({ percent: 0, pins: {}, mirror: false, operated: true });
+/** What a rollback makes of any state. The hubs go as well: what the bridge shows from then on reaches no native client. */
+export const rolledBack = Object.freeze({
+  percent: 0,
+  pins: {},
+  mirror: false,
+  operated: true,
+  hubs: Object.freeze({ native: [], overMs: 0 }),
+});
 
 export const maxHistory = 50;
 /** Another replica's clock may be this far behind ours. */
@@ -71,6 +89,7 @@ export const initialState: CutoverState = Object.freeze({
   pins: {},
   mirror: false,
   mirrorPercent: 100,
+  hubs: null,
   hold: null,
   operated: false,
   killed: [],
@@ -92,7 +111,26 @@ export function mirrorsRoom(state: CutoverState, room: string): boolean {
   return mirrors(state) && (state.mirrorPercent === 100 || bucketOf(`mirror ${room}`) < state.mirrorPercent);
 }
 
-/** Of a replica whose hubs are proxied. */
+/** Whether no room is at the bridge. */
+export function isAllByStream({ percent, pins, killed }: CutoverState): boolean {
+  return killed.length === 0 && percent === 100 && !Object.values(pins).includes('bridge');
+}
+
+/**
+ * Whether a hub's connections end at crossfade. Never while a room is at the bridge, whatever was set: its events would not reach them.
+ * @param flag what the replica's flag says of all hubs
+ */
+export function isNative(state: CutoverState, hub: string, flag: HubKind): boolean {
+  if (!isAllByStream(state)) return false;
+  return state.hubs === null ? flag === 'native' : state.hubs.native.includes(hub);
+}
+
+/** Whether a hub is set to native that was not. */
+export function addsNative(from: CutoverState, to: CutoverState): boolean {
+  return (to.hubs?.native ?? []).some((hub) => !from.hubs?.native.includes(hub));
+}
+
+/** Of a replica whose hubs are not all native. */
 export function stageOf({ percent, pins, mirror }: CutoverState): Stage {
   const lanes = Object.values(pins);
   if (percent === 100) return lanes.includes('bridge') ? 'shift' : 'full';
@@ -116,8 +154,8 @@ export function mayHaveUsedStream(state: CutoverState, sinceMs: number): boolean
   return usesStream(state) || state.history.some(({ when }) => Date.parse(when) >= sinceMs - clockSlackMs);
 }
 
-export function isRolledBack({ percent, pins, mirror, operated }: CutoverState): boolean {
-  return percent === 0 && Object.keys(pins).length === 0 && !mirror && operated;
+export function isRolledBack({ percent, pins, mirror, operated, hubs }: CutoverState): boolean {
+  return percent === 0 && Object.keys(pins).length === 0 && !mirror && operated && !hubs?.native.length;
 }
 
 export function moveOf(from: CutoverState, to: CutoverState, room: string): Move | undefined {
@@ -159,7 +197,10 @@ export function movesBetween(from: CutoverState, to: CutoverState): { raises: bo
 
 /** What one step can make different. */
 export type Difference = Partial<
-  Pick<CutoverState, 'percent' | 'pins' | 'mirror' | 'mirrorPercent' | 'hold' | 'operated' | 'killed' | 'remembers'>
+  Pick<
+    CutoverState,
+    'percent' | 'pins' | 'mirror' | 'mirrorPercent' | 'hubs' | 'hold' | 'operated' | 'killed' | 'remembers'
+  >
 >;
 
 /**
@@ -191,6 +232,7 @@ export function nextState(
   };
 }
 
+const movedHubs = z.object({ native: z.array(z.string()), overMs: z.number().min(0) });
 const hold = z.object({ who: z.string(), when: z.string(), why: z.string() });
 const change = z.object({
   epoch: z.int(),
@@ -209,6 +251,7 @@ export const stateShape: z.ZodType<CutoverState> = z.looseObject({
   pins: z.record(z.string(), z.enum(['bridge', 'stream'])).default({}),
   mirror: z.boolean().default(initialState.mirror),
   mirrorPercent: z.int().min(0).max(100).default(initialState.mirrorPercent),
+  hubs: movedHubs.nullable().default(initialState.hubs),
   hold: hold.nullable().default(initialState.hold),
   operated: z.boolean().default(initialState.operated),
   killed: z.array(z.string()).default([]),

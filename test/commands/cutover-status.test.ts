@@ -28,6 +28,7 @@ const calm: PlannedStatus = {
   effective: { percent: 25 },
   operated: true,
   killed: [],
+  hubs: {},
   wish: { percent: 0, mirror: false },
   outage: null,
   bridges: [{ bridge: 'http://bridge:5000', reachable: true, detail: 'answers 200' }],

@@ -2,16 +2,24 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ChangeOf } from '../../src/cutover/changes.ts';
 import { type DryRun, DryRuns, type DryRunsParts } from '../../src/cutover/dry-runs.ts';
 import { initialState } from '../../src/rooms/state.ts';
 import { TestClock } from '../support/clock.ts';
 
 const moves = { rooms: { known: 8, moving: 2, exact: true }, connections: { known: 9, moving: 3 }, biggest: null };
 
+const noHubs = { nativeHubs: [], nativeUnder: () => [] };
+
 function setUp(more: Partial<DryRunsParts> = {}) {
   const asked: string[] = [];
   const parts = {
-    roomLanes: { state: { ...initialState, epoch: 40, percent: 10, operated: true }, isFresh: true, standalone: false },
+    roomLanes: {
+      state: { ...initialState, epoch: 40, percent: 10, operated: true },
+      isFresh: true,
+      standalone: false,
+      ...noHubs,
+    },
     shared: { follows: true },
     guard: {
       check: async () => {
@@ -28,6 +36,7 @@ function setUp(more: Partial<DryRunsParts> = {}) {
           ['b', []],
         ]),
     },
+    hubMoves: { allowed: (change: ChangeOf) => change },
     traffic: { closedMs: [12, 38, 20] },
     callRoll: async () => ({ here: ['b', 'a'], silent: [] }),
     bridgeStates: () => [{ bridge: 'http://b', reachable: true, detail: 'answers 200' }],
@@ -67,7 +76,7 @@ test('what lowers asks no guard and fences nobody', async () => {
 test('whatever the command would be refused for is found, with what to do', async () => {
   const hold = { who: 'ada', when: '2026-01-01T00:00:00.000Z', why: 'lunch' };
   const held = setUp({
-    roomLanes: { state: { ...initialState, percent: 10, hold }, isFresh: true, standalone: false },
+    roomLanes: { state: { ...initialState, percent: 10, hold }, isFresh: true, standalone: false, ...noHubs },
   });
   const guard = { check: async () => ({ ok: false, reasons: ['1 client is past crossfade'] }) };
   const cases: [ReturnType<typeof setUp>, string][] = [

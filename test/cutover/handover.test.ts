@@ -32,6 +32,8 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
   traffic.connect(() => ends.flush());
   const roomLanes = new RoomLanes({
     standalone: false,
+    hubs: 'proxy' as const,
+    hubNames: [],
     killSwitch: false,
     traffic,
     follow: { stalenessMs: () => 0, reachable: () => true },

@@ -48,6 +48,7 @@ function setUp({ logAnswers = true } = {}) {
     changes,
     shared,
     ownFlags: { drop() {} },
+    hubMoves: { plan: async () => () => ({}), allowed: (change: unknown) => change },
     guard,
     peers: { tell: async () => ({ reached: ['b'], notReached: [] }) },
     log: { reachable: logAnswers },

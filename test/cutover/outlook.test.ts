@@ -37,7 +37,7 @@ test('where nothing stands in the way, the next command is the next step', () =>
     ['mirror', 'crossfade cutover set 1 --dry-run'],
     ['shift', 'crossfade cutover set 5 --dry-run'],
     ['shift', 'crossfade cutover set 50 --dry-run'],
-    ['full', null],
+    ['full', 'crossfade cutover hubs native --dry-run'],
     ['shift', 'crossfade cutover set 1 --dry-run'],
   ]);
   assert.deepEqual(outlook({ ...calm, standalone: true, bridges: [] }), {

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Changes } from '../../src/cutover/changes.ts';
+import { type ChangeOf, Changes } from '../../src/cutover/changes.ts';
 import type { Coordinator } from '../../src/cutover/coordinator.ts';
 import type { Guard, Verdict } from '../../src/cutover/guard.ts';
 import { Operator } from '../../src/cutover/operator.ts';
@@ -20,6 +20,8 @@ import { SharedLog } from './shared-log.ts';
 
 const by = { who: 'test', what: 'set', nowMs: 0 };
 
+const noHubMoves = { plan: async () => () => ({}), allowed: (change: ChangeOf) => change };
+
 function setUp() {
   const { logger, lines } = logLines();
   const shared = new SharedLog();
@@ -31,6 +33,8 @@ function setUp() {
   let checked: () => Promise<Verdict> = async () => ({ ok: true, reasons: [] });
   const roomLanes = new RoomLanes({
     standalone: false,
+    hubs: 'proxy' as const,
+    hubNames: [],
     killSwitch: false,
     traffic: new Traffic(clock),
     follow: { stalenessMs: () => follow.stalenessMs, reachable: () => shared.reachable },
@@ -55,7 +59,7 @@ function setUp() {
   const parts = { roomLanes, outage, unfenced, changes, log, rememberRecentIds, clock, logger };
   const state = new SharedState(parts);
   const common = { roomLanes, changes, shared: state, clock, logger };
-  const operator = new Operator({ ...common, wish, ownFlags: { drop() {} } });
+  const operator = new Operator({ ...common, wish, hubMoves: noHubMoves, ownFlags: { drop() {} } });
   const rollback = new Rollback({
     ...common,
     instance,

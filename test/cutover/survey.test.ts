@@ -11,6 +11,7 @@ const view: ReplicaView = {
   nowMs: 0,
   draining: false,
   clients: 3,
+  hubs: {},
   rooms: 2,
   lag: 0,
   unfenced: 0,

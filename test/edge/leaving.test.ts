@@ -23,6 +23,9 @@ function setUp(lastUse: number[], { silent = false } = {}) {
       resolve();
     };
     const client: Client = {
+      hubName: 'chat',
+      isNative: false,
+      company: String(lastUse),
       lastUse,
       gone,
       closeForReconnect() {

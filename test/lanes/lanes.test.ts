@@ -66,6 +66,7 @@ class Scene {
         mirror: false,
         mirrorsRoom: (room) => this.mirrored.has(room),
         remembersIds: true,
+        hasNativeHubs: false,
       },
       failures: {
         onLogFailure: async (reason) => {

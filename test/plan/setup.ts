@@ -60,6 +60,7 @@ export function viewOf(saying: Partial<Saying>): ReplicaView {
     nowMs: 0,
     draining: false,
     clients: 1,
+    hubs: {},
     rooms: 1,
     lag,
     probeMs,

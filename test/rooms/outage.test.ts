@@ -32,6 +32,8 @@ function setUp({ percent = 100, fallback = true } = {}) {
   traffic.connect((rooms) => flushed.push(rooms));
   const roomLanes = new RoomLanes({
     standalone: false,
+    hubs: 'proxy' as const,
+    hubNames: [],
     killSwitch: false,
     traffic,
     follow: { stalenessMs: () => log.stalenessMs, reachable: () => log.reachable },

@@ -151,6 +151,19 @@ export class NativeConnection implements Member, Client, TransportListener {
     return this.#closeReason;
   }
 
+  get hubName(): string {
+    return this.hub.name;
+  }
+
+  get isNative(): boolean {
+    return true;
+  }
+
+  get company(): string {
+    for (const [group, farewell] of this.groups) if (farewell !== undefined) return group;
+    return this.user ?? this.id;
+  }
+
   get gone(): Promise<void> {
     this.#over ??= Promise.withResolvers();
     if (this.#state === 'ended') this.#over.resolve();

@@ -128,6 +128,11 @@ export class NativeHubs implements HubsSide, NativeOwner {
     else this.#open(request, socket, head, admitted);
   }
 
+  /** Whether there is a connection of this token here. */
+  carries(token: string): boolean {
+    return this.#negotiations.live(token) !== undefined;
+  }
+
   refuseNew(): void {
     this.#refusesNew = true;
   }

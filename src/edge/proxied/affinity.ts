@@ -46,6 +46,11 @@ export class Affinity {
     await Promise.race([share(sharedKey(token), address.key, unusedMs).catch(() => {}), isLate]);
   }
 
+  /** Whether there is a connection of this token. */
+  isOpen(token: string): boolean {
+    return this.#open.has(token);
+  }
+
   /** Where requests with this token go. */
   async addressOf(token: string): Promise<BridgeAddress> {
     const open = this.#open.get(token);

@@ -1,11 +1,12 @@
 // What a client sends, cut into records wherever its chunks were cut: a socket carries whole records, but the body of a
-// request comes in pieces. Promises: a record over 8 KiB is passed over, as no join and no typing is as large, but what a client
+// request comes in pieces. Promises: a larger record than is wanted is passed over: no join and no typing is over 8 KiB, but what a client
 // nests into one may take seconds to read.
 
 import { ProtocolFault } from '../hub-protocol/protocol.ts';
 import type { Codec } from './codec.ts';
 
-const maxBytes = 8 * 1024;
+/** Of a record that may join, leave or type. */
+export const maxSearchedBytes = 8 * 1024;
 const nothing: Buffer = Buffer.alloc(0);
 
 export class ClientRecords {
@@ -15,6 +16,7 @@ export class ClientRecords {
   /** Bytes of a large record that are still to come; Infinity where only its end will tell. */
   #toPass = 0;
   #lost = false;
+  #maxBytes = maxSearchedBytes;
 
   /** @param maxRecords of one chunk; what is behind one more is not cut */
   constructor(codec: Codec, maxRecords: number) {
@@ -22,9 +24,10 @@ export class ClientRecords {
     this.#maxRecords = maxRecords;
   }
 
-  /** @returns the records that this chunk completes, with their framing */
-  push(chunk: Buffer): Buffer[] {
+  /** @returns the records that this chunk completes, with their framing; none larger than `maxBytes` */
+  push(chunk: Buffer, maxBytes = maxSearchedBytes): Buffer[] {
     if (this.#lost) return [];
+    this.#maxBytes = maxBytes;
     try {
       return this.#cut(this.#behindLarge(chunk));
     } catch (error) {
@@ -41,7 +44,7 @@ export class ClientRecords {
     let at = 0;
     let length = this.#codec.recordLength(bytes, at);
     while (length !== undefined && at + length <= bytes.length) {
-      if (length <= maxBytes) records.push(bytes.subarray(at, at + length));
+      if (length <= this.#maxBytes) records.push(bytes.subarray(at, at + length));
       if (records.length > this.#maxRecords) return records;
       at += length;
       length = this.#codec.recordLength(bytes, at);
@@ -51,7 +54,7 @@ export class ClientRecords {
   }
 
   #keep(rest: Buffer, length: number | undefined): void {
-    const isLarge = rest.length > maxBytes;
+    const isLarge = rest.length > this.#maxBytes;
     // A copy: what waits must not keep the whole chunk in memory.
     this.#pending = rest.length === 0 || isLarge ? nothing : Buffer.from(rest);
     if (isLarge) this.#toPass = (length ?? Number.POSITIVE_INFINITY) - rest.length;

@@ -4,6 +4,7 @@
 // one of the bridge is injected behind it; a client that reads too slowly is cut.
 
 import type { Hub } from '../../contract/contract.ts';
+import type { Event } from '../../contract/event.ts';
 import { allRooms } from '../../room-set.ts';
 import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { Member } from '../audience.ts';
@@ -12,8 +13,9 @@ import type { Groups } from '../groups.ts';
 import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Prepared } from '../prepared.ts';
 import { SlowClient, type SlowClientLimits, tellSlow } from '../slow-client.ts';
-import { ClientRecords } from './client-records.ts';
+import { ClientRecords, maxSearchedBytes } from './client-records.ts';
 import { type Codec, codecs, cutRecords } from './codec.ts';
+import { crossingIn, crossingsOf, forNative, maxCrossingBytes } from './crossing.ts';
 import { type FencedRooms, FenceQueues, type QueuedMessage } from './fence-queues.ts';
 import { type FenceAsked, fenceMethod, OpenFences } from './fences.ts';
 import { Handshake } from './handshake.ts';
@@ -32,6 +34,16 @@ export interface ConnectionFacts {
   user: string | undefined;
 }
 
+/** What clients send to others through the bridge's hub, as far as it concerns more than the bridge. */
+export interface Overheard {
+  /** Somebody types. */
+  onTyping(typing: HubTyping): void;
+  /** Whether members of this hub may have their connections at crossfade, here or at another replica. */
+  crosses(hub: string): boolean;
+  /** ... and what they are to be shown, as the bridge does not reach them. */
+  onCrossing(event: Event): void;
+}
+
 /** What a connection asks of all of them together. */
 export interface ProxiedOwner extends Readonly<Telemetry> {
   readonly limits: SlowClientLimits;
@@ -44,10 +56,9 @@ export interface ProxiedOwner extends Readonly<Telemetry> {
   readonly undelivered: Pick<Undelivered, 'add' | 'remove'>;
   /** Whether a connection proves at once, by a fence, that the hub's connect has ended. */
   readonly provesConnects: boolean;
+  readonly overheard: Overheard;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
-  /** The client has sent typing to the bridge's hub. */
-  onHubTyping(typing: HubTyping): void;
   /** The client does more than its budget allows, and is cut off for it. */
   onOverBudget(connection: ProxiedConnection, error: OverBudget): void;
   onOpen(connection: ProxiedConnection): void;
@@ -69,6 +80,8 @@ const maxFencesOut = 8;
 /** A bridge that answers none while so many are asked for does not answer this connection at all. */
 const maxFencesAsked = 1_000;
 
+const nobodyWaits: FenceAsked = { onSent() {}, onEnd() {} };
+
 export class ProxiedConnection implements Member, Tap, Place {
   readonly id: string;
   readonly hub: Hub;
@@ -88,6 +101,8 @@ export class ProxiedConnection implements Member, Tap, Place {
    */
   readonly #untilProven: FencedRooms = { rooms: allRooms };
   readonly #fences = new OpenFences();
+  /** What it has sent to others before the bridge has proven that it knows the client; undefined: it has. */
+  #uncrossed: Event[] | undefined = [];
   readonly #slowness: SlowClient;
   #cutReason: string | undefined;
 
@@ -105,6 +120,10 @@ export class ProxiedConnection implements Member, Tap, Place {
   /** Both sides have shaken hands, and it can be injected into. */
   get isOpen(): boolean {
     return this.#state === 'open';
+  }
+
+  get company(): string {
+    return this.#spoken?.membership.session ?? this.#user ?? this.id;
   }
 
   mayBeOvertaken(room: string): boolean {
@@ -128,10 +147,13 @@ export class ProxiedConnection implements Member, Tap, Place {
     const behindHandshake = this.#spoken === undefined ? this.#greet(data) : data;
     if (this.#spoken === undefined || behindHandshake === undefined) return;
     const { records, membership, codec } = this.#spoken;
+    const crosses = this.#owner.overheard.crosses(this.hub.name);
     this.#withinBudget(() => {
-      const searched = records.push(behindHandshake);
-      this.#budget.takeRecords(searched.length);
-      for (const record of searched) {
+      const wanted = records.push(behindHandshake, crosses ? maxCrossingBytes : maxSearchedBytes);
+      this.#budget.takeRecords(wanted.length);
+      for (const record of wanted) {
+        if (crosses) this.#cross(record);
+        if (record.length > maxSearchedBytes) continue;
         this.#budget.takeSearched(record.length);
         membership.fromClient(record);
         if (this.#owner.provesConnects) this.#tellTyping(record, codec);
@@ -154,6 +176,9 @@ export class ProxiedConnection implements Member, Tap, Place {
     const isMember = this.#state === 'open' && this.#spoken!.membership.connectProven;
     if (isMember && this.#cutReason === undefined)
       for (const { prepared } of waited.filter((each) => this.#isStillFor(each))) this.#show(prepared);
+    if (this.#owner.overheard.crosses(this.hub.name))
+      for (const farewell of this.#spoken?.membership.farewells ?? [])
+        this.#owner.overheard.onCrossing(forNative(farewell));
     this.#spoken?.membership.leaveAll();
     this.#fences.end();
     // Before the state changes: the owner counts down only connections that were open.
@@ -164,7 +189,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   // What the log's side asks.
 
   write(prepared: Prepared, group: string): void {
-    if (this.#state !== 'open' || this.#cutReason !== undefined) return;
+    if (this.#state !== 'open' || this.#cutReason !== undefined || prepared.isForNative) return;
     if (this.#slowness.isOver(this.#bytesBehind)) return this.#cutSlow();
     this.lastUse = ++this.#owner.uses;
     if (!this.#queues.covers(prepared.room)) return this.#show(prepared);
@@ -239,6 +264,10 @@ export class ProxiedConnection implements Member, Tap, Place {
       groups,
       codec,
       budget: this.#budget,
+      onConfirmed: (method, values) => {
+        if (!this.#owner.overheard.crosses(this.hub.name)) return;
+        for (const event of crossingsOf(method, values)) this.#owner.overheard.onCrossing(event);
+      },
     });
     const records = new ClientRecords(codec, this.#budget.limits.recordsPerMessage);
     this.#spoken = { protocol, codec, membership, records };
@@ -248,7 +277,23 @@ export class ProxiedConnection implements Member, Tap, Place {
   /** Asked only while the stream lane is in use: before that every message of the typist takes the bridge as well, behind the typing. */
   #tellTyping(record: Buffer, codec: Codec): void {
     const typing = typingIn(this.hub, record, codec, this.#user, this.#budget);
-    if (typing !== undefined) this.#owner.onHubTyping(typing);
+    if (typing !== undefined) this.#owner.overheard.onTyping(typing);
+  }
+
+  /** A client that the bridge refuses reaches nobody: until the bridge has answered it once, what it sends is kept. */
+  #cross(record: Buffer): void {
+    this.#budget.takeBytes(record.length);
+    const events = crossingIn(this.hub, record, this.#spoken!.protocol, this.#user, this.#budget);
+    for (const event of events) {
+      if (this.#uncrossed === undefined) this.#owner.overheard.onCrossing(event);
+      else if (this.#uncrossed.push(event) === 1) this.#behindThisMessage(() => this.#sendFence(nobodyWaits));
+    }
+  }
+
+  #crossKept(): void {
+    const kept = this.#uncrossed ?? [];
+    this.#uncrossed = undefined;
+    for (const event of kept) this.#owner.overheard.onCrossing(event);
   }
 
   #readReply(data: Buffer): Buffer | undefined {
@@ -281,8 +326,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     this.#state = 'open';
     this.#owner.onOpen(this);
     if (!this.#queues.isEmpty) this.#queueConnect();
-    if (this.#owner.provesConnects && !this.#spoken!.membership.connectProven)
-      this.#sendFence({ onSent() {}, onEnd() {} });
+    if (this.#owner.provesConnects && !this.#spoken!.membership.connectProven) this.#sendFence(nobodyWaits);
   }
 
   // The bridge's messages.
@@ -310,6 +354,7 @@ export class ProxiedConnection implements Member, Tap, Place {
     else membership.proveConnect();
     if (!wasProven && membership.connectProven) this.#behindThisMessage(() => this.#release(this.#untilProven));
     if (fence !== undefined) {
+      if (this.#uncrossed !== undefined) this.#behindThisMessage(() => this.#crossKept());
       this.#behindThisMessage(fence);
       return false;
     }

@@ -32,6 +32,8 @@ export interface Carrier extends Leg {
 export interface Tap {
   /** See Client in hubs-side.ts; 0 where that is not looked at. */
   readonly lastUse: number;
+  /** See Client. */
+  readonly company: string;
   /**
    * Asked before the bridge's next bytes are shown to fromBridge().
    * @returns undefined where they may be shown now, else what to wait for: this replica has not read the log for a while,

@@ -3,6 +3,7 @@
 // arguments, joins or leaves; the groups of the connect count from the first record that proves that it has ended.
 
 import type { CallerEffect, Effect, Hub, HubMethod, JoinEffect, LeaveEffect, Values } from '../../contract/contract.ts';
+import type { Event } from '../../contract/event.ts';
 import type { Member } from '../audience.ts';
 import type { ClientBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
@@ -17,6 +18,8 @@ const maxPending = 5_000;
 /** An invocation that is not over yet. */
 interface Pending {
   invocationId: string | undefined;
+  /** undefined: it changes nothing. */
+  method: HubMethod | undefined;
   /** The joins and leaves that happen once the hub confirms it; empty for an invocation that is kept only for its place in the order. */
   changes: (JoinEffect | LeaveEffect)[];
   values: Values;
@@ -40,11 +43,15 @@ export interface MembershipOptions {
   groups: Groups;
   codec: Codec;
   budget: ClientBudget;
+  /** The bridge has confirmed what this method joins or leaves. */
+  onConfirmed(method: HubMethod, values: Values): void;
 }
 
 export class Membership {
   readonly #options: MembershipOptions;
   readonly #joined = new Map<string, Join>();
+  /** Group -> what its others are told when the connection ends while it is a member. */
+  readonly #farewells = new Map<string, () => Event>();
   readonly #connectValues: Values;
   readonly #connectJoins: JoinEffect[];
   readonly #connectConfirmation: Confirmation | undefined;
@@ -69,6 +76,16 @@ export class Membership {
   /** The join by which the connection is in this group now; another one after it has left and come back. */
   joinOf(group: string): Join | undefined {
     return this.#joined.get(group);
+  }
+
+  /** A group in which others wait for the end of this connection, such as a remote session. */
+  get session(): string | undefined {
+    return this.#farewells.keys().next().value;
+  }
+
+  /** What the others are told if the connection ends now. */
+  get farewells(): Event[] {
+    return Array.from(this.#farewells.values(), (farewell) => farewell());
   }
 
   /** A record of the client, before it goes on. Error: OverBudget. */
@@ -113,6 +130,7 @@ export class Membership {
     const { hub, groups, member } = this.#options;
     for (const group of this.#joined.keys()) groups.leave(hub.name, group, member);
     this.#joined.clear();
+    this.#farewells.clear();
     this.#pending = [];
   }
 
@@ -125,7 +143,13 @@ export class Membership {
     // No method runs before the connect has ended.
     this.proveConnect();
     this.#pending = this.#pending.filter((other) => other !== confirmed);
-    this.#apply(confirmed.changes, confirmed.values);
+    this.#confirm(confirmed);
+  }
+
+  #confirm({ method, changes, values }: Pending): void {
+    this.#apply(changes, values);
+    const { user, onConfirmed } = this.#options;
+    if (method !== undefined && user !== undefined) onConfirmed(method, values);
   }
 
   /** The hub works serially: what came before a completed invocation is over, confirmed or not. */
@@ -133,20 +157,21 @@ export class Membership {
     this.proveConnect();
     const index = this.#pending.findIndex((pending) => pending.invocationId === invocationId);
     if (invocationId === undefined || index === -1) return;
-    const { changes, values, confirmation } = this.#pending[index]!;
+    const pending = this.#pending[index]!;
     this.#pending = this.#pending.slice(index + 1);
-    if (confirmation === undefined && !failed) this.#apply(changes, values);
+    if (pending.confirmation === undefined && !failed) this.#confirm(pending);
   }
 
   #pendingOf({ invocationId, target, args }: TappedRecord & { target: string }): Pending {
     const method = this.#options.hub.method(target);
     const values = method && this.#bind(method, args);
     if (method === undefined || values === undefined || method.ignores(values)) {
-      return { invocationId, changes: [], values: new Map(), confirmation: undefined };
+      return { invocationId, method: undefined, changes: [], values: new Map(), confirmation: undefined };
     }
     const changes = method.effects.filter((effect) => effect.kind === 'join' || effect.kind === 'leave');
     if (changes.length > 0) this.#options.budget.allowName(method.longestName(values));
-    return { invocationId, changes, values, confirmation: confirmationOf(method.effects, values) };
+    const confirmation = confirmationOf(method.effects, values);
+    return { invocationId, method: changes.length > 0 ? method : undefined, changes, values, confirmation };
   }
 
   #bind(method: HubMethod, args: unknown[]): Values | undefined {
@@ -155,7 +180,7 @@ export class Membership {
   }
 
   #apply(changes: (JoinEffect | LeaveEffect)[], values: Values): void {
-    const { hub, groups, member, budget } = this.#options;
+    const { hub, user, groups, member, budget } = this.#options;
     for (const change of changes) {
       if (!this.#isKnown(change, values)) continue;
       const group = change.group(values);
@@ -164,9 +189,13 @@ export class Membership {
           budget.allowRooms(this.#joined.size + 1);
           this.#joined.set(group, Symbol(group));
         }
+        const { farewell } = change;
+        if (farewell !== undefined && user !== undefined)
+          this.#farewells.set(group, () => farewell.toEvent(values, ''));
         groups.join(hub.name, group, member);
       } else {
         this.#joined.delete(group);
+        this.#farewells.delete(group);
         groups.leave(hub.name, group, member);
       }
     }

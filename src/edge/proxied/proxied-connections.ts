@@ -21,9 +21,8 @@ import {
 } from '../budget.ts';
 import type { Groups } from '../groups.ts';
 import { defaultSlowLimits, type SlowClientLimits } from '../slow-client.ts';
-import { type ConnectionFacts, ProxiedConnection, type ProxiedOwner } from './connection.ts';
+import { type ConnectionFacts, type Overheard, ProxiedConnection, type ProxiedOwner } from './connection.ts';
 import type { FencedRooms } from './fence-queues.ts';
-import type { HubTyping } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
 import { type Place, Undelivered } from './undelivered.ts';
 
@@ -32,8 +31,7 @@ export interface ProxiedConnectionsOptions extends Telemetry {
   roster: Pick<Roster, 'set'>;
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
-  /** A client types through its bridge hub, while the stream lane is in use. */
-  onHubTyping(typing: HubTyping): void;
+  overheard: Overheard;
   limits?: Partial<SlowClientLimits>;
 }
 
@@ -58,7 +56,7 @@ export class ProxiedConnections implements ProxiedOwner {
   provesConnects = false;
   uses = 0;
   readonly untilLogIsRead: () => Promise<void> | undefined;
-  readonly onHubTyping: (typing: HubTyping) => void;
+  readonly overheard: Overheard;
   readonly #roster: Pick<Roster, 'set'>;
   readonly #connections = new Set<ProxiedConnection>();
   /** Rooms whose fence was not sent yet, by its id. */
@@ -70,7 +68,7 @@ export class ProxiedConnections implements ProxiedOwner {
     groups,
     roster,
     untilLogIsRead,
-    onHubTyping,
+    overheard,
     clock,
     faults,
     logger,
@@ -79,7 +77,7 @@ export class ProxiedConnections implements ProxiedOwner {
   }: ProxiedConnectionsOptions) {
     this.groups = groups;
     this.untilLogIsRead = untilLogIsRead;
-    this.onHubTyping = onHubTyping;
+    this.overheard = overheard;
     this.#roster = roster;
     this.clock = clock;
     this.faults = faults;

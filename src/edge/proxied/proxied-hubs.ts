@@ -90,6 +90,11 @@ export class ProxiedHubs implements HubsSide {
     if (!client.left) this.#dial(request, client, path, address, 1);
   }
 
+  /** Whether there is a connection of this token here. */
+  carries(token: string): boolean {
+    return this.#affinity.isOpen(token);
+  }
+
   refuseNew(): void {
     this.#refusesNew = true;
   }
@@ -242,7 +247,7 @@ export class ProxiedHubs implements HubsSide {
     this.#affinity.hold(token, address);
     const open = (tap: Tap) => {
       // What goes wrong with the Tap's end must not keep the connection from being forgotten.
-      const client = new OpenClient(tap, carrier, () => {
+      const client = new OpenClient(hub?.name, tap, carrier, () => {
         faults.guard('client', () => tap.ended());
         this.#ended(client, carrier, token);
       });
@@ -279,15 +284,25 @@ export class ProxiedHubs implements HubsSide {
 
 /** A connection that is open on both sides, between its transport and what looks at its bytes. */
 class OpenClient implements Tap, Client {
+  readonly hubName: string | undefined;
   readonly #tap: Tap;
   readonly #carrier: Carrier;
   readonly #onEnded: () => void;
   readonly #gone = Promise.withResolvers<void>();
 
-  constructor(tap: Tap, carrier: Carrier, onEnded: () => void) {
+  constructor(hubName: string | undefined, tap: Tap, carrier: Carrier, onEnded: () => void) {
+    this.hubName = hubName;
     this.#tap = tap;
     this.#carrier = carrier;
     this.#onEnded = onEnded;
+  }
+
+  get isNative(): boolean {
+    return false;
+  }
+
+  get company(): string {
+    return this.#tap.company;
   }
 
   get lastUse(): number {
@@ -329,6 +344,7 @@ class OpenClient implements Tap, Client {
 }
 
 const untapped: Tap = {
+  company: '',
   lastUse: 0,
   untilReady: () => undefined,
   fromClient() {},

@@ -29,10 +29,13 @@ export async function startEdge(
   const metrics = createMetrics();
   const log = { keep: async (_event: Event): Promise<void> => {} };
   const edge = new Edge({
-    hubs: 'native',
     contract: loadContract(readFileSync(contractFile, 'utf8'), 'support-center.yaml'),
-    auth: { secret: jwtSecret, jwksUrl: undefined },
-    allowedOrigins: ['https://app.example'],
+    native: {
+      auth: { secret: jwtSecret, jwksUrl: undefined },
+      allowedOrigins: ['https://app.example'],
+      limits,
+      budget,
+    },
     roster: {
       set: (counter, value) => {
         if (value === 0) counters.delete(counter);
@@ -48,8 +51,6 @@ export async function startEdge(
     faults: new Faults(silentLogger, metrics),
     logger: silentLogger,
     metrics,
-    limits,
-    budget,
   });
   edge.connect({
     publish: async (event) => {

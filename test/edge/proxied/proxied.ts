@@ -2,7 +2,7 @@
 // reaches the client, in its order, from both lanes.
 
 import { readFileSync } from 'node:fs';
-import type { Delivery } from '../../../src/contract/event.ts';
+import type { Delivery, Event } from '../../../src/contract/event.ts';
 import { loadContract } from '../../../src/contract/load.ts';
 import type { OutgoingMessage } from '../../../src/edge/audience.ts';
 import { Fanout } from '../../../src/edge/fanout.ts';
@@ -116,11 +116,17 @@ export function setUp(limits: Partial<SlowClientLimits> = {}) {
   const counters = new Map<string, number>();
   /** Who typed through the bridge's hub, as the connections told. */
   const typings: HubTyping[] = [];
+  /** Whether the hubs have native members, and what these were to be shown. */
+  const crossing: { isOn: boolean; events: Event[] } = { isOn: false, events: [] };
   const faults = new Faults(silentLogger, metrics);
   const toMembers = new Fanout(groups, metrics, faults);
   const proxied = new ProxiedConnections({
     untilLogIsRead: () => undefined,
-    onHubTyping: (typing) => typings.push(typing),
+    overheard: {
+      onTyping: (typing) => typings.push(typing),
+      crosses: () => crossing.isOn,
+      onCrossing: (event) => crossing.events.push(event),
+    },
     groups,
     roster: { set: (counter, value) => counters.set(counter, value) },
     clock,
@@ -168,7 +174,21 @@ export function setUp(limits: Partial<SlowClientLimits> = {}) {
     return fanout.deliver([{ room, payload: JSON.stringify(payload), deliveries, eventId }]);
   };
   const metric = async (name: string) => (await metrics.registry.getSingleMetric(name)!.get()).values;
-  return { proxied, groups, fanout, clock, counters, typings, open, connect, joined, members, deliver, metric };
+  return {
+    proxied,
+    groups,
+    fanout,
+    clock,
+    counters,
+    typings,
+    crossing,
+    open,
+    connect,
+    joined,
+    members,
+    deliver,
+    metric,
+  };
 }
 
 /** What was queued behind the message that has just passed. */

@@ -27,6 +27,7 @@ export class TestTap implements Tap {
   readonly received: string[] = [];
   ends = 0;
   lastUse = 0;
+  company = '';
   /** What the client gets of the bridge's bytes; all of it unless a test says otherwise. */
   cutting: (data: Buffer) => Buffer | undefined = (data) => data;
 
