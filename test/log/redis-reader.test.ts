@@ -7,6 +7,9 @@ import { startProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
 import { chat, contents, event, numbers, openTestLog, readUntil, ticket } from './redis-setup.ts';
 
+/** Thousands of appends at once, on a machine that is busy with other tests. */
+const patient = { publishTimeoutMs: 30_000 };
+
 test('kill -9 of Redis loses nothing acknowledged, and the reader goes on without repeating anything', async (t) => {
   const redis = await startRedis(t, { appendfsync: 'always' });
   const log = await openTestLog(t, redis.url);
@@ -75,7 +78,7 @@ test('a reply of XREADGROUP that is lost on its way is read again, once', async 
 
 test('more than one read can hold comes in log order over all streams', async (t) => {
   const redis = await startRedis(t);
-  const log = await openTestLog(t, redis.url);
+  const log = await openTestLog(t, redis.url, patient);
   const reader = await log.openReader([chat, ticket]);
   const all = numbers(2_000);
   await Promise.all(
@@ -89,7 +92,7 @@ test('more than one read can hold comes in log order over all streams', async (t
 
 test('what was trimmed before it was read is counted exactly', async (t) => {
   const redis = await startRedis(t);
-  const log = await openTestLog(t, redis.url);
+  const log = await openTestLog(t, redis.url, patient);
   const reader = await log.openReader([chat, ticket]);
   await log.append(event('first'));
   await readUntil(reader, (seen) => seen.entries.length === 1);
