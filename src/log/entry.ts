@@ -14,6 +14,7 @@ interface Metadata {
   deliveries?: Delivery[];
   version?: string;
   typing?: { user: string; opened_at: Position; stated_at?: number };
+  mirrored?: { sent_at: number; answered_at: number; to_log_ms: number; within_ms: number };
   ends_typing_of?: string;
   epoch?: number;
 }
@@ -52,6 +53,12 @@ export function encodeEntry(entry: NewEntry, origin: Origin): string[] {
       user: entry.typing.user,
       opened_at: entry.typing.openedAt,
       stated_at: entry.typing.statedAt,
+    },
+    mirrored: entry.mirrored && {
+      sent_at: entry.mirrored.sentAt,
+      answered_at: entry.mirrored.answeredAt,
+      to_log_ms: entry.mirrored.toLogMs,
+      within_ms: entry.mirrored.withinMs,
     },
     ends_typing_of: entry.endsTypingOf,
     epoch: entry.epoch,
@@ -105,7 +112,7 @@ function byName(fields: string[]): Map<string, string> {
   return values;
 }
 
-type FromMetadata = Pick<Entry, 'deliveries' | 'typing' | 'endsTypingOf' | 'epoch' | 'instance'>;
+type FromMetadata = Pick<Entry, 'deliveries' | 'typing' | 'mirrored' | 'endsTypingOf' | 'epoch' | 'instance'>;
 
 /** @returns the part of the entry that `metadata` holds, or why it is malformed */
 function readMetadata(text: string | undefined): FromMetadata | string {
@@ -115,7 +122,7 @@ function readMetadata(text: string | undefined): FromMetadata | string {
   if (metadata === null) return {};
   if (!isObject(metadata)) return 'metadata is not an object';
 
-  const { deliveries, typing, ends_typing_of: endsTypingOf, epoch, source_instance: instance } = metadata;
+  const { deliveries, typing, mirrored, ends_typing_of: endsTypingOf, epoch, source_instance: instance } = metadata;
   const read: FromMetadata = {};
   if (deliveries !== undefined) {
     if (!Array.isArray(deliveries) || !deliveries.every(isDelivery)) return 'metadata.deliveries has a wrong shape';
@@ -127,6 +134,11 @@ function readMetadata(text: string | undefined): FromMetadata | string {
     if (!isTyping(typing)) return 'metadata.typing has a wrong shape';
     const { user, opened_at: openedAt, stated_at: statedAt } = typing;
     read.typing = { user, openedAt, ...(statedAt !== undefined && { statedAt }) };
+  }
+  if (mirrored !== undefined) {
+    if (!isMirrored(mirrored)) return 'metadata.mirrored has a wrong shape';
+    const { sent_at: sentAt, answered_at: answeredAt, to_log_ms: toLogMs, within_ms: withinMs } = mirrored;
+    read.mirrored = { sentAt, answeredAt, toLogMs, withinMs };
   }
   if (endsTypingOf !== undefined) {
     if (typeof endsTypingOf !== 'string') return 'metadata.ends_typing_of has a wrong shape';
@@ -176,6 +188,12 @@ function isDelivery(value: unknown): value is Delivery {
 function isTyping(value: unknown): value is NonNullable<Metadata['typing']> {
   if (!isObject(value) || typeof value.user !== 'string' || !isPosition(value.opened_at)) return false;
   return value.stated_at === undefined || typeof value.stated_at === 'number';
+}
+
+function isMirrored(value: unknown): value is NonNullable<Metadata['mirrored']> {
+  if (!isObject(value)) return false;
+  const { sent_at, answered_at, to_log_ms, within_ms } = value;
+  return [sent_at, answered_at, to_log_ms, within_ms].every((each) => typeof each === 'number');
 }
 
 function isEpoch(value: unknown): value is number {

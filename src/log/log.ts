@@ -21,6 +21,18 @@ export interface Typing {
   statedAt?: number;
 }
 
+/** How the log's time, see {@link EventLog.time}, is made of the monotonic one of a process: what is added, and by how much it may be wrong. */
+export interface ClockOffset {
+  toLogMs: number;
+  withinMs: number;
+}
+
+/** Of a shadow: when its call went to the bridge, and when that had answered; ms, monotonic of the process that mirrors it. */
+export interface Mirrored extends ClockOffset {
+  sentAt: number;
+  answeredAt: number;
+}
+
 /** An event with what its lane adds before it is kept. */
 export interface NewEntry extends Event {
   /** Under which id it is kept, where its publisher must know that before; see eventIdOf() in entry.ts. */
@@ -28,6 +40,7 @@ export interface NewEntry extends Event {
   /** W3C trace id of the call, where it had one. */
   traceId?: string;
   typing?: Typing;
+  mirrored?: Mirrored;
   /** The ids are remembered elsewhere already (claims, the bridge lane): the append neither compares nor keeps them. */
   idsSettled?: boolean;
   /** The cutover state under which its lane was decided; the log refuses an entry that is older than its own state. */
@@ -71,6 +84,7 @@ export interface Entry {
   /** Absent in an entry that another publisher wrote: the contract's `foreign` section then says what it delivers. */
   deliveries?: Delivery[];
   typing?: Typing;
+  mirrored?: Mirrored;
   endsTypingOf?: string;
   /** See {@link NewEntry.epoch}. */
   epoch?: number;
@@ -112,6 +126,16 @@ export interface Reader {
    */
   readonly stalenessMs: number;
   close(): Promise<void>;
+}
+
+/** Reads streams as they grow, without a group: nobody waits for it, and what is trimmed before it comes is not seen. */
+export interface Tail {
+  /**
+   * @returns what stands behind what it has returned before, perhaps nothing; within half a second. What cannot be understood is left out.
+   * Error: LOG_UNAVAILABLE; then this tail is of no use any more
+   */
+  read(): Promise<Entry[]>;
+  close(): void;
 }
 
 export type AppendResult = 'appended' | 'duplicate' | 'undecided' | 'stale';
@@ -277,6 +301,8 @@ export interface Log extends LogHealth, EventLog, EventIds, StateCell, SharedVal
   open(): Promise<void>;
   /** Opens the replica's cursor at the tail of the streams. Errors: LOG_UNAVAILABLE, LOG_INSTANCE_TAKEN. */
   openReader(streams: string[]): Promise<Reader>;
+  /** A tail from the end of these streams on. Error: LOG_UNAVAILABLE. */
+  openTail(streams: string[]): Promise<Tail>;
   readonly roster: Roster;
   /**
    * Groups on these streams that crossfade did not make and that a consumer reads: one that was active within `withinMs`,

@@ -520,6 +520,32 @@ export function conformance(name: string, open: OpenLog): void {
       });
   });
 
+  describe(`${name}: a tail`, () => {
+    test('gives what is appended behind its opening, in each stream’s order, to as many as read along; nobody waits for it', async (t) => {
+      const log = await open(t);
+      await log.append(newEntry({ payload: '"before"' }));
+      const tails = [await log.openTail(['events:chat', 'events:ticket']), await log.openTail(['events:chat'])];
+      t.after(() => {
+        for (const tail of tails) tail.close();
+      });
+      assert.deepEqual(await tails[0]!.read(), [], 'with nothing to read it answers all the same');
+      const mirrored = { sentAt: 1.5, answeredAt: 2.25, toLogMs: 1e12, withinMs: 0.5 };
+      for (const payload of ['1', '2']) await log.append(newEntry({ payload, mirrored }));
+      await log.append(newEntry({ stream: 'events:notification', payload: '3' }));
+      for (const tail of tails) {
+        const found: Entry[] = [];
+        await until(async () => found.push(...(await tail.read())) >= 2, { what: 'two entries' });
+        assert.deepEqual(
+          found.map(({ payload, mirrored: times }) => [payload, times]),
+          [
+            ['1', mirrored],
+            ['2', mirrored],
+          ],
+        );
+      }
+    });
+  });
+
   describe(`${name}: an entry comes back as it was kept`, () => {
     const payloads = {
       'numbers by their text': '{"a":1.10,"b":-0.0,"c":1e3,"d":12345678901234567890}',

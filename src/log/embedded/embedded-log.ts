@@ -21,11 +21,13 @@ import {
   type Roster,
   type StoredState,
   type StreamState,
+  type Tail,
 } from '../log.ts';
 import { EmbeddedReader } from './reader.ts';
 import { EmbeddedRoster } from './roster.ts';
 import { EmbeddedShared } from './shared.ts';
 import { Store } from './store.ts';
+import { EmbeddedTail } from './tail.ts';
 
 /** ms between two removals of expired ids; it is also how soon a log that failed is found to work again. */
 const tidyMs = 5_000;
@@ -54,6 +56,7 @@ export class EmbeddedLog implements Log {
   #opened: Store | undefined;
   #waiting: PendingChange[] = [];
   #reader: EmbeddedReader | undefined;
+  readonly #tails = new Set<EmbeddedTail>();
   #reachable = true;
   #closed = false;
 
@@ -158,6 +161,13 @@ export class EmbeddedLog implements Log {
     return this.#reader;
   }
 
+  async openTail(streams: string[]): Promise<Tail> {
+    if (!this.reachable) throw new CrossfadeError('LOG_UNAVAILABLE', 'the embedded log is not open');
+    const tail = new EmbeddedTail(this.#store, streams, this.#options.clock, (each) => this.#tails.delete(each));
+    this.#tails.add(tail);
+    return tail;
+  }
+
   async streamStates(): Promise<StreamState[]> {
     return (this.#reader?.streams ?? []).map((stream) => {
       const { first, last } = this.#store.extent(stream);
@@ -238,6 +248,7 @@ export class EmbeddedLog implements Log {
       this.#reachable = true;
       for (const { committed } of changes) committed();
       this.#reader?.wake();
+      for (const tail of this.#tails) tail.wake();
     } catch (error) {
       const reason = (error as Error).message;
       if (this.#reachable)

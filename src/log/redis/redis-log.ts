@@ -17,6 +17,7 @@ import type {
   Roster,
   StoredState,
   StreamState,
+  Tail,
 } from '../log.ts';
 import { Appender } from './append.ts';
 import { Claims } from './claims.ts';
@@ -32,6 +33,7 @@ import { RedisRoster } from './roster.ts';
 import { commandName } from './scripts.ts';
 import { readTime, ServerClock } from './server-clock.ts';
 import { RedisShared } from './shared.ts';
+import { RedisTail } from './tail.ts';
 import { WriteRefusal } from './write-refusal.ts';
 
 const openTimeoutMs = 5_000;
@@ -178,6 +180,19 @@ export class RedisLog implements Log {
       throw error;
     }
     return this.#reader;
+  }
+
+  async openTail(streams: string[]): Promise<Tail> {
+    const { clock } = this.#options;
+    const redis = connect(this.#address, 'tail', this.#options);
+    const givesUpAt = clock.monotonic() + answerMs;
+    await untilReady(redis, clock, () => clock.monotonic() < givesUpAt);
+    try {
+      return await RedisTail.open(redis, streams, clock);
+    } catch (error) {
+      redis.disconnect();
+      throw error;
+    }
   }
 
   async streamStates(): Promise<StreamState[]> {
