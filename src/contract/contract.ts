@@ -25,6 +25,21 @@ export interface Contract {
   foreign(eventType: string): Foreign | undefined;
   /** The room whose events go to this group; undefined where that cannot be told from its name. */
   roomOf(hub: string, group: string): string | undefined;
+  /** Where hub messages of this name come from; undefined: the contract knows none. */
+  shown(hub: string, method: string): ShownBy | undefined;
+}
+
+/** Where hub messages of one name come from; neither: the hub itself tells its caller. */
+export interface ShownBy {
+  byCalls: boolean;
+  /** What clients send to each other. */
+  byClients: boolean;
+  /** Whether a call sends such messages to this group. */
+  goesTo(group: string): boolean;
+  /** Paths in the argument, such as `message.updatedat`, in lower case, that do not count where messages are compared. */
+  ignore: Set<string>;
+  /** Paths of lists of which the order does not count. */
+  unordered: Set<string>;
 }
 
 export interface StreamSpec {

@@ -8,6 +8,7 @@ import { CompileFaults, compileCall, compileForeign, compileHub, compileTypes } 
 import type { Contract } from './contract.ts';
 import { compileRooms } from './rooms.ts';
 import { type CallDocument, type ContractDocument, contractSchema } from './schema.ts';
+import { compileShown } from './shown.ts';
 
 /** CONTRACT_INVALID with every fault that was found. */
 export class ContractError extends CrossfadeError {
@@ -60,6 +61,7 @@ export function loadContract(text: string, source: string, maxLength?: number): 
     hub: (name) => hubsByName.get(name.toLowerCase()),
     foreign: (eventType) => foreignByType.get(eventType),
     roomOf: compileRooms(parsed),
+    shown: compileShown(parsed),
   };
 }
 

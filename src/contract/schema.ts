@@ -21,6 +21,12 @@ const deliveries = z
   )
   .min(1);
 
+/** Of the argument, as clients see it: `message.updatedAt`; in a list, of each of its items. */
+const compare = z.strictObject({
+  ignore: z.array(z.string().min(1)).optional(),
+  unordered: z.array(z.string().min(1)).optional(),
+});
+
 const call = z.strictObject({
   body: shape,
   event: eventType,
@@ -30,6 +36,7 @@ const call = z.strictObject({
   deliver: deliveries,
   coalesce: coalesce.optional(),
   ends_typing_of: z.string().optional(),
+  compare: compare.optional(),
 });
 
 const foreign = z.strictObject({ payload: z.union([z.literal('any'), shape]), argument, deliver: deliveries });

@@ -22,6 +22,7 @@ import type { Overheard } from './proxied/connection.ts';
 import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
 import type { UndeliveredEvent } from './proxied/undelivered.ts';
+import type { BridgeWatch, WatchedGroup } from './proxied/watched.ts';
 
 /** What the edge asks of the stages before it, once it listens. */
 export type EdgeOwner = Pick<NativeHubsOptions, 'publish'> &
@@ -167,6 +168,16 @@ export class Edge implements Audience {
   /** Fences every proxied connection; each goes on with what has waited when its fence is back. Never rejects. */
   async fence(id: string): Promise<void> {
     await this.#proxied?.fence(id);
+  }
+
+  /** From now on `watch` sees what the bridges send; undefined: nobody does any more. */
+  watch(watch: BridgeWatch | undefined): void {
+    this.#proxied?.watch(watch);
+  }
+
+  /** The groups of proxied connections; none where hubs are native. */
+  watchedGroups(): Iterable<WatchedGroup> {
+    return this.#proxied?.watched() ?? [];
   }
 
   /** Fences the members of these groups alone, before what is delivered next for the room is shown to them. */

@@ -24,6 +24,7 @@ import { type HubTyping, typingIn } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
 import type { Place, Undelivered } from './undelivered.ts';
+import { type BridgeWatch, readSeen, type SeenMessage, type Watched } from './watched.ts';
 
 /** What the transport knows of a connection. */
 export interface ConnectionFacts {
@@ -82,10 +83,12 @@ const maxFencesAsked = 1_000;
 
 const nobodyWaits: FenceAsked = { onSent() {}, onEnd() {} };
 
-export class ProxiedConnection implements Member, Tap, Place {
+export class ProxiedConnection implements Member, Tap, Place, Watched {
   readonly id: string;
   readonly hub: Hub;
   lastUse: number;
+  /** Looks at what the bridge sends; undefined: nobody does. */
+  watch: BridgeWatch | undefined;
   readonly #owner: ProxiedOwner;
   readonly #leg: Leg;
   readonly #user: string | undefined;
@@ -186,6 +189,28 @@ export class ProxiedConnection implements Member, Tap, Place {
     this.#state = 'ended';
   }
 
+  // What is asked by who looks at what the bridge sends.
+
+  get protocol(): HubProtocolName {
+    return this.#spoken!.protocol;
+  }
+
+  get groupNames(): Iterable<string> {
+    return this.#spoken!.membership.groups;
+  }
+
+  get groupsChangedAt(): number {
+    return this.#spoken!.membership.changedAt;
+  }
+
+  memberSince(group: string): number | undefined {
+    return this.#spoken?.membership.joinOf(group)?.since;
+  }
+
+  messagesIn(message: Buffer): SeenMessage[] | undefined {
+    return readSeen(message, this.protocol);
+  }
+
   // What the log's side asks.
 
   write(prepared: Prepared, group: string): void {
@@ -209,7 +234,7 @@ export class ProxiedConnection implements Member, Tap, Place {
    * Sends a fence; by itself it keeps nothing back, {@link queue} does. Resolves when the bridge has answered it, behind everything that it
    * had sent before, and what waited for it went on; or when the connection ends.
    */
-  fence(fenced: FencedRooms | undefined): Promise<void> {
+  fence(fenced?: FencedRooms): Promise<void> {
     const release = () => fenced !== undefined && this.#release(fenced);
     if (this.#state !== 'open') {
       // It is in no group yet. It joins its groups after this moment, so no message that the bridge sends for them can be older than
@@ -255,19 +280,20 @@ export class ProxiedConnection implements Member, Tap, Place {
     const behind = this.#handshake.fromClient(data);
     const { protocol } = this.#handshake;
     if (protocol === undefined) return undefined;
-    const { groups } = this.#owner;
+    const owner = this.#owner;
     const codec = codecs[protocol];
     const membership = new Membership({
       hub: this.hub,
       user: this.#user,
       member: this,
-      groups,
+      groups: owner.groups,
       codec,
       budget: this.#budget,
       onConfirmed: (method, values) => {
         if (!this.#owner.overheard.crosses(this.hub.name)) return;
         for (const event of crossingsOf(method, values)) this.#owner.overheard.onCrossing(event);
       },
+      clock: owner.clock,
     });
     const records = new ClientRecords(codec, this.#budget.limits.recordsPerMessage);
     this.#spoken = { protocol, codec, membership, records };
@@ -332,6 +358,7 @@ export class ProxiedConnection implements Member, Tap, Place {
   // The bridge's messages.
 
   #pass(message: Buffer): Buffer | undefined {
+    this.watch?.saw(this, message);
     if (!this.#isWanted(message)) return message;
     const records = cutRecords(this.#spoken!.codec, message);
     const shown = records?.filter((record) => this.#isShown(record));

@@ -4,6 +4,7 @@
 
 import type { CallerEffect, Effect, Hub, HubMethod, JoinEffect, LeaveEffect, Values } from '../../contract/contract.ts';
 import type { Event } from '../../contract/event.ts';
+import type { Clock } from '../../telemetry/clock.ts';
 import type { Member } from '../audience.ts';
 import type { ClientBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
@@ -28,7 +29,10 @@ interface Pending {
 }
 
 /** One stay in a group: a connection that leaves and joins again is a member by another Join. */
-export type Join = symbol;
+export interface Join {
+  /** ms, monotonic */
+  readonly since: number;
+}
 
 interface Confirmation {
   method: string;
@@ -45,6 +49,7 @@ export interface MembershipOptions {
   budget: ClientBudget;
   /** The bridge has confirmed what this method joins or leaves. */
   onConfirmed(method: HubMethod, values: Values): void;
+  clock: Pick<Clock, 'monotonic'>;
 }
 
 export class Membership {
@@ -58,6 +63,8 @@ export class Membership {
   /** In the order in which the hub handles them: one after the other. */
   #pending: Pending[] = [];
   #connectProven: boolean;
+  /** When it last joined or left a group, ms monotonic. */
+  changedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: MembershipOptions) {
     const { hub, user } = options;
@@ -86,6 +93,11 @@ export class Membership {
   /** What the others are told if the connection ends now. */
   get farewells(): Event[] {
     return Array.from(this.#farewells.values(), (farewell) => farewell());
+  }
+
+  /** Those that it is in. */
+  get groups(): Iterable<string> {
+    return this.#joined.keys();
   }
 
   /** A record of the client, before it goes on. Error: OverBudget. */
@@ -184,10 +196,11 @@ export class Membership {
     for (const change of changes) {
       if (!this.#isKnown(change, values)) continue;
       const group = change.group(values);
+      this.changedAt = this.#options.clock.monotonic();
       if (change.kind === 'join') {
         if (!this.#joined.has(group)) {
           budget.allowRooms(this.#joined.size + 1);
-          this.#joined.set(group, Symbol(group));
+          this.#joined.set(group, { since: this.#options.clock.monotonic() });
         }
         const { farewell } = change;
         if (farewell !== undefined && user !== undefined)

@@ -25,6 +25,7 @@ import { type ConnectionFacts, type Overheard, ProxiedConnection, type ProxiedOw
 import type { FencedRooms } from './fence-queues.ts';
 import type { Leg, Tap } from './leg.ts';
 import { type Place, Undelivered } from './undelivered.ts';
+import type { BridgeWatch, WatchedGroup } from './watched.ts';
 
 export interface ProxiedConnectionsOptions extends Telemetry {
   groups: Groups;
@@ -55,6 +56,7 @@ export class ProxiedConnections implements ProxiedOwner {
   /** While any room may be on the stream lane a new connection proves at once that the hub's connect has ended. */
   provesConnects = false;
   uses = 0;
+  #watch: BridgeWatch | undefined;
   readonly untilLogIsRead: () => Promise<void> | undefined;
   readonly overheard: Overheard;
   readonly #roster: Pick<Roster, 'set'>;
@@ -97,6 +99,7 @@ export class ProxiedConnections implements ProxiedOwner {
   open(facts: ConnectionFacts, leg: Leg): Tap {
     const connection = new ProxiedConnection(this, facts, leg, new ClientBudget(this.#budgets));
     for (const fenced of this.#fenced.values()) connection.queue(fenced);
+    connection.watch = this.#watch;
     this.#connections.add(connection);
     return connection;
   }
@@ -155,6 +158,19 @@ export class ProxiedConnections implements ProxiedOwner {
   withhold(eventId: string): void {
     this.withheld.add(eventId);
     this.clock.after(withheldMs, () => this.withheld.delete(eventId));
+  }
+
+  /** From now on `watch` sees what the bridges send; undefined: nobody does any more. */
+  watch(watch: BridgeWatch | undefined): void {
+    this.#watch = watch;
+    for (const connection of this.#connections) connection.watch = watch;
+  }
+
+  /** Every group with its open connections, in the order in which they have joined. */
+  *watched(): Generator<WatchedGroup> {
+    for (const { hub, group, members } of this.groups.all()) {
+      yield { hub, group, members: members.values().filter((member) => member instanceof ProxiedConnection) };
+    }
   }
 
   /** Slow clients; called about once a second. */
