@@ -12,6 +12,7 @@ export const assets = {
   'operator.css': 'src/admin/page/operator.css',
   'operator.js': 'src/admin/page/operator.js',
   'operator-live.js': 'src/admin/page/live.js',
+  'operator-compare.js': 'src/admin/page/compare.js',
   'operator-plan.js': 'src/admin/page/plan.js',
   'operator-plots.js': 'src/admin/page/plots.js',
   'operator-view.js': 'src/admin/page/view.js',

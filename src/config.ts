@@ -37,6 +37,7 @@ export interface Config {
   /** EVENT_TRANSPORT_USE_REDIS_STREAMS=false: while one live replica has it, all behave as percent 0. */
   readonly killSwitch: boolean;
   readonly mirror: boolean;
+  readonly requireCompare: boolean;
   readonly fallback: boolean;
   readonly publishTimeout: number;
   /** ms */
@@ -190,6 +191,14 @@ export const settings: Setting[] = [
     variables: ['EVENT_TRANSPORT_DUAL_WRITE'],
     default: 'off',
     meaning: 'also write bridge-lane events to shadow streams',
+    parse: boolean,
+  },
+  {
+    key: 'requireCompare',
+    flag: '--require-compare',
+    variables: ['CROSSFADE_REQUIRE_COMPARE'],
+    default: 'off',
+    meaning: 'the guard raises rooms only by a compare that says `SAME` and is not a day old',
     parse: boolean,
   },
   {

@@ -7,6 +7,8 @@ import { HealthPort } from './admin/health-port.ts';
 import { type Around, Live } from './admin/live.ts';
 import { checkRunning } from './checks.ts';
 import type { ClientsSide } from './clients-side.ts';
+import type { Compare } from './compare/compare.ts';
+import { compareView } from './compare/report.ts';
 import type { Config, HostPort } from './config.ts';
 import { tokensFact } from './cutover/hub-moves.ts';
 import { contractStreams } from './cutover/own-view.ts';
@@ -29,6 +31,7 @@ interface Stages {
   edge: Edge;
   cutover: CutoverStage;
   plans: Plans;
+  compare: Compare;
   lanes: Lanes;
   clientsSide: ClientsSide;
   checks(): Record<string, Check>;
@@ -77,7 +80,7 @@ export async function listenHealth(
 export async function listenAdmin(
   config: Config,
   parts: Parts,
-  { cutover, plans, lanes, clientsSide, checks }: Omit<Stages, 'edge'>,
+  { cutover, plans, compare, lanes, clientsSide, checks }: Omit<Stages, 'edge'>,
 ): Promise<Admin> {
   const bridgeStates = () => parts.bridgeHealth?.states ?? [];
   const { probe } = clientsSide;
@@ -109,11 +112,13 @@ export async function listenAdmin(
       saysUnsigned: new LogThrottle(parts.clock, sayUnsignedMs),
       logger: parts.logger,
     },
+    compare: { compare, clock: parts.clock },
     live: new Live({
       ...parts,
       instance: config.instance,
       status: async () => withPlan(await cutover.answers.status(), plans.run),
       run: () => plans.run,
+      compare: () => compareView(compare.run, parts.clock.now(), false),
       around: () => aroundOf(parts, clientsSide),
       guard: parts.bridge && cutover.guard,
     }),

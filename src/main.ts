@@ -3,6 +3,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { addBench } from './commands/bench-words.ts';
 import { check, checkFirst } from './commands/check.ts';
+import { addCompare } from './commands/compare.ts';
 import { checkContract } from './commands/contract.ts';
 import { addCutover, targetOf, withTarget } from './commands/cutover-words.ts';
 import { demo } from './commands/demo.ts';
@@ -81,6 +82,7 @@ demoCommand
 
 addBench(program);
 addCutover(program);
+addCompare(program);
 
 const contract = program.command('contract').description('work with contract files');
 contract

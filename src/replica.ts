@@ -5,7 +5,7 @@ import { ClientsSide } from './clients-side.ts';
 import type { Config, HostPort } from './config.ts';
 import { checksOf, listenAdmin, listenHealth, listenIngress } from './doors.ts';
 import { makeParts } from './parts.ts';
-import { makeCutover, makeEdge, makeLanes, makePlans } from './stages.ts';
+import { makeCompare, makeCutover, makeEdge, makeLanes, makePlans } from './stages.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 /** ms that the calls under way may take when the replica stops. */
@@ -49,7 +49,8 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   const aroundClients = () => ({ isDraining: stopping || clientsSide.isDraining, probeMs: clientsSide.probeMs });
   const cutover = makeCutover(config, parts, edge, aroundClients);
   const plans = makePlans(config, parts, cutover);
-  const lanes = makeLanes(config, parts, cutover);
+  const compare = makeCompare(config, parts, cutover, edge);
+  const lanes = makeLanes(config, parts, cutover, compare);
   const clientsSide = new ClientsSide({ ...parts, config, edge, cutover, coreFailed });
 
   // Connect: what flows back, then the doors.
@@ -65,7 +66,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
   // Whoever looks at `failed` gets the error; until then it is nobody's.
   opening.catch(() => {});
   const checks = () => checksOf(config, parts, { edge, cutover, clientsSide, stopping });
-  const admin = await listenAdmin(config, parts, { cutover, plans, lanes, clientsSide, checks });
+  const admin = await listenAdmin(config, parts, { cutover, plans, compare, lanes, clientsSide, checks });
   const health = config.health && (await listenHealth(config.health, parts, { clientsSide, checks }));
   if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
 
@@ -84,6 +85,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
       await lanes.drain();
       await clientsSide.close();
       plans.close();
+      compare.close();
       cutover.close();
       await parts.log.close();
       await parts.bridge?.close();

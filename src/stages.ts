@@ -1,12 +1,14 @@
 // The stages of one replica, each made from the parts (parts.ts) and the stages before it in the flow. In come the Config and these,
 // out goes the stage; what it asks of a later stage comes when the replica connects them (replica.ts).
 
+import { Compare } from './compare/compare.ts';
 import type { Config } from './config.ts';
 import { CutoverStage, type CutoverStageOptions } from './cutover/stage.ts';
 import { Edge } from './edge/edge.ts';
 import { Lanes } from './lanes/lanes.ts';
 import type { Parts } from './parts.ts';
 import { Plans } from './plan/plans.ts';
+import { version } from './version.ts';
 
 export function makeEdge(config: Config, parts: Parts): Edge {
   const { log, addresses } = parts;
@@ -50,9 +52,28 @@ export function makePlans({ instance }: Config, parts: Parts, cutover: CutoverSt
   return plans;
 }
 
-export function makeLanes(config: Config, parts: Parts, cutover: CutoverStage): Lanes {
+export function makeCompare(config: Config, parts: Parts, cutover: CutoverStage, edge: Edge): Compare {
+  const { instance, hubs, requireCompare } = config;
+  const { roomLanes, outage, guard } = cutover;
+  const compare = new Compare({ ...parts, instance, hubs, version, edge, roomLanes, outage });
+  if (parts.bridge !== undefined) parts.bridge.onForwarded = () => compare.onForwarded();
+  if (requireCompare) guard.require(() => compare.objection);
+  return compare;
+}
+
+export function makeLanes(config: Config, parts: Parts, cutover: CutoverStage, compare: Compare): Lanes {
   const { fallback, bridgeFallback, coalesce, coalesceWindow } = config;
   const settings = { fallback, bridgeFallback, coalesceWindowMs: coalesce ? coalesceWindow : undefined };
   const hasAudience = () => cutover.roomLanes.hasNativeHubs || parts.hasAudience();
-  return new Lanes({ ...parts, cutover: cutover.roomLanes, failures: cutover, hasAudience, settings });
+  const onUnshadowed = (why: string, sinceMs: number) => compare.onUnshadowed(why, sinceMs);
+  const lanes = new Lanes({
+    ...parts,
+    cutover: cutover.roomLanes,
+    failures: cutover,
+    hasAudience,
+    settings,
+    onUnshadowed,
+  });
+  compare.connect(lanes);
+  return lanes;
 }

@@ -43,6 +43,7 @@ describe('what holds when nothing is set', () => {
       dataDir: './crossfade-data',
       percent: 100,
       mirror: false,
+      requireCompare: false,
       fallback: true,
       publishTimeout: 100,
       handoverTimeout: 200,

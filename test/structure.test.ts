@@ -20,7 +20,7 @@ const levels = [
   ['replica.ts', 'stages.ts', 'doors.ts', 'clients-side.ts', 'parts.ts', 'checks.ts', 'health.ts'],
   ['admin'],
   ['ingress'],
-  ['plan'],
+  ['plan', 'compare'],
   ['cutover'],
   ['rooms'],
   ['lanes'],

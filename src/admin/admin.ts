@@ -12,6 +12,7 @@ import { isSecret } from '../secret.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { writeJson } from './answers.ts';
+import { answerCompare, type CompareRoutesOptions } from './compare-routes.ts';
 import { answerCutover, type CutoverRoutesOptions } from './cutover-routes.ts';
 import type { Live } from './live.ts';
 import { answerPageFile } from './page-files.ts';
@@ -46,6 +47,7 @@ export interface AdminOptions {
   check(): Promise<object>;
   cutover: CutoverRoutesOptions;
   peers: PeerRoutesOptions;
+  compare: CompareRoutesOptions;
   live: Pick<Live, 'watch'>;
 }
 
@@ -104,11 +106,12 @@ export class Admin {
     };
     if (fromPeer) return answerPeer(request, response, this.#options.peers);
     if (await answerCutover(request, response, this.#options.cutover)) return;
+    if (await answerCompare(request, response, this.#options.compare)) return;
     const path = request.url!.split('?', 1)[0]!;
     const page = pages[path];
     if (path === '/drain' && request.method === 'POST') writeJson(response, 200, this.#options.drain());
     else if (page === undefined)
-      writeJson(response, 404, { error: 'not found', pages: [...Object.keys(pages), '/cutover'] });
+      writeJson(response, 404, { error: 'not found', pages: [...Object.keys(pages), '/cutover', '/compare'] });
     else if (request.method !== 'GET' && request.method !== 'HEAD')
       response.writeHead(405, ['Allow', 'GET, HEAD']).end();
     else await page(response);

@@ -3,6 +3,7 @@
 // Promises: nobody watches, nothing is looked at; watchers are bounded in number, and one that does not read in bytes.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CompareView } from '../compare/report.ts';
 import type { PastVerdict } from '../cutover/guard.ts';
 import type { LaneStatus, Status } from '../cutover/status.ts';
 import type { StreamState } from '../log/log.ts';
@@ -26,6 +27,8 @@ export interface LiveOptions {
   status(): Promise<Status>;
   /** The plan that runs, or ran last. */
   run(): PlanRun | undefined;
+  /** What was compared. */
+  compare(): CompareView;
   around(): Promise<Around>;
   /** undefined where there is no bridge to count clients at. */
   guard: { last: PastVerdict | undefined; read(): Promise<unknown> } | undefined;
@@ -89,12 +92,12 @@ export class Live {
     if (this.#isLooking) return;
     this.#isLooking = true;
     try {
-      const { status, around, run, clock, faults } = this.#options;
+      const { status, around, run, compare, clock, faults } = this.#options;
       faults.guard('admin', () => this.#readGuard());
       const [cutover, here] = await Promise.all([status(), around()]);
       const point = pointOf(clock.now(), cutover.lanes);
       this.#keep(point);
-      this.#last = JSON.stringify({ cutover, here, point, run: run() ?? null });
+      this.#last = JSON.stringify({ cutover, here, point, run: run() ?? null, compare: compare() });
       this.#tell(eventBlock('state', this.#last));
     } finally {
       this.#isLooking = false;

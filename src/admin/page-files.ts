@@ -15,6 +15,7 @@ const files: Record<string, AssetName> = {
   '/': 'operator.html',
   '/page/operator.css': 'operator.css',
   '/page/operator.js': 'operator.js',
+  '/page/compare.js': 'operator-compare.js',
   '/page/live.js': 'operator-live.js',
   '/page/plan.js': 'operator-plan.js',
   '/page/plots.js': 'operator-plots.js',

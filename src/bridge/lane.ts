@@ -53,6 +53,8 @@ export class BridgeLane {
   readonly #hop = randomUUID();
   readonly #client: BridgeClient;
   readonly #maxInFlight: number;
+  /** Called when the bridge has not refused a POST that went through: it may be a call that the contract does not know. */
+  onForwarded: () => void = () => {};
   #inFlight = 0;
 
   constructor(options: BridgeLaneOptions) {
@@ -120,6 +122,7 @@ export class BridgeLane {
       });
       const outgoing = { method: request.method!, url, body: body ?? bodyOf(request), signal: left.signal };
       const answer = await this.#request(address, outgoing, request.rawHeaders);
+      if (request.method === 'POST' && (answer.statusCode < 400 || answer.statusCode >= 500)) this.onForwarded();
       try {
         await passOn(answer, response);
       } finally {

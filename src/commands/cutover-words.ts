@@ -89,7 +89,7 @@ export function targetOf({ admin, output }: Pick<Given, 'admin' | 'output'>): cu
   return { admin: admin ?? ownAdminUrl(process.env), output, suffix: admin === undefined ? '' : ` --admin ${admin}` };
 }
 
-function withBy(command: Command): Command {
+export function withBy(command: Command): Command {
   return command.addOption(
     new Option('--by <name>', 'who does it (default: the user of this process)').argParser(cutover.wordsArgument),
   );

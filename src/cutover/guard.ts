@@ -1,6 +1,6 @@
 // The guard: whether a room may come to the stream lane without a client missing it or seeing it twice. In come the
-// bridges' and the replicas' counts of connections, what the replicas run, and the streams' foreign consumer groups; out go the
-// reasons against it.
+// bridges' and the replicas' counts of connections, what the replicas run, the streams' foreign consumer groups, and what else is required
+// (a compare); out go the reasons against it.
 
 import type { BridgeLane } from '../bridge/lane.ts';
 import { counterNames } from '../log/counters.ts';
@@ -43,9 +43,16 @@ export class Guard {
   readonly #parts: GuardParts;
   /** The verdict that was given last. */
   last: PastVerdict | undefined;
+  /** What else speaks against it, in words; undefined: nothing. */
+  #objection: () => string | undefined = () => undefined;
 
   constructor(parts: GuardParts) {
     this.#parts = parts;
+  }
+
+  /** From now on rooms are raised only where this says nothing, too. */
+  require(objection: () => string | undefined): void {
+    this.#objection = objection;
   }
 
   /** Three readings over 3 s, all of which must pass; ends with the first that does not. */
@@ -73,6 +80,8 @@ export class Guard {
       );
     }
     reasons.push(...(await this.#differences()), ...(await this.#foreignReaders()));
+    const objection = this.#objection();
+    if (objection !== undefined) reasons.push(objection);
     const verdict = { ok: reasons.length === 0, reasons, ...(surplus !== undefined && { surplus }) };
     this.last = { ...verdict, at: new Date(this.#parts.clock.now()).toISOString() };
     return verdict;

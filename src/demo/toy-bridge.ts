@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CallRefusal, isCall, readCall } from './toy-bridge-calls.ts';
+import { CallRefusal, isCall, readCall, type ToyDelivery } from './toy-bridge-calls.ts';
 import { createHubs, type HubHooks, type ToyHub } from './toy-bridge-hubs.ts';
 import { type HttpAnswer, HubEndpoints, sendAnswer } from './toy-bridge-transports.ts';
 
@@ -42,6 +42,8 @@ export interface ToyBridge extends HubHooks {
   delayMs: number;
   /** Asked before each request is handled; undefined lets it through. */
   onCall: ((call: RecordedCall) => Fault | undefined | Promise<Fault | undefined>) | undefined;
+  /** Asked what becomes of each hub message of a call; without it, it is delivered as it is. */
+  onDeliver: ((delivery: ToyDelivery) => ToyDelivery[]) | undefined;
   /** Cuts all connections. */
   close(): Promise<void>;
 }
@@ -63,6 +65,7 @@ class Bridge implements ToyBridge {
   readonly calls: RecordedCall[] = [];
   delayMs = 0;
   onCall: ToyBridge['onCall'];
+  onDeliver: ToyBridge['onDeliver'];
   onInvoke: ToyBridge['onInvoke'];
   onConnect: ToyBridge['onConnect'];
   readonly #server = createServer((req, res) => this.#onRequest(req, res));
@@ -155,7 +158,8 @@ class Bridge implements ToyBridge {
     try {
       const { eventId, deliveries } = readCall(name, body);
       if (this.#isRepeat(eventId)) return ok({ duplicate: true });
-      for (const delivery of deliveries) this.#hubs.get(delivery.hub)!.deliver(delivery);
+      const delivered = this.onDeliver === undefined ? deliveries : deliveries.flatMap(this.onDeliver);
+      for (const delivery of delivered) this.#hubs.get(delivery.hub)!.deliver(delivery);
       return ok({ broadcast: true });
     } catch (error) {
       if (error instanceof CallRefusal) return badRequest(error);

@@ -58,6 +58,15 @@ export interface LaneChoice {
   readonly remembersIds: boolean;
 }
 
+/** Who compares the lanes wants to know. */
+export interface Unshadowed {
+  /**
+   * The bridge may show what no shadow tells of: the log did not take a shadow, a call failed that the bridge may have taken, or one went
+   * there in place of the stream lane. @param sinceMs when it was sent, ms monotonic
+   */
+  onUnshadowed(why: string, sinceMs: number): void;
+}
+
 /** What the lanes ask of the cutover where a call cannot go the way of its room, or goes it in doubt. */
 export interface LaneFailures {
   /** The log could not take an event. Resolves when it may go to the bridge, see {@link CurrentOutage}. */

@@ -20,11 +20,12 @@ import {
   type LaneFailures,
   type Outcome,
   StaleEpoch,
+  type Unshadowed,
 } from './call.ts';
 import { Mirror } from './mirror.ts';
 import { Windows } from './windows.ts';
 
-export interface LanesOptions extends Pick<Telemetry, 'clock' | 'logger' | 'metrics'> {
+export interface LanesOptions extends Pick<Telemetry, 'clock' | 'logger' | 'metrics'>, Unshadowed {
   log: Log;
   bridge: BridgeLane | undefined;
   cutover: LaneChoice;
@@ -53,6 +54,8 @@ export class Lanes {
   readonly #options: LanesOptions;
   readonly #windows: Windows | undefined;
   readonly #mirror: Mirror | undefined;
+  /** When each call that is at the bridge was sent, the oldest first. */
+  readonly #atBridge = new Set<{ sentAt: number }>();
 
   constructor(options: LanesOptions) {
     this.#options = options;
@@ -100,6 +103,11 @@ export class Lanes {
   get isMirroring(): boolean {
     const { cutover, log } = this.#options;
     return cutover.mirror && log.reachable && this.#mirror?.isFailing === false;
+  }
+
+  /** When the oldest call that the bridge has not answered was sent, ms monotonic. */
+  get oldestAtBridge(): number | undefined {
+    return this.#atBridge.values().next().value?.sentAt;
   }
 
   /** Open windows now, for /metrics. */
@@ -153,10 +161,8 @@ export class Lanes {
     if (claimed === 'duplicate' || (claimed === undefined && this.#wasRead(eventId))) return duplicate;
     let kept = false;
     try {
-      const answer = await this.#requireBridge().send(call.request);
+      const answer = await this.#sendToBridge(call, outage !== undefined);
       kept = answer.status === 200;
-      if (kept && !isDuplicate(answer) && this.#options.cutover.mirrorsRoom(call.event.room))
-        this.#mirror?.shadow(withTrace(call, undefined));
       return { kind: 'bridge', answer };
     } catch (error) {
       if (!this.#options.settings.bridgeFallback || !hasCode(error, 'BRIDGE_UNREACHABLE')) throw error;
@@ -169,6 +175,27 @@ export class Lanes {
       if (eventId !== undefined && (claimed === 'claimed' || this.#remembers)) {
         void this.#options.log.settle(eventId, kept);
       }
+    }
+  }
+
+  /** What the bridge has taken is mirrored; of what it may have taken besides, who compares is told. */
+  async #sendToBridge(call: IncomingCall, isFallback: boolean): Promise<BridgeAnswer> {
+    const { clock, cutover, onUnshadowed } = this.#options;
+    const under = { sentAt: clock.monotonic() };
+    this.#atBridge.add(under);
+    try {
+      const answer = await this.#requireBridge().send(call.request);
+      const isShown = answer.status === 200 && !isDuplicate(answer);
+      if (isShown && cutover.mirrorsRoom(call.event.room))
+        this.#mirror?.shadow(withTrace(call, undefined), under.sentAt);
+      else if (isShown && isFallback) onUnshadowed('fallback', under.sentAt);
+      else if (answer.status >= 500) onUnshadowed('bridge failed', under.sentAt);
+      return answer;
+    } catch (error) {
+      if (!hasCode(error, 'BRIDGE_OVERLOADED')) onUnshadowed('bridge failed', under.sentAt);
+      throw error;
+    } finally {
+      this.#atBridge.delete(under);
     }
   }
 
@@ -187,6 +214,7 @@ export class Lanes {
     if (this.#wasRead(entry.eventId)) return ifRead;
     // What waits in the room's windows goes by the bridge too, and must not be overtaken there.
     await this.#windows?.flushRoom(call.event.room);
+    this.#options.onUnshadowed('fallback', this.#options.clock.monotonic());
     const send = () => bridge.send(call.request);
     const answer = await (isUnknown ? this.#settle(entry, send) : send());
     if (answer === 'kept') return broadcast;

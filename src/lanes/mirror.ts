@@ -2,13 +2,16 @@
 // Promises: never in the call's way, never on a stream that is shown, bounded; what is dropped is counted.
 
 import type { Log, NewEntry } from '../log/log.ts';
+import { LogClock } from '../log/log-clock.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { Unshadowed } from './call.ts';
 
 const maxPending = 1_000;
 const sayEveryMs = 10_000;
+const measureEveryMs = 1_000;
 
 export class Mirror {
   readonly #log: Log;
@@ -17,11 +20,18 @@ export class Mirror {
   readonly #pending = new Set<Promise<void>>();
   readonly #clock: Clock;
   readonly #saysFailed: LogThrottle;
+  readonly #onUnshadowed: Unshadowed['onUnshadowed'];
+  readonly #logClock: LogClock;
+  /** ms, monotonic */
+  #measuredAt = Number.NEGATIVE_INFINITY;
   #isFailing = false;
 
-  constructor(options: { log: Log; clock: Clock; logger: Logger; metrics: Metrics }) {
+  /** @param options.onUnshadowed see call.ts */
+  constructor(options: { log: Log; clock: Clock; logger: Logger; metrics: Metrics } & Unshadowed) {
     this.#log = options.log;
+    this.#onUnshadowed = options.onUnshadowed;
     this.#clock = options.clock;
+    this.#logClock = new LogClock(options.log, options.clock);
     this.#saysFailed = new LogThrottle(options.clock, sayEveryMs);
     this.#logger = options.logger;
     this.#metrics = options.metrics;
@@ -32,16 +42,16 @@ export class Mirror {
     return this.#isFailing;
   }
 
-  /** Writes the event's shadow; its id stays the bridge lane's to remember. */
-  shadow(entry: NewEntry): void {
+  /** Writes the event's shadow; its id stays the bridge lane's to remember. @param sentAt when its call went to the bridge, ms monotonic */
+  shadow(entry: NewEntry, sentAt: number): void {
     this.#metrics.dualWriteSuccess.inc({ transport: 'http' });
-    if (this.#pending.size >= maxPending) return this.#failed('too many shadows are pending');
+    if (this.#pending.size >= maxPending) return this.#failed('too many shadows are pending', sentAt);
     const startedAt = this.#clock.monotonic();
     const writing = this.#log
-      .append({ ...entry, stream: shadowStream(entry.stream), idsSettled: true })
+      .append({ ...entry, ...this.#stamps(sentAt), stream: shadowStream(entry.stream), idsSettled: true })
       .then(
         () => this.#succeeded(),
-        (error: Error) => this.#failed(error.message),
+        (error: Error) => this.#failed(error.message, sentAt),
       )
       .finally(() => {
         const labels = { transport: 'redis_streams', event_type: entry.eventType };
@@ -55,12 +65,23 @@ export class Mirror {
     await Promise.all(this.#pending);
   }
 
+  #stamps(sentAt: number): Pick<NewEntry, 'mirrored'> {
+    const answeredAt = this.#clock.monotonic();
+    const { offset } = this.#logClock;
+    if (answeredAt - this.#measuredAt > measureEveryMs) {
+      this.#measuredAt = answeredAt;
+      void this.#logClock.measure();
+    }
+    return offset === undefined ? {} : { mirrored: { sentAt, answeredAt, ...offset } };
+  }
+
   #succeeded(): void {
     this.#metrics.dualWriteSuccess.inc({ transport: 'redis_streams' });
     this.#isFailing = false;
   }
 
-  #failed(reason: string): void {
+  #failed(reason: string, sentAt: number): void {
+    this.#onUnshadowed('mirror failed', sentAt);
     this.#metrics.dualWriteFailure.inc({ transport: 'redis_streams' });
     this.#isFailing = true;
     if (this.#saysFailed.isDue()) this.#logger.warn({ reason }, 'events are not mirrored');
@@ -68,6 +89,6 @@ export class Mirror {
 }
 
 /** `events:chat` is shadowed by `crossfade:shadow:events:chat`. */
-function shadowStream(stream: string): string {
+export function shadowStream(stream: string): string {
   return `crossfade:shadow:${stream}`;
 }

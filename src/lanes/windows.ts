@@ -11,10 +11,10 @@ import type { Log, NewEntry } from '../log/log.ts';
 import { allRooms, type RoomSet } from '../room-set.ts';
 import { countFallback } from '../telemetry/metrics.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import type { CurrentOutage, IncomingCall, LaneChoice, LaneFailures } from './call.ts';
+import type { CurrentOutage, IncomingCall, LaneChoice, LaneFailures, Unshadowed } from './call.ts';
 import { Coalescer } from './coalesce.ts';
 
-export interface WindowsOptions extends Pick<Telemetry, 'clock' | 'logger' | 'metrics'> {
+export interface WindowsOptions extends Pick<Telemetry, 'clock' | 'logger' | 'metrics'>, Unshadowed {
   log: Pick<Log, 'append' | 'time'>;
   /** Where calls go that the log does not take; undefined: nowhere. */
   bridge: BridgeLane | undefined;
@@ -171,6 +171,7 @@ export class Windows {
    * @returns the first answer that is no 200, if there is one
    */
   async #sendAll(bridge: BridgeLane, calls: IncomingCall[]): Promise<BridgeAnswer> {
+    this.#options.onUnshadowed('fallback', this.#options.clock.monotonic());
     const sent = await Promise.allSettled(calls.map(({ request }) => bridge.send(request)));
     for (const [i, { event }] of calls.entries()) if (!wasTaken(sent[i]!)) this.countLost(event);
     const answer = sent.find((each) => !wasTaken(each)) ?? sent[0]!;

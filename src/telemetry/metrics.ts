@@ -66,6 +66,12 @@ export function createMetrics() {
       labelNames: ['budget'],
       registers,
     }),
+    compareDifferences: new Counter<'kind'>({
+      name: 'crossfade_compare_differences_total',
+      help: 'Differences between the lanes that a compare has found, by kind; foreign: somebody else writes to the bridge in rooms of the stream lane',
+      labelNames: ['kind'],
+      registers,
+    }),
     publishDuration: new Histogram({
       name: 'event_publish_duration_seconds',
       help: 'From the call in hand to the answer of its lane',
@@ -290,6 +296,8 @@ export function presetLabels(
 ): void {
   for (const reason of failureReasons) metrics.fallback.inc({ reason }, 0);
   for (const reason of unfencedReasons) metrics.unfenced.inc({ reason }, 0);
+  for (const kind of ['missing', 'changed', 'order', 'alone', 'foreign', 'twice', 'outsider'])
+    metrics.compareDifferences.inc({ kind }, 0);
   for (const reason of ['repeat', 'history', 'typing', 'bridge']) metrics.withheld.inc({ reason }, 0);
   for (const outcome of ['read', 'bridge', 'in_doubt']) metrics.uncertain.inc({ outcome }, 0);
   for (const event_type of known.coalescedTypes) {

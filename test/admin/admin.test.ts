@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
+import type { Compare } from '../../src/compare/compare.ts';
 import type { DryRuns } from '../../src/cutover/dry-runs.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
 import type { Rollback } from '../../src/cutover/rollback.ts';
@@ -47,6 +48,7 @@ async function startAdmin(
     check: async () => ({}),
     drain: () => ({ remaining: 0, done: true }),
     live: { watch: () => assert.fail('nobody watches') },
+    compare: { compare: {} as Compare, clock: systemClock },
     cutover: {
       operator: {} as Operator,
       rollback,

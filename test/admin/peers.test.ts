@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
 import type { CutoverRoutesOptions } from '../../src/admin/cutover-routes.ts';
+import type { Compare } from '../../src/compare/compare.ts';
 import type { ReplicaView } from '../../src/cutover/own-view.ts';
 import { PeerSignature, signatureHeader } from '../../src/peers/peer-signature.ts';
 import { Peers } from '../../src/peers/peers.ts';
@@ -48,6 +49,7 @@ async function startReplica(t: TestContext, secret: string | undefined) {
     check: async () => ({}),
     drain: () => ({ remaining: 0, done: true }),
     live: { watch: () => assert.fail('nobody watches') },
+    compare: { compare: {} as Compare, clock },
     cutover: {} as CutoverRoutesOptions,
     peers: {
       instance: 'here',

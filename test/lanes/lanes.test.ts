@@ -34,6 +34,7 @@ class Scene {
   /** Rooms. */
   readonly mirrored = new Set<string>();
   readonly settled: [string, boolean][] = [];
+  readonly unshadowed: string[] = [];
   /** What went where, in order. */
   readonly journal: string[] = [];
   readonly lanes: Lanes;
@@ -84,6 +85,7 @@ class Scene {
         isTypingOver: () => this.isTypingOver,
       },
       hasAudience: () => true,
+      onUnshadowed: (why) => void this.unshadowed.push(why),
       settings: { fallback: true, bridgeFallback, coalesceWindowMs },
       clock,
       logger: silentLogger,

@@ -14,15 +14,22 @@ test('each shadow is measured as a publish to Redis; one that fails is said at o
   const clock = new TestClock();
   const metrics = createMetrics();
   const { logger, lines } = logLines();
+  const unshadowed: [string, number][] = [];
   let refuse: Error | undefined;
   const append = async () => {
     clock.advance(3);
     if (refuse !== undefined) throw refuse;
     return 'appended';
   };
-  const mirror = new Mirror({ log: { append } as unknown as Log, clock, logger, metrics });
+  const mirror = new Mirror({
+    log: { append, time: async () => 1_000 } as unknown as Log,
+    clock,
+    logger,
+    metrics,
+    onUnshadowed: (why, sinceMs) => unshadowed.push([why, sinceMs]),
+  });
   assert.equal(mirror.isFailing, false, 'right from the start');
-  mirror.shadow(entry);
+  mirror.shadow(entry, 7);
   await mirror.drain();
   const { values } = await metrics.publishDuration.get();
   const count = values.find(({ metricName }) => metricName?.endsWith('_count'));
@@ -31,11 +38,12 @@ test('each shadow is measured as a publish to Redis; one that fails is said at o
 
   refuse = new Error('OOM');
   for (let second = 0; second < 20; second++) {
-    mirror.shadow(entry);
+    mirror.shadow(entry, 7);
     await mirror.drain();
     clock.advance(997);
   }
   assert.equal(mirror.isFailing, true);
+  assert.deepEqual(unshadowed, Array(20).fill(['mirror failed', 7]), 'who compares is told of each');
   assert.deepEqual(
     lines.map(({ level, reason }) => [level, reason]),
     [
@@ -44,7 +52,7 @@ test('each shadow is measured as a publish to Redis; one that fails is said at o
     ],
   );
   refuse = undefined;
-  mirror.shadow(entry);
+  mirror.shadow(entry, 7);
   await mirror.drain();
   assert.equal(mirror.isFailing, false);
 });

@@ -1,6 +1,7 @@
 // The operator's page: in come the cutover live and what the operator does, out go commands to the admin port. Promises: what is
 // changed is bound to what was seen (`ifEpoch`), but for the rollback, which is always to be had; no command is sent without a press.
 
+import { isComparing, showCompare } from './compare.js';
 import { ask, token, watch } from './live.js';
 import { isOpen, reportOf, showPlan } from './plan.js';
 import { LanePlots } from './plots.js';
@@ -17,6 +18,8 @@ const nameKey = 'crossfade-by';
 let cutover;
 /** The plan that runs, or ran last; null: there is none. */
 let run = null;
+/** What `GET /compare` says. */
+let compare = { run: null, verdict: null, blind: [] };
 let mayChange = false;
 /** What the operator wants to set; undefined: has not touched the slider since the last move. */
 let draft;
@@ -64,8 +67,10 @@ const restart = watch({
   state(state) {
     cutover = state.cutover;
     run = state.run;
+    compare = state.compare;
     show(state);
     showPlan(run);
+    showCompare(compare);
     plots.add(state.point, cutover.history);
     showControls();
   },
@@ -124,6 +129,7 @@ function showControls() {
   if (cutover.hold !== null)
     bar(byId('release'), byId('hold-note'), locked(), `Held since ${cutover.hold.when.slice(11, 19)}.`);
   showPlanControls();
+  showCompareControls();
 }
 
 function showPlanControls() {
@@ -135,6 +141,17 @@ function showPlanControls() {
     byId(id).setAttribute('aria-disabled', isBusy || !mayChange);
   const why = isRunning ? 'One runs already.' : (held() ?? locked());
   bar(byId('plan-start'), byId('plan-note'), why, 'Guards and samples that are left out have their defaults.');
+}
+
+function showCompareControls() {
+  const isOn = isComparing(compare.run);
+  byId('compare-start').hidden = isOn;
+  byId('compare-stop').hidden = !isOn;
+  const isNative = cutover.stage === 'native' ? 'There is no bridge to compare with.' : undefined;
+  const isEnding = compare.run?.state === 'stopping' ? 'Its last seconds are being judged.' : undefined;
+  const mirrored = cutover.mirror ? '' : 'The mirror is off: only what others write to the bridge would be found.';
+  bar(byId('compare-start'), byId('compare-note'), isNative ?? locked(), mirrored);
+  if (isOn) bar(byId('compare-stop'), byId('compare-note'), isEnding ?? locked(), mirrored);
 }
 
 function mirrorWords() {
@@ -256,6 +273,15 @@ async function rollBack() {
   );
 }
 
+function orderCompare(verb, doing, words) {
+  const done = (answer) => {
+    compare = answer;
+    showCompare(compare);
+    return words;
+  };
+  return command('POST', `/compare/${verb}`, {}, { doing, done, place: 'compare-result' });
+}
+
 function orderPlan(method, verb, body, doing, words) {
   const done = (answer) => {
     run = answer.run;
@@ -306,6 +332,8 @@ const actions = {
   'plan-pause': () => orderPlan('POST', '/pause', {}, 'Pausing …', () => 'Paused: it neither moves nor looks.'),
   'plan-resume': () => orderPlan('POST', '/resume', {}, 'Resuming …', () => 'It goes on where it stood.'),
   'plan-stop': () => orderPlan('POST', '/stop', {}, 'Stopping …', () => 'Stopped: the percent stands.'),
+  'compare-start': () => orderCompare('start', 'Starting …', 'Started: until it is stopped, or for 24 h.'),
+  'compare-stop': () => orderCompare('stop', 'Stopping …', 'Stopped: its last seconds are being judged.'),
 };
 
 for (const [id, run] of Object.entries(actions)) {
@@ -371,15 +399,22 @@ const commands = {
   plan: () => ({ running: 'pause', paused: 'resume' })[run?.state] ?? 'plan --report plan.md',
   run: () => 'run plan.yaml',
 };
+const compareVerb = () => (isComparing(compare.run) ? 'stop' : 'start');
 
 function commandLine(name) {
   const admin = location.origin === 'http://127.0.0.1:7402' ? '' : ` --admin ${location.origin}`;
-  return `crossfade cutover ${commands[name]()}${admin}`;
+  const words = name === 'compare' ? `compare ${compareVerb()}` : `cutover ${commands[name]()}`;
+  return `crossfade ${words}${admin}`;
 }
 
 /** As a shell reads it. */
 function quoted(text) {
   return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function placeOf(button) {
+  if (button.closest('.compare')) return 'compare-result';
+  return button.closest('.plan') ? 'plan-result' : 'result';
 }
 
 for (const button of document.querySelectorAll('[data-copy]')) {
@@ -392,7 +427,7 @@ for (const button of document.querySelectorAll('[data-copy]')) {
       () => true,
       () => false,
     );
-    say(`${copied ? 'Copied' : 'The command'}: ${line}`, false, button.closest('.plan') ? 'plan-result' : 'result');
+    say(`${copied ? 'Copied' : 'The command'}: ${line}`, false, placeOf(button));
     if (!copied) return;
     button.textContent = 'Copied';
     setTimeout(() => {

@@ -1,0 +1,168 @@
+// The compare over real replicas and a bridge with made faults: each is found, a bridge without one is not accused, and the death of the
+// replica that adds up changes nothing. CROSSFADE_TEST_COMPARE says how many events; 20,000 were asked for.
+
+import assert from 'node:assert/strict';
+import { describe, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CompareView } from '../../src/compare/report.ts';
+import type { ToyDelivery } from '../../src/demo/toy-bridge-calls.ts';
+import { call, startBridge, type ToyBridge } from '../support/bridge.ts';
+import type { Crossfade } from '../support/process.ts';
+import { startRedis } from '../support/redis.ts';
+import type { HubClient } from '../support/signalr.ts';
+import { until } from '../support/wait.ts';
+import { command, messageOf, untilAll } from './operating.ts';
+import { join, patient, startSidecar } from './sidecar.ts';
+
+const events = Number(process.env.CROSSFADE_TEST_COMPARE ?? 2_000);
+const rooms = Array.from({ length: 40 }, (_, i) => `r${i}`);
+/** Rooms that speak at the same time. */
+const speakers = 20;
+
+interface Stand {
+  bridge: ToyBridge;
+  replicas: Crossfade[];
+  clients: HubClient[];
+}
+
+/** Two replicas with a member of every room each; everything is mirrored and compared. */
+async function startStand(t: TestContext): Promise<Stand> {
+  const redis = await startRedis(t);
+  const bridge = await startBridge(t);
+  const replicas = await Promise.all(
+    [1, 2].map(() => startSidecar(t, [...patient, '--redis', redis.url, '--bridge', bridge.url])),
+  );
+  const clients = await Promise.all(
+    replicas.flatMap(({ edge }, at) =>
+      [0, 1].map(async (half) => {
+        const client = await join(t, edge, 'chat', `u${at}-${half}`);
+        for (const room of rooms.filter((_, i) => i % 2 === half)) await client.connection.invoke('JoinRoom', room);
+        return client;
+      }),
+    ),
+  );
+  assert.equal((await command(replicas[0]!, { mirror: 100 })).status, 200);
+  await untilAll(replicas, ({ mirror }) => mirror, { what: 'the mirror' });
+  const answer = await fetch(`${replicas[0]!.admin}/compare/start`, { method: 'POST', body: '{"by":"test"}' });
+  assert.equal(answer.status, 200, await answer.text());
+  // Who has joined just before a call is not judged.
+  await sleep(5_000);
+  return { bridge, replicas, clients };
+}
+
+async function viewOf({ admin }: Crossfade): Promise<CompareView> {
+  return (await (await fetch(`${admin}/compare?values=yes`)).json()) as CompareView;
+}
+
+async function stopAndJudge(replica: Crossfade): Promise<CompareView> {
+  assert.equal((await fetch(`${replica.admin}/compare/stop`, { method: 'POST' })).status, 200);
+  let view: CompareView | undefined;
+  await until(
+    async () => {
+      view = await viewOf(replica);
+      return view.run?.state === 'ended';
+    },
+    { timeoutMs: 60_000, what: () => `the verdict: ${JSON.stringify(view)}` },
+  );
+  return view!;
+}
+
+/** The calls of each room one after the other, by whichever replica lives; one that fails is repeated there. */
+async function speak(
+  { replicas }: Stand,
+  { from = 0, count }: { from?: number; count: number },
+  onCall: (at: number) => void,
+): Promise<void> {
+  let next = from;
+  const speakIn = async (own: string[]) => {
+    let said = 0;
+    for (let at = next++; at < count; at = next++) {
+      const room = own[said++ % own.length]!;
+      onCall(at);
+      const living = replicas.filter(({ process }) => process.exit === undefined);
+      // Calls of a room go by one replica: their order can be told to the millisecond.
+      const first = living[rooms.indexOf(room) % living.length]!;
+      const body = messageOf(room, `content ${at}`, `${room}-${at}`);
+      const say = ({ listen }: Crossfade) => call(listen, 'chat/message', body).catch(() => undefined);
+      const { status } = (await say(first)) ?? (await say(living.find((each) => each !== first)!))!;
+      assert.equal(status, 200);
+    }
+  };
+  const perSpeaker = rooms.length / speakers;
+  await Promise.all(
+    Array.from({ length: speakers }, (_, i) => speakIn(rooms.slice(i * perSpeaker, (i + 1) * perSpeaker))),
+  );
+}
+
+describe('the compare', { concurrency: true }, () => {
+  test('a bridge without a fault is not accused, also where a replica is killed in the middle', async (t) => {
+    const stand = await startStand(t);
+    const [one, two] = stand.replicas;
+    await speak(stand, { count: events }, (at) => {
+      if (at === Math.floor(events / 2)) void one!.process.kill();
+    });
+    const { verdict, run } = await stopAndJudge(two!);
+    assert.equal(verdict!.is, 'same', JSON.stringify(run));
+    assert.ok(verdict!.judged >= events * 0.9, verdict!.line);
+  });
+
+  test('each made fault is found under its name, also where the replica that adds up is killed in the middle', async (t) => {
+    const stand = await startStand(t);
+    const { bridge, replicas } = stand;
+    const [one, two] = replicas;
+    const count = Math.max(400, 2 * Math.floor(events / 8));
+    const faults = madeFaults(count);
+    bridge.onDeliver = faults.onDeliver;
+    await speak(stand, { count: count / 2 }, () => {});
+    await untilStrangerIsFound(stand);
+    await one!.process.kill();
+    await speak(stand, { from: count / 2, count }, () => {});
+    const { verdict, run } = await stopAndJudge(two!);
+    const { missing, changed, order } = run!.types.chat_message!;
+    const seen = { is: verdict!.is, missing, changed, order, alone: Math.sign(run!.messages.alone) };
+    const why = `${verdict!.line} ${JSON.stringify(run)}`;
+    assert.deepEqual(seen, { is: 'different', missing: 1, changed: 1, order: 1, alone: 1 }, why);
+    const kinds = new Map(run!.samples.map((sample) => [sample.kind, sample]));
+    assert.match(kinds.get('missing')!.eventId!, new RegExp(`-${faults.dropped}$`));
+    assert.deepEqual(kinds.get('changed')!.paths, ['content']);
+    assert.match(kinds.get('changed')!.bridge!, /made up/);
+    assert.deepEqual(kinds.get('alone')!.rooms, ['r3']);
+    assert.ok(
+      !(await (await fetch(`${two!.admin}/compare`)).text()).includes('made up'),
+      'ids only, unless asked for more',
+    );
+  });
+});
+
+/** Somebody else calls the bridge. While a machine is so slow that calls are late this is held against nobody: then once more. */
+async function untilStrangerIsFound({ bridge, replicas }: Stand): Promise<void> {
+  const isFound = async () => ((await viewOf(replicas[1]!)).run?.messages.alone ?? 0) > 0;
+  for (let attempt = 1; attempt <= 4; attempt++) {
+    await call(bridge.url, 'chat/message', messageOf('r3', 'by somebody else', `stranger ${attempt}`));
+    if (await until(isFound, { timeoutMs: 20_000 }).catch(() => false)) return;
+  }
+  assert.fail('a message that nobody here has sent was not found');
+}
+
+/** One event dropped, one changed, one shown behind the next one of its room; each well away from the kill and from each other. */
+function madeFaults(count: number) {
+  const [dropped, changed, swapped] = [0.1, 0.2, 0.3].map((share) => Math.floor(count * share));
+  let late: ToyDelivery | undefined;
+  return {
+    dropped,
+    onDeliver(delivery: ToyDelivery): ToyDelivery[] {
+      const { content } = JSON.parse(delivery.argument) as { content: string };
+      if (content === `content ${dropped}`) return [];
+      if (content === `content ${changed}`)
+        return [{ ...delivery, argument: delivery.argument.replace(content, 'made up') }];
+      if (content === `content ${swapped}`) {
+        late = delivery;
+        return [];
+      }
+      if (late?.group !== delivery.group) return [delivery];
+      const both = [delivery, late];
+      late = undefined;
+      return both;
+    },
+  };
+}
