@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { apiKey, call } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
-import { join, startSidecar } from './sidecar.ts';
+import { join, patient, startSidecar } from './sidecar.ts';
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
@@ -16,7 +16,7 @@ function asObject(fields: string[]): Record<string, string> {
 
 test('an entry has the fields of the streams, its deliveries, and the trace of its call', async (t) => {
   const redis = await startRedis(t);
-  const { listen } = await startSidecar(t, ['--redis', redis.url, '--instance', 'pod-7']);
+  const { listen } = await startSidecar(t, [...patient, '--redis', redis.url, '--instance', 'pod-7']);
   const body =
     '{"event_id":"","request_id":"r","update":{"type":"assigned","data":{"n":1.10,"n":-0.0},"requestId":"r"}}';
   const response = await fetch(`${listen}/internal/ticket/update`, {
@@ -52,7 +52,7 @@ test('an entry has the fields of the streams, its deliveries, and the trace of i
 
 test('typing of one user is one entry a window with its latest state; read receipts are united; others stay apart', async (t) => {
   const redis = await startRedis(t);
-  const { listen, edge, admin } = await startSidecar(t, ['--redis', redis.url, '--coalesce-window', '600']);
+  const { listen, edge, admin } = await startSidecar(t, [...patient, '--redis', redis.url, '--coalesce-window', '600']);
   const client = await join(t, edge, 'chat', 'reader');
   await client.connection.invoke('JoinRoom', 'r');
   const typing = (id: string, user: string, isTyping: boolean) =>
@@ -93,7 +93,7 @@ test('typing of one user is one entry a window with its latest state; read recei
 
 test('a message flushes its room’s windows first and ends its sender’s typing', async (t) => {
   const redis = await startRedis(t);
-  const { listen, edge } = await startSidecar(t, ['--redis', redis.url, '--coalesce-window', '60000']);
+  const { listen, edge } = await startSidecar(t, [...patient, '--redis', redis.url, '--coalesce-window', '60000']);
   const client = await join(t, edge, 'chat', 'reader');
   await client.connection.invoke('JoinRoom', 'r');
   await call(listen, 'chat/typing', { event_id: 't', request_id: 'r', user_id: 'u1', is_typing: true });
@@ -108,8 +108,8 @@ test('a message flushes its room’s windows first and ends its sender’s typin
 
 test('typing that was opened on another replica before its sender’s message is not shown after it', async (t) => {
   const redis = await startRedis(t);
-  const slow = await startSidecar(t, ['--redis', redis.url, '--coalesce-window', '1500']);
-  const other = await startSidecar(t, ['--redis', redis.url]);
+  const slow = await startSidecar(t, [...patient, '--redis', redis.url, '--coalesce-window', '1500']);
+  const other = await startSidecar(t, [...patient, '--redis', redis.url]);
   const reader = await join(t, other.edge, 'chat', 'reader');
   const writer = await join(t, slow.edge, 'chat', 'u1');
   for (const { connection } of [reader, writer]) await connection.invoke('JoinRoom', 'r');
@@ -125,7 +125,7 @@ test('typing that was opened on another replica before its sender’s message is
 
 test('the metrics that dashboards query are there, with their labels and fine buckets', async (t) => {
   const redis = await startRedis(t);
-  const { listen, edge, admin } = await startSidecar(t, ['--redis', redis.url, '--instance', 'pod-1']);
+  const { listen, edge, admin } = await startSidecar(t, [...patient, '--redis', redis.url, '--instance', 'pod-1']);
   const client = await join(t, edge, 'chat', 'reader');
   await client.connection.invoke('JoinRoom', 'r');
   await call(listen, 'ticket/task-status', { event_id: 's', request_id: 'r', status: 'open' });

@@ -10,7 +10,7 @@ import type { Crossfade } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 import { command, force, metricOf, say } from './operating.ts';
-import { join, startSidecar } from './sidecar.ts';
+import { join, patient, startSidecar } from './sidecar.ts';
 
 async function scrape({ admin }: Crossfade): Promise<string> {
   return (await fetch(`${admin}/metrics`)).text();
@@ -22,7 +22,7 @@ function namesIn(text: string, pattern: RegExp): string[] {
 
 test('a scrape satisfies promtool, before the first call and after calls by both lanes', async (t) => {
   const redis = await startRedis(t);
-  const sidecar = await startSidecar(t, ['--redis', redis.url, '--bridge', (await startBridge(t)).url]);
+  const sidecar = await startSidecar(t, [...patient, '--redis', redis.url, '--bridge', (await startBridge(t)).url]);
   const client = await join(t, sidecar.edge, 'chat', 'u1');
   await client.connection.invoke('JoinRoom', 'r');
   const check = async (when: string) => {

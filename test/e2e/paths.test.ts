@@ -10,7 +10,7 @@ import { apiKey } from '../support/bridge.ts';
 import { randomFrom } from '../support/ledger/random.ts';
 import { startRedis } from '../support/redis.ts';
 import { noDotnet, startReferenceBridge } from '../support/reference-bridge.ts';
-import { atPercent, startSidecar } from './sidecar.ts';
+import { atPercent, patient, startSidecar } from './sidecar.ts';
 
 const seed = Number(process.env.PATHS_SEED ?? 20_260_101);
 const callCount = 500;
@@ -141,9 +141,9 @@ function renewed(ask: Ask): Ask {
 async function startAll(t: TestContext): Promise<(ask: Ask) => Promise<number>> {
   const bridge = await startReferenceBridge(t);
   const redis = await startRedis(t);
-  const before = await startSidecar(t, ['--bridge', bridge.url, '--percent', '100', '--redis', redis.url]);
+  const before = await startSidecar(t, [...patient, '--bridge', bridge.url, '--percent', '100', '--redis', redis.url]);
   await atPercent(before, 100);
-  const alone = await startSidecar(t, ['--redis', (await startRedis(t)).url]);
+  const alone = await startSidecar(t, [...patient, '--redis', (await startRedis(t)).url]);
   const agent = new Agent({ keepAlive: true });
   t.after(() => agent.destroy());
   return async (ask) => {
