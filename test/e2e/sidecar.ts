@@ -12,7 +12,7 @@ export const binary: StartOptions = { binary: builtBinary };
 
 /** Where the bundle might make a difference. */
 export const programs: { name: string; options: StartOptions }[] = [
-  { name: 'the source', options: {} },
+  { name: 'the source', options: { source: true } },
   { name: 'the binary', options: binary },
 ];
 

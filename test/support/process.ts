@@ -7,7 +7,12 @@ import { fileURLToPath } from 'node:url';
 import { until } from './wait.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-/** Hundreds of processes are started from the same sources, each of which would strip and compile them anew. */
+/**
+ * The npm scripts have built the bundle before they set this: a process starts from it with half of the CPU time. A single test
+ * file that is run by hand takes the sources as they are at the moment.
+ */
+const usesBundle = process.env.CROSSFADE_TEST_BUNDLE === '1';
+/** Hundreds of processes are started from the same code, each of which would strip and compile it anew. */
 const compileCache = `${root}node_modules/.cache/compiled`;
 /** Three test files at a time start several processes each. */
 const readyTimeoutMs = 40_000;
@@ -95,11 +100,13 @@ export interface Crossfade {
 export interface StartOptions {
   /** A built binary to run in place of the sources. */
   binary?: string;
+  /** The sources as a checkout starts them, never the bundle. */
+  source?: boolean;
 }
 
 /** The words that start it. */
-export function commandOf({ binary }: StartOptions): string[] {
-  return binary === undefined ? [process.execPath, `${root}bin/crossfade.mjs`] : [binary];
+export function commandOf({ binary, source = !usesBundle }: StartOptions): string[] {
+  return binary === undefined ? [process.execPath, `${root}${source ? 'bin' : 'dist'}/crossfade.mjs`] : [binary];
 }
 
 /**
@@ -110,10 +117,10 @@ export function spawnCrossfade(
   t: TestContext,
   args: string[],
   env: Record<string, string> = {},
-  { binary }: StartOptions = {},
+  options: StartOptions = {},
 ): Running {
   const { PATH = '', HOME = '' } = process.env;
-  const [command, ...first] = commandOf(binary === undefined ? {} : { binary });
+  const [command, ...first] = commandOf(options);
   const child = spawn(command!, [...first, ...args], {
     env: { PATH, HOME, NODE_COMPILE_CACHE: compileCache, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
