@@ -3,6 +3,7 @@
 // call not before its time.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { request } from 'undici';
 import type { MadeCall } from './owed.ts';
 import type { PlannedCall } from './plan.ts';
 
@@ -76,14 +77,15 @@ export class Feed {
 
   async #send({ path, body }: PlannedCall, address: string): Promise<string> {
     try {
-      const response = await fetch(`${address}/internal/${path}`, {
+      // Half of the CPU time of fetch.
+      const { statusCode, body: answer } = await request(`${address}/internal/${path}`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', 'x-internal-api-key': this.#options.apiKey },
         body: JSON.stringify(body),
         signal: AbortSignal.timeout(callTimeoutMs),
       });
-      const text = await response.text();
-      if (response.status !== 200) return String(response.status);
+      const text = await answer.text();
+      if (statusCode !== 200) return String(statusCode);
       return JSON.parse(text).broadcast === true ? '200' : `200 ${text}`;
     } catch (error) {
       return (error as Error).name;
