@@ -185,13 +185,15 @@ test('1 MiB of a client’s choice holds nobody up for long, whatever it holds',
     const raw = `[${Array(Math.floor(2 ** 20 / (item.length + 1)))
       .fill(item)
       .join(',')}]`;
-    // Of several, as other work on the machine may hold one of them up; what this is about took half a second.
-    const times = Array.from({ length: 4 }, () => {
+    const costMs = () => {
       const { user } = process.threadCpuUsage();
       messagePack.invocation('M', [raw]);
       return (process.threadCpuUsage().user - user) / 1000;
-    });
-    assert.ok(Math.min(...times) < 150, `${item}: ${times} ms`);
+    };
+    // The first of many that is quick: other work slows any of them down. What this is about took half a second each time.
+    const times = [costMs()];
+    while (times.at(-1)! >= 150 && times.length < 20) times.push(costMs());
+    assert.ok(times.at(-1)! < 150, `${item}: ${times} ms`);
   }
 });
 
