@@ -511,22 +511,31 @@ function contradictions(config: Config, values: Partial<Record<Key, unknown>>): 
       config.listen === undefined ? 'bridges and replicas could not be asked with it' : 'anyone could broadcast';
     faults.push(`INTERNAL_API_KEY: is not set, so ${why}; set it, or say --insecure`);
   }
-  if (
-    config.edge !== undefined &&
-    config.hubs === 'native' &&
-    config.jwtSecret === undefined &&
-    config.jwksUrl === undefined
-  ) {
-    faults.push(
-      'JWT_SECRET_KEY or CROSSFADE_JWKS_URL: neither is set, so no client could be known; set one, or say --insecure',
-    );
-  }
+  faults.push(...unknownClients(config));
   if (config.adminToken === undefined && !isLoopback(config.admin.host)) {
     faults.push(
       `--admin (CROSSFADE_ADMIN): ${config.admin.host} is beyond loopback and needs CROSSFADE_ADMIN_TOKEN, or say --insecure`,
     );
   }
   return faults;
+}
+
+function unknownClients({ edge, hubs, jwtSecret, jwksUrl, insecure }: Config): string[] {
+  if (insecure || edge === undefined || hubs !== 'native' || jwtSecret !== undefined || jwksUrl !== undefined)
+    return [];
+  return [
+    'JWT_SECRET_KEY or CROSSFADE_JWKS_URL: neither is set, so no client could be known; set one, or say --insecure',
+  ];
+}
+
+/**
+ * As it holds once the bridge was left for good, whatever is still given for one. Error: CONFIG_INVALID (native hubs could know no client).
+ */
+export function withoutBridge(config: Config): Config {
+  const left: Config = { ...config, bridges: [], hubs: 'native', percent: 100, mirror: false, killSwitch: false };
+  const faults = unknownClients(left);
+  if (faults.length > 0) throw new ConfigError(faults);
+  return Object.freeze(left);
 }
 
 /** One side alone needs the other one somewhere else, and a log that both have. */

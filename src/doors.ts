@@ -54,7 +54,7 @@ export function checksOf(
   return readiness({
     config,
     log: parts.log,
-    bridges: parts.bridgeHealth,
+    bridges: bridgeOf(parts, cutover).bridgeHealth,
     edge,
     hasAudience: cutover.roomLanes.hasNativeHubs || parts.hasAudience(),
     hasNativeHubs: cutover.roomLanes.hasNativeHubs,
@@ -82,7 +82,6 @@ export async function listenAdmin(
   parts: Parts,
   { cutover, plans, compare, lanes, clientsSide, checks }: Omit<Stages, 'edge'>,
 ): Promise<Admin> {
-  const bridgeStates = () => parts.bridgeHealth?.states ?? [];
   const { probe } = clientsSide;
   // Who asks at once whether this replica is ready gets an answer that holds.
   await parts.bridgeHealth?.begun;
@@ -93,9 +92,9 @@ export async function listenAdmin(
     faults: parts.faults,
     metrics: parts.metrics,
     beforeScrape: () =>
-      measure({ ...parts, config, lanes, bridgeStates: bridgeStates(), drained: clientsSide.drained, probe }),
+      measure({ ...parts, ...bridgeOf(parts, cutover), config, lanes, drained: clientsSide.drained, probe }),
     readiness: checks,
-    check: oneAtATime(() => checkRunning({ ...parts, config, cutover, bridgeStates: bridgeStates() })),
+    check: oneAtATime(() => checkRunning({ ...parts, ...bridgeOf(parts, cutover), config, cutover })),
     drain() {
       parts.faults.guard('client', () => clientsSide.drain());
       return clientsSide.drained;
@@ -120,7 +119,7 @@ export async function listenAdmin(
       run: () => plans.run,
       compare: () => compareView(compare.run, parts.clock.now(), false),
       around: () => aroundOf(parts, clientsSide),
-      guard: parts.bridge && cutover.guard,
+      guard: () => bridgeOf(parts, cutover).bridge && cutover.guard,
     }),
   });
   cutover.introduce({
@@ -131,6 +130,12 @@ export async function listenAdmin(
     [tokensFact]: config.edge === undefined || config.jwtSecret || config.jwksUrl ? 'checked' : 'not checked',
   });
   return admin;
+}
+
+/** None once it was left for good. */
+function bridgeOf({ bridge, bridgeHealth }: Parts, { roomLanes }: CutoverStage) {
+  if (roomLanes.standalone) return { bridge: undefined, bridgeHealth: undefined, bridgeStates: [] };
+  return { bridge, bridgeHealth, bridgeStates: bridgeHealth?.states ?? [] };
 }
 
 async function aroundOf(parts: Parts, { probeMs }: ClientsSide): Promise<Around> {

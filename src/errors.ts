@@ -62,6 +62,10 @@ export const catalogue = {
     meaning: 'Somebody holds the cutover as it stands; nothing was changed. A rollback and the kill switch still act.',
     remedy: 'Ask whoever the message names, or say `crossfade cutover release`.',
   },
+  CUTOVER_COMPLETE: {
+    meaning: 'The cutover is complete: no room, no client and no command goes back to the bridge.',
+    remedy: 'None is needed; docs/migration.md says what the day after looks like.',
+  },
   CUTOVER_CONFLICT: {
     meaning: 'The cutover is not any more what `--if-epoch` names, or others were faster; nothing was changed.',
     remedy: 'Look at `crossfade cutover show`, who else operates it, and repeat the command.',

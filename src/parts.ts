@@ -5,7 +5,7 @@ import { assetText } from './assets.ts';
 import { BridgeAddresses, isAt } from './bridge/addresses.ts';
 import { BridgeHealth } from './bridge/health.ts';
 import { BridgeLane } from './bridge/lane.ts';
-import { type Config, nameOf } from './config.ts';
+import { type Config, nameOf, withoutBridge } from './config.ts';
 import { ReadMemory } from './consumer/read-memory.ts';
 import type { Contract } from './contract/contract.ts';
 import { readContract } from './contract/file.ts';
@@ -14,7 +14,9 @@ import { CrossfadeError } from './errors.ts';
 import { Idempotency } from './ingress/idempotency.ts';
 import type { Log, LogOptions } from './log/log.ts';
 import { createLog } from './log/open.ts';
-import { type Clock, systemClock } from './telemetry/clock.ts';
+import { unknownStateMs } from './rooms/room-lanes.ts';
+import { type CutoverState, readState } from './rooms/state.ts';
+import { type Clock, pause, systemClock } from './telemetry/clock.ts';
 import { Faults } from './telemetry/faults.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { createMetrics, type Metrics, presetLabels } from './telemetry/metrics.ts';
@@ -22,17 +24,31 @@ import { version } from './version.ts';
 
 export type Parts = Awaited<ReturnType<typeof makeParts>>;
 
+/** Between two tries to read the state. */
+const askAgainMs = 25;
+const forGood = 'the cutover is complete; take it out of the flags and variables';
+
 /** Errors: CONFIG_INVALID, CONTRACT_INVALID; without a bridge LOG_UNAVAILABLE. @param onLost see replica.ts */
-export async function makeParts(config: Config, logger: Logger, onLost: (why: string) => void) {
-  const contract = contractOf(config);
-  const metrics = metricsOf(config, contract);
+export async function makeParts(given: Config, logger: Logger, onLost: (why: string) => void) {
+  const contract = contractOf(given);
+  const metrics = metricsOf(given, contract);
   const faults = new Faults(logger, metrics);
   const clock = faults.clock(systemClock);
-  const addresses = await addressesOf(config, clock);
   const onInstanceLost = () => onLost('the instance name was lost');
-  const log = await logOf(config, { clock, logger, metrics, onInstanceLost });
+  const log = logOf(given, { clock, logger, metrics, onInstanceLost });
+  const completed = await completedIn(log, given, clock);
+  if (completed !== undefined)
+    logger.warn({ since: completed.history.at(-1)?.when }, `${nameOf('bridges')} is not used any more: ${forGood}`);
+  const config = completed === undefined ? given : withoutBridge(given);
+  const addresses = await addressesOf(config, clock);
+  // Without a bridge nothing can be done before the log is open; with one, calls go there until it is (see clients-side.ts).
+  if (config.bridges.length === 0) await log.open();
   const bridgeHealth = addresses && new BridgeHealth({ addresses, clock, logger });
   return {
+    /** As it holds here. */
+    config,
+    /** The state by which the bridge was left for good; undefined: it was not, or there never was one. */
+    completed,
     contract,
     metrics,
     faults,
@@ -49,6 +65,13 @@ export async function makeParts(config: Config, logger: Logger, onLost: (why: st
   };
 }
 
+/** Nobody connects to the bridge, or asks for its address, from then on. */
+export async function leaveBridge({ addresses, bridge, bridgeHealth }: Parts): Promise<void> {
+  bridgeHealth?.close();
+  addresses?.close();
+  await bridge?.close();
+}
+
 /** Error: CONFIG_INVALID where a bridge is this replica itself, which would go on calling itself. */
 async function addressesOf(config: Config, clock: Clock): Promise<BridgeAddresses | undefined> {
   if (config.bridges.length === 0) return undefined;
@@ -63,12 +86,29 @@ async function addressesOf(config: Config, clock: Clock): Promise<BridgeAddresse
   return addresses;
 }
 
-/** Without a bridge nothing can be done before the log is open; with one, calls go there until it is (see clients-side.ts). */
-async function logOf(
+/**
+ * Whether the bridge was left for good, asked before anything connects to one. A log that is away is not waited for longer than calls
+ * wait for the state.
+ */
+async function completedIn(log: Log, config: Config, clock: Clock): Promise<CutoverState | undefined> {
+  if (config.bridges.length === 0) return undefined;
+  // The embedded one is here, or will say later what is wrong with it.
+  if (config.redis === undefined) await log.open().catch(() => {});
+  const givesUpAt = clock.monotonic() + unknownStateMs;
+  while (clock.monotonic() < givesUpAt) {
+    const asked = log.readState().then((stored) => ({ state: stored && readState(stored.value) }));
+    const answer = await Promise.race([asked.catch(() => undefined), pause(clock, givesUpAt - clock.monotonic())]);
+    if (answer) return answer.state?.completed ? answer.state : undefined;
+    await pause(clock, askAgainMs);
+  }
+  return undefined;
+}
+
+function logOf(
   config: Config,
   given: Pick<LogOptions, 'clock' | 'logger' | 'onInstanceLost'> & { metrics: Metrics },
-): Promise<Log> {
-  const log = createLog({
+): Log {
+  return createLog({
     ...given,
     redisUrl: config.redis,
     dataDir: config.dataDir,
@@ -78,8 +118,6 @@ async function logOf(
     version,
     onOverBytes: () => given.metrics.overBudget.inc({ budget: 'log_bytes' }),
   });
-  if (config.bridges.length === 0) await log.open();
-  return log;
 }
 
 function metricsOf(config: Config, contract: Contract): Metrics {

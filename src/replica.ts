@@ -4,7 +4,7 @@
 import { ClientsSide } from './clients-side.ts';
 import type { Config, HostPort } from './config.ts';
 import { checksOf, listenAdmin, listenHealth, listenIngress } from './doors.ts';
-import { makeParts } from './parts.ts';
+import { leaveBridge, makeParts } from './parts.ts';
 import { makeCompare, makeCutover, makeEdge, makeLanes, makePlans } from './stages.ts';
 import type { Logger } from './telemetry/logger.ts';
 
@@ -37,9 +37,10 @@ export interface Replica {
  * Starts one replica. Errors: CONFIG_INVALID, CONTRACT_INVALID; without a bridge LOG_UNAVAILABLE.
  * @param onLost called if it cannot go on and must be stopped: another process has taken its name, or its core has failed
  */
-export async function startReplica(config: Config, logger: Logger, onLost: (why: string) => void): Promise<Replica> {
+export async function startReplica(given: Config, logger: Logger, onLost: (why: string) => void): Promise<Replica> {
   // Make: what several stages share, then the stages, each from what stands above it.
-  const parts = await makeParts(config, logger, onLost);
+  const parts = await makeParts(given, logger, onLost);
+  const { config } = parts;
   const coreFailed = (error: unknown) => {
     parts.faults.report('core', error);
     onLost('a fault at the core');
@@ -88,9 +89,7 @@ export async function startReplica(config: Config, logger: Logger, onLost: (why:
       compare.close();
       cutover.close();
       await parts.log.close();
-      await parts.bridge?.close();
-      parts.bridgeHealth?.close();
-      parts.addresses?.close();
+      await leaveBridge(parts);
       admin.close();
       health?.close();
     },

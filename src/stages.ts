@@ -6,7 +6,7 @@ import type { Config } from './config.ts';
 import { CutoverStage, type CutoverStageOptions } from './cutover/stage.ts';
 import { Edge } from './edge/edge.ts';
 import { Lanes } from './lanes/lanes.ts';
-import type { Parts } from './parts.ts';
+import { leaveBridge, type Parts } from './parts.ts';
 import { Plans } from './plan/plans.ts';
 import { version } from './version.ts';
 
@@ -32,13 +32,17 @@ export function makeCutover(
   aroundClients: CutoverStageOptions['aroundClients'],
 ): CutoverStage {
   const { bridgeHealth, idempotency } = parts;
-  const cutover = new CutoverStage({
+  const cutover: CutoverStage = new CutoverStage({
     ...parts,
     config,
     edge,
     ids: idempotency,
     aroundClients,
-    bridgeStates: () => bridgeHealth?.states ?? [],
+    bridgeStates: () => (cutover.roomLanes.standalone ? [] : (bridgeHealth?.states ?? [])),
+  });
+  cutover.onComplete(() => {
+    edge.leaveBridge();
+    parts.faults.guard('bridge', () => leaveBridge(parts));
   });
   cutover.onUse((inUse) => edge.proveConnects(inUse));
   cutover.onHubs((native, overMs) => edge.moveHubs(native, overMs));

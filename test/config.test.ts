@@ -5,7 +5,16 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { type Config, ConfigError, isLoopback, ownAdminUrl, readConfig, secrets, settings } from '../src/config.ts';
+import {
+  type Config,
+  ConfigError,
+  isLoopback,
+  ownAdminUrl,
+  readConfig,
+  secrets,
+  settings,
+  withoutBridge,
+} from '../src/config.ts';
 
 const keys = { INTERNAL_API_KEY: 'key', JWT_SECRET_KEY: 'secret' };
 const bridge = 'http://bridge:5000';
@@ -322,6 +331,17 @@ describe('the sides of a replica', () => {
 });
 
 describe('what contradicts itself', () => {
+  test('once the bridge was left for good, what is given for it does not count, and clients must be known', () => {
+    const given = { bridges: bridge, redis: 'redis://r', percent: '0', mirror: true };
+    const secrets = { INTERNAL_API_KEY: 'k', EVENT_TRANSPORT_USE_REDIS_STREAMS: 'false' };
+    const left = withoutBridge(readConfig(given, { ...secrets, JWT_SECRET_KEY: 's' }));
+    assert.deepEqual(
+      [left.bridges, left.hubs, left.percent, left.mirror, left.killSwitch],
+      [[], 'native', 100, false, false],
+    );
+    assert.throws(() => withoutBridge(readConfig(given, secrets)), /JWT_SECRET_KEY/);
+  });
+
   test('native hubs beside a bridge get nothing of the bridge lane', () => {
     assert.match(
       faults({ bridges: bridge, hubs: 'native' }).join(),

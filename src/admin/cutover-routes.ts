@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Command, Order } from '../cutover/command.ts';
+import type { Completion } from '../cutover/completion.ts';
 import type { DryRuns } from '../cutover/dry-runs.ts';
 import type { Operator } from '../cutover/operator.ts';
 import type { Rollback } from '../cutover/rollback.ts';
@@ -17,6 +18,7 @@ export interface CutoverRoutesOptions {
   operator: Operator;
   rollback: Pick<Rollback, 'rollBack'>;
   dryRuns: DryRuns;
+  completion: Pick<Completion, 'dryRun'>;
   plans: Plans;
   status(): Promise<Status>;
 }
@@ -99,6 +101,12 @@ const routes: Record<string, Route> = {
     const { dryRun, ...order } = await readRequest(request, resetBody);
     if (dryRun) return options.dryRuns.reset(orderOf(order));
     await options.operator.reset(orderOf(order));
+    return plannedStatus(options);
+  },
+  'POST /cutover/complete': async (options, request) => {
+    const { dryRun, ...order } = await readRequest(request, resetBody);
+    if (dryRun) return options.completion.dryRun(orderOf(order));
+    await options.operator.complete(orderOf(order));
     return plannedStatus(options);
   },
   'POST /cutover/hold': async (options, request) => {

@@ -31,7 +31,7 @@ export interface LiveOptions {
   compare(): CompareView;
   around(): Promise<Around>;
   /** undefined where there is no bridge to count clients at. */
-  guard: { last: PastVerdict | undefined; read(): Promise<unknown> } | undefined;
+  guard(): { last: PastVerdict | undefined; read(): Promise<unknown> } | undefined;
   clock: Clock;
   faults: Faults;
 }
@@ -106,7 +106,8 @@ export class Live {
 
   /** Who is about to raise sees what the guard would find, before the button. */
   async #readGuard(): Promise<void> {
-    const { guard, clock } = this.#options;
+    const { clock } = this.#options;
+    const guard = this.#options.guard();
     if (guard === undefined || this.#isGuardLooking) return;
     const { last } = guard;
     if (last !== undefined && clock.now() - Date.parse(last.at) < guardEveryMs) return;

@@ -10,6 +10,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   CUTOVER_INVALID: 400,
   CUTOVER_GUARD: 409,
   CUTOVER_HELD: 409,
+  CUTOVER_COMPLETE: 409,
   CUTOVER_CONFLICT: 409,
   PEER_UNSIGNED: 401,
 };

@@ -10,6 +10,7 @@ import { CrossfadeError } from '../errors.ts';
 import type { BridgeAddress, BridgeAddresses } from './addresses.ts';
 import { BridgeClient, type BridgeRequest, type BridgeResponse, bodyOf, neverSent } from './client.ts';
 import { endToEnd } from './headers.ts';
+import { OnlyThere } from './only-there.ts';
 import { headerOf, headersOf, readAnswerBody } from './response.ts';
 
 /** A request as the backend sent it. */
@@ -50,6 +51,8 @@ const heldBytes = 64 * 1024;
 
 export class BridgeLane {
   readonly #options: BridgeLaneOptions;
+  /** What callers have asked for that crossfade could not answer. */
+  readonly onlyThere = new OnlyThere();
   readonly #hop = randomUUID();
   readonly #client: BridgeClient;
   readonly #maxInFlight: number;

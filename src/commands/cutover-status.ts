@@ -28,7 +28,7 @@ function partsOf(status: PlannedStatus, suffix: string): Record<string, string[]
   const { effective, percent, epoch, pins, bridges, guard, replicas, history, next } = status;
   return {
     stage: [
-      `${stages.map((each) => (each === status.stage ? styleText('bold', `[${each}]`) : each)).join(' ')}, epoch ${epoch}`,
+      `${stages.map((each) => (each === status.stage ? styleText('bold', `[${each}]`) : each)).join(' ')}${status.completed ? ', complete' : ''}, epoch ${epoch}`,
     ],
     'set to': effective.percent === percent ? [] : [`${percent}%, but ${effective.why ?? 'held back'}`],
     plan: planLines(status.plan),

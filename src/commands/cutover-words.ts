@@ -50,6 +50,9 @@ export function addCutover(program: Command): void {
   dry(withOrder(command('rollback', 'everything by the bridge, at once, also without the log'))).action(
     (given: Given) => cutover.rollback(orderTargetOf(given)),
   );
+  moving('complete', 'leave the bridge for good; --dry-run lists what cannot be taken back').action((given: Given) =>
+    cutover.complete(orderTargetOf(given)),
+  );
   moving('reset', 'forget what operators have set: flags and variables hold again').action((given: Given) =>
     cutover.act(orderTargetOf(given), 'reset'),
   );

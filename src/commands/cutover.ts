@@ -3,6 +3,7 @@
 
 import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { CompletionDryRun } from '../cutover/completion.ts';
 import type { DryRun } from '../cutover/dry-runs.ts';
 import type { RolledBack } from '../cutover/rollback.ts';
 import { CrossfadeError } from '../errors.ts';
@@ -10,7 +11,7 @@ import type { PlannedStatus } from '../plan/report.ts';
 import type { HubKind } from '../rooms/state.ts';
 import { askAdmin } from './admin-port.ts';
 import { statusText } from './cutover-status.ts';
-import { dryRunText } from './dry-run-text.ts';
+import { completionText, dryRunText } from './dry-run-text.ts';
 
 export interface Target {
   /** Base URL of the admin port. */
@@ -80,6 +81,19 @@ export async function act(order: OrderTarget, verb: 'reset' | 'hold' | 'release'
   if (order.dryRun) return dryRun(order, 'POST', `/cutover/${verb}`, {});
   await withPatience(askAdmin(order, 'POST', `/cutover/${verb}`, wordsOf(order)));
   print(order, await untilAllFollow(order));
+}
+
+/** Exit 1 where it would be refused. */
+export async function complete(order: OrderTarget): Promise<void> {
+  const body = { ...wordsOf(order), ...(order.dryRun && { dryRun: true }) };
+  const answer = withPatience(askAdmin<CompletionDryRun>(order, 'POST', '/cutover/complete', body));
+  if (!order.dryRun) {
+    await answer;
+    return print(order, await untilAllFollow(order));
+  }
+  const found = await answer;
+  console.log(order.output === 'json' ? JSON.stringify(found, null, 2) : completionText(found, order.suffix));
+  if (!found.possible) process.exitCode = 1;
 }
 
 /** Exit 1 if a replica could not be told. */

@@ -1,6 +1,7 @@
 // What a dry run says at a terminal: in comes its JSON, out go its findings and what would move.
 
 import { styleText } from 'node:util';
+import type { CompletionDryRun } from '../cutover/completion.ts';
 import type { DryRun } from '../cutover/dry-runs.ts';
 import { findingLines } from './findings-text.ts';
 
@@ -20,6 +21,25 @@ export function dryRunText(found: DryRun, suffix: string): string {
     '',
     ...findingLines(findings, nameWidth),
     ...outcomeLines(found).map(([label, text]) => `  ${styleText('dim', label.padEnd(nameWidth))}${text}`),
+    '',
+    'nothing was changed',
+    ...(next === null ? [] : [`${styleText('dim', 'next')}  ${styleText('cyan', next + suffix)}`]),
+  ].join('\n');
+}
+
+/** Of `complete`. @param suffix behind the command that is named */
+export function completionText(
+  { epoch, possible, findings, irreversible, next }: CompletionDryRun,
+  suffix: string,
+): string {
+  const verdict = possible ? 'it would be done' : styleText('red', 'it would be refused');
+  return [
+    `${styleText('bold', 'complete: the bridge is left for good')}, over epoch ${epoch}: ${verdict}`,
+    '',
+    ...findingLines(findings, nameWidth),
+    '',
+    'what cannot be taken back:',
+    ...irreversible.map((line) => `  - ${line}`),
     '',
     'nothing was changed',
     ...(next === null ? [] : [`${styleText('dim', 'next')}  ${styleText('cyan', next + suffix)}`]),

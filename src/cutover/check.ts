@@ -3,10 +3,12 @@
 
 import type { BridgeState } from '../bridge/health.ts';
 import { bad, type CheckFinding, doubtful, good } from '../findings.ts';
+import type { Log } from '../log/log.ts';
 import type { Outage } from '../rooms/outage.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
 import { held } from './changes.ts';
 import type { Guard } from './guard.ts';
+import type { SharedState } from './shared-state.ts';
 
 export interface CutoverCheckParts {
   roomLanes: Pick<RoomLanes, 'standalone' | 'state'>;
@@ -15,6 +17,7 @@ export interface CutoverCheckParts {
 }
 
 export async function cutoverFindings({ roomLanes, outage, guard }: CutoverCheckParts): Promise<CheckFinding[]> {
+  if (roomLanes.state.completed) return [good('lanes', 'the cutover is complete: every room is on the stream lane')];
   if (roomLanes.standalone) return [good('lanes', 'there is no bridge: every room is on the stream lane')];
   const { hold, killed } = roomLanes.state;
   const reason = outage.status?.reason;
@@ -36,6 +39,21 @@ export async function cutoverFindings({ roomLanes, outage, guard }: CutoverCheck
         ),
     hold === null ? good('hold', 'nobody holds it') : doubtful('hold', held(hold).message, 'crossfade cutover release'),
   ];
+}
+
+export function logFinding({
+  shared,
+  log,
+}: {
+  shared: Pick<SharedState, 'follows'>;
+  log: Pick<Log, 'reachable'>;
+}): CheckFinding {
+  if (shared.follows && log.reachable) return good('log', 'reachable, and its state is known here');
+  return bad(
+    'log',
+    'it does not answer, or its state is not known here yet',
+    'bring Redis back; a rollback needs none',
+  );
 }
 
 export async function guardFinding(guard: Pick<Guard, 'check'>, force: boolean): Promise<CheckFinding> {

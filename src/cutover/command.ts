@@ -3,6 +3,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { CrossfadeError } from '../errors.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
 import { type CutoverState, type Difference, type HubKind, initialState } from '../rooms/state.ts';
 import type { ChangeOf } from './changes.ts';
 import type { Wish } from './own-flags.ts';
@@ -63,8 +64,10 @@ export function over(epoch: number | undefined, change: ChangeOf): ChangeOf {
   };
 }
 
-/** Error: CUTOVER_INVALID. @param standalone whether there is no bridge */
-export function requireBridge({ standalone }: { standalone: boolean }): void {
+/** Errors: CUTOVER_INVALID where there is no bridge, CUTOVER_COMPLETE where it was left for good. */
+export function requireBridge({ standalone, state }: Pick<RoomLanes, 'standalone' | 'state'>): void {
+  if (state.completed)
+    throw new CrossfadeError('CUTOVER_COMPLETE', 'the cutover is complete: there is no way back to the bridge');
   if (standalone) throw new CrossfadeError('CUTOVER_INVALID', 'there is no --bridge: every room is on the stream lane');
 }
 

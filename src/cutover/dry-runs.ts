@@ -23,7 +23,7 @@ import type { Traffic } from '../rooms/traffic.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { total } from '../telemetry/lane-rates.ts';
 import { type ChangeOf, unlessHeld } from './changes.ts';
-import { guardFinding, wayBack } from './check.ts';
+import { guardFinding, logFinding, wayBack } from './check.ts';
 import { type Command, changeBy, commandFor, type Order, over, requireBridge, resetTo, wordsFor } from './command.ts';
 import { abandonMs, type Roll } from './coordinator.ts';
 import type { Forecast } from './forecast.ts';
@@ -166,15 +166,6 @@ function plan(state: CutoverState, change: ChangeOf): { to: CutoverState; findin
     const to = changed === undefined ? state : nextState(state, changed, by);
     return { to, finding: bad('hold', error.message, 'crossfade cutover release') };
   }
-}
-
-function logFinding({ shared, log }: DryRunsParts): CheckFinding {
-  if (shared.follows && log.reachable) return good('log', 'reachable, and its state is known here');
-  return bad(
-    'log',
-    'it does not answer, or its state is not known here yet',
-    'bring Redis back; a rollback needs none',
-  );
 }
 
 async function rollFinding({ callRoll, clock }: DryRunsParts): Promise<CheckFinding> {

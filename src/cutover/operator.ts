@@ -8,17 +8,19 @@ import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type ChangeOf, type Changes, held } from './changes.ts';
 import { type Command, changeBy, type Order, over, requireBridge, resetTo, wordsFor } from './command.ts';
+import type { Completion } from './completion.ts';
 import type { HubMoveRules } from './hub-moves.ts';
 import type { OwnFlags, Wish } from './own-flags.ts';
 import type { SharedState } from './shared-state.ts';
 
 export interface OperatorParts {
   wish: Wish | null;
-  roomLanes: Pick<RoomLanes, 'standalone'>;
+  roomLanes: Pick<RoomLanes, 'standalone' | 'state'>;
   changes: Pick<Changes, 'guarded' | 'make'>;
   hubMoves: Pick<HubMoveRules, 'plan' | 'allowed'>;
   shared: Pick<SharedState, 'follows'>;
   ownFlags: Pick<OwnFlags, 'drop'>;
+  completion: Pick<Completion, 'require' | 'change'>;
   clock: Clock;
   logger: Logger;
 }
@@ -60,6 +62,15 @@ export class Operator {
   async release(order: Order): Promise<void> {
     const change = (from: CutoverState) => (from.hold === null ? undefined : { hold: null });
     await this.#unguarded(change, 'release', order);
+  }
+
+  /** The bridge is left for good. Errors: CUTOVER_GUARD, CUTOVER_HELD, CUTOVER_COMPLETE, CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_*. */
+  async complete(order: Order): Promise<void> {
+    const { completion, logger } = this.#parts;
+    this.#requireLog();
+    await completion.require(order.force);
+    await this.#unguarded((from) => completion.change(from), 'complete', order);
+    logger.info({ by: order.who }, 'the cutover is complete: the bridge is not used any more');
   }
 
   /** A line in the history that moves nothing: what is bound to an epoch before it is refused. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_*. */

@@ -120,6 +120,7 @@ function nextCommand({ percent, mirror, pins }: CutoverState, stage: Stage, stan
   if (first !== undefined) return first.release.startsWith('crossfade ') ? first.release : 'crossfade check';
   if (percent === 0 && !mirror && !Object.values(pins).includes('stream')) return 'crossfade cutover mirror 10';
   if (stage === 'full') return 'crossfade cutover hubs native --dry-run';
+  if (stage === 'native') return 'crossfade cutover complete --dry-run';
   const step = steps.find((each) => each > percent);
   return step === undefined ? null : `crossfade cutover set ${step} --dry-run`;
 }

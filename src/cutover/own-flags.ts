@@ -81,7 +81,7 @@ export class OwnFlags {
 
   /** One thing after the other; what does not succeed is tried again. */
   async pursue(): Promise<void> {
-    if (!this.#parts.follows() || this.#pursuing) return;
+    if (!this.#parts.follows() || this.#pursuing || this.#parts.roomLanes.standalone) return;
     this.#pursuing = true;
     try {
       await this.#pursueKillSwitches();

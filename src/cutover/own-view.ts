@@ -3,6 +3,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
 import type { BridgeState } from '../bridge/health.ts';
+import type { OnlyThere } from '../bridge/only-there.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { ClientsOfHub } from '../edge/both-hubs.ts';
 import type { Groups } from '../edge/groups.ts';
@@ -17,6 +18,7 @@ export interface OwnViewParts {
   clientsByHub(): Record<string, ClientsOfHub>;
   log: Pick<Log, 'streamStates' | 'reachable'>;
   bridgeStates(): BridgeState[];
+  bridge: { onlyThere: Pick<OnlyThere, 'all'> } | undefined;
   /** How it is on the side of the clients: whether they are let go, and how old the newest probe is that has arrived, ms (undefined: none comes). */
   aroundClients(): { isDraining: boolean; probeMs: number | undefined };
   rates: Pick<LaneRates, 'read'>;
@@ -50,6 +52,11 @@ export const viewShape = z.object({
   unfenced: count,
   /** Which bridges answer it. */
   bridges: z.array(z.object({ bridge: z.string(), reachable: z.boolean() })).max(100),
+  /** Requests that the bridge alone could answer, as far as they are remembered. */
+  onlyAtBridge: z
+    .array(z.object({ request: z.string().max(200), count, lastMs: count }))
+    .max(100)
+    .default([]),
   lanes: z.object({ windowMs: count, bridge: lane, stream: lane, fallbacks: count, missed: count }),
 });
 
@@ -75,6 +82,7 @@ export async function ownView(parts: OwnViewParts): Promise<ReplicaView> {
     lag: streams === undefined ? null : total(streams.map(({ lag }) => lag)),
     unfenced: total(unfenced.values.map(({ value }) => value)),
     bridges: bridgeStates().map(({ bridge, reachable }) => ({ bridge, reachable })),
+    onlyAtBridge: parts.bridge?.onlyThere.all ?? [],
     lanes,
   };
 }

@@ -64,8 +64,9 @@ export class Rollback {
     return { kept: 'at once', ...(await this.#withoutLog(by)) };
   }
 
-  /** Another replica has rolled back without the log, and maybe without knowing what is known here. Error: CUTOVER_INVALID. */
+  /** Another replica has rolled back without the log, and maybe without knowing what is known here. Errors: CUTOVER_INVALID, CUTOVER_COMPLETE. */
   async adoptFromPeer(state: CutoverState): Promise<void> {
+    requireBridge(this.#parts.roomLanes);
     if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
     const { roomLanes, changes, shared } = this.#parts;
     const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};

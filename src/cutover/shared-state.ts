@@ -134,7 +134,8 @@ export class SharedState {
     this.#hasUnwrittenRollback = false;
     try {
       const mustWriteRollback = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
-      if (mustWriteRollback) await this.#writeRollback(stored);
+      if (stored.completed && !ours.completed) await this.#takeOverForGood(stored);
+      else if (mustWriteRollback) await this.#writeRollback(stored);
       else if (stored.epoch > ours.epoch) this.#takeOver(stored);
       else if (stored.epoch < ours.epoch) await this.#writeBack(stored.epoch, owesRollback);
     } catch (error) {
@@ -227,10 +228,17 @@ export class SharedState {
     // Nothing of these rooms was fenced here: they come to the stream lane as after an outage. A replica that has just started
     // has sent nothing to the bridge, and has no client, that would have to be fenced.
     // But where native clients hear nothing of the bridge, out of order is better than never.
-    const mayUseBridge = roomLanes.nativeUnder(state).length === 0;
-    if (roomLanes.decides && mayUseBridge && movesBetween(roomLanes.state, state).raises)
-      void outage.begin('connection_lost');
+    const mayUseBridge = roomLanes.decides && !state.completed && roomLanes.nativeUnder(state).length === 0;
+    if (mayUseBridge && movesBetween(roomLanes.state, state).raises) void outage.begin('connection_lost');
     this.#adoptAtOnce(state);
+  }
+
+  /** The bridge was left for good: whoever had not heard of it and has rolled back meanwhile does not take that back. */
+  async #takeOverForGood(stored: CutoverState): Promise<void> {
+    const { epoch } = this.#parts.roomLanes.state;
+    const state = stored.epoch > epoch ? stored : { ...stored, epoch: epoch + 1 };
+    if (state !== stored) await this.#restore(state, stored.epoch);
+    this.#takeOver(state);
   }
 
   /** Rooms that leave the stream lane by it go on by the bridge, whatever is not shown of them yet. */

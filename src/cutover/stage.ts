@@ -18,7 +18,7 @@ import type { Fences } from '../rooms/fences.ts';
 import { HubTypings } from '../rooms/hub-typing.ts';
 import { Outage } from '../rooms/outage.ts';
 import { RoomLanes } from '../rooms/room-lanes.ts';
-import { isAllByStream, laneOf } from '../rooms/state.ts';
+import { type CutoverState, isAllByStream, laneOf } from '../rooms/state.ts';
 import { Traffic } from '../rooms/traffic.ts';
 import { UncertainAppends, type UncertainParts } from '../rooms/uncertain.ts';
 import { Unfenced } from '../rooms/unfenced.ts';
@@ -31,6 +31,7 @@ import { watchSurplus } from './alarm.ts';
 import { Changes } from './changes.ts';
 import { type CutoverCheckParts, cutoverFindings } from './check.ts';
 import { tellChanges } from './chronicle.ts';
+import { Completion } from './completion.ts';
 import { type Note, readNote, tell } from './control.ts';
 import { Coordinator } from './coordinator.ts';
 import { DryRuns, type DryRunsParts } from './dry-runs.ts';
@@ -52,6 +53,8 @@ export interface CutoverStageOptions {
   contract: Contract;
   log: Log;
   bridge: BridgeLane | undefined;
+  /** The state by which the bridge was left for good, where this replica has started after that; it has none then. */
+  completed: CutoverState | undefined;
   /** What each bridge last said. */
   bridgeStates(): BridgeState[];
   edge: Fences &
@@ -85,14 +88,15 @@ export class CutoverStage implements LaneFailures {
   readonly guard: Guard;
   readonly #options: CutoverStageOptions;
   readonly #made: ReturnType<typeof makeStage>;
-  readonly #standalone: boolean;
+  /** Whether there is a shared state to follow: there was a bridge at some time. */
+  readonly #follows: boolean;
   readonly #stopWatching: () => void;
   #onSurplus: (surplus: number) => void = () => {};
   #facts: Record<string, string> = {};
 
   constructor(options: CutoverStageOptions) {
     this.#options = options;
-    this.#standalone = options.bridge === undefined;
+    this.#follows = options.bridge !== undefined || options.completed !== undefined;
     this.#made = makeStage(options);
     const { roomLanes, guard, outage, answers, uncertain, readerWatch, signature, survey } = this.#made;
     this.roomLanes = roomLanes;
@@ -103,7 +107,8 @@ export class CutoverStage implements LaneFailures {
     this.signature = signature;
     this.survey = survey;
     this.guard = guard;
-    this.#stopWatching = this.#standalone
+    if (options.completed !== undefined) roomLanes.adopt(options.completed);
+    this.#stopWatching = roomLanes.standalone
       ? () => {}
       : watchSurplus({ ...options, roomLanes, guard, onLasting: (surplus) => this.#onSurplus(surplus) });
     this.#showState();
@@ -152,9 +157,18 @@ export class CutoverStage implements LaneFailures {
     this.roomLanes.onAdopted(runNow);
   }
 
+  /** Calls `run` when the bridge is left for good. */
+  onComplete(run: () => void): void {
+    this.roomLanes.onAdopted(({ completed }, before) => {
+      if (!completed || before.completed) return;
+      this.#stopWatching();
+      run();
+    });
+  }
+
   /** Reads the shared state as soon as the log answers, and until begin(): calls wait for it. Resolves after begin() or close(). */
   async learn(): Promise<void> {
-    if (!this.#standalone) await this.#made.shared.learn();
+    if (this.#follows) await this.#made.shared.learn();
   }
 
   /** An outage is on, or the room left the stream lane without a handover a moment ago, see {@link LaneFailures.mayBeAtBridge}. */
@@ -164,12 +178,12 @@ export class CutoverStage implements LaneFailures {
 
   /** Whether rooms may have been on the stream lane since `sinceMs` (ms since 1970), also if they are not any more. */
   mayHaveUsedStream(sinceMs: number): boolean {
-    return this.#standalone || this.#made.shared.mayHaveUsedStream(sinceMs);
+    return this.roomLanes.standalone || this.#made.shared.mayHaveUsedStream(sinceMs);
   }
 
   /** Brings this replica into the shared state, before it reads anything of the log, and keeps it there. */
   async begin(): Promise<void> {
-    if (this.#standalone) return;
+    if (!this.#follows) return;
     const { logger } = this.#options;
     await this.#made.shared
       .follow()
@@ -177,6 +191,7 @@ export class CutoverStage implements LaneFailures {
     this.#made.shared.start();
     this.#made.ownFlags.start();
     await this.#made.peers.refresh();
+    if (this.roomLanes.standalone) return;
     // One that does not answer does not keep the clients waiting.
     this.#options.faults.guard('peer', () => this.#made.outage.ask());
   }
@@ -194,7 +209,7 @@ export class CutoverStage implements LaneFailures {
   }
 
   onRead(entry: Entry): void {
-    if (this.#standalone) return;
+    if (this.roomLanes.standalone) return;
     const { state } = this.roomLanes;
     const { epoch, room } = entry;
     const lane = laneOf(state, room);
@@ -345,10 +360,11 @@ function makeStage(options: CutoverStageOptions) {
   const survey = makeSurvey({ ...common, ...around, peers, rates });
   const hubMoves = new HubMoveRules({ ...common, outage, survey, drainRate: config.drainRate });
   const known = { peers, outage, readerWatch, guard, changes, shared, ownFlags, survey, hubMoves };
+  const completion = new Completion({ ...common, ...known });
   return {
     ...{ typings, unfenced, traffic, roomLanes, signature, peers, outage, uncertain, readerWatch, rates, survey },
     ...{ coordinator, handover, guard, changes, shared, ownFlags },
-    answers: makeAnswers({ ...common, ...known, callRoll: () => coordinator.callRoll() }),
+    answers: makeAnswers({ ...common, ...known, completion, callRoll: () => coordinator.callRoll() }),
   };
 }
 
@@ -362,11 +378,14 @@ function makeSurvey(parts: Omit<SurveyParts, 'own' | 'ownForecast'> & OwnViewPar
 
 type Answers = ReturnType<typeof makeAnswers>;
 
-function makeAnswers(parts: OperatorParts & RollbackParts & DryRunsParts & StatusParts & CutoverCheckParts) {
+function makeAnswers(
+  parts: OperatorParts & { completion: Completion } & RollbackParts & DryRunsParts & StatusParts & CutoverCheckParts,
+) {
   return {
     operator: new Operator(parts),
     rollback: new Rollback(parts),
     dryRuns: new DryRuns(parts),
+    completion: parts.completion,
     status: () => cutoverStatus(parts),
     findings: () => cutoverFindings(parts),
   };

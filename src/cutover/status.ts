@@ -70,6 +70,8 @@ export interface Status
   effective: { percent: number; why?: string; held?: string };
   /** Where each hub's connections end, and how many of them do where (of all replicas that answer). */
   hubs: Record<string, HubStatus>;
+  /** The bridge was left for good. */
+  completed: boolean;
   /** What the flags of this replica ask for. */
   wish: Wish | null;
   /** All rooms go to the bridge, as the log failed; null: they do not. */
@@ -99,7 +101,7 @@ export async function cutoverStatus(parts: StatusParts): Promise<Status> {
     log: { reachable: readerWatch.logAnswers, followed: standalone || shared.follows, isCutOff: readerWatch.isCutOff },
     replicas: seen,
   };
-  const { epoch, percent, pins, mirror, mirrorPercent, hold, operated, killed, history } = state;
+  const { epoch, percent, pins, mirror, mirrorPercent, hold, operated, killed, completed, history } = state;
   return {
     ...outlook(known),
     epoch,
@@ -116,6 +118,7 @@ export async function cutoverStatus(parts: StatusParts): Promise<Status> {
     operated,
     killed,
     hubs,
+    completed,
     wish,
     outage: known.outage,
     guard: guard.last ?? null,

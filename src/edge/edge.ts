@@ -57,6 +57,8 @@ export class Edge implements Audience {
   /** Whether it has been told which they are. */
   #knowsHubs = false;
   readonly #saysUncrossed: LogThrottle;
+  /** Until it is left for good: then a hub that the contract does not know is nobody's any more. */
+  #hasBridge = true;
   /** Hub -> how many moves are under way. */
   readonly #moving = new Map<string, number>();
   /** Hub that has moved to the bridge -> until when native members may be left, ms monotonic. */
@@ -93,7 +95,7 @@ export class Edge implements Audience {
         ...options.proxied,
         open: (facts, leg) => proxied.open(facts, leg),
       });
-      const isNative = (hub: string) => this.#nativeHubs.has(contract.hub(hub)?.name ?? '');
+      const isNative = (hub: string) => !this.#hasBridge || this.#nativeHubs.has(contract.hub(hub)?.name ?? '');
       this.#hubs = new BothHubs(native, atBridge, isNative);
     }
     this.#door = new Door(this.#hubs, { clock, faults, metrics });
@@ -213,6 +215,11 @@ export class Edge implements Audience {
       if (isNative !== before.has(name) || overMs === 0) this.#move(name, overMs);
     }
     this.#knowsHubs = true;
+  }
+
+  /** No client is sent to the bridge any more, whatever hub it asks for. */
+  leaveBridge(): void {
+    this.#hasBridge = false;
   }
 
   /** How many clients of each hub are where. */

@@ -21,7 +21,7 @@ import { answer, answerError, answerJson, answerProblem, answerValidation } from
 import { decodeBody, isJson, readRequestBody, TooLarge } from './body.ts';
 import type { Idempotency } from './idempotency.ts';
 import { KeyCheck } from './key.ts';
-import { answerRead } from './reads.ts';
+import { answerRead, isRead } from './reads.ts';
 import { pathBelowInternal, type RequestPath, readRequestPath } from './request-path.ts';
 import { traceIdOf } from './trace.ts';
 
@@ -31,8 +31,9 @@ export interface IngressOptions extends Telemetry {
   apiKey: string | undefined;
   maxBodyBytes: number;
   contract: Contract;
-  roomLanes: Pick<RoomLanes, 'carry' | 'remembersIds'>;
+  roomLanes: Pick<RoomLanes, 'carry' | 'remembersIds' | 'standalone'>;
   lanes: Lanes;
+  /** Not used any more once it was left for good. */
   bridge: BridgeLane | undefined;
   log: Pick<Log, 'roster'>;
   idempotency: Idempotency;
@@ -97,6 +98,10 @@ export class Ingress {
     this.#idempotency.close();
   }
 
+  get #bridge(): BridgeLane | undefined {
+    return this.#options.roomLanes.standalone ? undefined : this.#options.bridge;
+  }
+
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { metrics, clock } = this.#options;
     metrics.callsInFlight.inc();
@@ -142,15 +147,21 @@ export class Ingress {
 
   /** Reads and whatever else the contract does not know: the bridge's business where there is one. */
   async #answerUnknown(request: IncomingMessage, response: ServerResponse, target: RequestPath): Promise<void> {
-    const { bridge, log, clock } = this.#options;
+    const { log, clock } = this.#options;
+    const bridge = this.#bridge;
     // `OPTIONS *` asks this server, not one behind it; Kestrel knows nothing there.
     if (target.path === '') return answer(response, 404);
-    if (bridge !== undefined) return bridge.forward(request, response, target.url);
+    if (bridge !== undefined) {
+      await bridge.forward(request, response, target.url);
+      const wasAnswered = response.statusCode < 400;
+      if (wasAnswered && !isRead(target.path)) bridge.onlyThere.note(request.method!, target.path, clock.now());
+      return;
+    }
     await answerRead(request, response, target.path, { roster: log.roster, clock, idempotency: this.#idempotency });
   }
 
   async #refuseMethod(request: IncomingMessage, response: ServerResponse, { url }: RequestPath): Promise<void> {
-    if (this.#options.bridge !== undefined) return this.#options.bridge.forward(request, response, url);
+    if (this.#bridge !== undefined) return this.#bridge.forward(request, response, url);
     answer(response, 405, ['Allow', 'POST']);
   }
 
@@ -199,7 +210,7 @@ export class Ingress {
   ): Promise<void> {
     // A bad call is the bridge's to refuse where there is one: it says exactly what it would have said.
     const refuse = async (refuseHere: () => void) => {
-      if (this.#options.bridge !== undefined) return this.#options.bridge.forward(request, response, url, body);
+      if (this.#bridge !== undefined) return this.#bridge.forward(request, response, url, body);
       refuseHere();
     };
     if (!isJson(request.headers['content-type'])) return refuse(() => answerProblem(response, 415));

@@ -20,13 +20,19 @@ export async function answerRead(
   path: string,
   sources: Sources,
 ): Promise<void> {
-  const read = findRead(path.replace(/\/$/, ''));
+  const read = findRead(path);
   if (read === undefined) return answer(response, 404);
   if (request.method !== 'GET') return answer(response, 405, ['Allow', 'GET']);
   answerJson(response, 200, await read(sources));
 }
 
-function findRead(path: string): ((sources: Sources) => object | Promise<object>) | undefined {
+/** Whether crossfade can answer it. @param path as the bridge reads it */
+export function isRead(path: string): boolean {
+  return findRead(path) !== undefined;
+}
+
+function findRead(given: string): ((sources: Sources) => object | Promise<object>) | undefined {
+  const path = given.replace(/\/$/, '');
   if (/^\/health$/i.test(path)) return healthRead;
   if (/^\/internal\/stats$/i.test(path)) return stats;
   const user = /^\/internal\/users\/([^/]+)\/online$/i.exec(path)?.[1];

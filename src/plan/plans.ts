@@ -3,6 +3,7 @@
 // lock in the log, where the run stands too: if it dies another one goes on within seconds; the verdict that a guard is broken rolls
 // back at once, whoever holds, and whether the log answers or not; whatever a person moves ends the run.
 
+import { requireBridge } from '../cutover/command.ts';
 import type { Operator } from '../cutover/operator.ts';
 import type { Rollback } from '../cutover/rollback.ts';
 import type { Seen, Survey } from '../cutover/survey.ts';
@@ -90,8 +91,7 @@ export class Plans {
   /** Begins a run; some replica takes its first step within seconds. Errors: CUTOVER_INVALID, CUTOVER_CONFLICT, LOG_UNAVAILABLE. */
   async start(plan: Plan, who: string): Promise<void> {
     const { roomLanes, clock } = this.#parts;
-    if (roomLanes.standalone)
-      throw new CrossfadeError('CUTOVER_INVALID', 'there is no --bridge: every room is on the stream lane');
+    requireBridge(roomLanes);
     await this.#change('started', { who }, (before) => {
       if (isOpen(before))
         throw new CrossfadeError(

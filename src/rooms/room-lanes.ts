@@ -78,13 +78,14 @@ export class RoomLanes {
     return this.#state;
   }
 
+  /** Whether there is no bridge, or it was left for good: every room is on the stream lane. */
   get standalone(): boolean {
-    return this.#parts.standalone;
+    return this.#parts.standalone || this.#state.completed;
   }
 
   /** The share of rooms on the stream lane here and now. */
   get percent(): number {
-    if (this.#parts.standalone) return 100;
+    if (this.standalone) return 100;
     return this.#parts.killSwitch ? 0 : effectivePercent(this.#state);
   }
 
@@ -107,6 +108,12 @@ export class RoomLanes {
     return this.#parts.hubNames.filter((hub) => isNative(state, hub, this.#parts.hubs));
   }
 
+  /** The hubs whose connections would end at the bridge under this state. */
+  proxiedUnder(state: CutoverState): string[] {
+    const native = this.nativeUnder(state);
+    return this.#parts.hubNames.filter((hub) => !native.includes(hub));
+  }
+
   /** The shared state was read, for the first time or once more. */
   stateIsKnown(): void {
     this.#knowledge = 'known';
@@ -118,9 +125,9 @@ export class RoomLanes {
     return this.#knowledge !== 'awaited';
   }
 
-  /** Takes a state over, if it is newer than the one that holds. */
+  /** Takes a state over, if it is newer than the one that holds, and that is not for good. */
   adopt(state: CutoverState): void {
-    if (state.epoch <= this.#state.epoch) return;
+    if (state.epoch <= this.#state.epoch || (this.#state.completed && !state.completed)) return;
     const before = this.#state;
     this.#state = state;
     for (const run of this.#onAdopted) run(state, before);
@@ -144,7 +151,7 @@ export class RoomLanes {
 
   /** What holds for the room at this moment. */
   decide(room: string): Decision {
-    if (this.#parts.standalone) return { lane: 'stream' };
+    if (this.standalone) return { lane: 'stream' };
     const { epoch } = this.#state;
     if (this.#knowledge !== 'known') return { lane: 'bridge', epoch, isBlind: true };
     if (this.#parts.killSwitch || laneOf(this.#state, room) === 'bridge') return { lane: 'bridge', epoch };
@@ -155,7 +162,7 @@ export class RoomLanes {
   /** Runs a call by its room's lane. Errors: those of `run`. */
   async carry<Result>(room: string, run: (decision: Decision) => Promise<Result>): Promise<Result> {
     for (;;) {
-      if (!this.#parts.standalone) await this.#admit(room);
+      if (!this.standalone) await this.#admit(room);
       const decision = this.decide(room);
       if (decision.isBlind && this.#parts.hubs === 'native') throw unknownState();
       const end = this.begin(room);
@@ -194,13 +201,13 @@ export class RoomLanes {
 
   /** Whether event ids are remembered here; if not, the bridge's own memory answers repeats, as without crossfade. */
   get remembersIds(): boolean {
-    if (this.#parts.standalone || this.#state.remembers) return true;
+    if (this.standalone || this.#state.remembers) return true;
     return this.#parts.clock.now() < this.#state.rememberUntilMs;
   }
 
   /** Whether any room may be on the stream lane. */
   get usesStream(): boolean {
-    return this.#parts.standalone || usesStream(this.#state);
+    return this.standalone || usesStream(this.#state);
   }
 
   /** Whether this replica has read the log just now, or there is no log to be read. */

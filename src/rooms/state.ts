@@ -21,6 +21,8 @@ export interface CutoverState {
   hubs: MovedHubs | null;
   /** Somebody wants it to stand as it is; null: nobody does. */
   hold: CutoverHold | null;
+  /** Whether the bridge was left for good: every room is on the stream lane, every client is at crossfade, and nothing changes that. */
+  completed: boolean;
   /** Whether an operator has set it; then no flag or variable of a replica that starts changes it. */
   operated: boolean;
   /** The live replicas with the kill switch. While there is one, everything behaves as percent 0. */
@@ -91,6 +93,7 @@ export const initialState: CutoverState = Object.freeze({
   mirrorPercent: 100,
   hubs: null,
   hold: null,
+  completed: false,
   operated: false,
   killed: [],
   remembers: false,
@@ -121,6 +124,7 @@ export function isAllByStream({ percent, pins, killed }: CutoverState): boolean 
  * @param flag what the replica's flag says of all hubs
  */
 export function isNative(state: CutoverState, hub: string, flag: HubKind): boolean {
+  if (state.completed) return true;
   if (!isAllByStream(state)) return false;
   return state.hubs === null ? flag === 'native' : state.hubs.native.includes(hub);
 }
@@ -199,7 +203,16 @@ export function movesBetween(from: CutoverState, to: CutoverState): { raises: bo
 export type Difference = Partial<
   Pick<
     CutoverState,
-    'percent' | 'pins' | 'mirror' | 'mirrorPercent' | 'hubs' | 'hold' | 'operated' | 'killed' | 'remembers'
+    | 'percent'
+    | 'pins'
+    | 'mirror'
+    | 'mirrorPercent'
+    | 'hubs'
+    | 'hold'
+    | 'completed'
+    | 'operated'
+    | 'killed'
+    | 'remembers'
   >
 >;
 
@@ -253,6 +266,7 @@ export const stateShape: z.ZodType<CutoverState> = z.looseObject({
   mirrorPercent: z.int().min(0).max(100).default(initialState.mirrorPercent),
   hubs: movedHubs.nullable().default(initialState.hubs),
   hold: hold.nullable().default(initialState.hold),
+  completed: z.boolean().default(initialState.completed),
   operated: z.boolean().default(initialState.operated),
   killed: z.array(z.string()).default([]),
   remembers: z.boolean().default(initialState.remembers),

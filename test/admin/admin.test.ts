@@ -6,6 +6,7 @@ import { request } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { Admin } from '../../src/admin/admin.ts';
 import type { Compare } from '../../src/compare/compare.ts';
+import type { Completion } from '../../src/cutover/completion.ts';
 import type { DryRuns } from '../../src/cutover/dry-runs.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
 import type { Rollback } from '../../src/cutover/rollback.ts';
@@ -53,6 +54,7 @@ async function startAdmin(
       operator: {} as Operator,
       rollback,
       dryRuns: {} as DryRuns,
+      completion: {} as Completion,
       plans: {} as Plans,
       status: status as () => Promise<Status>,
     },

@@ -38,7 +38,7 @@ async function startLive(t: TestContext, { mayChange = true } = {}) {
     run: () => undefined,
     compare: () => ({ run: null, verdict: null, blind: [], next: null }),
     around: async () => ({ probeMs: 300, streams: [], faults: 0 }),
-    guard,
+    guard: () => guard,
     clock,
     faults: new Faults(silentLogger, createMetrics()),
   });

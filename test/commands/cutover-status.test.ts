@@ -29,6 +29,7 @@ const calm: PlannedStatus = {
   operated: true,
   killed: [],
   hubs: {},
+  completed: false,
   wish: { percent: 0, mirror: false },
   outage: null,
   bridges: [{ bridge: 'http://bridge:5000', reachable: true, detail: 'answers 200' }],

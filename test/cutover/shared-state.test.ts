@@ -59,7 +59,13 @@ function setUp() {
   const parts = { roomLanes, outage, unfenced, changes, log, rememberRecentIds, clock, logger };
   const state = new SharedState(parts);
   const common = { roomLanes, changes, shared: state, clock, logger };
-  const operator = new Operator({ ...common, wish, hubMoves: noHubMoves, ownFlags: { drop() {} } });
+  const operator = new Operator({
+    ...common,
+    wish,
+    hubMoves: noHubMoves,
+    ownFlags: { drop() {} },
+    completion: { require: async () => {}, change: () => ({}) },
+  });
   const rollback = new Rollback({
     ...common,
     instance,
@@ -171,6 +177,24 @@ test('a rollback without the log counts what the bridge overtakes by it', async 
   state.rollBackWithoutLog(nextState(roomLanes.state, rolledBack, by));
   assert.deepEqual(overtaken, [true]);
   state.close();
+});
+
+test('a rollback without the log by who had not heard of it takes nothing back once the cutover is complete', async () => {
+  for (const epochsAhead of [-1, 0, 3]) {
+    const { shared, roomLanes, state, outages } = setUp();
+    const full = raised(100);
+    const completed = nextState(nextState(full, {}, by), { completed: true, operated: true }, by);
+    roomLanes.adopt(full);
+    shared.state = stored(completed);
+    state.rollBackWithoutLog({ ...nextState(full, rolledBack, by), epoch: completed.epoch + epochsAhead });
+    await state.follow();
+    assert.deepEqual([roomLanes.state.completed, roomLanes.percent, roomLanes.standalone], [true, 100, true]);
+    assert.equal(shared.state.epoch, roomLanes.state.epoch);
+    assert.deepEqual(outages, [], 'nobody goes by a bridge that was left');
+    roomLanes.adopt({ ...raised(10), epoch: 99 });
+    assert.equal(roomLanes.state.completed, true, 'whatever comes later');
+    state.close();
+  }
 });
 
 test('a change whose note was lost is found in the log all the same', async () => {

@@ -16,6 +16,7 @@ const view: ReplicaView = {
   lag: 0,
   unfenced: 0,
   probeMs: 100,
+  onlyAtBridge: [],
   bridges: [],
   lanes: { windowMs: 0, bridge: lane, stream: lane, fallbacks: 0, missed: 0 },
 };

@@ -63,7 +63,7 @@ export async function untilAll(
 export async function command(
   { admin }: Pick<Crossfade, 'admin'>,
   body: object,
-  action?: 'rollback' | 'reset' | 'hold' | 'release',
+  action?: 'rollback' | 'reset' | 'hold' | 'release' | 'complete',
 ): Promise<{ status: number; body: Record<string, unknown> }> {
   const response = await fetch(`${admin}/cutover${action === undefined ? '' : `/${action}`}`, {
     method: action === undefined ? 'PUT' : 'POST',

@@ -66,6 +66,7 @@ export function viewOf(saying: Partial<Saying>): ReplicaView {
     probeMs,
     unfenced,
     bridges: [],
+    onlyAtBridge: [],
     lanes: { windowMs: 10_000, bridge: laneOf(bridge), stream: laneOf(stream, isSlow), fallbacks, missed },
   };
 }
