@@ -36,13 +36,15 @@ export async function makeParts(given: Config, logger: Logger, onLost: (why: str
   const clock = faults.clock(systemClock);
   const onInstanceLost = () => onLost('the instance name was lost');
   const log = logOf(given, { clock, logger, metrics, onInstanceLost });
-  const completed = await completedIn(log, given, clock);
-  if (completed !== undefined)
+  // Without a bridge nothing can be done before the log is open; with one, calls go there until it is (see clients-side.ts).
+  if (given.bridges.length === 0) await log.open();
+  // The embedded one is here, or will say later what is wrong with it.
+  else if (given.redis === undefined) await log.open().catch(() => {});
+  const completed = await completedIn(log, clock);
+  if (completed !== undefined && given.bridges.length > 0)
     logger.warn({ since: completed.history.at(-1)?.when }, `${nameOf('bridges')} is not used any more: ${forGood}`);
   const config = completed === undefined ? given : withoutBridge(given);
   const addresses = await addressesOf(config, clock);
-  // Without a bridge nothing can be done before the log is open; with one, calls go there until it is (see clients-side.ts).
-  if (config.bridges.length === 0) await log.open();
   const bridgeHealth = addresses && new BridgeHealth({ addresses, clock, logger });
   return {
     /** As it holds here. */
@@ -90,10 +92,7 @@ async function addressesOf(config: Config, clock: Clock): Promise<BridgeAddresse
  * Whether the bridge was left for good, asked before anything connects to one. A log that is away is not waited for longer than calls
  * wait for the state.
  */
-async function completedIn(log: Log, config: Config, clock: Clock): Promise<CutoverState | undefined> {
-  if (config.bridges.length === 0) return undefined;
-  // The embedded one is here, or will say later what is wrong with it.
-  if (config.redis === undefined) await log.open().catch(() => {});
+async function completedIn(log: Log, clock: Clock): Promise<CutoverState | undefined> {
   const givesUpAt = clock.monotonic() + unknownStateMs;
   while (clock.monotonic() < givesUpAt) {
     const asked = log.readState().then((stored) => ({ state: stored && readState(stored.value) }));

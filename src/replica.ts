@@ -20,6 +20,8 @@ export interface Replica {
   readonly ready: Promise<HostPort | undefined>;
   /** Rejects if the log refuses this replica, also after it was ready. Errors: LOG_INSTANCE_TAKEN, CONFIG_INVALID. */
   readonly failed: Promise<never>;
+  /** Where its flags, as they hold here, say that hub connections end. */
+  readonly hubs: Config['hubs'];
   /** The share of rooms on the stream lane, as it holds here now. */
   percent(): number;
   /** Counts and logs what no boundary caught, and calls `onLost`. */
@@ -77,6 +79,7 @@ export async function startReplica(given: Config, logger: Logger, onLost: (why: 
     health: health?.address,
     ready: clientsSide.opened,
     failed: opening.then(() => new Promise<never>(() => {})),
+    hubs: config.hubs,
     percent: () => cutover.percent,
     coreFailed,
     drain: () => clientsSide.drain(),

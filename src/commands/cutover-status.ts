@@ -30,7 +30,10 @@ function partsOf(status: PlannedStatus, suffix: string): Record<string, string[]
     stage: [
       `${stages.map((each) => (each === status.stage ? styleText('bold', `[${each}]`) : each)).join(' ')}${status.completed ? ', complete' : ''}, epoch ${epoch}`,
     ],
-    'set to': effective.percent === percent ? [] : [`${percent}%, but ${effective.why ?? 'held back'}`],
+    'set to':
+      effective.percent === percent || status.stage === 'native'
+        ? []
+        : [`${percent}%, but ${effective.why ?? 'held back'}`],
     plan: planLines(status.plan),
     why: whyLines(status, suffix),
     bridge: bridges.map(({ bridge, reachable, detail }) =>

@@ -29,12 +29,12 @@ export async function serve(config: Config): Promise<void> {
     process.exitCode = 1;
     lost.resolve(why);
   });
-  const { ready, percent } = replica;
+  const { ready, percent, hubs } = replica;
   const [listen, admin, health] = [replica.listen, replica.admin, replica.health].map(addressText);
   if (listen !== undefined) logger.info({ listen, admin, health }, 'the backend side is open');
   const running = ready.then((edge) => {
     const sides = { listen, edge: addressText(edge), admin, health };
-    logger.info({ ...sides, hubs: config.hubs, percent: percent() }, 'ready');
+    logger.info({ ...sides, hubs, percent: percent() }, 'ready');
     return asked.promise;
   });
   const reason = await Promise.race([running, asked.promise, lost.promise, replica.failed]);

@@ -121,7 +121,7 @@ export async function cutoverStatus(parts: StatusParts): Promise<Status> {
     completed,
     wish,
     outage: known.outage,
-    guard: guard.last ?? null,
+    guard: (!standalone && guard.last) || null,
     bridges: known.bridges,
     log: known.log,
     lanes: lanesOf(seen),
