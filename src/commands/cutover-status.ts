@@ -47,7 +47,7 @@ function partsOf(status: PlannedStatus, suffix: string): Record<string, string[]
         : [laneText('bridge', status), laneText('stream', status)],
     pins: Object.entries(pins).map(([room, lane]) => `${room} by ${lane}`),
     mirror: [mirrorText(status)],
-    hubs: Object.entries(status.hubs).map(([hub, where]) => hubText(hub, where)),
+    hubs: hubLines(status.hubs),
     replicas: replicaLines(replicas, epoch),
     changes: history
       .slice(-shownChanges)
@@ -102,6 +102,12 @@ function laneText(lane: 'bridge' | 'stream', { lanes }: Status): string {
 function mirrorText({ mirror, mirrorPercent }: Status): string {
   if (!mirror) return 'off';
   return mirrorPercent === 100 ? 'on' : `on for ${mirrorPercent}% of the rooms`;
+}
+
+/** Where all are at the bridge, and nobody is on his way, there is nothing to be said. */
+function hubLines(hubs: Status['hubs']): string[] {
+  const isMixed = Object.values(hubs).some(({ at, native }) => at === 'native' || native > 0);
+  return isMixed ? Object.entries(hubs).map(([hub, where]) => hubText(hub, where)) : [];
 }
 
 /** Who is where its hub is not any more is on its way. */

@@ -147,11 +147,11 @@ export class CutoverStage implements LaneFailures {
   }
 
   /** Calls `run` now and with every change of the state: which hubs end at crossfade, and how long those who are elsewhere may take (ms). */
-  onHubs(run: (native: string[], overMs: number) => void): void {
+  onHubs(run: (native: string[], overMs?: number) => void): void {
     const runNow = () => {
       const { state } = this.roomLanes;
       // Who waits for its turn while the bridge carries a room misses what the bridge shows.
-      run(this.roomLanes.nativeHubs, isAllByStream(state) ? (state.hubs?.overMs ?? 0) : 0);
+      run(this.roomLanes.nativeHubs, isAllByStream(state) ? state.hubs?.overMs : 0);
     };
     runNow();
     this.roomLanes.onAdopted(runNow);

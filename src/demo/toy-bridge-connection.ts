@@ -28,6 +28,7 @@ const brokenClose = '{"type":7,"error":"Connection closed with an error.","allow
 
 export class ToyConnection implements ToyMember {
   readonly user: string;
+  readonly session: string | undefined;
   readonly #hub: ToyHub;
   readonly #transport: ToyTransport;
   #state: 'handshake' | 'open' | 'ended' = 'handshake';
@@ -37,7 +38,8 @@ export class ToyConnection implements ToyMember {
   #timer: NodeJS.Timeout;
 
   /** @param user undefined where the token names none: the connection is then closed after its handshake */
-  constructor(hub: ToyHub, user: string | undefined, transport: ToyTransport) {
+  constructor(hub: ToyHub, user: string | undefined, session: string | undefined, transport: ToyTransport) {
+    this.session = session;
     this.#hub = hub;
     this.user = user ?? '';
     this.#transport = transport;

@@ -7,6 +7,8 @@ import { type Json, writeMembers } from './toy-bridge-json.ts';
 /** A connection as its hub sees it. */
 export interface ToyMember {
   readonly user: string;
+  /** The desktop session that its URL names. */
+  readonly session: string | undefined;
   send(record: string): void;
 }
 
@@ -129,6 +131,8 @@ export interface HubHooks {
   onInvoke: ((invocation: ToyInvocation) => 'throw' | 'skip' | undefined) | undefined;
   /** After the handshake of a connection that has a user. `abort`: it ends before it has joined anything. */
   onConnect: ((hub: string, user: string) => 'abort' | undefined) | undefined;
+  /** A connection has begun, or ended: what the bridge's presence keys in Redis depend on. */
+  onPresence: ((member: ToyMember, isThere: boolean) => void) | undefined;
 }
 
 export function createHubs(hooks: HubHooks): Map<string, ToyHub> {
@@ -166,6 +170,7 @@ export class ToyHub {
 
   connect(me: ToyMember): void {
     this.#memberships.set(me, new Map());
+    this.#hooks.onPresence?.(me, true);
     this.#spec.connect?.(this, me);
   }
 
@@ -174,7 +179,7 @@ export class ToyHub {
       if (farewell) this.toOthers(me, group, 'ParticipantLeft', farewell);
       this.leave(me, group);
     }
-    this.#memberships.delete(me);
+    if (this.#memberships.delete(me)) this.#hooks.onPresence?.(me, false);
   }
 
   /** @returns the error of the completion, or undefined where the method ran (or had nothing to do) */

@@ -20,6 +20,7 @@ export interface HttpAnswer {
 interface Ticket {
   hub: ToyHub;
   token: string;
+  session: string | undefined;
   carrier?: { kind: 'ws' } | { kind: 'sse' } | ToyLongPolling;
   connection?: ToyConnection;
   /** What was posted before the transport was opened. */
@@ -80,7 +81,7 @@ export class HubEndpoints {
     const user = await this.#authenticate(req, route.query);
     if (typeof user === 'object') return refuseUpgrade(socket, user);
     const id = route.query.get('id');
-    const ticket = id === null ? this.#issue(route.hub) : this.#tickets.get(id);
+    const ticket = id === null ? this.#issue(route) : this.#tickets.get(id);
     if (ticket?.hub !== route.hub) return refuseUpgrade(socket, { status: 404, body: noSuchId.body! });
     if (ticket.carrier !== undefined) return refuseUpgrade(socket, { status: 409 });
     ticket.carrier = { kind: 'ws' };
@@ -139,14 +140,15 @@ export class HubEndpoints {
       const error = 'The client requested a non-integer protocol version.';
       return { status: 200, headers, body: JSON.stringify({ error }) };
     }
-    const { token } = this.#issue(hub);
+    const { token } = this.#issue({ hub, query });
     const ids = asked === '0' ? { connectionId: token } : { connectionId: randomId(), connectionToken: token };
     const answer = { negotiateVersion: asked === '0' ? 0 : 1, ...ids, availableTransports };
     return { status: 200, headers, body: JSON.stringify(answer) };
   }
 
-  #issue(hub: ToyHub): Ticket {
-    const ticket: Ticket = { hub, token: randomId(), early: '' };
+  #issue({ hub, query }: Pick<HubRequest, 'hub' | 'query'>): Ticket {
+    const session = query.get('sessionid') || undefined;
+    const ticket: Ticket = { hub, token: randomId(), session, early: '' };
     this.#tickets.set(ticket.token, ticket);
     setTimeout(() => ticket.carrier ?? this.#tickets.delete(ticket.token), unusedTicketMs).unref();
     return ticket;
@@ -213,7 +215,7 @@ export class HubEndpoints {
   }
 
   #open(ticket: Ticket, user: string | undefined, transport: ToyTransport): ToyConnection {
-    ticket.connection = new ToyConnection(ticket.hub, user, transport);
+    ticket.connection = new ToyConnection(ticket.hub, user, ticket.session, transport);
     ticket.connection.receive(ticket.early);
     return ticket.connection;
   }

@@ -68,6 +68,7 @@ class Bridge implements ToyBridge {
   onDeliver: ToyBridge['onDeliver'];
   onInvoke: ToyBridge['onInvoke'];
   onConnect: ToyBridge['onConnect'];
+  onPresence: ToyBridge['onPresence'];
   readonly #server = createServer((req, res) => this.#onRequest(req, res));
   readonly #apiKey: string | undefined;
   readonly #hubs = createHubs(this);

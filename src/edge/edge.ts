@@ -16,8 +16,9 @@ import { Door } from './door.ts';
 import { Fanout } from './fanout.ts';
 import { Groups } from './groups.ts';
 import type { Client, CloseReason, HubsSide } from './hubs-side.ts';
-import { Leaving } from './leaving.ts';
+import { Leaving, leaveMs } from './leaving.ts';
 import { NativeHubs, type NativeHubsOptions } from './native/native-hubs.ts';
+import { Online } from './online.ts';
 import type { Overheard } from './proxied/connection.ts';
 import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
@@ -61,6 +62,9 @@ export class Edge implements Audience {
   #hasBridge = true;
   /** Hub -> how many moves are under way. */
   readonly #moving = new Map<string, number>();
+  readonly #online: Online;
+  /** Until when clients may still be elsewhere than their hub, or on their way to it, ms monotonic. */
+  #mixedUntil = Number.NEGATIVE_INFINITY;
   /** Hub that has moved to the bridge -> until when native members may be left, ms monotonic. */
   readonly #crossesUntil = new Map<string, number>();
   /** Those that end at a bridge; undefined where there is none. */
@@ -75,13 +79,23 @@ export class Edge implements Audience {
     this.#options = options;
     this.#saysUncrossed = new LogThrottle(clock, sayUncrossedMs);
     this.#fanout = new Fanout(this.#groups, metrics, faults);
+    this.#online = new Online(options);
+    const hasBridge = options.proxied !== undefined;
+    // Without a bridge nobody else knows who is online.
+    if (!hasBridge) this.#online.keep(true, false);
     const publish = (event: Event) => this.#owner!.publish(event);
-    const native = new NativeHubs({ ...options, ...options.native, groups: this.#groups, publish });
+    const native = new NativeHubs({
+      ...options,
+      ...options.native,
+      ...{ groups: this.#groups, online: this.#online, publish },
+      isMoving: (hub) => hasBridge && !this.#nativeHubs.has(hub),
+    });
     if (options.proxied === undefined) this.#hubs = native;
     else {
       const proxied = new ProxiedConnections({
         ...options,
-        groups: this.#groups,
+        ...{ groups: this.#groups, online: this.#online },
+        isMoving: (hub) => this.#nativeHubs.has(hub),
         untilLogIsRead: () => this.#owner!.untilLogIsRead(),
         overheard: {
           onTyping: (typing) => this.#owner!.onHubTyping(typing),
@@ -95,15 +109,20 @@ export class Edge implements Audience {
         ...options.proxied,
         open: (facts, leg) => proxied.open(facts, leg),
       });
-      const isNative = (hub: string) => !this.#hasBridge || this.#nativeHubs.has(contract.hub(hub)?.name ?? '');
-      this.#hubs = new BothHubs(native, atBridge, isNative);
+      this.#hubs = new BothHubs(native, atBridge, {
+        isNative: (hub) => !this.#hasBridge || this.#nativeHubs.has(contract.hub(hub)?.name ?? ''),
+        isMoving: () => clock.monotonic() < this.#mixedUntil,
+        clock,
+      });
     }
     this.#door = new Door(this.#hubs, { clock, faults, metrics });
     this.#leaving = new Leaving(this.#hubs, { clock, faults });
     this.#stopSweeping = clock.every(sweepMs, () => {
       this.#door.sweep();
       this.#proxied?.sweep(clock.monotonic());
-      if (this.#proxied !== undefined) this.#sendStraysAway();
+      if (this.#proxied === undefined) return;
+      this.#sendStraysAway();
+      if (this.#nativeHubs.size === 0 && clock.monotonic() > this.#mixedUntil) this.#online.keep(false, true);
     });
   }
 
@@ -200,12 +219,13 @@ export class Edge implements Audience {
   /**
    * From now on the connections of these hubs end here, those of the others at the bridge. Who is elsewhere is closed, with the word that
    * it may come back.
-   * @param overMs how long that may take; 0: at once
+   * @param overMs how long that may take; 0: at once; undefined: as a drain
    */
-  moveHubs(native: Iterable<string>, overMs: number): void {
+  moveHubs(native: Iterable<string>, overMs = leaveMs(this.clientCount)): void {
     const before = this.#nativeHubs;
     this.#nativeHubs = new Set(native);
     const { clock, contract } = this.#options;
+    this.#keepOnline(before.size > 0 || (!this.#knowsHubs && overMs > 0), overMs);
     for (const { name } of contract.hubs) {
       const isNative = this.#nativeHubs.has(name);
       // A replica that has just started does not know who is left elsewhere.
@@ -255,6 +275,13 @@ export class Edge implements Audience {
     await this.#hubs.close();
     this.#stopSweeping();
     this.#door.server.closeAllConnections();
+  }
+
+  #keepOnline(wasMixed: boolean, overMs: number): void {
+    if (this.#proxied === undefined || (!wasMixed && this.#nativeHubs.size === 0)) return;
+    const until = this.#options.clock.monotonic() + overMs + 2 * strayMs;
+    this.#mixedUntil = Math.max(this.#mixedUntil, until);
+    this.#online.keep(true, true);
   }
 
   /** Whether what a proxied client sends to others may have native members to reach. */

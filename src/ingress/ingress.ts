@@ -21,7 +21,7 @@ import { answer, answerError, answerJson, answerProblem, answerValidation } from
 import { decodeBody, isJson, readRequestBody, TooLarge } from './body.ts';
 import type { Idempotency } from './idempotency.ts';
 import { KeyCheck } from './key.ts';
-import { answerRead, isRead } from './reads.ts';
+import { answerRead, countsClients, isRead } from './reads.ts';
 import { pathBelowInternal, type RequestPath, readRequestPath } from './request-path.ts';
 import { traceIdOf } from './trace.ts';
 
@@ -31,7 +31,7 @@ export interface IngressOptions extends Telemetry {
   apiKey: string | undefined;
   maxBodyBytes: number;
   contract: Contract;
-  roomLanes: Pick<RoomLanes, 'carry' | 'remembersIds' | 'standalone'>;
+  roomLanes: Pick<RoomLanes, 'carry' | 'remembersIds' | 'standalone' | 'hasNativeHubs'>;
   lanes: Lanes;
   /** Not used any more once it was left for good. */
   bridge: BridgeLane | undefined;
@@ -147,11 +147,13 @@ export class Ingress {
 
   /** Reads and whatever else the contract does not know: the bridge's business where there is one. */
   async #answerUnknown(request: IncomingMessage, response: ServerResponse, target: RequestPath): Promise<void> {
-    const { log, clock } = this.#options;
+    const { roomLanes, log, clock } = this.#options;
     const bridge = this.#bridge;
     // `OPTIONS *` asks this server, not one behind it; Kestrel knows nothing there.
     if (target.path === '') return answer(response, 404);
-    if (bridge !== undefined) {
+    // Of native clients a bridge knows nothing.
+    const isOurs = roomLanes.hasNativeHubs && countsClients(target.path);
+    if (bridge !== undefined && !isOurs) {
       await bridge.forward(request, response, target.url);
       const wasAnswered = response.statusCode < 400;
       if (wasAnswered && !isRead(target.path)) bridge.onlyThere.note(request.method!, target.path, clock.now());

@@ -1,4 +1,5 @@
-// The bridge's reads, answered without a bridge: health, the counts of all replicas, and whether a user is online.
+// The bridge's reads, answered without a bridge: health, the counts of all replicas, and whether a user is online. The counts also where
+// there is a bridge that does not know all clients, as some hubs are native: proxied ones are counted here, too.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { counterNames, isOfUser } from '../log/counters.ts';
@@ -31,6 +32,12 @@ export function isRead(path: string): boolean {
   return findRead(path) !== undefined;
 }
 
+/** Whether it asks how many clients there are, or whether one is there. @param path as the bridge reads it */
+export function countsClients(path: string): boolean {
+  const read = findRead(path);
+  return read !== undefined && read !== healthRead;
+}
+
 function findRead(given: string): ((sources: Sources) => object | Promise<object>) | undefined {
   const path = given.replace(/\/$/, '');
   if (/^\/health$/i.test(path)) return healthRead;
@@ -48,7 +55,7 @@ async function stats({ roster, idempotency }: Sources): Promise<object> {
   const replicas = await roster.read();
   const users = replicas.flatMap((counters) => [...counters.keys()].filter(isOfUser));
   return {
-    connections: sum(replicas, counterNames.connections),
+    connections: sum(replicas, counterNames.connections) + sum(replicas, counterNames.proxied),
     users: new Set(users).size,
     // A room with members at several replicas counts at each, as it does with several bridges.
     rooms: sum(replicas, counterNames.rooms),

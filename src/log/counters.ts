@@ -12,7 +12,7 @@ export const counterNames = {
   proxied: 'proxied',
   /** Event ids that are remembered. */
   ids: 'ids',
-  /** Native connections of one user. */
+  /** Connections of one user: native ones, and proxied ones while any hub is native. */
   ofUser: (user: string) => userPrefix + user,
 };
 

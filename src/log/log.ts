@@ -175,6 +175,11 @@ export interface Roster {
   replicas(counters?: string[]): Promise<LiveReplica[]>;
   /** `presence:desktop:{session}` = user and session in the set `presence:user:{user}`, both for 660 s, renewed while held. */
   holdPresence(user: string, session: string): void;
+  /**
+   * Whether what is held is written again as soon as another program removes it (a bridge, which does not know who holds it). With false
+   * nothing is held any more, and nothing is ended: it is the other program's then.
+   */
+  keepPresence(keeps: boolean): void;
   /** Ends what was held for this user if no live replica counts a connection of the user (`counter` > 0) any more. */
   releasePresence(user: string, counter: string): void;
 }

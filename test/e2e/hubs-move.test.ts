@@ -4,9 +4,10 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import { broadcastsAt, call, jwtSecret, startBridge } from '../support/bridge.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { apiKey, broadcastsAt, call, jwtSecret, startBridge, type ToyBridge } from '../support/bridge.ts';
 import type { Crossfade } from '../support/process.ts';
-import { startRedis } from '../support/redis.ts';
+import { type Redis, startRedis } from '../support/redis.ts';
 import { HttpTransportType, type HubClient, makeToken, openRaw } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
 import { command, cutover, force, messageOf, say, shownOf, stateOf, untilAll } from './operating.ts';
@@ -227,7 +228,7 @@ test('no hub becomes native, and no room goes to the bridge, where clients would
     (await command(one, { ...native, ifEpoch: Number(held.body.epoch) - 1 })).body.error,
     'CUTOVER_CONFLICT',
   );
-  assert.equal((await command(one, { ...native, ifEpoch: epoch })).status, 200);
+  assert.equal((await command(one, { ...native, ifEpoch: epoch, force: true })).status, 200);
 
   for (const lowering of [{ percent: 50 }, { pins: { r: 'bridge' } }])
     await refused(lowering, /^chat would hear nothing of a room at the bridge: `crossfade cutover hubs proxy` first/);
@@ -254,4 +255,116 @@ test('no hub becomes native, and no room goes to the bridge, where clients would
   await until(() => shownOf(ada, 'r').includes('by the bridge'), { what: 'what the bridge shows' });
   await force(one, 100);
   assert.equal((await hubsOf(one)).chat!.at, 'proxy', 'they do not go again by themselves');
+});
+
+/** Keeps the keys as the legacy bridge does: set with a connection that names a session, removed with its user's last connection. */
+function keepPresence(bridge: ToyBridge, redis: ReturnType<Redis['client']>): void {
+  const counts = new Map<string, number>();
+  bridge.onPresence = ({ user, session }, isThere) => {
+    const count = (counts.get(user) ?? 0) + (isThere ? 1 : -1);
+    counts.set(user, count);
+    if (isThere && session !== undefined) {
+      const keys = redis.multi().set(`presence:desktop:${session}`, user, 'EX', 660);
+      keys
+        .sadd(`presence:user:${user}`, session)
+        .expire(`presence:user:${user}`, 660)
+        .exec()
+        .catch(() => {});
+    }
+    if (count > 0) return;
+    const remove = async () => {
+      const sessions = await redis.smembers(`presence:user:${user}`);
+      await redis.del(`presence:user:${user}`, ...sessions.map((each) => `presence:desktop:${each}`));
+    };
+    remove().catch(() => {});
+  };
+}
+
+test('presence keys are there whenever a desktop is connected, while its hubs move one by one, and go with its last connection', async (t) => {
+  const { redis, bridge, replicas } = await setUp(t, 2);
+  const [one, two] = replicas as [Crossfade, Crossfade];
+  const keys = redis.client();
+  keepPresence(bridge, keys);
+  const desktop = await join(t, one.edge, 'remote-access?sessionId=desk', 'ada', { reconnectMs });
+  const chat = await join(t, two.edge, 'chat', 'ada', { reconnectMs });
+  let reconnects = 0;
+  let isConnected = true;
+  desktop.connection.onreconnecting(() => {
+    isConnected = false;
+  });
+  desktop.connection.onreconnected(() => {
+    isConnected = true;
+    reconnects++;
+  });
+  let chats = 0;
+  chat.connection.onreconnected(() => void chats++);
+  /** What a reader saw while the desktop was connected before and after it looked. */
+  const wrong: string[] = [];
+  let looks = 0;
+  let isLooking = true;
+  const looking = (async () => {
+    while (isLooking) {
+      const before = [isConnected, reconnects].join();
+      const [user, sessions] = await Promise.all([
+        keys.get('presence:desktop:desk'),
+        keys.smembers('presence:user:ada'),
+      ]);
+      looks++;
+      if (isConnected && [isConnected, reconnects].join() === before && (user !== 'ada' || sessions[0] !== 'desk'))
+        wrong.push(`after ${reconnects} reconnects: ${user} ${sessions}`);
+      await sleep(50);
+    }
+  })();
+  const online = async () => {
+    const headers = { 'x-internal-api-key': apiKey };
+    return (await (await fetch(`${one.listen}/internal/users/ada/online`, { headers })).json()) as {
+      connectionCount: number;
+    };
+  };
+  const move = async (kind: string, hub: string, done: () => boolean) => {
+    assert.equal((await command(one, { hubs: { [hub]: kind }, force: true })).status, 200);
+    await until(done, { what: `${hub} to be ${kind}` });
+    await until(async () => (await online()).connectionCount === 2, { what: 'both to be counted' });
+  };
+  await move('native', 'remote-access', () => reconnects === 1);
+  // The bridge's last connection of the user ends with it: it removes the keys.
+  await move('native', 'chat', () => chats === 1);
+  await move('proxy', 'remote-access', () => reconnects === 2);
+  await move('proxy', 'chat', () => chats === 2);
+  await move('native', 'chat', () => chats === 3);
+  await move('native', 'remote-access', () => reconnects === 3);
+  await bridge.close();
+  await sleep(200);
+  isLooking = false;
+  await looking;
+  t.diagnostic(`${looks} looks`);
+  assert.deepEqual(wrong, []);
+  await desktop.connection.stop();
+  await sleep(100);
+  assert.equal(await keys.get('presence:desktop:desk'), 'ada', 'the user has a connection yet');
+  await chat.connection.stop();
+  await until(async () => (await keys.exists('presence:desktop:desk', 'presence:user:ada')) === 0, {
+    what: 'the keys to go',
+  });
+});
+
+test('an ingress alone and an edge alone move as one, and a rollback without the log brings the clients back to the bridge', async (t) => {
+  const redis = await startRedis(t);
+  const flags = ['--publish-timeout', '500', '--redis', redis.url, '--bridge', (await startBridge(t)).url];
+  const ingress = await startSidecar(t, [...flags, '--edge', 'off']);
+  const edge = await startSidecar(t, [...flags, '--listen', 'off', '--instance', 'edge']);
+  await force(ingress, 100);
+  await untilAll([ingress, edge], ({ percent }) => percent === 100, { what: 'percent 100' });
+  const ada = await member(t, edge, 'ada', 'r');
+  assert.equal((await command(ingress, { hubs: { chat: 'native' }, force: true })).status, 200);
+  await until(() => ada.joins === 2, { what: 'ada to be at crossfade' });
+  await say(ingress, 'r', 'native');
+  await until(() => shownOf(ada, 'r').includes('native'), { what: 'what the ingress took' });
+
+  await redis.kill9();
+  const { body } = await command(ingress, {}, 'rollback');
+  assert.deepEqual([body.kept, body.reached, body.notReached], ['at once', ['edge'], []]);
+  await until(() => ada.joins === 3, { what: 'ada to be at the bridge', timeoutMs: 10_000 });
+  await say(ingress, 'r', 'by the bridge');
+  await until(() => shownOf(ada, 'r').includes('by the bridge'), { what: 'what the bridge shows' });
 });

@@ -131,3 +131,29 @@ test('a client whose close goes wrong does not keep the others from theirs', asy
     [2, 3],
   );
 });
+
+test('of a hub that moves, those of one company go at the same moment at every replica, whoever else is there', async () => {
+  const setUps = [setUp(inOrder(300)), setUp(inOrder(60))];
+  const moves = setUps.map(({ leaving }) => leaving.move(() => true, 10_000));
+  await Promise.all(setUps.map(({ pass }) => pass(11_000)));
+  await Promise.all(moves);
+  const [large, small] = setUps as [(typeof setUps)[0], (typeof setUps)[0]];
+  assert.deepEqual([large.clients.size, small.clients.size], [0, 0]);
+  assert.ok(mostInASecond(large.told) <= 60, `${mostInASecond(large.told)} in a second`);
+  for (const { lastUse: company, at } of small.told) {
+    const there = large.told.find(({ lastUse }) => lastUse === company)!;
+    assert.ok(Math.abs(there.at - at) <= 1_000, `company ${company} at ${at} and ${there.at} ms`);
+  }
+});
+
+test('who is where its hub is again when its turn comes stays', async () => {
+  const { leaving, clients, told, pass } = setUp(inOrder(100));
+  let isBack = false;
+  const moved = leaving.move(() => !isBack, 10_000);
+  await pass(5_000);
+  isBack = true;
+  await pass(100);
+  await moved;
+  assert.ok(told.length > 20 && told.length < 80, `${told.length} went`);
+  assert.equal(clients.size, 100 - told.length);
+});

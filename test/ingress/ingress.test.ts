@@ -37,7 +37,12 @@ async function startIngress(t: TestContext, options: Partial<IngressOptions> = {
     apiKey,
     maxBodyBytes: 1_000,
     contract: loadContract(readFileSync(contractFile, 'utf8'), 'support-center.yaml'),
-    roomLanes: { remembersIds: true, standalone: false, carry: (_room, run) => run({ lane: 'stream' }) },
+    roomLanes: {
+      remembersIds: true,
+      standalone: false,
+      hasNativeHubs: false,
+      carry: (_room, run) => run({ lane: 'stream' }),
+    },
     lanes: {
       carry: (incoming: IncomingCall) => {
         carried.push(incoming);

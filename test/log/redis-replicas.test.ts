@@ -301,3 +301,28 @@ test('a value that one replica shares is read by another', async (t) => {
   a.share('token', 'bridge', 60_000);
   await until(async () => (await b.shared('token')) === 'bridge');
 });
+
+test('what a bridge removes of the presence that is held is written again at once, until it is the bridge’s alone', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const { roster } = await openNamed(t, redis.url, {});
+  roster.keepPresence(true);
+  roster.holdPresence('u1', 's1');
+  roster.holdPresence('u1', 's2');
+  const keys = ['presence:desktop:s1', 'presence:desktop:s2', 'presence:user:u1'];
+  const areThere = async () => (await client.exists(keys)) === 3;
+  await until(areThere);
+  // It listens from the moment at which it notices a key of its own.
+  await until(async () => ((await client.client('LIST')) as string).includes('crossfade:presence'));
+  for (const removed of [keys, ['presence:user:u1'], ['presence:desktop:s2']]) {
+    await client.del(removed);
+    await until(areThere);
+    assert.deepEqual((await client.smembers('presence:user:u1')).sort(), ['s1', 's2']);
+    assert.ok((await client.pttl('presence:user:u1')) > presenceTtlMs - 60_000);
+  }
+  roster.keepPresence(false);
+  assert.equal(await client.exists(keys), 3, 'they are left as they are');
+  await client.del(keys);
+  await roster.read();
+  assert.equal(await client.exists(keys), 0);
+});

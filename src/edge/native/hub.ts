@@ -8,11 +8,15 @@ import type { Roster } from '../../log/log.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { OverBudget } from '../budget.ts';
 import type { Groups } from '../groups.ts';
+import type { Online } from '../online.ts';
 import type { Invocation, NativeConnection } from './connection.ts';
 
 export interface HubsOptions {
   groups: Groups;
-  roster: Roster;
+  roster: Pick<Roster, 'set'>;
+  online: Pick<Online, 'connected' | 'holds' | 'ended'>;
+  /** Whether this connection ends because its hub has moved. */
+  isMoving(connection: NativeConnection): boolean;
   /** Resolves when the event is kept. */
   publish(event: Event): Promise<void>;
   /** A client's invocation exceeds its budget; the client is told. */
@@ -23,8 +27,6 @@ export interface HubsOptions {
 export class Hubs {
   readonly #options: HubsOptions;
   readonly #farewells = new Set<Promise<void>>();
-  /** Connections per user on this replica. */
-  readonly #users = new Map<string, number>();
   /** Members per room, of those that count as rooms. */
   readonly #rooms = new Map<string, number>();
   #connections = 0;
@@ -36,23 +38,25 @@ export class Hubs {
   /** The connection has shaken hands. */
   async connect(connection: NativeConnection): Promise<void> {
     const user = connection.user!;
-    this.#count(user, +1);
-    if (connection.session) {
-      connection.budget.allowName(connection.session.length);
-      this.#options.roster.holdPresence(user, connection.session);
+    const { session, budget } = connection;
+    const { online } = this.#options;
+    this.#count(+1);
+    online.connected(user);
+    if (session !== undefined) {
+      budget.allowName(session.length);
+      online.holds(user, session);
     }
     await this.#run(connection.hub.connect, connection, new Map([['sub', JSON.stringify(user)]]));
   }
 
   /** The connection has ended, however it did. */
   disconnect(connection: NativeConnection): void {
-    const user = connection.user!;
     for (const [group, farewell] of connection.groups) {
       this.#leave(connection, group);
       farewell?.();
     }
-    this.#count(user, -1);
-    if (!this.#users.has(user)) this.#options.roster.releasePresence(user, counterNames.ofUser(user));
+    this.#count(-1);
+    this.#options.online.ended(connection.user!, this.#options.isMoving(connection));
   }
 
   /** Error: OverBudget, where the protocol has no answer that could tell it. */
@@ -152,10 +156,8 @@ export class Hubs {
     this.#farewells.add(farewellSent);
   }
 
-  #count(user: string, change: 1 | -1): void {
-    const count = changed(this.#users, user, change);
+  #count(change: 1 | -1): void {
     this.#connections += change;
-    this.#options.roster.set(counterNames.ofUser(user), count);
     this.#options.roster.set(counterNames.connections, this.#connections);
   }
 

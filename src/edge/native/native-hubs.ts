@@ -23,6 +23,7 @@ import {
 import type { Groups } from '../groups.ts';
 import { type HubPath, queryValue } from '../hub-path.ts';
 import { type HubsSide, refuseLeaving } from '../hubs-side.ts';
+import type { Online } from '../online.ts';
 import { defaultSlowLimits, tellSlow } from '../slow-client.ts';
 import { Turns } from '../turns.ts';
 import { Auth, type AuthOptions, type Identified } from './auth.ts';
@@ -40,7 +41,10 @@ export interface NativeHubsOptions extends Telemetry {
   groups: Groups;
   auth: AuthOptions;
   allowedOrigins: Iterable<string>;
-  roster: Roster;
+  roster: Pick<Roster, 'set'>;
+  online: Pick<Online, 'connected' | 'holds' | 'ended'>;
+  /** Whether connections of this hub end because it has moved. */
+  isMoving(hub: string): boolean;
   /** Keeps what a hub method sends to others; resolves when it is kept. */
   publish(event: Event): Promise<void>;
   limits?: Partial<ConnectionLimits & PollLimits>;
@@ -101,7 +105,11 @@ export class NativeHubs implements HubsSide, NativeOwner {
         this.#begin(transport, { hub: this.#hubOf(path)!, user, session: sessionOf(path), negotiated });
       },
     });
-    this.#hubs = new Hubs({ ...options, onOverBudget: (connection, error) => this.onOverBudget(connection, error) });
+    this.#hubs = new Hubs({
+      ...options,
+      isMoving: ({ hub }) => options.isMoving(hub.name),
+      onOverBudget: (connection, error) => this.onOverBudget(connection, error),
+    });
     this.#stopSweeping = options.clock.every(1_000, () => this.#sweep());
   }
 

@@ -33,6 +33,8 @@ export interface ConnectionFacts {
   token: string;
   /** As the bridge takes it; undefined: none, or not known: the connection is in no group that is named by its user. */
   user: string | undefined;
+  /** The desktop session named in the URL's query. */
+  session?: string | undefined;
 }
 
 /** What clients send to others through the bridge's hub, as far as it concerns more than the bridge. */
@@ -81,6 +83,8 @@ const maxFencesOut = 8;
 /** A bridge that answers none while so many are asked for does not answer this connection at all. */
 const maxFencesAsked = 1_000;
 
+/** Messages to others that a client sends before the bridge has answered it once: it has joined nothing yet. */
+const maxUncrossed = 16;
 const nobodyWaits: FenceAsked = { onSent() {}, onEnd() {} };
 
 export class ProxiedConnection implements Member, Tap, Place, Watched {
@@ -91,7 +95,8 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
   watch: BridgeWatch | undefined;
   readonly #owner: ProxiedOwner;
   readonly #leg: Leg;
-  readonly #user: string | undefined;
+  readonly user: string | undefined;
+  readonly session: string | undefined;
   readonly #budget: ClientBudget;
   /** `untapped`: the bridge refused it, it began at another replica, or its protocol is unknown here: its bytes are not looked at. */
   #state: 'greeting' | 'open' | 'untapped' | 'ended' = 'greeting';
@@ -109,12 +114,13 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
   readonly #slowness: SlowClient;
   #cutReason: string | undefined;
 
-  constructor(owner: ProxiedOwner, { hub, token, user }: ConnectionFacts, leg: Leg, budget: ClientBudget) {
+  constructor(owner: ProxiedOwner, { hub, token, user, session }: ConnectionFacts, leg: Leg, budget: ClientBudget) {
     this.#owner = owner;
     this.#leg = leg;
     this.id = token;
     this.hub = hub;
-    this.#user = user;
+    this.user = user;
+    this.session = session;
     this.#budget = budget;
     this.lastUse = ++owner.uses;
     this.#slowness = new SlowClient(owner.limits, owner.clock.monotonic());
@@ -126,7 +132,7 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
   }
 
   get company(): string {
-    return this.#spoken?.membership.session ?? this.#user ?? this.id;
+    return this.#spoken?.membership.session ?? this.user ?? this.id;
   }
 
   mayBeOvertaken(room: string): boolean {
@@ -284,7 +290,7 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     const codec = codecs[protocol];
     const membership = new Membership({
       hub: this.hub,
-      user: this.#user,
+      user: this.user,
       member: this,
       groups: owner.groups,
       codec,
@@ -302,16 +308,17 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
 
   /** Asked only while the stream lane is in use: before that every message of the typist takes the bridge as well, behind the typing. */
   #tellTyping(record: Buffer, codec: Codec): void {
-    const typing = typingIn(this.hub, record, codec, this.#user, this.#budget);
+    const typing = typingIn(this.hub, record, codec, this.user, this.#budget);
     if (typing !== undefined) this.#owner.overheard.onTyping(typing);
   }
 
   /** A client that the bridge refuses reaches nobody: until the bridge has answered it once, what it sends is kept. */
   #cross(record: Buffer): void {
     this.#budget.takeBytes(record.length);
-    const events = crossingIn(this.hub, record, this.#spoken!.protocol, this.#user, this.#budget);
+    const events = crossingIn(this.hub, record, this.#spoken!.protocol, this.user, this.#budget);
     for (const event of events) {
       if (this.#uncrossed === undefined) this.#owner.overheard.onCrossing(event);
+      else if (this.#uncrossed.length >= maxUncrossed) this.terminate('budget');
       else if (this.#uncrossed.push(event) === 1) this.#behindThisMessage(() => this.#sendFence(nobodyWaits));
     }
   }

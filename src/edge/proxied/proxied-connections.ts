@@ -20,6 +20,7 @@ import {
   sayOverBudgetMs,
 } from '../budget.ts';
 import type { Groups } from '../groups.ts';
+import type { Online } from '../online.ts';
 import { defaultSlowLimits, type SlowClientLimits } from '../slow-client.ts';
 import { type ConnectionFacts, type Overheard, ProxiedConnection, type ProxiedOwner } from './connection.ts';
 import type { FencedRooms } from './fence-queues.ts';
@@ -33,6 +34,9 @@ export interface ProxiedConnectionsOptions extends Telemetry {
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
   overheard: Overheard;
+  online: Pick<Online, 'connected' | 'holds' | 'ended'>;
+  /** Whether connections of this hub end because it has moved. */
+  isMoving(hub: string): boolean;
   limits?: Partial<SlowClientLimits>;
 }
 
@@ -59,6 +63,8 @@ export class ProxiedConnections implements ProxiedOwner {
   #watch: BridgeWatch | undefined;
   readonly untilLogIsRead: () => Promise<void> | undefined;
   readonly overheard: Overheard;
+  readonly #online: ProxiedConnectionsOptions['online'];
+  readonly #isMoving: (hub: string) => boolean;
   readonly #roster: Pick<Roster, 'set'>;
   readonly #connections = new Set<ProxiedConnection>();
   /** Rooms whose fence was not sent yet, by its id. */
@@ -71,6 +77,8 @@ export class ProxiedConnections implements ProxiedOwner {
     roster,
     untilLogIsRead,
     overheard,
+    online,
+    isMoving,
     clock,
     faults,
     logger,
@@ -80,6 +88,8 @@ export class ProxiedConnections implements ProxiedOwner {
     this.groups = groups;
     this.untilLogIsRead = untilLogIsRead;
     this.overheard = overheard;
+    this.#online = online;
+    this.#isMoving = isMoving;
     this.#roster = roster;
     this.clock = clock;
     this.faults = faults;
@@ -191,7 +201,11 @@ export class ProxiedConnections implements ProxiedOwner {
     this.logger.warn({ code, hub: hub.name, budget }, 'a client exceeds its budget and was cut off');
   }
 
-  onOpen({ hub }: ProxiedConnection): void {
+  onOpen({ hub, user, session }: ProxiedConnection): void {
+    if (user !== undefined) this.#online.connected(user);
+    // A longer one is no session that anybody would ask for.
+    if (user !== undefined && session !== undefined && session.length <= defaultClientLimits.nameChars)
+      this.#online.holds(user, session);
     this.metrics.connections.inc({ hub: hub.name });
     this.#setCount(this.#openCount + 1);
   }
@@ -200,6 +214,8 @@ export class ProxiedConnections implements ProxiedOwner {
     this.#connections.delete(connection);
     this.metrics.connectionsClosed.inc({ hub: connection.hub.name, reason: connection.endReason });
     if (!connection.isOpen) return;
+    const { user, hub } = connection;
+    if (user !== undefined) this.#online.ended(user, this.#isMoving(hub.name));
     this.metrics.connections.dec({ hub: connection.hub.name });
     this.#setCount(this.#openCount - 1);
   }

@@ -261,7 +261,8 @@ export class ProxiedHubs implements HubsSide {
     if (contradictory) {
       this.#options.logger.warn({ hub: hub.name }, 'a client brings tokens of two users: it is in no group of either');
     }
-    return open(this.#options.open({ hub, token, user }, carrier));
+    const session = queryValue(path.query, 'sessionId') || undefined;
+    return open(this.#options.open({ hub, token, user, session }, carrier));
   }
 
   #ended(client: OpenClient, carrier: Carrier, token: string): void {

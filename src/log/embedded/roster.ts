@@ -32,5 +32,7 @@ export class EmbeddedRoster implements Roster {
 
   holdPresence(): void {}
 
+  keepPresence(): void {}
+
   releasePresence(): void {}
 }

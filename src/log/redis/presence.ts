@@ -1,11 +1,12 @@
 // Presence keys in Redis, as other programs read them: `presence:desktop:{session}` = user, and the set `presence:user:{user}` of the
-// user's sessions. In come the sessions that this replica's connections hold; out go the keys, renewed while they are held and ended when
-// no live replica counts a connection of the user.
+// user's sessions. In come the sessions that this replica's connections hold; out go the keys, renewed while they are held, written again
+// where a bridge removes them, and ended when no live replica counts a connection of the user.
 
 import type { Redis } from 'ioredis';
 import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import { type LogOptions, presenceTtlMs } from '../log.ts';
 import { isReady, runAll, withoutArguments } from './connections.ts';
+import { PresenceGuard } from './presence-guard.ts';
 import { keys, run } from './scripts.ts';
 
 const renewEveryMs = presenceTtlMs / 3;
@@ -17,11 +18,14 @@ export class Presence {
   readonly #saysFailure: LogThrottle;
   /** Sessions held by this replica's connections, by user. */
   readonly #held = new Map<string, Set<string>>();
+  /** Session -> the user whose it is. */
+  readonly #owners = new Map<string, string>();
   /** Users to release as soon as Redis answers again, with their counters. */
   readonly #releases = new Map<string, string>();
   readonly #stopRenewing: () => void;
   readonly #onReady = () => this.#renew('presence could not be written again');
   #releasing: Promise<void> | undefined;
+  #guard: PresenceGuard | undefined;
 
   constructor(redis: Redis, { clock, logger }: LogOptions) {
     this.#redis = redis;
@@ -35,12 +39,29 @@ export class Presence {
     this.#releases.delete(user);
     const sessions = this.#held.get(user) ?? new Set();
     this.#held.set(user, sessions.add(session));
+    this.#owners.set(session, user);
     this.#write(user, [session]).catch((error) => this.#sayFailed('presence could not be written', error));
+  }
+
+  /** See {@link Roster.keepPresence}. */
+  keep(keeps: boolean): void {
+    this.#guard?.stop();
+    this.#guard = undefined;
+    if (!keeps) {
+      for (const user of [...this.#held.keys()]) this.#letGo(user);
+      return;
+    }
+    this.#guard = new PresenceGuard({
+      redis: this.#redis,
+      onChanged: (key) => this.#onChanged(key),
+      onMissed: () => this.#renew('presence could not be written again'),
+      onFailed: (error) => this.#sayFailed('presence keys that a bridge removes are not seen at once', error),
+    });
   }
 
   /** @param written resolves when Redis has the user's counter, which has just fallen: the script counts what Redis holds */
   release(user: string, counter: string, written: Promise<void>): void {
-    this.#held.delete(user);
+    this.#letGo(user);
     this.#releases.set(user, counter);
     written
       .then(() => this.releaseUsers())
@@ -58,7 +79,34 @@ export class Presence {
   /** Ends the renewals of what is held. */
   stop(): void {
     this.#stopRenewing();
+    this.#guard?.stop();
     this.#redis.off('ready', this.#onReady);
+  }
+
+  /** Whoever removes what is held here does not know who holds it. */
+  #onChanged(key: string): void {
+    const user = key.startsWith(keys.presenceDesktopPrefix)
+      ? this.#owners.get(key.slice(keys.presenceDesktopPrefix.length))
+      : key.slice(keys.presenceUser('').length);
+    const sessions = user === undefined ? undefined : this.#held.get(user);
+    if (sessions === undefined) return;
+    this.#writeMissing(user!, sessions).catch((error) => this.#sayFailed('presence could not be written again', error));
+  }
+
+  #letGo(user: string): void {
+    for (const session of this.#held.get(user) ?? []) this.#owners.delete(session);
+    this.#held.delete(user);
+  }
+
+  /** Nothing is written where nothing is missing: what is written comes back as a change. */
+  async #writeMissing(user: string, sessions: Iterable<string>): Promise<void> {
+    const pipeline = this.#redis.pipeline();
+    for (const session of sessions) {
+      pipeline.set(keys.presenceDesktopPrefix + session, user, 'PX', presenceTtlMs, 'NX');
+      pipeline.sadd(keys.presenceUser(user), session);
+    }
+    const results = await runAll(pipeline);
+    if (results.includes(1)) await this.#redis.pexpire(keys.presenceUser(user), presenceTtlMs);
   }
 
   async #releaseAll(): Promise<void> {

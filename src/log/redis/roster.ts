@@ -65,6 +65,10 @@ export class RedisRoster implements Roster {
     this.#presence.hold(user, session);
   }
 
+  keepPresence(keeps: boolean): void {
+    this.#presence.keep(keeps);
+  }
+
   releasePresence(user: string, counter: string): void {
     this.#presence.release(user, counter, this.#writeChanges());
   }

@@ -45,6 +45,7 @@ export async function startEdge(
       describe: () => {},
       replicas: async () => [{ instance: 'a', facts: {}, counters }],
       holdPresence: (user, session) => presence.push(`hold ${user} ${session}`),
+      keepPresence: () => {},
       releasePresence: (user, counter) => presence.push(`release ${user} ${counter}`),
     },
     clock,

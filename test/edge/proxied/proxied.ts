@@ -127,6 +127,8 @@ export function setUp(limits: Partial<SlowClientLimits> = {}) {
       crosses: () => crossing.isOn,
       onCrossing: (event) => crossing.events.push(event),
     },
+    online: { connected() {}, holds() {}, ended() {} },
+    isMoving: () => false,
     groups,
     roster: { set: (counter, value) => counters.set(counter, value) },
     clock,

@@ -9,6 +9,7 @@ export interface Change {
   percent?: number;
   pins?: Record<string, 'stream' | 'bridge' | null>;
   mirror?: boolean;
+  hubs?: Record<string, 'native' | 'proxy'>;
   /** Whatever the guard says. */
   force?: boolean;
 }
@@ -19,6 +20,7 @@ export interface CutoverState {
   percent: number;
   effective: { percent: number; why?: string };
   pins: Record<string, string>;
+  hubs: Record<string, { at: string; native: number; proxied: number }>;
 }
 
 /** The guard's three readings, and what a busy machine adds. */
@@ -55,6 +57,17 @@ export class Operator {
       change.percent,
       `${change.percent} is held at ${effective.percent}: ${effective.why}`,
     );
+  }
+
+  /** All of them, past the guard. Resolves when nobody is where his hub is not any more. */
+  async moveHubs(kind: 'native' | 'proxy'): Promise<void> {
+    const { hubs } = await this.read();
+    await this.change({ hubs: Object.fromEntries(Object.keys(hubs).map((hub) => [hub, kind])), force: true });
+    const isDone = async () =>
+      Object.values((await this.read()).hubs).every(
+        ({ at, native, proxied }) => at === kind && (kind === 'native' ? proxied : native) === 0,
+      );
+    await until(isDone, { timeoutMs: answerTimeoutMs, what: `all clients to be at ${kind} hubs` });
   }
 
   async rollback(): Promise<void> {

@@ -172,6 +172,8 @@ export class RawLink implements Link {
     for (const message of this.#protocol.parseMessages(data as string | ArrayBuffer, NullLogger.instance)) {
       if (message.type === MessageType.Invocation) this.#listener.message(message.target, message.arguments);
       if (message.type === MessageType.Completion) this.#complete(message.invocationId, message.error);
+      // The connection ends with it, as the real client has it, and not when the socket is gone.
+      if (message.type === MessageType.Close) this.#socket!.terminate();
     }
   }
 

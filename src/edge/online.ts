@@ -1,0 +1,75 @@
+// Who is online, wherever the connection ends: in come the begin and the end of every hub connection of this replica, with its user and the
+// desktop session of its URL; out go the counters of users and the presence keys that other programs read.
+// Promises: while any hub is native the keys are there as long as a user has a connection of either kind at any replica, also while it
+// moves (a bridge that removes them, as its own last connection of the user has ended, does not know of the others); while every hub is
+// proxied they are the bridge's alone.
+
+import { counterNames } from '../log/counters.ts';
+import type { Roster } from '../log/log.ts';
+import type { Clock } from '../telemetry/clock.ts';
+
+export interface OnlineParts {
+  roster: Pick<Roster, 'set' | 'holdPresence' | 'releasePresence' | 'keepPresence'>;
+  clock: Clock;
+}
+
+interface OnlineUser {
+  connections: number;
+  sessions: Set<string>;
+}
+
+/** ms for which the keys of a user whose connection was closed for a move wait for it to come back. */
+const returnMs = 5_000;
+
+export class Online {
+  readonly #parts: OnlineParts;
+  readonly #users = new Map<string, OnlineUser>();
+  #keeps = false;
+
+  constructor(parts: OnlineParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether crossfade keeps counters and keys, in place of a bridge. @param guards whether a bridge may remove keys all the same */
+  keep(keeps: boolean, guards: boolean): void {
+    if (keeps === this.#keeps) return;
+    this.#keeps = keeps;
+    const { roster } = this.#parts;
+    for (const [user, { connections, sessions }] of this.#users) {
+      roster.set(counterNames.ofUser(user), keeps ? connections : 0);
+      if (keeps) for (const session of sessions) roster.holdPresence(user, session);
+    }
+    if (guards || !keeps) roster.keepPresence(keeps);
+  }
+
+  connected(user: string): void {
+    const known = this.#users.get(user) ?? { connections: 0, sessions: new Set() };
+    this.#users.set(user, known);
+    known.connections++;
+    if (this.#keeps) this.#parts.roster.set(counterNames.ofUser(user), known.connections);
+  }
+
+  /** The URL of a connection of this user names a desktop session. */
+  holds(user: string, session: string): void {
+    this.#users.get(user)?.sessions.add(session);
+    if (this.#keeps) this.#parts.roster.holdPresence(user, session);
+  }
+
+  /** @param returns whether it was closed to come back elsewhere */
+  ended(user: string, returns: boolean): void {
+    const known = this.#users.get(user);
+    if (known === undefined) return;
+    known.connections--;
+    if (known.connections === 0) this.#users.delete(user);
+    if (!this.#keeps) return;
+    this.#parts.roster.set(counterNames.ofUser(user), known.connections);
+    if (known.connections > 0) return;
+    if (returns) this.#parts.clock.after(returnMs, () => this.#release(user));
+    else this.#release(user);
+  }
+
+  /** Other replicas may have a connection of the user. */
+  #release(user: string): void {
+    if (this.#keeps && !this.#users.has(user)) this.#parts.roster.releasePresence(user, counterNames.ofUser(user));
+  }
+}
