@@ -1,7 +1,6 @@
 // The ports of one replica beside the clients' own: the backend's calls, the operator, the probes. In come the made stages, out go
 // listening ports; what a door says of this replica's health comes from health.ts.
 
-import { networkInterfaces } from 'node:os';
 import { Admin, allPass, type Check } from './admin/admin.ts';
 import { HealthPort } from './admin/health-port.ts';
 import { type Around, Live } from './admin/live.ts';
@@ -18,6 +17,7 @@ import { measure, readiness } from './health.ts';
 import { Ingress } from './ingress/ingress.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import type { Parts } from './parts.ts';
+import { adminFact } from './peers/peers.ts';
 import type { Plans } from './plan/plans.ts';
 import { withPlan } from './plan/report.ts';
 import { total } from './telemetry/lane-rates.ts';
@@ -80,7 +80,7 @@ export async function listenHealth(
 export async function listenAdmin(
   config: Config,
   parts: Parts,
-  { cutover, plans, compare, lanes, clientsSide, checks }: Omit<Stages, 'edge'>,
+  { edge, cutover, plans, compare, lanes, clientsSide, checks }: Stages,
 ): Promise<Admin> {
   const { probe } = clientsSide;
   // Who asks at once whether this replica is ready gets an answer that holds.
@@ -101,7 +101,9 @@ export async function listenAdmin(
     },
     cutover: { ...cutover.answers, plans },
     peers: {
+      ...parts,
       instance: config.instance,
+      edge: config.edge && edge,
       rollback: cutover.answers.rollback,
       survey: cutover.survey,
       uncertain: cutover.uncertain,
@@ -109,7 +111,6 @@ export async function listenAdmin(
       readerWatch: cutover.readerWatch,
       signature: cutover.signature,
       saysUnsigned: new LogThrottle(parts.clock, sayUnsignedMs),
-      logger: parts.logger,
     },
     compare: { compare, clock: parts.clock },
     live: new Live({
@@ -122,8 +123,8 @@ export async function listenAdmin(
       guard: () => bridgeOf(parts, cutover).bridge && cutover.guard,
     }),
   });
-  cutover.introduce({
-    admin: reachableUrl(admin.address),
+  await cutover.introduce({
+    [adminFact]: admin.url,
     hubs: config.hubs,
     version,
     contract: parts.contract.fingerprint,
@@ -156,14 +157,4 @@ function oneAtATime<Answer>(ask: () => Promise<Answer>): () => Promise<Answer> {
     });
     return asked;
   };
-}
-
-/** The admin port's address as other hosts can use it, where it listens beyond loopback. */
-function reachableUrl({ host, port }: HostPort): string {
-  const isAny = host === '0.0.0.0' || host === '::';
-  const outside = Object.values(networkInterfaces())
-    .flat()
-    .find((face) => face !== undefined && !face.internal && face.family === 'IPv4');
-  const name = isAny ? (outside?.address ?? '127.0.0.1') : host;
-  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
 }

@@ -95,6 +95,12 @@ export const catalogue = {
     meaning: 'A client read slower than its messages came; its connection was cut so that it reconnects.',
     remedy: 'None for single clients; many at once point to the network in front of the edge.',
   },
+  EDGE_HOLDER_UNREACHABLE: {
+    meaning:
+      "A client's request could not be relayed to the replica that holds its connection; it got a 404 (or a 502), and connects again.",
+    remedy:
+      'Let the replicas reach each other’s admin ports (CROSSFADE_ADMIN beyond loopback, network policies), with the same CROSSFADE_ADMIN_TOKEN and INTERNAL_API_KEY.',
+  },
   EDGE_OVER_BUDGET: {
     meaning:
       'A client did more than a connection may (bytes, records, messages to others, rooms, a long name); its invocation failed, or its connection was closed.',

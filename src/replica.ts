@@ -62,6 +62,7 @@ export async function startReplica(given: Config, logger: Logger, onLost: (why: 
     publish: (event) => lanes.publish(event),
     untilLogIsRead: () => cutover.roomLanes.untilCaughtUp(),
     onHubTyping: ({ room, user }) => cutover.onHubTyping(room, user),
+    others: cutover.others,
   });
   parts.faults.guard('core', () => cutover.learn());
   const ingress = config.listen && (await listenIngress(config, config.listen, parts, { cutover, lanes }));
@@ -69,7 +70,7 @@ export async function startReplica(given: Config, logger: Logger, onLost: (why: 
   // Whoever looks at `failed` gets the error; until then it is nobody's.
   opening.catch(() => {});
   const checks = () => checksOf(config, parts, { edge, cutover, clientsSide, stopping });
-  const admin = await listenAdmin(config, parts, { cutover, plans, compare, lanes, clientsSide, checks });
+  const admin = await listenAdmin(config, parts, { edge, cutover, plans, compare, lanes, clientsSide, checks });
   const health = config.health && (await listenHealth(config.health, parts, { clientsSide, checks }));
   if (config.insecure) logger.warn('--insecure: whoever reaches the ports may broadcast, listen and look');
 

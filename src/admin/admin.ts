@@ -6,8 +6,10 @@
 // either; what replicas say to each other is heard by its signature alone.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { networkInterfaces } from 'node:os';
 import { type HostPort, isLoopback, nameOf } from '../config.ts';
 import { addressOf, listenOn } from '../listen.ts';
+import { asksForConnection } from '../peers/peer-connection.ts';
 import { isSecret } from '../secret.ts';
 import type { Faults } from '../telemetry/faults.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -16,7 +18,7 @@ import { answerCompare, type CompareRoutesOptions } from './compare-routes.ts';
 import { answerCutover, type CutoverRoutesOptions } from './cutover-routes.ts';
 import type { Live } from './live.ts';
 import { answerPageFile } from './page-files.ts';
-import { answerPeer, isPeerWord, type PeerRoutesOptions } from './peer-routes.ts';
+import { admitPeer, answerPeer, isPeerWord, type PeerRoutesOptions } from './peer-routes.ts';
 
 export interface Check {
   ok: boolean;
@@ -57,8 +59,17 @@ export class Admin {
 
   private constructor(options: AdminOptions) {
     this.#options = options;
-    this.#server = createServer((request, response) => {
+    this.#server = createServer({ shouldUpgradeCallback: asksForConnection }, (request, response) => {
       options.faults.guard('admin', () => this.#handle(request, response));
+    });
+    this.#server.on('upgrade', (request) => {
+      const { socket } = request;
+      socket.on('error', () => socket.destroy());
+      options.faults.guard(
+        'peer',
+        () => this.#onPeer(request),
+        () => socket.destroy(),
+      );
     });
   }
 
@@ -70,6 +81,11 @@ export class Admin {
 
   get address(): HostPort {
     return addressOf(this.#server);
+  }
+
+  /** As other hosts can use it, where it listens beyond loopback. */
+  get url(): string {
+    return reachableUrl(this.address);
   }
 
   close(): void {
@@ -115,6 +131,13 @@ export class Admin {
     else if (request.method !== 'GET' && request.method !== 'HEAD')
       response.writeHead(405, ['Allow', 'GET, HEAD']).end();
     else await page(response);
+  }
+
+  /** Another replica asks for a connection for requests of its clients. */
+  #onPeer(request: IncomingMessage): void {
+    const { peers } = this.#options;
+    const mayAsk = peers.signature.isRequired || this.#mayAsk(request);
+    admitPeer(request, mayAsk, this.url, peers);
   }
 
   #mayAsk(request: IncomingMessage): boolean {
@@ -163,4 +186,14 @@ function isAskedHere({ headers: { host = 'localhost' } }: IncomingMessage): bool
 /** Browsers say which page asks; a POST of any page comes without a question beforehand (CORS). */
 function isForeignPage({ headers: { origin, host } }: IncomingMessage): boolean {
   return origin !== undefined && origin !== `http://${host}`;
+}
+
+/** The admin port's address as other hosts can use it, where it listens beyond loopback. */
+function reachableUrl({ host, port }: HostPort): string {
+  const isAny = host === '0.0.0.0' || host === '::';
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((face) => face !== undefined && !face.internal && face.family === 'IPv4');
+  const name = isAny ? (outside?.address ?? '127.0.0.1') : host;
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
 }

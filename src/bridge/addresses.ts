@@ -6,6 +6,7 @@ import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { type HostPort, isLoopback } from '../config.ts';
+import { shortTag } from '../short-key.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 
 /** One bridge instance. The object stays the same for as long as its name resolves to it. */
@@ -116,6 +117,13 @@ export class BridgeAddresses {
     const isOurs = this.#urls.some(({ href }) => key.startsWith(`${href} `));
     // The other replica may have seen the name change before this one did.
     if (known() === undefined && isOurs) await this.#refreshSoon();
+    return known();
+  }
+
+  /** @param tag of its key, see {@link shortTag}, as another replica has told it @returns undefined where it is none of ours */
+  async findTagged(tag: string): Promise<BridgeAddress | undefined> {
+    const known = () => this.all.find(({ key }) => shortTag(key) === tag);
+    if (known() === undefined) await this.#refreshSoon();
     return known();
   }
 

@@ -36,10 +36,14 @@ export function withoutHeaders(rawHeaders: string[], drops: (name: string) => bo
   return kept;
 }
 
+/** A request of a client; `isRelayed`: by another replica, which has written the client's address into `X-Forwarded-For`. */
+export type EdgeRequest = IncomingMessage & { isRelayed?: boolean };
+
 /** A client's headers as the bridge gets them: end to end, with the client's address behind `X-Forwarded-For`. */
-export function forwardedHeaders({ rawHeaders, headers, socket }: IncomingMessage): string[] {
+export function forwardedHeaders({ rawHeaders, headers, socket, isRelayed }: EdgeRequest): string[] {
   const earlier = headers['x-forwarded-for'];
-  const chain = [...(earlier === undefined ? [] : [earlier].flat()), plainAddress(socket.remoteAddress)];
+  const own = isRelayed ? [] : [plainAddress(socket.remoteAddress)];
+  const chain = [...(earlier === undefined ? [] : [earlier].flat()), ...own];
   const kept = withoutHeaders(endToEnd(rawHeaders), (name) => name === 'x-forwarded-for');
   return [...kept, 'X-Forwarded-For', chain.join(', ')];
 }

@@ -8,11 +8,12 @@ import type { ReadMemory } from '../consumer/read-memory.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Event } from '../contract/event.ts';
 import type { ClientsOfHub } from '../edge/both-hubs.ts';
+import type { RelayPeers } from '../edge/relay/relay.ts';
 import type { FailureReason } from '../errors.ts';
 import type { LaneFailures } from '../lanes/call.ts';
 import type { AcceptedId, Entry, Log } from '../log/log.ts';
 import { PeerSignature } from '../peers/peer-signature.ts';
-import { adminFact, epochFact, Peers } from '../peers/peers.ts';
+import { type adminFact, epochFact, Peers, relaysFact } from '../peers/peers.ts';
 import type { RoomSet } from '../room-set.ts';
 import type { Fences } from '../rooms/fences.ts';
 import { HubTypings } from '../rooms/hub-typing.ts';
@@ -92,7 +93,8 @@ export class CutoverStage implements LaneFailures {
   readonly #follows: boolean;
   readonly #stopWatching: () => void;
   #onSurplus: (surplus: number) => void = () => {};
-  #facts: Record<string, string> = {};
+  /** From the first word on: who is taken for an older release keeps the others from giving out what it would not know. */
+  #facts: Record<string, string> = { [relaysFact]: 'yes' };
 
   constructor(options: CutoverStageOptions) {
     this.#options = options;
@@ -112,6 +114,7 @@ export class CutoverStage implements LaneFailures {
       ? () => {}
       : watchSurplus({ ...options, roomLanes, guard, onLasting: (surplus) => this.#onSurplus(surplus) });
     this.#showState();
+    this.#describe();
     tellChanges(roomLanes, options.logger);
     roomLanes.onAdopted(() => {
       this.#showState();
@@ -130,14 +133,20 @@ export class CutoverStage implements LaneFailures {
   }
 
   /** What the other replicas shall know of this one. @param facts its admin address among them, see peers.ts */
-  introduce(facts: { [adminFact]: string } & Record<string, string>): void {
-    this.#facts = facts;
+  async introduce(facts: { [adminFact]: string } & Record<string, string>): Promise<void> {
+    Object.assign(this.#facts, facts);
     this.#describe();
+    await this.#made.peers.refresh();
   }
 
   /** Calls `run` when clients of the bridge have missed the stream lane for 30 s, and every 30 s from then on. */
   onSurplus(run: (surplus: number) => void): void {
     this.#onSurplus = run;
+  }
+
+  /** The other replicas, as the edge needs them. */
+  get others(): RelayPeers {
+    return this.#made;
   }
 
   /** Calls `run` now and with every change of whether rooms may be on the stream lane. */

@@ -39,7 +39,7 @@ interface Exchange {
 
 export class Door {
   readonly server: Server;
-  readonly #hubs: HubsSide;
+  readonly #hubs: Pick<HubsSide, 'answer' | 'upgrade'>;
   readonly #clock: Clock;
   readonly #faults: Faults;
   readonly #metrics: DoorOptions['metrics'];
@@ -47,7 +47,10 @@ export class Door {
   /** What each connection has asked and not been answered, the oldest at the hubs, the others waiting. */
   readonly #exchanges = new Map<Socket, Exchange[]>();
 
-  constructor(hubs: HubsSide, { clock, faults, metrics, stalledMs = standardStalledMs }: DoorOptions) {
+  constructor(
+    hubs: Pick<HubsSide, 'answer' | 'upgrade'>,
+    { clock, faults, metrics, stalledMs = standardStalledMs }: DoorOptions,
+  ) {
     this.#hubs = hubs;
     this.#clock = clock;
     this.#faults = faults;

@@ -2,6 +2,7 @@
 // Promises: nothing but /hubs/* is served here; whether hubs are native or proxied, and while they move, members get their messages
 // in order; no client stays where its hub does not end any more.
 
+import type { Socket } from 'node:net';
 import { type HostPort, nameOf } from '../config.ts';
 import type { Contract } from '../contract/contract.ts';
 import type { Delivery, Event } from '../contract/event.ts';
@@ -24,10 +25,12 @@ import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/pr
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
 import type { UndeliveredEvent } from './proxied/undelivered.ts';
 import type { BridgeWatch, WatchedGroup } from './proxied/watched.ts';
+import { Relay, type RelayPeers } from './relay/relay.ts';
 
 /** What the edge asks of the stages before it, once it listens. */
 export type EdgeOwner = Pick<NativeHubsOptions, 'publish'> &
   Pick<ProxiedConnectionsOptions, 'untilLogIsRead'> & {
+    others: RelayPeers;
     /** A client types through the bridge's hub, while the stream lane is in use. */
     onHubTyping: Overheard['onTyping'];
   };
@@ -69,6 +72,8 @@ export class Edge implements Audience {
   readonly #crossesUntil = new Map<string, number>();
   /** Those that end at a bridge; undefined where there is none. */
   readonly #proxied: ProxiedConnections | undefined;
+  readonly #native: NativeHubs;
+  readonly #relay: Relay;
   readonly #leaving: Leaving;
   readonly #stopSweeping: () => void;
   #owner: EdgeOwner | undefined;
@@ -89,7 +94,12 @@ export class Edge implements Audience {
       ...options.native,
       ...{ groups: this.#groups, online: this.#online, publish },
       isMoving: (hub) => hasBridge && !this.#nativeHubs.has(hub),
+      relay: {
+        tagFor: (bridge) => this.#relay.tagFor(bridge),
+        askUser: (connectionId) => this.#relay.askUser(connectionId),
+      },
     });
+    this.#native = native;
     if (options.proxied === undefined) this.#hubs = native;
     else {
       const proxied = new ProxiedConnections({
@@ -108,6 +118,7 @@ export class Edge implements Audience {
         ...options,
         ...options.proxied,
         open: (facts, leg) => proxied.open(facts, leg),
+        tagFor: (bridge) => this.#relay.tagFor(bridge),
       });
       this.#hubs = new BothHubs(native, atBridge, {
         isNative: (hub) => !this.#hasBridge || this.#nativeHubs.has(contract.hub(hub)?.name ?? ''),
@@ -115,8 +126,9 @@ export class Edge implements Audience {
         clock,
       });
     }
-    this.#door = new Door(this.#hubs, { clock, faults, metrics });
-    this.#leaving = new Leaving(this.#hubs, { clock, faults });
+    this.#relay = new Relay({ ...options, hubs: this.#hubs });
+    this.#door = new Door(this.#relay, { clock, faults, metrics });
+    this.#leaving = new Leaving(this.#hubs, { clock, faults }, this.#relay);
     this.#stopSweeping = clock.every(sweepMs, () => {
       this.#door.sweep();
       this.#proxied?.sweep(clock.monotonic());
@@ -128,6 +140,19 @@ export class Edge implements Audience {
 
   connect(owner: EdgeOwner): void {
     this.#owner = owner;
+    this.#relay.connect(owner.others);
+  }
+
+  /** Another replica has made this connection, whose signature was checked: requests of its clients come over it. */
+  takePeer(socket: Socket): void {
+    this.#relay.trust(socket);
+    this.#door.server.emit('connection', socket);
+  }
+
+  /** @returns whose native connection this is, as other replicas are told; empty where it is none of this replica's */
+  userOf(connectionId: string): { user?: string | null } {
+    const connection = this.#native.find(connectionId);
+    return connection === undefined ? {} : { user: connection.user ?? null };
   }
 
   /** From now on clients may come. Error: CONFIG_INVALID where the address is taken or not ours. */
@@ -247,9 +272,9 @@ export class Edge implements Audience {
     return countByHub(this.#hubs.clients);
   }
 
-  /** How many clients are connected. */
+  /** How many clients have still to leave where this replica ends. */
   get clientCount(): number {
-    return this.#hubs.clients.size;
+    return this.#leaving.count;
   }
 
   /** Closes every client so that it reconnects (and fetches history); resolves when all are gone, cut off if need be. */
@@ -263,6 +288,7 @@ export class Edge implements Audience {
    */
   async drain(perSecond?: number): Promise<void> {
     this.#hubs.refuseNew();
+    this.#relay.refuseNew();
     await this.#leaving.drain(perSecond);
   }
 
@@ -273,6 +299,7 @@ export class Edge implements Audience {
     this.#hubs.refuseNew();
     await this.#leaving.closeAll('shutdown');
     await this.#hubs.close();
+    await this.#relay.close();
     this.#stopSweeping();
     this.#door.server.closeAllConnections();
   }

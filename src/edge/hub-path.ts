@@ -9,7 +9,10 @@ export interface HubPath {
   negotiates: boolean;
   /** Whether a connection's client brings a new access token (.NET 11). */
   refreshes: boolean;
+  /** Its token has no tag any more, where it came with one. */
   query: URLSearchParams;
+  /** What the tag has said, see relay/token-tag.ts: the bridge's (empty: native hubs), and whether another replica has given it out. */
+  origin?: { bridge: string; isElsewhere: boolean };
 }
 
 /** Twice what Kestrel takes of a request line; access tokens of a few KB travel in it. */
@@ -51,13 +54,28 @@ export function queryValue(query: URLSearchParams, name: string): string | undef
 
 /** The URL without these values of its query; every other byte stays as it is. @param name in lower case */
 export function withoutQueryValue(url: string, name: string): string {
+  return mapPairs(url, (pair) => (pairName(pair) === name ? undefined : pair));
+}
+
+/** The URL with this value in place of those that it has under this name; every other byte stays as it is. @param name in lower case */
+export function withQueryValue(url: string, name: string, value: string): string {
+  return mapPairs(url, (pair) => (pairName(pair) === name ? `${name}=${encodeURIComponent(value)}` : pair));
+}
+
+/** @param map gets each pair of the query as it is written, and takes it out with undefined */
+function mapPairs(url: string, map: (pair: string) => string | undefined): string {
   const queryAt = url.indexOf('?');
   if (queryAt === -1) return url;
-  const kept = url
+  const pairs = url
     .slice(queryAt + 1)
     .split('&')
-    .filter((pair) => decodeQuery(pair.split('=', 1)[0]!)?.toLowerCase() !== name);
+    .map(map);
+  const kept = pairs.filter((pair) => pair !== undefined);
   return kept.length === 0 ? url.slice(0, queryAt) : `${url.slice(0, queryAt)}?${kept.join('&')}`;
+}
+
+function pairName(pair: string): string | undefined {
+  return decodeQuery(pair.split('=', 1)[0]!)?.toLowerCase();
 }
 
 function decodeQuery(text: string): string | undefined {

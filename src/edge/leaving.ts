@@ -22,11 +22,18 @@ const stepMs = 20;
 
 export class Leaving {
   readonly #hubs: Pick<HubsSide, 'clients'>;
+  readonly #guests: Pick<HubsSide, 'clients'>;
   readonly #clock: Clock;
   readonly #faults: Faults;
 
-  constructor(hubs: Pick<HubsSide, 'clients'>, { clock, faults }: { clock: Clock; faults: Faults }) {
+  /** @param guests those who have missed nothing here, but cannot stay either where this replica ends */
+  constructor(
+    hubs: Pick<HubsSide, 'clients'>,
+    { clock, faults }: { clock: Clock; faults: Faults },
+    guests: Pick<HubsSide, 'clients'> = { clients: new Set() },
+  ) {
     this.#hubs = hubs;
+    this.#guests = guests;
     this.#clock = clock;
     this.#faults = faults;
   }
@@ -41,13 +48,12 @@ export class Leaving {
    * @param perSecond clients; without it as many as it takes for all to be closed within 60 s
    */
   async drain(perSecond?: number): Promise<void> {
-    const { clients } = this.#hubs;
-    const bucket = this.#bucket(perSecond ?? standardRate(clients.size));
-    while (clients.size > 0) {
+    const bucket = this.#bucket(perSecond ?? standardRate(this.count));
+    while (this.count > 0) {
       const gone: Promise<void>[] = [];
-      for (const client of idleFirst(clients)) {
-        while (clients.has(client) && !bucket.take(1)) await pause(this.#clock, stepMs);
-        if (clients.has(client)) gone.push(this.#close(client, 'shutdown'));
+      for (const client of idleFirst([...this.#hubs.clients, ...this.#guests.clients])) {
+        while (this.#isHere(client) && !bucket.take(1)) await pause(this.#clock, stepMs);
+        if (this.#isHere(client)) gone.push(this.#close(client, 'shutdown'));
       }
       await Promise.all(gone);
     }
@@ -72,6 +78,15 @@ export class Leaving {
       if (!stays(client)) gone.push(this.#close(client, 'moved'));
     }
     await Promise.all(gone);
+  }
+
+  /** How many have still to leave where this replica ends. */
+  get count(): number {
+    return this.#hubs.clients.size + this.#guests.clients.size;
+  }
+
+  #isHere(client: Client): boolean {
+    return this.#hubs.clients.has(client) || this.#guests.clients.has(client);
   }
 
   #bucket(perSecond: number): TokenBucket {

@@ -5,9 +5,12 @@
 import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { CrossfadeError } from '../errors.ts';
 import { keepNewest } from '../keep-newest.ts';
+import { isSecret } from '../secret.ts';
 import type { Clock } from '../telemetry/clock.ts';
 
 export const signatureHeader = 'x-crossfade-signature';
+/** Whom a word is for: an address on loopback means another replica on every host. */
+export const addresseeHeader = 'x-crossfade-instance';
 /** The hosts' clocks may differ by so much, and a word may be on its way for what is left. */
 const windowMs = 30_000;
 /** Words that were taken; each is only kept within its window. More than this within one come from a peer that runs wild. */
@@ -65,6 +68,15 @@ export class PeerSignature {
     if (Math.abs(ageMs) > windowMs) throw unsigned(`it was signed ${Math.round(ageMs / 1000)} s ago by our clock`);
     if (!this.#take(nonce, Number(time))) throw unsigned('it was said before');
     return (body) => digestOf(body) === digest;
+  }
+
+  /** The proof that a word was heard by whom it was meant for, who has checked it. @param signed the header's value of that word */
+  answer(signed: string): string | undefined {
+    return this.#key && mac(this.#key, 'answer', signed).toString('base64url');
+  }
+
+  isAnswer(signed: string, answer: string | undefined): boolean {
+    return answer !== undefined && isSecret(answer, this.answer(signed) ?? '');
   }
 
   #take(nonce: string, time: number): boolean {

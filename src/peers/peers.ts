@@ -1,12 +1,15 @@
 // The other replicas, by HTTP: what must be said without the log. In come a path and a value, out go the replicas that
-// have taken it, what they answer, and those that could not be reached. Promises: their addresses come from the log, where others
-// may write too, so whoever listens there learns no secret; an answer is short JSON, whose shape the asker checks.
+// have taken it, what they answer, and those that could not be reached; and to a tag the replica that it stands for.
+// Promises: their addresses come from the log, where others may write too, so whoever listens there learns no secret; an answer is
+// short JSON, whose shape the asker checks.
 
 import type { LiveReplica, Roster } from '../log/log.ts';
+import { shortTag } from '../short-key.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import { LogThrottle } from '../telemetry/log-throttle.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { type PeerSignature, signatureHeader } from './peer-signature.ts';
+import type { Peer } from './peer-connection.ts';
+import { addresseeHeader, type PeerSignature, signatureHeader } from './peer-signature.ts';
 
 export interface PeersOptions {
   instance: string;
@@ -39,15 +42,19 @@ export const peerPaths = {
   forecast: '/cutover/forecast',
   /** Which of the others it reaches, as `{"notReached":[]}`. */
   reach: '/cutover/reach',
+  /** Whose native connection this is, as `{"user":"u1"}`. */
+  connection: '/edge/connection/user',
 } as const;
 
 /** The fact of the roster that holds a replica's admin address. */
 export const adminFact = 'admin';
 /** ... and the one that holds the epoch of its state. */
 export const epochFact = 'epoch';
-/** Whom a word is for: an address on loopback means another replica on every host. */
-export const addresseeHeader = 'x-crossfade-instance';
+/** ... and the one of a release that knows tagged tokens, see edge/relay/. */
+export const relaysFact = 'relays';
 const refreshMs = 2_000;
+/** ... and ms between two readings that a tag of nobody causes. */
+const lookAgainMs = 500;
 /** ms that the roster is waited for; a log that hangs is not to hold up who asks. */
 const rosterMs = 300;
 const sayEveryMs = 5_000;
@@ -61,6 +68,8 @@ export class Peers {
   readonly #stop: () => void;
   /** As the roster last had them, this one first. */
   #known: LiveReplica[];
+  #readAt = Number.NEGATIVE_INFINITY;
+  #looking: Promise<unknown> | undefined;
   readonly #says: LogThrottle;
 
   constructor(options: PeersOptions) {
@@ -76,6 +85,7 @@ export class Peers {
    */
   async refresh(): Promise<LiveReplica[]> {
     const { roster, clock } = this.#options;
+    this.#readAt = clock.monotonic();
     const reading = roster.replicas().then(
       (replicas) => {
         this.#known = replicas;
@@ -85,6 +95,24 @@ export class Peers {
     );
     const isRead = await Promise.race([reading, pause(clock, rosterMs)]);
     return isRead === true ? this.#known : this.#known.map(withoutEpoch);
+  }
+
+  /** What stands for this replica in front of a token. */
+  get tag(): string {
+    return shortTag(this.#options.instance);
+  }
+
+  /** Whether all live replicas know what a tag is, and this one can be reached: not before the roster was read with its own address in it. */
+  get allRelay(): boolean {
+    const isReachable = this.#adminOf(this.#options.instance) !== undefined;
+    return isReachable && this.#known.every(({ facts }) => facts[relaysFact] !== undefined);
+  }
+
+  /** @returns another live replica, as the roster has it; one that has come a moment ago is looked for */
+  async find(tag: string): Promise<Peer | undefined> {
+    const known = () => this.#reachable.find(({ instance }) => shortTag(instance) === tag);
+    if (known() === undefined) await this.#lookAgain();
+    return known();
   }
 
   /** POSTs to every other replica at once. Never rejects. @param ms how long one may take @param instances only these; all without it */
@@ -118,7 +146,7 @@ export class Peers {
     const body = JSON.stringify(value);
     return Promise.all(
       instances.map(async (instance) => {
-        const admin = this.#known.find((each) => each.instance === instance)?.facts[adminFact];
+        const admin = this.#adminOf(instance);
         const url = admin !== undefined && urlOf(admin, path);
         const signal = AbortSignal.timeout(ms);
         const post = { body, signal, maxBytes };
@@ -134,6 +162,28 @@ export class Peers {
   /** The names of the other replicas, as the roster last had them. */
   get others(): string[] {
     return this.#known.map(({ instance }) => instance).filter((each) => each !== this.#options.instance);
+  }
+
+  /** The others that say where they are. */
+  get #reachable(): Peer[] {
+    const peers = this.others.map((instance) => ({ instance, admin: this.#adminOf(instance) ?? '' }));
+    return peers.filter(({ admin }) => urlOf(admin, '')?.protocol === 'http:');
+  }
+
+  /** Whoever asks meanwhile waits for the same reading. */
+  async #lookAgain(): Promise<void> {
+    const { clock } = this.#options;
+    const waitMs = this.#readAt + lookAgainMs - clock.monotonic();
+    this.#looking ??= (waitMs > 0 ? pause(clock, waitMs) : Promise.resolve())
+      .then(() => this.refresh())
+      .finally(() => {
+        this.#looking = undefined;
+      });
+    await this.#looking;
+  }
+
+  #adminOf(name: string): string | undefined {
+    return this.#known.find(({ instance }) => instance === name)?.facts[adminFact];
   }
 
   /** What is said must do no harm if it arrives twice: a kept connection may be closed just when it is used. */

@@ -274,6 +274,17 @@ export function createMetrics() {
       labelNames: ['outcome'],
       registers,
     }),
+    relayed: new Gauge({
+      name: 'crossfade_edge_relayed_requests',
+      help: "Clients' requests that are under way here to the replica that holds their connection",
+      registers,
+    }),
+    relays: new Counter<'outcome'>({
+      name: 'crossfade_edge_relays_total',
+      help: 'Requests that another replica holds the connection of: answered by it, gone (no such replica is live), unreachable (it could not be connected with), broken (it gave no whole answer) or refused (too many under way)',
+      labelNames: ['outcome'],
+      registers,
+    }),
     slowClients: new Counter({
       name: 'crossfade_edge_slow_clients_total',
       help: 'Connections that were cut because they read too slowly',
@@ -283,6 +294,7 @@ export function createMetrics() {
   // A counter that appears with its first event hides that event from increase().
   for (const where of faultPlaces) metrics.faults.inc({ where }, 0);
   for (const budget of budgets) metrics.overBudget.inc({ budget }, 0);
+  for (const outcome of ['answered', 'gone', 'unreachable', 'broken', 'refused']) metrics.relays.inc({ outcome }, 0);
   return metrics;
 }
 

@@ -60,6 +60,8 @@ async function startAdmin(
     },
     peers: {
       instance: 'here',
+      edge: undefined,
+      clock: systemClock,
       rollback,
       survey: {} as Survey,
       uncertain: { hear: () => ({ read: true }), decided() {} },

@@ -27,6 +27,7 @@ const words: Record<string, object> = {
   '/cutover/look': {},
   '/cutover/forecast': { from: initialState, to: initialState },
   '/cutover/reach': {},
+  '/edge/connection/user': { connectionId: 'c' },
 };
 const paths = Object.keys(words);
 const none = { rooms: '', connections: 0 };
@@ -53,6 +54,14 @@ async function startReplica(t: TestContext, secret: string | undefined) {
     cutover: {} as CutoverRoutesOptions,
     peers: {
       instance: 'here',
+      edge: {
+        takePeer: hear('/edge/connection'),
+        userOf: () => {
+          heard.push('/edge/connection/user');
+          return {};
+        },
+      },
+      clock,
       rollback: { adoptFromPeer: async () => hear('/cutover/adopt')() },
       survey: {
         ownView: async () => {

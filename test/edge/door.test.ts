@@ -35,9 +35,6 @@ async function startDoor(t: TestContext, { answer, upgrade, stalledMs }: Script 
         upgraded.push(socket);
         return upgrade?.(request, socket);
       },
-      clients: new Set(),
-      refuseNew() {},
-      close: async () => {},
     },
     { clock, faults: new Faults(silentLogger, metrics), metrics, stalledMs },
   );

@@ -24,6 +24,7 @@ import type { Groups } from '../groups.ts';
 import { type HubPath, queryValue } from '../hub-path.ts';
 import { type HubsSide, refuseLeaving } from '../hubs-side.ts';
 import type { Online } from '../online.ts';
+import type { Relay } from '../relay/relay.ts';
 import { defaultSlowLimits, tellSlow } from '../slow-client.ts';
 import { Turns } from '../turns.ts';
 import { Auth, type AuthOptions, type Identified } from './auth.ts';
@@ -32,7 +33,7 @@ import { type ConnectionLimits, type Invocation, NativeConnection, type NativeOw
 import { Cors } from './cors.ts';
 import { Hubs } from './hub.ts';
 import type { PollLimits } from './long-polling.ts';
-import { type Lifetime, type Negotiated, Negotiations } from './negotiate.ts';
+import { connectionIdOf, type Lifetime, type Negotiated, Negotiations } from './negotiate.ts';
 import type { NativeTransport } from './transport.ts';
 import { NativeWebSocket } from './web-socket.ts';
 
@@ -47,6 +48,8 @@ export interface NativeHubsOptions extends Telemetry {
   isMoving(hub: string): boolean;
   /** Keeps what a hub method sends to others; resolves when it is kept. */
   publish(event: Event): Promise<void>;
+  /** What stands in front of a token, and whose connection is at another replica. */
+  relay: Pick<Relay, 'tagFor' | 'askUser'>;
   limits?: Partial<ConnectionLimits & PollLimits>;
   budget?: Partial<ClientLimits>;
 }
@@ -96,7 +99,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
     this.#saysOverBudget = new LogThrottle(options.clock, sayOverBudgetMs);
     this.#auth = new Auth(options.auth);
     this.#cors = new Cors(options.allowedOrigins);
-    this.#negotiations = new Negotiations(options.clock, unusedTokenMs);
+    this.#negotiations = new Negotiations(options.clock, unusedTokenMs, () => options.relay.tagFor(''));
     this.#byRequests = new ByRequests({
       negotiations: this.#negotiations,
       limits: this.limits,
@@ -143,6 +146,11 @@ export class NativeHubs implements HubsSide, NativeOwner {
 
   refuseNew(): void {
     this.#refusesNew = true;
+  }
+
+  /** One that is live here. */
+  find(connectionId: string): Pick<Negotiated, 'user'> | undefined {
+    return this.#negotiations.find(connectionId);
   }
 
   async close(): Promise<void> {
@@ -205,15 +213,23 @@ export class NativeHubs implements HubsSide, NativeOwner {
    * A connection does not end with its access token, and each request brings its own: a new one is looked at, and no more. What is told
    * is .NET 11's.
    */
-  #answerRefresh(request: IncomingMessage, response: ServerResponse, path: HubPath, identity: Identified): void {
+  async #answerRefresh(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: HubPath,
+    identity: Identified,
+  ): Promise<void> {
     if (request.method !== 'POST') return refuse(response, 405, 'text/plain');
     const id = queryValue(path.query, 'id');
     if (id === undefined) return answerObject(response, 400, { error: 'missing_connection_token' });
-    const connection = this.#negotiations.live(id);
+    const connectionId = connectionIdOf(id);
+    // A WebSocket is where it came, not where its token was given out.
+    const connection =
+      this.#negotiations.find(connectionId) ?? (path.origin && (await this.#options.relay.askUser(connectionId)));
     if (connection === undefined) return answerObject(response, 404, { error: 'connection_not_found' });
     if (connection.user !== identity.user) return answerObject(response, 403, { error: 'user_changed' });
     const refreshedAt = new Date(this.#options.clock.now()).toISOString();
-    answerObject(response, 200, { connectionId: connection.connectionId, refreshedAt, ...this.#lifetimeOf(identity) });
+    answerObject(response, 200, { connectionId, refreshedAt, ...this.#lifetimeOf(identity) });
   }
 
   #lifetimeOf({ expiresAt }: Identified): Lifetime {
@@ -230,7 +246,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
     if (identity === undefined) return undefined;
     const token = queryValue(path.query, 'id');
     if (this.#byRequests.has(token)) return void answerText(refusal, 400, otherTransport);
-    const negotiated = this.#negotiations.take(token);
+    const negotiated = this.#negotiations.take(token, isFromElsewhere(path) ? identity : undefined);
     if (negotiated === 'taken') return refuse(refusal, 409);
     if (negotiated === 'unknown') {
       refusal.writeHead(404).end('No Connection with that ID');
@@ -291,6 +307,11 @@ interface Admitted {
   /** The desktop session named in the URL's query. */
   session: string | undefined;
   negotiated: Negotiated;
+}
+
+/** Whether native hubs of another replica have given the token out. */
+function isFromElsewhere({ origin }: HubPath): boolean {
+  return origin?.isElsewhere === true && origin.bridge === '';
 }
 
 function sessionOf({ query }: HubPath): string | undefined {

@@ -1,7 +1,8 @@
-// Negotiation: connection ids are given out here and spent on one connection each.
+// Negotiation: connection tokens are given out here and spent on one connection each; a token's id follows from it, so that a replica
+// that has not given it out knows the same.
 // Source: TransportProtocols.md, "POST [endpoint-base]/negotiate"; property order and errors as ASP.NET writes them.
 
-import { randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { ExpiringMap } from '../../expiring-map.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import { queryValue } from '../hub-path.ts';
@@ -9,7 +10,7 @@ import type { PostedBytes } from './posted-bytes.ts';
 
 export interface Negotiated {
   connectionId: string;
-  /** The secret that addresses the connection; the id itself in version 0. */
+  /** The secret that addresses the connection. */
   token: string;
   /** Whose negotiation it was; undefined: a token that names nobody. */
   user: string | undefined;
@@ -22,6 +23,8 @@ export type Lifetime = { tokenLifetimeSeconds?: number };
 
 /** Tokens that nobody has used yet: what clients that only negotiate may make this process keep. */
 const maxUnused = 100_000;
+/** Of a token. */
+const form = /^[\w-]{22}$/;
 const transports = [
   { transport: 'WebSockets', transferFormats: ['Text', 'Binary'] },
   { transport: 'ServerSentEvents', transferFormats: ['Text'] },
@@ -31,11 +34,16 @@ const transports = [
 export class Negotiations {
   /** Tokens that wait for their connection. */
   readonly #given: ExpiringMap<Negotiated>;
-  /** Tokens that a connection has. */
+  /** Those that a connection has, by its id. */
   readonly #live = new Map<string, Negotiated>();
+  readonly #tag: () => string;
 
-  /** @param unusedMs how long a token waits for its connection */
-  constructor(clock: Clock, unusedMs: number) {
+  /**
+   * @param unusedMs how long a token waits for its connection
+   * @param tag what stands in front of a token that is given out now, see relay/token-tag.ts
+   */
+  constructor(clock: Clock, unusedMs: number, tag: () => string) {
+    this.#tag = tag;
     const options = { clock, forMs: unusedMs, maxCount: maxUnused };
     this.#given = new ExpiringMap(options, ({ early }) => early?.end());
   }
@@ -47,24 +55,27 @@ export class Negotiations {
   negotiate(query: URLSearchParams, user: string | undefined, lifetime: Lifetime): object {
     const version = queryValue(query, 'negotiateVersion') ?? '0';
     if (!/^\d+$/.test(version)) return { error: 'The client requested a non-integer protocol version.' };
-    const connectionId = newConnectionId();
-    if (version === '0') {
-      this.#give(connectionId, connectionId, user);
-      return { negotiateVersion: 0, connectionId, availableTransports: transports, ...lifetime };
-    }
-    const token = newConnectionId();
-    this.#give(connectionId, token, user);
-    return { negotiateVersion: 1, connectionId, connectionToken: token, availableTransports: transports, ...lifetime };
+    const given = fresh(user);
+    this.#given.set(given.token, given);
+    const connectionToken = this.#tag() + given.token;
+    const rest = { availableTransports: transports, ...lifetime };
+    // In version 0 the id addresses the connection.
+    if (version === '0') return { negotiateVersion: 0, connectionId: connectionToken, ...rest };
+    return { negotiateVersion: 1, connectionId: given.connectionId, connectionToken, ...rest };
   }
 
-  /** Takes a token for a connection; without one (skipNegotiation) that is made on the fly. */
-  take(token: string | undefined): Negotiated | 'unknown' | 'taken' {
-    if (token !== undefined && this.#live.has(token)) return 'taken';
-    const given = token === undefined ? onTheFly() : this.#given.get(token);
-    if (given === undefined) return 'unknown';
-    this.#given.delete(given.token);
-    this.#live.set(given.token, given);
-    return given;
+  /**
+   * Takes a token for a connection; without one (skipNegotiation) that is made on the fly.
+   * @param stranger who brings one that another replica has given out: unknown here, it is worth as much as none
+   */
+  take(token: string | undefined, stranger?: { user: string | undefined }): Negotiated | 'unknown' | 'taken' {
+    if (token !== undefined && this.live(token) !== undefined) return 'taken';
+    const isNew = token === undefined || (stranger !== undefined && form.test(token));
+    const taken = isNew ? fresh(stranger?.user, token) : this.#given.get(token);
+    if (taken === undefined) return 'unknown';
+    this.#given.delete(taken.token);
+    this.#live.set(taken.connectionId, taken);
+    return taken;
   }
 
   /** One that nobody has taken yet, for the user who has negotiated. */
@@ -85,30 +96,30 @@ export class Negotiations {
 
   /** One that a connection has. */
   live(token: string): Negotiated | undefined {
-    return this.#live.get(token);
+    return this.find(connectionIdOf(token));
+  }
+
+  /** As {@link live}, by its id. */
+  find(connectionId: string): Negotiated | undefined {
+    return this.#live.get(connectionId);
   }
 
   knows(token: string): boolean {
-    return this.#live.has(token) || this.#given.get(token) !== undefined;
+    return this.live(token) !== undefined || this.#given.get(token) !== undefined;
   }
 
   /** The connection has ended; its token is worth nothing now. */
   release(token: string): void {
-    this.#live.delete(token);
-  }
-
-  #give(connectionId: string, token: string, user: string | undefined): void {
-    this.#given.set(token, { connectionId, token, user, early: undefined });
+    this.#live.delete(connectionIdOf(token));
   }
 }
 
-/** Without negotiation nothing addresses the connection again, so its id serves as its token. */
-function onTheFly(): Negotiated {
-  const connectionId = newConnectionId();
-  return { connectionId, token: connectionId, user: undefined, early: undefined };
+/** @param token by which a client knows it, else 16 random bytes as 22 characters that need no escaping in a URL */
+function fresh(user: string | undefined, token = randomBytes(16).toString('base64url')): Negotiated {
+  return { connectionId: connectionIdOf(token), token, user, early: undefined };
 }
 
-/** 16 random bytes as 22 characters that need no escaping in a URL. */
-function newConnectionId(): string {
-  return randomBytes(16).toString('base64url');
+/** Others see the id, so it does not tell the token. */
+export function connectionIdOf(token: string): string {
+  return hash('sha256', token, 'buffer').subarray(0, 16).toString('base64url');
 }

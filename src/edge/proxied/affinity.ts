@@ -1,5 +1,5 @@
 // Which bridge a connection token belongs to: the one that answered its negotiate serves every later request with it.
-// In come tokens with their addresses, of this replica and (through the log) of the others; out go addresses.
+// In come tokens with their addresses, of this replica and (by their tags, else through the log) of the others; out go addresses.
 // Promises: bounded; a token that is not used is forgotten, one that is in use is not.
 
 import { createHash } from 'node:crypto';
@@ -51,14 +51,16 @@ export class Affinity {
     return this.#open.has(token);
   }
 
-  /** Where requests with this token go. */
-  async addressOf(token: string): Promise<BridgeAddress> {
+  /** Where requests with this token go. @param tag of the bridge, where the token came with one (relay/token-tag.ts) */
+  async addressOf(token: string, tag?: string): Promise<BridgeAddress> {
     const open = this.#open.get(token);
     if (open !== undefined) return open.address;
     const unused = this.#unused.get(token);
     if (unused !== undefined) return this.#keep(token, unused);
     const { addresses } = this.#options;
     if (addresses.all.length === 1) return addresses.next();
+    const named = tag === undefined ? undefined : await addresses.findTagged(tag);
+    if (named !== undefined) return named;
     const key = await this.#options.shared(sharedKey(token)).catch(() => undefined);
     const address = key === undefined ? undefined : await addresses.find(key);
     if (address !== undefined) return this.#keep(token, address);
@@ -90,7 +92,7 @@ export class Affinity {
     if (!this.#warning.isDue()) return;
     this.#options.logger.warn(
       { bridges: this.#options.addresses.all.length },
-      'a connection token of no known bridge: clients need affinity to one crossfade, or a log that all replicas reach',
+      'a connection token of no known bridge: it is old, or was given out while the replicas could not reach the log',
     );
   }
 }

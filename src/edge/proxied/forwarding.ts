@@ -29,10 +29,14 @@ export async function passAnswer(answer: BridgeResponse, response: ServerRespons
   await pipeline(answer.body, response);
 }
 
-export function writeHead(response: ServerResponse, answer: BridgeResponse): void {
+/** @param bytes of the body, where it is another one than the bridge's */
+export function writeHead(response: ServerResponse, answer: BridgeResponse, bytes?: number): void {
   response.sendDate = false;
   if (answer.statusCode >= 400) refuseFurther(response);
-  response.writeHead(answer.statusCode, answer.statusText, headersOf(answer));
+  const headers = headersOf(answer);
+  const lengthAt = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length');
+  if (bytes !== undefined && lengthAt !== -1) headers[lengthAt + 1] = String(bytes);
+  response.writeHead(answer.statusCode, answer.statusText, headers);
 }
 
 /** Aborted when the client is gone (or has its whole answer). */

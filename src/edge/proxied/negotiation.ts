@@ -1,27 +1,33 @@
-// Reads what the bridge answers to a negotiate, without changing it: in comes the body, out goes the token that later
-// requests will bring. Source: TransportProtocols.md, "POST [endpoint-base]/negotiate".
+// Reads what the bridge answers to a negotiate, and writes a tag into it: in comes the body, out go the token that later requests will
+// bring, and the body with the tag in front of that, not a byte else changed. Source: TransportProtocols.md, "POST [endpoint-base]/negotiate".
 
-import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
-
-/** No negotiation is as long, compressed or not. */
+/** No negotiation is as long. */
 export const maxNegotiationBytes = 1024 * 1024;
-const bounded = { maxOutputLength: maxNegotiationBytes };
-
-const decoders = new Map<string, (body: Buffer) => Buffer>([
-  ['gzip', (body) => gunzipSync(body, bounded)],
-  ['br', (body) => brotliDecompressSync(body, bounded)],
-  ['deflate', (body) => inflateSync(body, bounded)],
-]);
 
 /** @returns undefined for an error, a redirection, or what is no negotiation at all */
-export function tokenIn(body: Buffer, contentEncoding: string | undefined): string | undefined {
+export function tokenIn(body: Buffer): string | undefined {
+  const { connectionToken, connectionId } = negotiationIn(body.toString());
+  // In version 0 the connection's id addresses it.
+  const token = connectionToken ?? connectionId;
+  return typeof token === 'string' ? token : undefined;
+}
+
+/**
+ * @returns undefined where there is no token to write it into; so it is in version 0, where the token is the id that the hub knows its
+ * client by
+ */
+export function withTaggedToken(body: Buffer, tag: string): Buffer | undefined {
+  const text = body.toString();
+  const { connectionToken } = negotiationIn(text);
+  if (typeof connectionToken !== 'string') return undefined;
+  const tagged = text.replace(/("connectionToken"\s*:\s*")/, `$1${tag}`);
+  return negotiationIn(tagged).connectionToken === tag + connectionToken ? Buffer.from(tagged) : undefined;
+}
+
+function negotiationIn(text: string): { connectionToken?: unknown; connectionId?: unknown } {
   try {
-    const decoded = decoders.get(contentEncoding?.toLowerCase() ?? '')?.(body) ?? body;
-    // In version 0 the connection's id addresses it.
-    const { connectionToken, connectionId } = JSON.parse(decoded.toString());
-    const token: unknown = connectionToken ?? connectionId;
-    return typeof token === 'string' ? token : undefined;
+    return Object(JSON.parse(text));
   } catch {
-    return undefined;
+    return {};
   }
 }

@@ -7,12 +7,13 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
-import { BridgeClient, type BridgeResponse, bodyOf, neverSent } from '../../bridge/client.ts';
-import { forwardedHeaders } from '../../bridge/headers.ts';
+import { BridgeClient, type BridgeRequest, type BridgeResponse, bodyOf, neverSent } from '../../bridge/client.ts';
+import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import { headerOf, readAnswerBody } from '../../bridge/response.ts';
 import type { Contract } from '../../contract/contract.ts';
 import type { SharedValues } from '../../log/log.ts';
 import { refusalOf, sendRefusal } from '../../refusal.ts';
+import { shortTag } from '../../short-key.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import { LogThrottle } from '../../telemetry/log-throttle.ts';
@@ -26,7 +27,7 @@ import { EventStream } from './event-stream.ts';
 import { answerUnreachable, forward, goneSignal, passAnswer, writeHead } from './forwarding.ts';
 import type { Carrier, Leg, Tap } from './leg.ts';
 import { LongPolling, pollOf } from './long-polling.ts';
-import { maxNegotiationBytes, tokenIn } from './negotiation.ts';
+import { maxNegotiationBytes, tokenIn, withTaggedToken } from './negotiation.ts';
 import { Posts } from './posts.ts';
 import { userOfRequest } from './user.ts';
 import { WaitingClient } from './waiting-client.ts';
@@ -37,6 +38,8 @@ export interface ProxiedHubsOptions extends SharedValues {
   contract: Contract;
   /** Begins a connection; what comes and goes on it is shown to the Tap. */
   open(facts: ConnectionFacts, leg: Leg): Tap;
+  /** @returns what stands in front of a token that this bridge gives out now; empty where it is shown to clients as it is */
+  tagFor(bridge: string): string;
   clock: Clock;
   faults: Faults;
   logger: Logger;
@@ -86,7 +89,7 @@ export class ProxiedHubs implements HubsSide {
     const token = queryValue(path.query, 'id');
     const { addresses } = this.#options;
     if (token === undefined) return this.#dial(request, client, path, addresses.next(), addresses.all.length);
-    const address = await this.#affinity.addressOf(token);
+    const address = await this.#affinity.addressOf(token, path.origin?.bridge);
     if (!client.left) this.#dial(request, client, path, address, 1);
   }
 
@@ -108,12 +111,12 @@ export class ProxiedHubs implements HubsSide {
     if (negotiates && request.method === 'POST') return this.#negotiate(request, response, query);
     const token = queryValue(query, 'id');
     if (token === undefined) return this.#forwardAnywhere(request, response);
-    if (path.refreshes) return this.#refresh(request, response, query, token);
+    if (path.refreshes) return this.#refresh(request, response, path, token);
     const connection = this.#byRequests.get(token);
     if (connection !== undefined && request.method === 'POST') return connection.post(request, response, query);
     if (connection instanceof LongPolling && request.method === 'GET') return connection.poll(request, response, query);
     if (connection instanceof LongPolling && request.method === 'DELETE') return connection.remove(request, response);
-    const address = await this.#affinity.addressOf(token);
+    const address = await this.#affinity.addressOf(token, path.origin?.bridge);
     if (connection === undefined && request.method === 'GET') return this.#get(request, response, path, token, address);
     await forward(this.#http, address, { ...requestOf(request), body: bodyOf(request) }, response);
   }
@@ -122,10 +125,10 @@ export class ProxiedHubs implements HubsSide {
   async #refresh(
     request: IncomingMessage,
     response: ServerResponse,
-    query: URLSearchParams,
+    { query, origin }: HubPath,
     token: string,
   ): Promise<void> {
-    const address = await this.#affinity.addressOf(token);
+    const address = await this.#affinity.addressOf(token, origin?.bridge);
     const outgoing = { ...requestOf(request), body: bodyOf(request), signal: goneSignal(response) };
     const answer = await this.#http.request(address, outgoing);
     if (request.method === 'POST' && answer.statusCode === 200) {
@@ -175,27 +178,28 @@ export class ProxiedHubs implements HubsSide {
     const asksForStateful = queryValue(query, stateful) !== undefined;
     const url = asksForStateful ? withoutQueryValue(request.url!, stateful) : request.url!;
     if (asksForStateful) this.#sayStateful();
-    const { address, answer } = await this.#ask(request, response, url);
+    const { address, answer } = await this.#ask(response, { ...negotiationOf(request), url });
     const body = await readAnswerBody(answer, maxNegotiationBytes);
-    const token = answer.statusCode === 200 ? tokenIn(body, headerOf(answer, 'content-encoding')) : undefined;
+    const tag = this.#options.tagFor(shortTag(address.key));
+    const tagged = answer.statusCode === 200 && tag !== '' ? withTaggedToken(body, tag) : undefined;
+    const token = answer.statusCode === 200 && tagged === undefined ? tokenIn(body) : undefined;
     if (token !== undefined) await this.#affinity.learn(token, address);
-    writeHead(response, answer);
-    response.end(body);
+    writeHead(response, answer, tagged?.length);
+    response.end(tagged ?? body);
   }
 
   async #forwardAnywhere(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { answer } = await this.#ask(request, response, request.url!);
+    const { answer } = await this.#ask(response, { ...requestOf(request), body: bodyOf(request) });
     await passAnswer(answer, response);
   }
 
   /** Asks the address whose turn it is, and the next where that one cannot be reached and nothing is lost by it. */
   async #ask(
-    request: IncomingMessage,
     response: ServerResponse,
-    url: string,
+    request: BridgeRequest,
   ): Promise<{ address: BridgeAddress; answer: BridgeResponse }> {
     const { addresses } = this.#options;
-    const outgoing = { ...requestOf(request), url, body: bodyOf(request), signal: goneSignal(response) };
+    const outgoing = { ...request, signal: goneSignal(response) };
     for (let left = addresses.all.length; ; left--) {
       const address = addresses.next();
       try {
@@ -353,6 +357,12 @@ const untapped: Tap = {
   caughtUp() {},
   ended() {},
 };
+
+/** A negotiate as the bridge gets it: its answer has to be read here, so it must not be compressed. */
+function negotiationOf(request: IncomingMessage): BridgeRequest {
+  const { headers, ...rest } = requestOf(request);
+  return { ...rest, headers: withoutHeaders(headers, (name) => name === 'accept-encoding'), body: bodyOf(request) };
+}
 
 function requestOf(request: IncomingMessage): { method: string; url: string; headers: string[] } {
   return { method: request.method!, url: request.url!, headers: forwardedHeaders(request) };

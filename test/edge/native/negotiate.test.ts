@@ -8,7 +8,7 @@ import { TestClock } from '../../support/clock.ts';
 const asked = (version: string) => new URLSearchParams(`NegotiateVersion=${version}`);
 
 test('version 1 gives an id and another token, version 0 one id for both, higher ones are version 1', () => {
-  const negotiations = new Negotiations(new TestClock(), 15_000);
+  const negotiations = new Negotiations(new TestClock(), 15_000, () => '');
   const one = negotiations.negotiate(asked('7'), 'u1', {}) as Record<string, string>;
   assert.equal(one.negotiateVersion, 1);
   assert.match(one.connectionId!, /^[\w-]{22}$/);
@@ -23,7 +23,7 @@ test('version 1 gives an id and another token, version 0 one id for both, higher
 
 test('a token is good for one connection, for 15 s, and for nothing once that has ended', () => {
   const clock = new TestClock();
-  const negotiations = new Negotiations(clock, 15_000);
+  const negotiations = new Negotiations(clock, 15_000, () => '');
   const token = () => (negotiations.negotiate(asked('1'), 'u1', {}) as Record<string, string>).connectionToken!;
   const used = token();
   const unused = token();
@@ -39,6 +39,6 @@ test('a token is good for one connection, for 15 s, and for nothing once that ha
 });
 
 test('without negotiation each connection gets an id of its own', () => {
-  const negotiations = new Negotiations(new TestClock(), 15_000);
+  const negotiations = new Negotiations(new TestClock(), 15_000, () => '');
   assert.notDeepEqual(negotiations.take(undefined), negotiations.take(undefined));
 });

@@ -7,6 +7,8 @@ import { loadContract } from '../../../src/contract/load.ts';
 import type { ClientLimits } from '../../../src/edge/budget.ts';
 import { Edge } from '../../../src/edge/edge.ts';
 import type { ConnectionLimits } from '../../../src/edge/native/connection.ts';
+import type { RelayPeers } from '../../../src/edge/relay/relay.ts';
+import { PeerSignature } from '../../../src/peers/peer-signature.ts';
 import { Faults } from '../../../src/telemetry/faults.ts';
 import { silentLogger } from '../../../src/telemetry/logger.ts';
 import { type Budget, createMetrics } from '../../../src/telemetry/metrics.ts';
@@ -17,10 +19,23 @@ import { until } from '../../support/wait.ts';
 
 const contractFile = new URL('../../../src/contract/support-center.yaml', import.meta.url);
 
+/** One replica alone, of a release that gives tokens without tags. */
+const noPeers: RelayPeers = {
+  peers: {
+    tag: '',
+    allRelay: false,
+    find: async () => undefined,
+    refresh: async () => [],
+    ask: async () => ({ answers: [], notReached: [] }),
+  },
+  signature: new PeerSignature({ instance: 'a', secret: undefined, clock: new TestClock() }),
+};
+
 export async function startEdge(
   t: TestContext,
   limits: Partial<ConnectionLimits> = {},
   budget: Partial<ClientLimits> = {},
+  others: RelayPeers = noPeers,
 ) {
   const clock = new TestClock();
   const counters = new Map<string, number>();
@@ -60,6 +75,7 @@ export async function startEdge(
     },
     untilLogIsRead: () => undefined,
     onHubTyping: () => {},
+    others,
   });
   await edge.listen({ host: '127.0.0.1', port: 0 });
   t.after(async () => {

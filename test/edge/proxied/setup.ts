@@ -2,6 +2,7 @@
 // speaks through the Leg when the test says so. Closed when the test ends.
 
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { BridgeAddresses } from '../../../src/bridge/addresses.ts';
 import { loadContract } from '../../../src/contract/load.ts';
@@ -11,6 +12,7 @@ import { Prepared } from '../../../src/edge/prepared.ts';
 import type { ConnectionFacts } from '../../../src/edge/proxied/connection.ts';
 import type { Leg, Tap } from '../../../src/edge/proxied/leg.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from '../../../src/edge/proxied/proxied-hubs.ts';
+import { Relay, type RelayPeers } from '../../../src/edge/relay/relay.ts';
 import { addressOf, listenOn } from '../../../src/listen.ts';
 import { type Clock, systemClock } from '../../../src/telemetry/clock.ts';
 import { Faults } from '../../../src/telemetry/faults.ts';
@@ -79,6 +81,9 @@ export interface ProxiedEdge {
   taps: TestTap[];
   door: Door;
   metrics: Metrics;
+  /** A connection of another replica for requests of its clients. */
+  takePeer(socket: Socket): void;
+  relay: Relay;
   /** Tells every client to come back; resolves when all are gone. */
   closeClients(): Promise<void>;
 }
@@ -86,6 +91,9 @@ export interface ProxiedEdge {
 export interface ProxiedEdgeOptions extends Partial<Pick<ProxiedHubsOptions, 'share' | 'shared' | 'logger'>> {
   clock?: Clock;
   stalledMs?: number;
+  /** The other replicas; without them tokens have no tags. */
+  others?: RelayPeers;
+  maxRelayed?: number;
 }
 
 /** @param bridges base URLs */
@@ -94,7 +102,7 @@ export async function startProxiedEdge(
   bridges: string[],
   options: ProxiedEdgeOptions = {},
 ): Promise<ProxiedEdge> {
-  const { clock = systemClock, stalledMs, ...rest } = options;
+  const { clock = systemClock, stalledMs, others, maxRelayed, ...rest } = options;
   const metrics = createMetrics();
   const faults = new Faults(silentLogger, metrics);
   const taps: TestTap[] = [];
@@ -107,6 +115,7 @@ export async function startProxiedEdge(
       taps.push(tap);
       return tap;
     },
+    tagFor: (bridge) => relay.tagFor(bridge),
     share: async () => {},
     shared: async () => undefined,
     clock,
@@ -114,7 +123,9 @@ export async function startProxiedEdge(
     logger: silentLogger,
     ...rest,
   });
-  const door = new Door(hubs, { clock, faults, metrics, stalledMs });
+  const relay: Relay = new Relay({ hubs, clock, faults, metrics, logger: silentLogger, maxRelayed });
+  if (others !== undefined) relay.connect(others);
+  const door = new Door(relay, { clock, faults, metrics, stalledMs });
   const { server } = door;
   await listenOn(server, { host: '127.0.0.1', port: 0 }, '--edge');
   t.after(async () => {
@@ -122,9 +133,15 @@ export async function startProxiedEdge(
     addresses.close();
     server.close();
     await hubs.close();
+    await relay.close();
     server.closeAllConnections();
   });
   const leaving = new Leaving(hubs, { clock, faults });
   const closeClients = () => leaving.closeAll('gap');
-  return { url: `http://127.0.0.1:${addressOf(server).port}`, hubs, addresses, taps, door, metrics, closeClients };
+  const takePeer = (socket: Socket) => {
+    relay.trust(socket);
+    server.emit('connection', socket);
+  };
+  const url = `http://127.0.0.1:${addressOf(server).port}`;
+  return { url, hubs, addresses, taps, door, metrics, takePeer, relay, closeClients };
 }
