@@ -13,7 +13,7 @@ import { patient, programs, startSidecar } from './sidecar.ts';
 async function play(t: TestContext, flags: string[], options: StartOptions): Promise<void> {
   const { listen, edge } = await startSidecar(t, flags, options);
   // The bridge of the recording did not offer it.
-  const except = 'handshake messagepack';
+  const except = ['handshake messagepack'];
   await playRecording(t, { httpUrl: listen, hubsUrl: edge, apiKey, jwtSecret, offersRefresh: true, except });
 }
 

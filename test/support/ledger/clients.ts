@@ -20,6 +20,8 @@ export interface ClientOptions {
   rooms: Rooms;
   /** Whether the bridge speaks MessagePack; every second client then does. */
   messagePack: boolean;
+  /** Event streams and long polling alone, all of them through the front. */
+  byRequests?: boolean;
   /** Bare WebSockets alone: the real client throws out of reach where its server dies while it connects. */
   bareOnly?: boolean;
 }
@@ -87,17 +89,17 @@ export function describeMix(options: ClientOptions): string {
 /** One person's connections. */
 function planClient(
   i: number,
-  { edges, front, rooms: { requests, users }, messagePack, bareOnly }: ClientOptions,
+  { edges, front, rooms: { requests, users }, messagePack, byRequests, bareOnly }: ClientOptions,
 ): Plan[] {
-  const kind = bareOnly ? 'raw' : kindOf(i);
-  const isStalled = i % 20 === 19;
+  const kind = byRequests ? (i % 2 === 0 ? 'events' : 'polling') : bareOnly ? 'raw' : kindOf(i);
+  const isStalled = i % 20 === 19 && !byRequests;
   const user = users[i] ?? `user-${i}`;
   const count = isStalled ? roomsPerStalled : roomsPerClient;
   const rooms = Array.from({ length: count }, (_, k) => requests[(i + k * 17) % requests.length]!);
   const speaks = (i >> 1) % 2 === 1 && messagePack && kind !== 'events';
   const protocol: ProtocolName = speaks ? 'messagepack' : 'json';
   const own = edges[i % edges.length]!;
-  const edge = kind === 'real' || kind === 'raw' ? (front ?? own) : own;
+  const edge = kind === 'real' || kind === 'raw' || byRequests ? (front ?? own) : own;
   const chat: Plan = {
     name: `client-${i}`,
     user,

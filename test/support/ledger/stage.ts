@@ -34,12 +34,12 @@ export interface Stage {
   redis: Redis;
   bridges: Bridge[];
   replicas: Replica[];
-  /** Whether the bridges speak MessagePack. */
+  /** Whether the hubs speak MessagePack. */
   messagePack: boolean;
 }
 
 export interface StageOptions {
-  /** Several share their broadcasts over a Redis of their own; only the reference bridge can. */
+  /** 0: hubs are native. Several share their broadcasts over a Redis of their own; only the reference bridge can. */
   bridgeCount: number;
   replicaCount: number;
   /** Flags of every replica. */
@@ -68,10 +68,12 @@ export async function setStage(t: TestContext, options: StageOptions): Promise<S
   const redis = await startRedis(t, options.durable ? { appendfsync: 'always' } : {});
   const bridges = await startBridges(t, options.bridgeCount);
   const starts = Array.from({ length: options.replicaCount }, (_, i) => startReplica(t, i, redis, bridges, options));
-  return { redis, bridges, replicas: await Promise.all(starts), messagePack: !noDotnet };
+  const messagePack = !noDotnet || options.bridgeCount === 0;
+  return { redis, bridges, replicas: await Promise.all(starts), messagePack };
 }
 
 async function startBridges(t: TestContext, count: number): Promise<Bridge[]> {
+  if (count === 0) return [];
   if (noDotnet) {
     assert.equal(count, 1, 'toy bridges do not know of each other');
     return [await startToyBridge(t)];
