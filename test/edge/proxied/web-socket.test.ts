@@ -55,7 +55,10 @@ test('messages go both ways one by one, with their opcodes, past the tap', async
     { data: 'bytes', binary: true },
   ]);
   assert.deepEqual(tap.received, ['{}\x1e', 'bytes']);
-  assert.deepEqual({ ...tap.facts, hub: tap.facts.hub.name }, { hub: 'chat', token: 'x', user: undefined });
+  assert.deepEqual(
+    { ...tap.facts, hub: tap.facts.hub.name },
+    { hub: 'chat', token: 'x', user: undefined, session: undefined },
+  );
 });
 
 test('the client gets of a message what the tap leaves of it, and nothing if nothing is left', async (t) => {
