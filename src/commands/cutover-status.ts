@@ -48,7 +48,7 @@ function partsOf(status: PlannedStatus, suffix: string): Record<string, string[]
     pins: Object.entries(pins).map(([room, lane]) => `${room} by ${lane}`),
     mirror: [mirrorText(status)],
     hubs: hubLines(status.hubs),
-    replicas: replicaLines(replicas, epoch),
+    replicas: replicaLines(replicas, epoch, anyMoved(status.hubs)),
     changes: history
       .slice(-shownChanges)
       .reverse()
@@ -106,8 +106,11 @@ function mirrorText({ mirror, mirrorPercent }: Status): string {
 
 /** Where all are at the bridge, and nobody is on his way, there is nothing to be said. */
 function hubLines(hubs: Status['hubs']): string[] {
-  const isMixed = Object.values(hubs).some(({ at, native }) => at === 'native' || native > 0);
-  return isMixed ? Object.entries(hubs).map(([hub, where]) => hubText(hub, where)) : [];
+  return anyMoved(hubs) ? Object.entries(hubs).map(([hub, where]) => hubText(hub, where)) : [];
+}
+
+function anyMoved(hubs: Status['hubs']): boolean {
+  return Object.values(hubs).some(({ at, native }) => at === 'native' || native > 0);
 }
 
 /** Who is where its hub is not any more is on its way. */
@@ -119,13 +122,14 @@ function hubText(hub: string, { at, native, proxied }: HubStatus): string {
 }
 
 /** Columns as wide as what stands in them. */
-function replicaLines(replicas: ReplicaStatus[], epoch: number): string[] {
+function replicaLines(replicas: ReplicaStatus[], epoch: number, isMoved: boolean): string[] {
   const rows = replicas.map((each) => [
     each.instance,
     epochText(each.epoch, epoch),
     ...(each.answers ? numbersOf(each) : [styleText('red', silenceText(each))]),
     each.version ?? '',
-    each.hubs === undefined ? '' : `hubs ${each.hubs}`,
+    // Its flag; where an operator has moved hubs, they have lines of their own.
+    each.hubs === undefined || isMoved ? '' : `hubs ${each.hubs}`,
     each.admin ?? '',
   ]);
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => visible(row[column] ?? '')))) ?? [];

@@ -60,7 +60,7 @@ function outcomeLines({ moves, fences, hubs, callsWait }: DryRun): [label: strin
     ['', `${count(connections.moving)} of ${count(connections.known)} connections${most}`],
     ...hubs.map(({ hub, to, connections, overMs }): [string, string] => [
       'would close',
-      `${count(connections)} connections of ${hub} over ${(overMs / 1_000).toFixed(1)} s: they come back ${to === 'native' ? 'to crossfade' : 'to the bridge'}`,
+      `${count(connections)} connections of ${hub} ${overMs === 0 ? 'at once' : `over ${(overMs / 1_000).toFixed(1)} s`}: they come back ${to === 'native' ? 'to crossfade' : 'to the bridge'}`,
     ]),
     ...(rooms.moving === 0
       ? []

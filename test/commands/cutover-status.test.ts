@@ -134,6 +134,21 @@ test('a replica that does not follow, does not answer, drains or misses a bridge
   ]);
 });
 
+test('hubs that have moved are told one by one, with who is still on his way', () => {
+  const hubs = {
+    chat: { at: 'native' as const, native: 812, proxied: 3 },
+    ticket: { at: 'proxy' as const, native: 0, proxied: 1 },
+    notification: { at: 'proxy' as const, native: 2, proxied: 40 },
+  };
+  const lines = linesOf({ ...calm, hubs });
+  const at = lines.findIndex((line) => line.startsWith('hubs'));
+  assert.deepEqual(lines.slice(at, at + 3), [
+    'hubs      chat           native, 812 clients, 3 still at the bridge',
+    '          ticket         at the bridge, 1 client',
+    '          notification   at the bridge, 40 clients, 2 still native',
+  ]);
+});
+
 test('only the latest five changes are shown, the latest first', () => {
   const history = Array.from({ length: 7 }, (_, n) => ({ ...calm.history[0]!, what: `set ${n}` }));
   const shown = linesOf({ ...calm, history }).filter((line) => line.includes('by ops'));

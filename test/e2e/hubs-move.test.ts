@@ -40,7 +40,7 @@ async function setUp(t: TestContext, replicaCount: number, more: string[] = []) 
   return { redis, bridge, replicas, flags };
 }
 
-const reconnectMs = Array.from({ length: 40 }, () => 50);
+const reconnectMs = Array.from({ length: 400 }, () => 50);
 
 /** A member of the room that comes back by itself, and joins again, as the product's clients do. */
 async function member(
@@ -80,6 +80,12 @@ test('a hub moves to crossfade and back, over two replicas: its clients of every
   await say(one, 'r', 'before');
   await all('before');
 
+  const token = await makeToken({ sub: 'late' }, jwtSecret);
+  const ask = (path: string, init: RequestInit = {}) =>
+    fetch(`${one.edge}/hubs/chat${path}`, { ...init, headers: { authorization: `Bearer ${token}` } });
+  const negotiated = (await (await ask('/negotiate?negotiateVersion=1', { method: 'POST' })).json()) as {
+    connectionToken: string;
+  };
   const { code, stdout } = await cutover(t, ['hubs', 'native', '--hub', 'chat', '--admin', one.admin]);
   assert.equal(code, 0);
   assert.match(stdout, /chat +native/);
@@ -87,8 +93,14 @@ test('a hub moves to crossfade and back, over two replicas: its clients of every
   await untilMoved(two, 'chat', 'native', 4);
   assert.equal(
     bridge.calls.filter(({ url }) => url.includes('/hubs/chat/negotiate')).length,
-    4,
+    5,
     'none came to the bridge again',
+  );
+  const late = await ask(`?id=${negotiated.connectionToken}`);
+  assert.deepEqual(
+    [late.status, await late.text()],
+    [404, 'No Connection with that ID'],
+    'who is late negotiates anew',
   );
   await say(two, 'r', 'native');
   await all('native');
@@ -367,4 +379,27 @@ test('an ingress alone and an edge alone move as one, and a rollback without the
   await until(() => ada.joins === 3, { what: 'ada to be at the bridge', timeoutMs: 10_000 });
   await say(ingress, 'r', 'by the bridge');
   await until(() => shownOf(ada, 'r').includes('by the bridge'), { what: 'what the bridge shows' });
+});
+
+test('a replica that is killed in the middle of a move comes back with the hubs where they are, and so do its clients', async (t) => {
+  const { replicas, flags } = await setUp(t, 2, ['--drain-rate', '1']);
+  const [one, two] = replicas as [Crossfade, Crossfade];
+  const ports = (['listen', 'edge', 'admin'] as const).flatMap((side) => [`--${side}`, new URL(two[side]).host]);
+  const ada = await participant(t, two, 'ada', lastSession);
+  const eve = await participant(t, one, 'eve', lastSession);
+  await crowd(t, two);
+  assert.equal((await command(one, { hubs: { 'remote-access': 'native' }, force: true })).status, 200);
+  await untilAll(replicas, (state) => (state as unknown as { hubs: Where }).hubs['remote-access']!.at === 'native', {
+    what: 'the move to begin',
+  });
+  await two.process.kill();
+  const again = await startSidecar(t, [...flags, ...ports]);
+  await until(() => ada.joins === 2, { what: 'ada to be back', timeoutMs: 20_000 });
+  // Eve waits for her turn at the bridge: what she says crosses.
+  await exchange('after the kill', eve, ada);
+  assert.deepEqual([eve.joins, (await hubsOf(again))['remote-access']!.native], [1, 1]);
+  assert.equal((await command(again, { hubs: { 'remote-access': 'proxy' }, force: true })).status, 200);
+  await until(() => ada.joins === 3, { what: 'ada to be at the bridge', timeoutMs: 20_000 });
+  await exchange('back at the bridge', eve, ada);
+  assert.equal(eve.joins, 1, 'who had not gone yet stays');
 });

@@ -15,7 +15,7 @@ import { until } from '../support/wait.ts';
 
 /** How often there and back, and with how many calls: CROSSFADE_TEST_MOVES=5 by hand. */
 const rounds = Number(process.env.CROSSFADE_TEST_MOVES ?? 1);
-const callCount = 1_250 * (rounds + 1);
+const callCount = 800 * (rounds + 1);
 /** What a connection that is closed by either side has not sent yet is lost with it. */
 const endMarginMs = 2_000;
 const session = 'ledger-session';
