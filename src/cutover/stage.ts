@@ -155,14 +155,14 @@ export class CutoverStage implements LaneFailures {
     this.roomLanes.onAdopted(() => run(this.roomLanes.usesStream));
   }
 
-  /** Calls `run` now and with every change of the state: which hubs end at crossfade, and how long those who are elsewhere may take (ms). */
+  /** Calls `run` with every change of the state, and now where there is none: which hubs end at crossfade, and how long those who are elsewhere may take (ms). */
   onHubs(run: (native: string[], overMs?: number) => void): void {
     const runNow = () => {
       const { state } = this.roomLanes;
       // Who waits for its turn while the bridge carries a room misses what the bridge shows.
       run(this.roomLanes.nativeHubs, isAllByStream(state) ? state.hubs?.overMs : 0);
     };
-    runNow();
+    if (this.roomLanes.standalone) runNow();
     this.roomLanes.onAdopted(runNow);
   }
 

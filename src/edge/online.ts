@@ -18,6 +18,8 @@ interface OnlineUser {
   sessions: Set<string>;
 }
 
+/** Sessions of one user: people have a desktop or two. What is beyond is not kept. */
+const maxSessions = 100;
 /** ms for which the keys of a user whose connection was closed for a move wait for it to come back. */
 const returnMs = 5_000;
 
@@ -51,7 +53,9 @@ export class Online {
 
   /** The URL of a connection of this user names a desktop session. */
   holds(user: string, session: string): void {
-    this.#users.get(user)?.sessions.add(session);
+    const sessions = this.#users.get(user)?.sessions;
+    if (sessions === undefined || (sessions.size >= maxSessions && !sessions.has(session))) return;
+    sessions.add(session);
     if (this.#keeps) this.#parts.roster.holdPresence(user, session);
   }
 
