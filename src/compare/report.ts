@@ -160,7 +160,12 @@ export function compareText({ run, verdict, blind, next }: CompareView): string 
       'by event type',
       run.messages.explained + Object.keys(run.types).length === 0 ? [] : tableText([columns, ...rowsOf(run)]),
     ],
-    ['not judged', unjudgedReasons(run).map(([words, number]) => `${grouped(number)} events: ${words}`)],
+    [
+      'not judged',
+      unjudgedReasons(run).map(
+        ([words, number]) => `${grouped(number)} ${number === 1 ? 'event' : 'events'}: ${words}`,
+      ),
+    ],
     ["the bridge's messages", messageRows(run).map(([words, number]) => `${grouped(number)} ${words}`)],
     ['disturbed', Object.entries(run.disturbed).map(([why, slices]) => `${grouped(slices)} s: ${why}`)],
     ['samples', run.samples.flatMap(sampleText)],
@@ -193,7 +198,9 @@ export function compareHtml({ run, verdict, blind }: CompareView): string {
             .join('')}</table>`,
           listHtml(
             'Not judged',
-            unjudgedReasons(run).map(([words, number]) => `${grouped(number)} events: ${words}`),
+            unjudgedReasons(run).map(
+              ([words, number]) => `${grouped(number)} ${number === 1 ? 'event' : 'events'}: ${words}`,
+            ),
           ),
           listHtml(
             "The bridge's messages",

@@ -126,7 +126,10 @@ export function withSlice(run: CompareRun, reports: SliceReport[], disturbed: st
       ofHub: run.messages.ofHub + total(reports.map(({ messages }) => messages.ofHub)),
       unjudged: run.messages.unjudged + total(reports.map(({ messages }) => messages.unjudged)),
     },
-    samples: [...run.samples, ...reports.flatMap(({ samples }) => samples)].slice(0, maxSamples),
+    samples: withSamples(
+      run.samples,
+      reports.flatMap(({ samples }) => samples),
+    ),
   };
   return withSuspects(next, slice, reports, disturbed);
 }
@@ -148,8 +151,17 @@ function withSuspects(run: CompareRun, slice: number, reports: SliceReport[], di
     messages,
     disturbed: reasons,
     recent: recent.slice(-maxRecent),
-    samples: [...run.samples, ...samples].slice(0, maxSamples),
+    samples: withSamples(run.samples, samples),
   };
+}
+
+/** Several replicas may have seen the same. */
+function withSamples(known: CompareSample[], found: CompareSample[]): CompareSample[] {
+  const isSame = (a: CompareSample, b: CompareSample) => a.kind === b.kind && a.eventId === b.eventId;
+  const news = found.filter(
+    (each, at) => each.eventId === undefined || ![...known, ...found.slice(0, at)].some((other) => isSame(each, other)),
+  );
+  return [...known, ...news].slice(0, maxSamples);
 }
 
 function keysOf(found: [string, CompareSample][], slice: number): CompareRun['recent'] {

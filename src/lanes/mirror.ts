@@ -24,6 +24,7 @@ export class Mirror {
   readonly #logClock: LogClock;
   /** ms, monotonic */
   #measuredAt = Number.NEGATIVE_INFINITY;
+  #measuring = Promise.resolve();
   #isFailing = false;
 
   /** @param options.onUnshadowed see call.ts */
@@ -47,8 +48,8 @@ export class Mirror {
     this.#metrics.dualWriteSuccess.inc({ transport: 'http' });
     if (this.#pending.size >= maxPending) return this.#failed('too many shadows are pending', sentAt);
     const startedAt = this.#clock.monotonic();
-    const writing = this.#log
-      .append({ ...entry, ...this.#stamps(sentAt), stream: shadowStream(entry.stream), idsSettled: true })
+    const writing = this.#stamped(entry, sentAt, startedAt)
+      .then((stamped) => this.#log.append(stamped))
       .then(
         () => this.#succeeded(),
         (error: Error) => this.#failed(error.message, sentAt),
@@ -65,14 +66,16 @@ export class Mirror {
     await Promise.all(this.#pending);
   }
 
-  #stamps(sentAt: number): Pick<NewEntry, 'mirrored'> {
-    const answeredAt = this.#clock.monotonic();
-    const { offset } = this.#logClock;
+  /** With times that can be put in order with those of other replicas: how far this clock is from the log's goes with them. */
+  async #stamped(entry: NewEntry, sentAt: number, answeredAt: number): Promise<NewEntry> {
     if (answeredAt - this.#measuredAt > measureEveryMs) {
       this.#measuredAt = answeredAt;
-      void this.#logClock.measure();
+      this.#measuring = this.#logClock.measure();
     }
-    return offset === undefined ? {} : { mirrored: { sentAt, answeredAt, ...offset } };
+    if (this.#logClock.offset === undefined) await this.#measuring;
+    const { offset } = this.#logClock;
+    const mirrored = offset && { sentAt, answeredAt, ...offset };
+    return { ...entry, ...(mirrored && { mirrored }), stream: shadowStream(entry.stream), idsSettled: true };
   }
 
   #succeeded(): void {
