@@ -110,6 +110,25 @@ describe('a bridge that shows what the stream lane would show', () => {
   });
 });
 
+test('what was said twice in the same words says nothing of the order', async () => {
+  const replica = await replicaIn(['r1']);
+  const said = (content: string, sentAt: number) => {
+    const mirrored = { sentAt, answeredAt: sentAt + 5, toLogMs: 0, withinMs: 0 };
+    return replica.read({ room: 'r1', payload: argumentOf('r1', content), deliveries: deliveriesTo('r1'), mirrored });
+  };
+  const each = ['open', 'between', 'open'].map((content) => argumentOf('r1', content));
+  replica.show(replica.connections, 'ReceiveMessage', ...each);
+  const now = replica.clock.monotonic();
+  // The shadow of the second one is in the log before that of the first one.
+  await said('open', now - 10);
+  await said('between', now - 20);
+  await said('open', now - 30);
+  assert.deepEqual(
+    (await replica.judged()).samples.filter((kind) => kind === 'order'),
+    [],
+  );
+});
+
 describe('a bridge with a made fault', () => {
   test('that drops a message is accused, once', async () => {
     const replica = await replicaIn(['r1']);
