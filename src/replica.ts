@@ -81,7 +81,7 @@ export async function startReplica(given: Config, logger: Logger, onLost: (why: 
     ready: clientsSide.opened,
     failed: opening.then(() => new Promise<never>(() => {})),
     hubs: config.hubs,
-    percent: () => cutover.percent,
+    percent: () => cutover.roomLanes.percent,
     coreFailed,
     drain: () => clientsSide.drain(),
     async stop() {

@@ -20,3 +20,11 @@ export function differenceIn(fact: AlikeFact, replicas: Pick<LiveReplica, 'insta
   if (names.size < 2) return undefined;
   return [...names].map(([value, instances]) => `${instances.join(', ')}: ${value}`).join('; ');
 }
+
+/** In which facts they differ, a line each. */
+export function differencesAmong(replicas: Pick<LiveReplica, 'instance' | 'facts'>[]): string[] {
+  return alikeFacts.flatMap((fact) => {
+    const difference = differenceIn(fact, replicas);
+    return difference === undefined ? [] : [`the replicas differ in their ${fact} (${difference}): finish the rollout`];
+  });
+}

@@ -11,7 +11,7 @@ import type { RoomLanes } from '../rooms/room-lanes.ts';
 import { type CutoverState, type Difference, isAllByStream } from '../rooms/state.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import { total } from '../telemetry/lane-rates.ts';
-import { alikeFacts, differenceIn } from './alike.ts';
+import { differencesAmong } from './alike.ts';
 import { held } from './changes.ts';
 import { guardFinding, logFinding } from './check.ts';
 import { type Order, over, requireBridge } from './command.ts';
@@ -147,17 +147,14 @@ function clientsFinding(seen: Seen[]): CheckFinding {
 
 function whetherAllFollow(seen: Seen[]): CheckFinding[] {
   const silent = seen.filter(({ view }) => view === undefined).map(({ instance }) => instance);
-  const differences = alikeFacts.flatMap((fact) => {
-    const difference = differenceIn(fact, seen);
-    return difference === undefined ? [] : [`${fact}: ${difference}`];
-  });
+  const differences = differencesAmong(seen);
   return [
     silent.length === 0
       ? good('replicas', `${seen.map(({ instance }) => instance).join(', ')} answer`)
       : bad('replicas', `${silent.join(', ')} do not answer, and would not hear of it`, 'look at them first'),
     differences.length === 0
       ? good('alike', 'all run the same release and contract')
-      : bad('alike', differences.join('; '), 'finish the rollout first'),
+      : bad('alike', differences.join('; '), 'until then no replica knows what the others would do'),
   ];
 }
 

@@ -6,7 +6,7 @@ import type { BridgeLane } from '../bridge/lane.ts';
 import { counterNames } from '../log/counters.ts';
 import type { Log } from '../log/log.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
-import { alikeFacts, differenceIn } from './alike.ts';
+import { differencesAmong } from './alike.ts';
 
 export interface GuardParts {
   /** This replica, which is there whether it answers its own roll call in time or not. */
@@ -104,13 +104,7 @@ export class Guard {
   /** During a rollout one release would have to show what another one decides. Who missed the roll call may come back, and counts too. */
   async #differences(): Promise<string[]> {
     try {
-      const replicas = await this.#parts.log.roster.replicas();
-      return alikeFacts.flatMap((fact) => {
-        const difference = differenceIn(fact, replicas);
-        return difference === undefined
-          ? []
-          : [`the replicas differ in their ${fact} (${difference}): finish the rollout`];
-      });
+      return differencesAmong(await this.#parts.log.roster.replicas());
     } catch (error) {
       return [`what the other replicas run could not be asked: ${(error as Error).message}`];
     }

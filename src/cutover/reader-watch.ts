@@ -2,17 +2,17 @@
 // miss the stream lane; new clients had better come to another one. In come what the reader knows and what the other replicas say, out
 // goes a yes or no.
 
+import type { ReadMemory } from '../consumer/read-memory.ts';
+import type { Log } from '../log/log.ts';
 import { type Peers, peerPaths } from '../peers/peers.ts';
+import type { RoomLanes } from '../rooms/room-lanes.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 export interface ReaderWatchParts {
-  /** Whether rooms may be on the stream lane, as far as is known. */
-  usesStream(): boolean;
-  /** ms since the reader last had everything. */
-  stalenessMs(): number;
-  /** Whether the log answers this replica. */
-  logAnswers(): boolean;
+  roomLanes: Pick<RoomLanes, 'usesStream'>;
+  reads: Pick<ReadMemory, 'stalenessMs'>;
+  log: Pick<Log, 'reachable'>;
   peers: Pick<Peers, 'ask'>;
   clock: Clock;
   logger: Logger;
@@ -42,19 +42,14 @@ export class ReaderWatch {
 
   /** Whether this replica reads the log at this moment. */
   get reads(): boolean {
-    return this.#parts.stalenessMs() < liveMs;
-  }
-
-  /** Whether the log answers this replica. */
-  get logAnswers(): boolean {
-    return this.#parts.logAnswers();
+    return this.#parts.reads.stalenessMs < liveMs;
   }
 
   /** Where the log is away for all, no replica is better than this one. */
   get isCutOff(): boolean {
-    const { usesStream, logAnswers, clock } = this.#parts;
-    if (!usesStream() || this.reads || clock.monotonic() - this.#readAt < patienceMs) return false;
-    return logAnswers() || this.#othersRead;
+    const { roomLanes, log, clock } = this.#parts;
+    if (!roomLanes.usesStream || this.reads || clock.monotonic() - this.#readAt < patienceMs) return false;
+    return log.reachable || this.#othersRead;
   }
 
   close(): void {
@@ -62,9 +57,9 @@ export class ReaderWatch {
   }
 
   async #look(): Promise<void> {
-    const { usesStream, logAnswers, peers, clock } = this.#parts;
+    const { roomLanes, log, peers, clock } = this.#parts;
     if (this.reads) this.#readAt = clock.monotonic();
-    const mustAsk = usesStream() && !this.reads && !logAnswers();
+    const mustAsk = roomLanes.usesStream && !this.reads && !log.reachable;
     if (!mustAsk) this.#othersRead = false;
     else if (!this.#asking) {
       this.#asking = true;

@@ -127,11 +127,6 @@ export class CutoverStage implements LaneFailures {
     this.#made.traffic.connect((rooms) => windows.flushWindows(rooms));
   }
 
-  /** The share of rooms on the stream lane here and now. */
-  get percent(): number {
-    return this.roomLanes.percent;
-  }
-
   /** What the other replicas shall know of this one. @param facts its admin address among them, see peers.ts */
   async introduce(facts: { [adminFact]: string } & Record<string, string>): Promise<void> {
     Object.assign(this.#facts, facts);
@@ -344,13 +339,7 @@ function makeStage(options: CutoverStageOptions) {
     showMs: () => timeoutMs + settled(),
   });
   const uncertain = new UncertainAppends({ ...common, peers });
-  const readerWatch = new ReaderWatch({
-    ...common,
-    peers,
-    usesStream: () => roomLanes.usesStream,
-    stalenessMs: () => reads.stalenessMs,
-    logAnswers: () => log.reachable,
-  });
+  const readerWatch = new ReaderWatch({ ...common, peers });
 
   const coordinator = new Coordinator(common);
   const handover = new Handover({ ...common, outage, fences: edge });

@@ -2,6 +2,7 @@
 // out goes JSON with stable keys. Promise: it answers within a second, whatever hangs.
 
 import type { BridgeState } from '../bridge/health.ts';
+import type { Log } from '../log/log.ts';
 import { adminFact, epochFact } from '../peers/peers.ts';
 import type { Outage } from '../rooms/outage.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
@@ -23,7 +24,8 @@ export interface StatusParts {
   outage: Pick<Outage, 'status'>;
   ownFlags: Pick<OwnFlags, 'heldFor'>;
   shared: Pick<SharedState, 'follows'>;
-  readerWatch: Pick<ReaderWatch, 'logAnswers' | 'isCutOff'>;
+  readerWatch: Pick<ReaderWatch, 'isCutOff'>;
+  log: Pick<Log, 'reachable'>;
   survey: Pick<Survey, 'look'>;
   bridgeStates(): BridgeState[];
 }
@@ -85,7 +87,7 @@ export interface Status
 }
 
 export async function cutoverStatus(parts: StatusParts): Promise<Status> {
-  const { roomLanes, guard, outage, wish, ownFlags, shared, readerWatch, bridgeStates, survey, hubMoves } = parts;
+  const { roomLanes, guard, outage, wish, ownFlags, shared, readerWatch, log, bridgeStates, survey, hubMoves } = parts;
   const seen = await survey.look();
   const { state, standalone } = roomLanes;
   const hubs = hubMoves.status(seen);
@@ -98,7 +100,7 @@ export async function cutoverStatus(parts: StatusParts): Promise<Status> {
     outage: outage.status,
     guard: guard.last,
     bridges: bridgeStates(),
-    log: { reachable: readerWatch.logAnswers, followed: standalone || shared.follows, isCutOff: readerWatch.isCutOff },
+    log: { reachable: log.reachable, followed: standalone || shared.follows, isCutOff: readerWatch.isCutOff },
     replicas: seen,
   };
   const { epoch, percent, pins, mirror, mirrorPercent, hold, operated, killed, completed, history } = state;

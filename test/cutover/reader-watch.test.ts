@@ -9,11 +9,11 @@ import { logLines } from '../support/log-lines.ts';
 function setUp() {
   const clock = new TestClock();
   const { logger, lines } = logLines();
-  const scene = { usesStream: true, stalenessMs: 0, logAnswers: true, others: [] as string[] };
+  const scene = { usesStream: true, stalenessMs: 0, reachable: true, others: [] as string[] };
   const watch = new ReaderWatch({
-    usesStream: () => scene.usesStream,
-    stalenessMs: () => scene.stalenessMs,
-    logAnswers: () => scene.logAnswers,
+    roomLanes: scene,
+    reads: scene,
+    log: scene,
     peers: { ask: async () => ({ answers: scene.others.map(() => ({ reads: true })), notReached: [] }) },
     clock,
     logger,
@@ -30,7 +30,7 @@ function setUp() {
 test('a replica that others leave behind at the log is cut off after 5 s, and says so once', async () => {
   const { scene, watch, pass, lines } = setUp();
   await pass(3);
-  Object.assign(scene, { stalenessMs: Number.POSITIVE_INFINITY, logAnswers: false, others: ['b'] });
+  Object.assign(scene, { stalenessMs: Number.POSITIVE_INFINITY, reachable: false, others: ['b'] });
   await pass(4);
   assert.equal(watch.isCutOff, false, 'a short loss is nobody’s business');
   await pass(3);
@@ -39,7 +39,7 @@ test('a replica that others leave behind at the log is cut off after 5 s, and sa
     lines.map(({ level }) => level),
     ['error'],
   );
-  Object.assign(scene, { stalenessMs: 0, logAnswers: true });
+  Object.assign(scene, { stalenessMs: 0, reachable: true });
   assert.equal(watch.isCutOff, false);
   watch.close();
 });
@@ -54,7 +54,7 @@ test('a reader that is silent while the log answers is as bad', async () => {
 
 test('where the log is away for all, or no room is on the stream lane, no replica is worse than another', async () => {
   const { scene, watch, pass } = setUp();
-  Object.assign(scene, { stalenessMs: Number.POSITIVE_INFINITY, logAnswers: false });
+  Object.assign(scene, { stalenessMs: Number.POSITIVE_INFINITY, reachable: false });
   await pass(10);
   assert.equal(watch.isCutOff, false, 'nobody reads it');
   Object.assign(scene, { others: ['b'], usesStream: false });
