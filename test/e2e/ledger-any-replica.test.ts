@@ -18,7 +18,7 @@ import { makeToken, openRaw } from '../support/signalr.ts';
 const isLarge = process.env.CROSSFADE_TEST_ANY_REPLICA !== undefined;
 const size = isLarge
   ? { clientCount: 120, roomCount: 50, callCount: 20_000, durationMs: 75_000 }
-  : { clientCount: 24, roomCount: 12, callCount: 1_200, durationMs: 6_000 };
+  : { clientCount: 24, roomCount: 12, callCount: 800, durationMs: 4_000 };
 /** What of the recording clients cause by requests, or as they come; the rest is no other with several replicas. */
 const cases = isLarge ? {} : { only: /^(negotiate|preflight|transport|handshake|upgrade)/ };
 /** What a killed replica, or a bridge that it leaves, has not sent yet is lost with the connection. */
@@ -69,7 +69,7 @@ async function runTrial(t: TestContext, bridgeCount: number): Promise<void> {
       }
     },
   };
-  const percents = native ? [quiet] : [one.operator.set(50), one.operator.set(100)];
+  const percents = native ? [quiet] : [one.operator.set(isLarge ? 100 : 50)];
   const mayLose = ({ call }: MadeCall) => call.typing !== undefined || call.receipt !== undefined;
 
   const report = await runLedger(t, {

@@ -1,8 +1,11 @@
 // Direct against proxied, on the real bridge: the same requests and frames, once to the bridge and once through the edge,
-// must be answered alike, byte for byte, but for ids and dates.
+// must be answered alike, byte for byte, but for ids and dates, and for the tag in front of a token where there are other replicas.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import type { RelayPeers } from '../../src/edge/relay/relay.ts';
+import { PeerSignature } from '../../src/peers/peer-signature.ts';
+import { systemClock } from '../../src/telemetry/clock.ts';
 import { exchange, openWebSocket } from '../edge/proxied/scripted-bridge.ts';
 import { startProxiedEdge } from '../edge/proxied/setup.ts';
 import { allowedOrigin, jwtSecret } from '../support/bridge.ts';
@@ -55,24 +58,41 @@ const requests: string[][] = [
   ['GET /hubs/chat/negotiate', '{bearer}', ...webSocket],
 ];
 
+/** A replica that gives out tags, and finds no other one. */
+const others: RelayPeers = {
+  peers: {
+    tag: 'aaaaaaaa',
+    allRelay: true,
+    find: async () => undefined,
+    refresh: async () => [],
+    ask: async () => ({ answers: [], notReached: [] }),
+  },
+  signature: new PeerSignature({ instance: 'a', secret: undefined, clock: systemClock }),
+};
+const tag = /(?<="connectionToken":")aaaaaaaa~[\w-]{8}~/;
+
 async function started(t: TestContext) {
   const { url: direct } = await startReferenceBridge(t);
   const { url: proxied } = await startProxiedEdge(t, [direct]);
-  return { urls: [direct, proxied], token: await makeToken({ sub: 'u1' }, jwtSecret) };
+  const { url: tagging } = await startProxiedEdge(t, [direct], { others });
+  return { urls: [direct, proxied, tagging], token: await makeToken({ sub: 'u1' }, jwtSecret) };
 }
 
 test('direct and proxied, the real bridge is the same', { skip: noDotnet }, async (t) => {
   const { urls, token } = await started(t);
+  assert.match(await negotiate(urls[2]!, token), /^aaaaaaaa~[\w-]{8}~/);
   for (const [line = '', ...headers] of requests) {
     await t.test([line, ...headers].join(' | '), async (t) => {
       const answers = await Promise.all(urls.map((url) => ask(t, url, token, line, headers)));
       assert.deepEqual(answers[1], answers[0]);
+      assert.deepEqual(answers[2], answers[0], 'with tags');
     });
   }
   for (const [name, said] of Object.entries(dialogues)) {
     await t.test(name, async (t) => {
       const seen = await Promise.all(urls.map((url) => talk(t, url, token, said)));
       assert.deepEqual(seen[1], seen[0]);
+      assert.deepEqual(seen[2], seen[0], 'with tags');
     });
   }
 });
@@ -112,13 +132,15 @@ async function negotiate(url: string, token: string): Promise<string> {
 
 /** An answer's parts; how its body is cut into chunks and whether the connection stays is each hop's own affair. */
 function comparable(answer: string): object {
-  const [head = '', body = ''] = answer.split('\r\n\r\n', 2) as [string, string?];
+  const [written = '', body = ''] = answer.split('\r\n\r\n', 2) as [string, string?];
+  const tagLength = tag.exec(body)?.[0].length ?? 0;
+  const head = written.replace(/(?<=^Content-Length: )\d+/im, (length) => String(Number(length) - tagLength));
   const [status, ...headers] = head.split('\r\n');
   const kept = headers.filter((header) => !/^(date|connection|keep-alive|transfer-encoding):/i.test(header));
   return {
     status,
     headers: kept.sort(),
-    body: body.replace(/"connection(Id|Token)":"[\w-]{22}"/g, '"connection$1":"…"'),
+    body: body.replace(tag, '').replace(/"connection(Id|Token)":"[\w-]{22}"/g, '"connection$1":"…"'),
   };
 }
 
