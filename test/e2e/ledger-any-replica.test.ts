@@ -21,8 +21,8 @@ const size = isLarge
   : { clientCount: 24, roomCount: 12, callCount: 800, durationMs: 4_000 };
 /** What of the recording clients cause by requests, or as they come; the rest is no other with several replicas. */
 const cases = isLarge ? {} : { only: /^(negotiate|preflight|transport|handshake|upgrade)/ };
-/** What a killed replica, or a bridge that it leaves, has not sent yet is lost with the connection. */
-const endMarginMs = 3_000;
+/** What a killed replica, or a bridge that it leaves, has not sent yet is lost with the connection: on a busy machine that of some seconds. */
+const endMarginMs = 10_000;
 
 async function runTrial(t: TestContext, bridgeCount: number): Promise<void> {
   const stage = await setStage(t, { replicaCount: 3, bridgeCount, flags: patientFlags });
