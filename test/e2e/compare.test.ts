@@ -2,19 +2,22 @@
 // replica that adds up changes nothing. CROSSFADE_TEST_COMPARE says how many events; 20,000 were asked for.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join as joinPath } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CompareView } from '../../src/compare/report.ts';
 import type { ToyDelivery } from '../../src/demo/toy-bridge-calls.ts';
 import { call, startBridge, type ToyBridge } from '../support/bridge.ts';
-import type { Crossfade } from '../support/process.ts';
+import { type Crossfade, spawnCrossfade } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import type { HubClient } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
-import { command, messageOf, untilAll } from './operating.ts';
+import { command, messageOf, metricOf, untilAll } from './operating.ts';
 import { join, patient, startSidecar } from './sidecar.ts';
 
-const events = Number(process.env.CROSSFADE_TEST_COMPARE ?? 2_000);
+const events = Number(process.env.CROSSFADE_TEST_COMPARE ?? 1_200);
 const rooms = Array.from({ length: 40 }, (_, i) => `r${i}`);
 /** Rooms that speak at the same time. */
 const speakers = 20;
@@ -131,6 +134,49 @@ describe('the compare', { concurrency: true }, () => {
       !(await (await fetch(`${two!.admin}/compare`)).text()).includes('made up'),
       'ids only, unless asked for more',
     );
+  });
+
+  test('as an operator types it: who writes past crossfade into rooms of the stream lane is found, counted and named by ids', async (t) => {
+    const folder = mkdtempSync(joinPath(tmpdir(), 'crossfade-compare-'));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const bridge = await startBridge(t);
+    const flags = [...patient, '--bridge', bridge.url, '--data-dir', folder, '--require-compare'];
+    const crossfade = await startSidecar(t, flags);
+    const client = await join(t, crossfade.edge, 'chat', 'ada');
+    await client.connection.invoke('JoinRoom', 'r0');
+    const refused = await command(crossfade, { percent: 10 });
+    assert.equal(refused.status, 409);
+    assert.match(String(refused.body.message), /nothing was compared/);
+    assert.equal((await command(crossfade, { percent: 100, force: true })).status, 200);
+    const type = async (...words: string[]) => {
+      const process = spawnCrossfade(t, ['compare', ...words, '--admin', crossfade.admin]);
+      const { code } = await process.exited;
+      return { code, stdout: process.stdout, stderr: process.stderr };
+    };
+
+    assert.match((await type('show')).stdout, /^nothing was compared yet/);
+    assert.match((await type('start', '--by', 'ada')).stdout, /^compared from now on, by ada\n/);
+    const again = await type('start');
+    assert.deepEqual([again.code, /CUTOVER_CONFLICT: ada compares already/.test(again.stderr)], [1, true]);
+    await sleep(5_000);
+    const said = await call(crossfade.listen, 'chat/message', messageOf('r0', 'by stream'));
+    assert.equal(said.status, 200);
+    const counter = 'crossfade_compare_differences_total{kind="foreign"}';
+    const isCounted = async () => (await metricOf(crossfade, counter)) > 0;
+    for (let attempt = 1; attempt <= 4 && !(await isCounted()); attempt++) {
+      await call(bridge.url, 'chat/message', messageOf('r0', 'past it', `past ${attempt}`));
+      await until(isCounted, { timeoutMs: 20_000 }).catch(() => false);
+    }
+    const stopped = await type('stop');
+    assert.equal(stopped.code, 1, 'the lanes differ');
+    assert.match(stopped.stdout, /^DIFFERENT: \d written to the bridge by somebody else; 0 events judged in .*\n/);
+    assert.match(stopped.stdout, /written by somebody else: chat\/ReceiveMessage, room r0 /);
+    assert.ok(!stopped.stdout.includes('past it'), 'by its ids alone');
+    assert.match((await type('show', '--show-values')).stdout, /past it/);
+    assert.equal((await type('report', '--html', joinPath(folder, 'report.html'))).code, 1);
+    assert.match(readFileSync(joinPath(folder, 'report.html'), 'utf8'), /<h1 class="different">DIFFERENT: /);
+    const named = crossfade.process.lines.find(({ msg }) => /^somebody else writes to the bridge/.test(String(msg)));
+    assert.deepEqual(named?.rooms, ['r0']);
   });
 });
 
