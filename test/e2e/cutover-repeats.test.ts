@@ -18,14 +18,14 @@ import {
   shownOf,
   untilAll,
 } from './operating.ts';
-import { join, startSidecar } from './sidecar.ts';
+import { join, patient, startSidecar } from './sidecar.ts';
 
 for (const { name, skip, start } of bothBridges) {
   test(`across a raise and a rollback a repeat is a duplicate on the other lane and replica, in front of ${name}`, {
     skip,
   }, async (t) => {
     const redis = await startRedis(t);
-    const flags = ['--redis', redis.url, '--bridge', (await start(t)).url];
+    const flags = [...patient, '--redis', redis.url, '--bridge', (await start(t)).url];
     const [a, b] = await Promise.all([startSidecar(t, flags), startSidecar(t, flags)]);
     const clients = await Promise.all([a, b].map(({ edge }) => join(t, edge, 'chat', 'u1')));
     for (const { connection } of clients) await connection.invoke('JoinRoom', 'r');

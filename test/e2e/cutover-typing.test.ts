@@ -7,7 +7,7 @@ import { call } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 import { bothBridges, broadcast, force, messageOf } from './operating.ts';
-import { join, startSidecar } from './sidecar.ts';
+import { join, patient, startSidecar } from './sidecar.ts';
 
 const rooms = Array.from({ length: 10 }, (_, n) => `room-${n}`);
 const rounds = 40;
@@ -24,7 +24,7 @@ for (const { name, skip, start } of bothBridges) {
     skip,
   }, async (t) => {
     const redis = await startRedis(t);
-    const flags = ['--redis', redis.url, '--bridge', (await start(t)).url];
+    const flags = [...patient, '--redis', redis.url, '--bridge', (await start(t)).url];
     const [a, b] = await Promise.all([startSidecar(t, flags), startSidecar(t, flags)]);
     await force(a, 100);
     const reader = await join(t, b.edge, 'chat', 'reader');

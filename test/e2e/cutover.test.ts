@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { call, startBridge } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
-import { binary, join, startSidecar } from './sidecar.ts';
+import { binary, join, patient, startSidecar } from './sidecar.ts';
 
 const rooms = Array.from({ length: 20 }, (_, n) => `room-${n}`);
 
@@ -17,7 +17,7 @@ function message(room: string, n: number) {
 test('the binary moves the percent under connected clients, and back', async (t) => {
   const redis = await startRedis(t);
   const bridge = await startBridge(t);
-  const flags = ['--redis', redis.url, '--bridge', bridge.url];
+  const flags = [...patient, '--redis', redis.url, '--bridge', bridge.url];
   const one = await startSidecar(t, flags, binary);
   const two = await startSidecar(t, flags, binary);
   const clients = await Promise.all([one, two].map(({ edge }) => join(t, edge, 'chat', 'u1')));

@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { apiKey, broadcastsAt, call, startBridge } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
-import { atPercent, startSidecar } from './sidecar.ts';
+import { atPercent, patient, startSidecar } from './sidecar.ts';
 
 interface Exchange {
   method: string;
@@ -125,7 +125,7 @@ test('calls of the bridge lane arrive with the bytes and headers that the backen
 test('a call that the contract refuses is the bridge’s to refuse, at any percent', async (t) => {
   const bridge = await startBridge(t);
   const redis = await startRedis(t);
-  const sidecar = await startSidecar(t, ['--bridge', bridge.url, '--percent', '100', '--redis', redis.url]);
+  const sidecar = await startSidecar(t, [...patient, '--bridge', bridge.url, '--percent', '100', '--redis', redis.url]);
   await atPercent(sidecar, 100);
   const answer = await call(sidecar.listen, 'chat/message', { event_id: 'x' });
   assert.equal(answer.status, 400);

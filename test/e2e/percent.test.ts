@@ -8,7 +8,7 @@ import { type Crossfade, startCrossfade } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import type { HubClient } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
-import { atPercent, join, secrets, startSidecar } from './sidecar.ts';
+import { atPercent, join, patient, secrets, startSidecar } from './sidecar.ts';
 
 const rooms = Array.from({ length: 60 }, (_, i) => `room-${i}`);
 const streams = ['events:chat', 'events:ticket', 'events:notification', 'events:remote'];
@@ -30,7 +30,7 @@ async function joinAll(client: HubClient): Promise<HubClient> {
 test('at 37 percent the same rooms go by stream on every replica and after a restart', async (t) => {
   const redis = await startRedis(t);
   const bridge = await startBridge(t);
-  const flags = ['--redis', redis.url, '--bridge', bridge.url, '--percent', '37'];
+  const flags = [...patient, '--redis', redis.url, '--bridge', bridge.url, '--percent', '37'];
   const byBridge = rooms.filter((room) => bucketOf(room) >= 37);
   assert.ok(byBridge.length > 20 && byBridge.length < rooms.length - 10, 'both lanes have rooms');
 
@@ -63,13 +63,13 @@ test('at 0 no event is appended and no id remembered; at 100 the bridge is never
   const redis = await startRedis(t);
   const keys = redis.client();
   const bridge = await startBridge(t);
-  const none = await startSidecar(t, ['--redis', redis.url, '--bridge', bridge.url]);
+  const none = await startSidecar(t, [...patient, '--redis', redis.url, '--bridge', bridge.url]);
   for (const room of rooms) await call(none.listen, 'chat/message', messageFor(room, room));
   assert.equal(broadcastsAt(bridge).length, rooms.length);
   for (const stream of streams) assert.equal(await keys.xlen(stream), 0);
   assert.deepEqual(await keys.keys('crossfade:id:*'), [], 'at 0 the bridge’s own memory answers repeats');
 
-  const all = await startSidecar(t, ['--redis', redis.url, '--bridge', bridge.url, '--percent', '100']);
+  const all = await startSidecar(t, [...patient, '--redis', redis.url, '--bridge', bridge.url, '--percent', '100']);
   for (const replica of [none, all]) await atPercent(replica, 100);
   const client = await joinAll(await join(t, none.edge, 'chat', 'u1'));
   for (const room of rooms) {
@@ -94,7 +94,7 @@ test('mirroring writes shadow entries and changes nothing for any client', async
   const redis = await startRedis(t);
   const keys = redis.client();
   const bridge = await startBridge(t);
-  const sidecar = await startSidecar(t, ['--redis', redis.url, '--bridge', bridge.url, '--mirror']);
+  const sidecar = await startSidecar(t, [...patient, '--redis', redis.url, '--bridge', bridge.url, '--mirror']);
   const { listen, edge, admin } = sidecar;
   await until(async () => ((await (await fetch(`${admin}/cutover`)).json()) as { mirror: boolean }).mirror);
   const client = await joinAll(await join(t, edge, 'chat', 'u1'));

@@ -6,7 +6,7 @@ import { bucketOf } from '../../src/rooms/bucket.ts';
 import { broadcastsAt, call, startBridge } from '../support/bridge.ts';
 import { startRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
-import { atPercent, startSidecar } from './sidecar.ts';
+import { atPercent, patient, startSidecar } from './sidecar.ts';
 
 /** A room whose bucket keeps it on the bridge lane at 50 percent. */
 const room = Array.from({ length: 100 }, (_, i) => `room-${i}`).find((name) => bucketOf(name) >= 50)!;
@@ -16,7 +16,7 @@ for (const where of ['the same replica', 'another replica'] as const) {
   test(`a repeat on ${where} waits for the open bridge-lane call and is a duplicate`, async (t) => {
     const redis = await startRedis(t);
     const bridge = await startBridge(t);
-    const flags = ['--redis', redis.url, '--bridge', bridge.url, '--percent', '50'];
+    const flags = [...patient, '--redis', redis.url, '--bridge', bridge.url, '--percent', '50'];
     const one = await startSidecar(t, flags);
     const two = where === 'the same replica' ? one : await startSidecar(t, flags);
     for (const replica of [one, two]) await atPercent(replica, 50);
@@ -42,7 +42,7 @@ for (const where of ['the same replica', 'another replica'] as const) {
   test(`a repeat on ${where} is carried itself when the open call was not kept`, async (t) => {
     const redis = await startRedis(t);
     const bridge = await startBridge(t);
-    const flags = ['--redis', redis.url, '--bridge', bridge.url, '--percent', '50'];
+    const flags = [...patient, '--redis', redis.url, '--bridge', bridge.url, '--percent', '50'];
     const one = await startSidecar(t, flags);
     const two = where === 'the same replica' ? one : await startSidecar(t, flags);
     for (const replica of [one, two]) await atPercent(replica, 50);
