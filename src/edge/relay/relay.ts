@@ -53,6 +53,7 @@ export class Relay implements Pick<HubsSide, 'answer' | 'upgrade' | 'clients' | 
   /** Event streams that go through here to their clients, whom this replica sends away when it ends. */
   readonly clients = new Set<RelayedStream>();
   #refusesNew = false;
+  #isClosed = false;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -120,7 +121,9 @@ export class Relay implements Pick<HubsSide, 'answer' | 'upgrade' | 'clients' | 
     return undefined;
   }
 
+  /** What is under way to holders breaks off. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#holders?.close();
   }
 
@@ -176,6 +179,7 @@ export class Relay implements Pick<HubsSide, 'answer' | 'upgrade' | 'clients' | 
   #fail(holder: Peer, response: ServerResponse, error: unknown): void {
     // The client went first, which ends the request at the holder: nothing is amiss there.
     if (hasClientLeft(error)) return;
+    if (this.#isClosed) return answerUnreachable(response);
     const wasSent = !(error instanceof PeerUnreachable);
     this.#options.metrics.relays.inc({ outcome: wasSent ? 'broken' : 'unreachable' });
     if (this.#says.isDue()) {
