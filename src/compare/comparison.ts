@@ -338,7 +338,7 @@ export class Comparison {
     let done = 0;
     for (const frame of this.#frames) {
       if (frame.at + frameMs > now || this.#parts.clock.monotonic() > endsAt) break;
-      if (!frame.isTaken && frame.at + maxFrameMs > now && this.#mayBeExplained(frame)) break;
+      if (!frame.isTaken && this.#mayBeExplained(frame, now)) break;
       if (!frame.isTaken) this.#judge(frame);
       this.#slices.endMessage(frame.slice);
       forgetFrame(frame);
@@ -347,9 +347,10 @@ export class Comparison {
     this.#frames.splice(0, done);
   }
 
-  /** An entry of the same content is still being judged, or the log is not read that far. */
-  #mayBeExplained(frame: Frame): boolean {
-    return this.#freshAt < frame.at + graceMs || this.#entriesLike(frame).some(({ isSettled }) => !isSettled);
+  /** An entry of the same content is still being judged, however long that takes: it would miss it; or the log is not read that far. */
+  #mayBeExplained(frame: Frame, now: number): boolean {
+    if (this.#entriesLike(frame).some(({ isSettled }) => !isSettled)) return true;
+    return frame.at + maxFrameMs > now && this.#freshAt < frame.at + graceMs;
   }
 
   #judge(frame: Frame): void {

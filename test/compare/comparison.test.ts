@@ -98,6 +98,17 @@ describe('a bridge that shows what the stream lane would show', () => {
     assert.deepEqual(await replica.judged(), { marks: '', ...nothing });
   });
 
+  test('is not accused by a replica that judges late what it has long seen', async () => {
+    const replica = await replicaIn(['r1']);
+    await replica.message('r1', 'one');
+    await replica.pass(50);
+    // It stands still with a message that it has not read yet, and looks first at what it has.
+    replica.show(replica.connections, 'RoomJoined', '"r1"');
+    replica.clock.advance(13_000);
+    replica.comparison.look();
+    assert.deepEqual(await replica.judged(), { marks: '=', ...nothing });
+  });
+
   test('is not accused while the log is not read, nor behind a replica that stood still', async () => {
     const replica = await replicaIn(['r1']);
     replica.readsAlong = false;
