@@ -134,7 +134,7 @@ test('a plan of the page runs to its next step; a log that hangs rolls it back b
   const { crossfade, page } = await openStand(t, { log });
   keepBusy(t, crossfade);
   await page.getByText('Start a plan').click();
-  const start = page.getByRole('button', { name: 'Start', exact: true });
+  const start = page.locator('#plan-start');
   await page.locator('#plan-text').fill('name: evening\nsteps:\n  - percent: 50\n    hold: long');
   await start.click();
   await page.locator('#plan-result').getByText('plan:4: steps.0.hold: a time is a number with its unit').waitFor();

@@ -5,7 +5,7 @@ import { isComparing, showCompare } from './compare.js';
 import { ask, token, watch } from './live.js';
 import { isOpen, reportOf, showPlan } from './plan.js';
 import { LanePlots } from './plots.js';
-import { show, showDryRun, showNumbers, write } from './view.js';
+import { nativeWords, show, showDryRun, showNumbers, write } from './view.js';
 
 const byId = (id) => document.getElementById(id);
 const slider = byId('percent');
@@ -124,6 +124,7 @@ function showControls() {
   bar(byId('mirror'), byId('mirror-note'), held() ?? locked(), mirrorWords());
   bar(byId('hold'), byId('hold-note'), held() ?? locked(), 'Stops everything but a rollback.');
   byId('hold').hidden = cutover.hold !== null;
+  if (cutover.completed) write(byId('rollback-note'), 'Is refused: the bridge was left for good.');
   byId('hold-why').parentElement.classList.toggle('held', cutover.hold !== null);
   byId('release').hidden = cutover.hold === null;
   if (cutover.hold !== null)
@@ -147,7 +148,7 @@ function showCompareControls() {
   const isOn = isComparing(compare.run);
   byId('compare-start').hidden = isOn;
   byId('compare-stop').hidden = !isOn;
-  const isNative = cutover.stage === 'native' ? 'There is no bridge to compare with.' : undefined;
+  const isNative = cutover.stage === 'native' ? nativeWords(cutover) : undefined;
   const isEnding = compare.run?.state === 'stopping' ? 'Its last seconds are being judged.' : undefined;
   const mirrored = cutover.mirror ? '' : 'The mirror is off: only what others write to the bridge would be found.';
   bar(byId('compare-start'), byId('compare-note'), isNative ?? locked(), mirrored);
@@ -162,7 +163,7 @@ function mirrorWords() {
 }
 
 function whyNotMove(wanted) {
-  if (cutover.stage === 'native') return 'There is no bridge to move rooms from.';
+  if (cutover.stage === 'native') return nativeWords(cutover);
   if (wanted === cutover.percent) return 'The slider stands where it is set: move it first.';
   return held() ?? locked();
 }

@@ -33,8 +33,14 @@ function showShares({ percent, effective, epoch, lanes }) {
   byId('in-force').classList.toggle('differs', effective.percent !== percent);
 }
 
+export function nativeWords({ completed, bridges }) {
+  if (completed) return 'The bridge was left for good.';
+  return bridges.length === 0 ? 'There is no bridge.' : 'Every room and every client is at crossfade.';
+}
+
 /** The same words as `crossfade cutover show`. */
-function showWhy({ standstill, stage, history, next, plan }) {
+function showWhy(cutover) {
+  const { standstill, stage, history, next, plan } = cutover;
   const lines = standstill.map(({ why, release }) => ({ why, release, isWrong: true }));
   if (lines.length === 0) {
     const since = history.at(-1)?.when;
@@ -42,7 +48,7 @@ function showWhy({ standstill, stage, history, next, plan }) {
     const isPlanned = plan?.state === 'running' || plan?.state === 'paused';
     const goesOn = `The plan ${plan?.name} is ${plan?.line}.`;
     lines.push({
-      why: stage === 'native' ? 'There is no room left to move.' : isPlanned ? goesOn : waits,
+      why: stage === 'native' ? nativeWords(cutover) : isPlanned ? goesOn : waits,
       label: 'Next: ',
       release: next ?? '',
     });
