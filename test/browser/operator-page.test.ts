@@ -225,3 +225,19 @@ test('where there is a token the page reads without it, and changes nothing unti
   assert.ok(!page.url().includes(token));
   assert.equal((await stateOf(crossfade)).history.at(-1)?.what, 'rollback');
 });
+
+test('a compare is started and stopped on the page, and its verdict stands first there', async (t) => {
+  const { crossfade, page } = await openStand(t);
+  await page.locator('#mirror-share').selectOption('100');
+  await page.locator('#mirror').click();
+  await page.getByText('The mirror takes 100% of the rooms.').waitFor({ timeout: moveMs });
+  assert.equal(await page.locator('#compare-line').textContent(), 'Nothing was compared yet.');
+  await page.locator('#compare-start').click();
+  await page.getByText('Started: until it is stopped').waitFor();
+  keepBusy(t, crossfade);
+  await page.locator('#compare-line', { hasText: /^SAME: \d+ events? in / }).waitFor({ timeout: 60_000 });
+  await page.locator('#compare-stop').click();
+  await page.locator('#compare-by', { hasText: /, ended$/ }).waitFor({ timeout: 60_000 });
+  assert.match((await page.locator('#compare-types').textContent()) ?? '', /^chat_message\d+/);
+  assert.equal(await page.locator('#compare-start').isVisible(), true);
+});
