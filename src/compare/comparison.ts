@@ -97,6 +97,8 @@ export class Comparison {
   /** Everything of the log is read that stood there then; when it was last not so. ms, monotonic */
   #freshAt = 0;
   #lookedAt: number;
+  /** Whether what is due has its next turn already. */
+  #goesOn = false;
 
   constructor(parts: ComparisonParts) {
     this.#parts = parts;
@@ -141,10 +143,23 @@ export class Comparison {
     if (now - this.#lookedAt > graceMs / 2) this.disturb('a replica stood still', this.#lookedAt);
     this.#lookedAt = now;
     if (now - this.#freshAt > freshMs) this.disturb('the log was read late', this.#freshAt);
-    this.#settleEntries(now);
-    this.#settleFrames(now);
+    this.#settleDue();
     this.#forget(now);
     return this.#slices.due(now);
+  }
+
+  /** A few ms at a time: what is due beyond that has its turn behind everybody else's. */
+  #settleDue(): void {
+    const { clock, faults } = this.#parts;
+    const endsAt = clock.monotonic() + turnMs;
+    this.#settleEntries(clock.monotonic(), endsAt);
+    this.#settleFrames(clock.monotonic(), endsAt);
+    if (clock.monotonic() <= endsAt || this.#goesOn) return;
+    this.#goesOn = true;
+    setImmediate(() => {
+      this.#goesOn = false;
+      faults.guard('bridge', () => this.#settleDue());
+    });
   }
 
   // Entries.
@@ -194,8 +209,7 @@ export class Comparison {
     }
   }
 
-  #settleEntries(now: number): void {
-    const endsAt = this.#parts.clock.monotonic() + turnMs;
+  #settleEntries(now: number, endsAt: number): void {
     for (; this.#nextToSettle < this.#kept.length; this.#nextToSettle++) {
       const expected = this.#kept[this.#nextToSettle]!;
       const isDue = expected.readAt + graceMs <= now && this.witnesses.readTo > expected.readAt + graceMs;
@@ -333,8 +347,7 @@ export class Comparison {
     return this.#slices.beginMessage(frame.at);
   }
 
-  #settleFrames(now: number): void {
-    const endsAt = this.#parts.clock.monotonic() + turnMs;
+  #settleFrames(now: number, endsAt: number): void {
     let done = 0;
     for (const frame of this.#frames) {
       if (frame.at + frameMs > now || this.#parts.clock.monotonic() > endsAt) break;
