@@ -466,7 +466,7 @@ export class Comparison {
     return {
       sentAt,
       answeredAt: mirrored.answeredAt + toOwnMs,
-      earliest: sentAt - mirrored.withinMs - own.withinMs - roundingMs,
+      earliest: sentAt - mirrored.withinMs - own.withinMs - 50 * roundingMs,
     };
   }
 
