@@ -25,10 +25,13 @@ export async function serve(config: Config): Promise<void> {
     process.exit(1);
   };
   process.on('uncaughtException', onUncaught).on('unhandledRejection', onUncaught);
+  // Until its ports are open nothing keeps the process: the clock's timers do not, and Node would end it in the middle of a pause.
+  const staysAlive = setInterval(() => {}, 60_000);
   replica = await startReplica(config, logger, (why) => {
     process.exitCode = 1;
     lost.resolve(why);
   });
+  clearInterval(staysAlive);
   const { ready, percent, hubs } = replica;
   const [listen, admin, health] = [replica.listen, replica.admin, replica.health].map(addressText);
   if (listen !== undefined) logger.info({ listen, admin, health }, 'the backend side is open');

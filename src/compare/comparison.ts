@@ -76,6 +76,8 @@ const maxKeptBytes = 64 * 1024 * 1024;
 const turnMs = 5;
 /** ms that clocks may run apart between two measurements. */
 const roundingMs = 5;
+/** ms by which a message may stand before its call: a busy machine measures the clocks of others late. */
+const earlyMs = 250;
 const shownPerRoom = 64;
 const valueChars = 128;
 /** A message with other arguments, not another message: more than this share of its values is the same, or all but one. */
@@ -466,7 +468,7 @@ export class Comparison {
     return {
       sentAt,
       answeredAt: mirrored.answeredAt + toOwnMs,
-      earliest: sentAt - mirrored.withinMs - own.withinMs - 50 * roundingMs,
+      earliest: sentAt - mirrored.withinMs - own.withinMs - earlyMs,
     };
   }
 
