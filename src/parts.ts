@@ -38,9 +38,7 @@ export async function makeParts(given: Config, logger: Logger, onLost: (why: str
   const log = logOf(given, { clock, logger, metrics, onInstanceLost });
   // Without a bridge nothing can be done before the log is open; with one, calls go there until it is (see clients-side.ts).
   if (given.bridges.length === 0) await log.open();
-  // The embedded one is here, or will say later what is wrong with it.
-  else if (given.redis === undefined) await log.open().catch(() => {});
-  const completed = await completedIn(log, clock);
+  const completed = (await mayAnswer(log, given)) ? await completedIn(log, clock) : undefined;
   if (completed !== undefined && given.bridges.length > 0)
     logger.warn({ since: completed.history.at(-1)?.when }, `${nameOf('bridges')} is not used any more: ${forGood}`);
   const config = completed === undefined ? given : withoutBridge(given);
@@ -86,6 +84,17 @@ async function addressesOf(config: Config, clock: Clock): Promise<BridgeAddresse
     throw new CrossfadeError('CONFIG_INVALID', detail);
   }
   return addresses;
+}
+
+/** Redis may come; the embedded log is here, or will say later what is wrong with it. */
+function mayAnswer(log: Log, { redis }: Config): Promise<boolean> | boolean {
+  return (
+    redis !== undefined ||
+    log
+      .open()
+      .then(() => true)
+      .catch(() => false)
+  );
 }
 
 /**

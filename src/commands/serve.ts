@@ -30,8 +30,7 @@ export async function serve(config: Config): Promise<void> {
   replica = await startReplica(config, logger, (why) => {
     process.exitCode = 1;
     lost.resolve(why);
-  });
-  clearInterval(staysAlive);
+  }).finally(() => clearInterval(staysAlive));
   const { ready, percent, hubs } = replica;
   const [listen, admin, health] = [replica.listen, replica.admin, replica.health].map(addressText);
   if (listen !== undefined) logger.info({ listen, admin, health }, 'the backend side is open');
