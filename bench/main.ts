@@ -41,7 +41,6 @@ try {
   const results = await measureAll(runnable, chosen.workloads);
   bar.clear();
   console.log(tableText(results));
-  if (values.write) writePages(results);
 } finally {
   await end(cleanups);
 }
@@ -63,6 +62,8 @@ async function measureAll(chosenSystems: System[], chosenWorkloads: Workload[]):
       const names = { workload: workload.name, system: system.name, rounds: taken.length, seconds };
       if (taken.length > 0) results.push(resultOf(names, taken));
     }
+    // Each as it is done: a system that breaks down under a later one takes nothing with it.
+    if (values.write) writePages(results);
   }
   return results;
 }
