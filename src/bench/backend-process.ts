@@ -15,6 +15,8 @@ const tellEveryMs = 10;
 
 /** Runs until stdin ends. */
 export async function playBackend(): Promise<void> {
+  // Nobody counts any more: a generator that was killed must not go on by half.
+  process.stdin.once('end', () => process.exit());
   const lines = createInterface({ input: process.stdin });
   let publisher: LoadPublisher | undefined;
   for await (const line of lines) {
@@ -22,7 +24,6 @@ export async function playBackend(): Promise<void> {
     if (target !== undefined) publisher = new LoadPublisher(target, target.senders);
     if (load !== undefined) await play(load, publisher!);
   }
-  await publisher?.close();
 }
 
 async function play(load: Load, publisher: LoadPublisher): Promise<void> {
