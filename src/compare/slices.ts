@@ -26,8 +26,8 @@ interface Work {
 const earlyMs = 3_000;
 const reportMs = 9_000;
 const lateMs = 14_000;
-/** A replica that has stood still for longer leaves out what is behind it. */
-const maxBehind = 60;
+/** A replica that has stood still for longer leaves out what is behind it; an entry that stands further ahead is of no slice to come. */
+const maxApart = 60;
 
 export class Slices {
   readonly #instance: string;
@@ -51,9 +51,16 @@ export class Slices {
     return atMs - (this.#behindMs ?? this.#firstBehindMs);
   }
 
-  /** @returns whether it is judged at all: entries before the first slice are not */
+  /**
+   * @returns whether it is judged at all: entries before the first slice are not, nor those of a far future. Any writer may place one there,
+   * and the log's time must not follow it: the slices until then would be reported one by one, for ever.
+   */
   begin(judged: Judged, readAt: number): boolean {
-    const placedMs = Number(judged.entry.position.split('-')[0]);
+    const placedMs = placeMs(judged);
+    if (placedMs > this.#logTime(readAt) + maxApart * sliceMs) {
+      this.disturb('an entry stands in the future', readAt, readAt);
+      return false;
+    }
     this.#behindMs = Math.min(this.#behindMs ?? Number.POSITIVE_INFINITY, readAt - placedMs);
     const work = this.#workAt(sliceAt(placedMs));
     if (work === undefined) return false;
@@ -63,8 +70,8 @@ export class Slices {
   }
 
   /** The entry is judged. */
-  end({ entry }: Judged): void {
-    const work = this.#works.get(sliceAt(Number(entry.position.split('-')[0])));
+  end(judged: Judged): void {
+    const work = this.#works.get(sliceAt(placeMs(judged)));
     if (work !== undefined) work.open--;
   }
 
@@ -87,12 +94,12 @@ export class Slices {
   }
 
   /** Whether the entry's slice may still change. */
-  isOpen({ entry }: Judged): boolean {
-    return sliceAt(Number(entry.position.split('-')[0])) >= this.#next;
+  isOpen(judged: Judged): boolean {
+    return sliceAt(placeMs(judged)) >= this.#next;
   }
 
   sample(judged: Judged, sample: CompareSample): void {
-    const report = this.#works.get(sliceAt(Number(judged.entry.position.split('-')[0])))?.report;
+    const report = this.#works.get(sliceAt(placeMs(judged)))?.report;
     if (report !== undefined && report.samples.length < maxListed) report.samples.push(sample);
   }
 
@@ -132,7 +139,7 @@ export class Slices {
    */
   due(nowMs: number): SliceReport[] {
     const logNow = this.#logTime(nowMs);
-    this.#next = Math.max(this.#next, sliceAt(logNow) - maxBehind);
+    this.#next = Math.max(this.#next, sliceAt(logNow) - maxApart);
     this.#nextEarly = Math.max(this.#nextEarly, this.#next);
     const reports: SliceReport[] = [];
     for (; logNow >= (this.#nextEarly + 1) * sliceMs + earlyMs; this.#nextEarly++)
@@ -166,6 +173,11 @@ export class Slices {
     this.#works.set(slice, work);
     return work;
   }
+}
+
+/** When it was kept, by its place in the log: ms since 1970. */
+function placeMs({ entry }: Judged): number {
+  return Number(entry.position.split('-')[0]);
 }
 
 function reportOf({ entries, report }: Work, isJudged: boolean): SliceReport {

@@ -121,6 +121,18 @@ describe('a bridge that shows what the stream lane would show', () => {
   });
 });
 
+test('an entry of a far future is not judged, holds nobody up, and is held against nobody', async () => {
+  const replica = await replicaIn(['r1']);
+  const entry = { room: 'r1', payload: argumentOf('r1', 'from the future'), deliveries: deliveriesTo('r1') };
+  await replica.read({ ...entry, position: '18446744073709551614-0' });
+  replica.show(replica.connections, 'ReceiveMessage', entry.payload);
+  await replica.pass(1_000);
+  await replica.message('r1', 'of today');
+  const { marks } = await replica.judged();
+  assert.equal(marks, '=');
+  assert.ok(replica.reports.some(({ disturbed }) => disturbed.includes('an entry stands in the future')));
+});
+
 test('what was said twice in the same words says nothing of the order', async () => {
   const replica = await replicaIn(['r1']);
   const said = (content: string, sentAt: number) => {
