@@ -14,8 +14,22 @@ export interface Lenience {
 const strict: Lenience = { ignore: new Set(), unordered: new Set() };
 
 /** @throws RangeError where it nests too deep */
-export function canonicalText(args: unknown[], wire: HubProtocolName, lenience: Lenience = strict): string {
+function canonicalText(args: unknown[], wire: HubProtocolName, lenience: Lenience = strict): string {
   return `[${args.map((arg) => textOfValue(arg, '', wire, lenience)).join(',')}]`;
+}
+
+/**
+ * A message as it is compared: by all of its arguments, and without what does not count.
+ * @throws RangeError where it nests too deep
+ */
+export function comparedTexts(
+  args: unknown[],
+  wire: HubProtocolName,
+  lenience = strict,
+): { exact: string; lenient: string } {
+  const exact = canonicalText(args, wire);
+  const isLenient = lenience.ignore.size + lenience.unordered.size > 0;
+  return { exact, lenient: isLenient ? canonicalText(args, wire, lenience) : exact };
 }
 
 function textOfValue(value: unknown, path: string, wire: HubProtocolName, lenience: Lenience): string {

@@ -7,6 +7,7 @@
 // all replicas' calls have been read.
 
 import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Contract, ShownBy } from '../contract/contract.ts';
 import type { Delivery } from '../contract/event.ts';
 import { parseExact } from '../contract/exact.ts';
@@ -16,10 +17,19 @@ import type { Entry } from '../log/log.ts';
 import type { LogClock } from '../log/log-clock.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
-import { canonicalText, differenceBetween } from './canonical.ts';
+import { comparedTexts, differenceBetween } from './canonical.ts';
 import { type CompareSample, type Mark, type SliceReport, stronger } from './slice.ts';
 import { type Judged, Slices } from './slices.ts';
-import { dropFrom, type Frame, forgetFrame, frameKey, maxComparedBytes, type Witness, Witnesses } from './witnesses.ts';
+import {
+  addTo,
+  dropFrom,
+  type Frame,
+  forgetFrame,
+  frameKey,
+  maxComparedBytes,
+  type Witness,
+  Witnesses,
+} from './witnesses.ts';
 
 export interface ComparisonParts {
   instance: string;
@@ -132,7 +142,7 @@ export class Comparison {
   /** Entries as the log gives them. @param isAll whether nothing more stood there */
   async read(entries: Entry[], isAll: boolean): Promise<void> {
     for (const [i, entry] of entries.entries()) {
-      if (i % 50 === 49) await new Promise((resolve) => setImmediate(resolve));
+      if (i % 50 === 49) await nextTurn();
       this.#take(entry, this.#parts.clock.monotonic());
     }
     if (isAll) this.#freshAt = this.#parts.clock.monotonic();
@@ -188,26 +198,24 @@ export class Comparison {
       this.disturb('an event is too large', expected.times?.earliest ?? readAt);
       return;
     }
-    const protocols: HubProtocolName[] = this.witnesses.arePacked ? ['json', 'messagepack'] : ['json'];
-    for (const { hub, method } of entry.deliveries ?? [])
-      for (const protocol of protocols) this.#addForm(expected, hub, method, protocol);
+    try {
+      this.#addForms(expected, [parseExact(entry.payload)]);
+    } catch (error) {
+      // It nests too deep to be compared.
+      if (!(error instanceof RangeError)) throw error;
+    }
   }
 
-  #addForm(expected: Expected, hub: string, method: string, protocol: HubProtocolName): void {
-    const name = formName(hub, method, protocol);
-    if (expected.forms.has(name)) return;
-    try {
-      const args = [parseExact(expected.entry.payload)];
-      const exact = canonicalText(args, protocol);
-      const shown = this.#parts.contract.shown(hub, method);
-      const form = { exact, lenient: isLenient(shown) ? canonicalText(args, protocol, shown) : exact };
-      expected.forms.set(name, form);
-      const key = `${name} ${form.lenient}`;
-      const same = this.#byKey.get(key);
-      if (same === undefined) this.#byKey.set(key, [expected]);
-      else same.push(expected);
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
+  #addForms(expected: Expected, args: unknown[]): void {
+    const protocols: HubProtocolName[] = this.witnesses.arePacked ? ['json', 'messagepack'] : ['json'];
+    for (const { hub, method } of expected.entry.deliveries ?? []) {
+      for (const protocol of protocols) {
+        const name = formName(hub, method, protocol);
+        if (expected.forms.has(name)) continue;
+        const form = comparedTexts(args, protocol, this.#parts.contract.shown(hub, method));
+        expected.forms.set(name, form);
+        addTo(this.#byKey, `${name} ${form.lenient}`, expected);
+      }
     }
   }
 
@@ -491,10 +499,6 @@ export class Comparison {
 
 function formName(hub: string, method: string, protocol: HubProtocolName): string {
   return `${protocol} ${hub} ${method}`;
-}
-
-function isLenient(shown: ShownBy | undefined): shown is ShownBy {
-  return shown !== undefined && shown.ignore.size + shown.unordered.size > 0;
 }
 
 /** Whether the second one was certainly accepted after the first one was answered. */

@@ -2,7 +2,7 @@
 // age come first, what people wrote to each other stands in it only where it was asked for, and what this compare cannot see stands
 // in every report.
 
-import { quantileMs } from '../telemetry/lane-rates.ts';
+import { quantileMs, total } from '../telemetry/lane-rates.ts';
 import { allTypes, type CompareRun, type TypeTotals } from './run.ts';
 import type { CompareSample, Mark } from './slice.ts';
 import { type CompareVerdict, grouped, verdictOf } from './verdict.ts';
@@ -90,10 +90,9 @@ function rowsOf(run: CompareRun): string[][] {
 
 function rowOfType(type: string, totals: TypeTotals): string[] {
   const { events, same, ignored, missing, changed, order, unjudged, bridge, stream } = totals;
-  const notJudged = Object.values(unjudged).reduce((sum, each) => sum + each, 0);
   return [
     type,
-    ...[events, same, ignored, missing + changed + order, notJudged].map(grouped),
+    ...[events, same, ignored, missing + changed + order, total(Object.values(unjudged))].map(grouped),
     quantilesText(bridge),
     quantilesText(stream),
   ];
@@ -152,24 +151,25 @@ function sampleText({
   ];
 }
 
+/** What stands behind the table, text and page alike: a title, and a line or some for each thing. */
+function sectionsOf(run: CompareRun, blind: string[]): [title: string, items: string[][]][] {
+  const events = (number: number) => `${grouped(number)} ${number === 1 ? 'event' : 'events'}`;
+  return [
+    ['not judged', unjudgedReasons(run).map(([words, number]) => [`${events(number)}: ${words}`])],
+    ["the bridge's messages", messageRows(run).map(([words, number]) => [`${grouped(number)} ${words}`])],
+    ['disturbed', Object.entries(run.disturbed).map(([why, slices]) => [`${grouped(slices)} s: ${why}`])],
+    ['samples', run.samples.map(sampleText)],
+    ['what this compare cannot see', blind.map((words) => [words])],
+  ];
+}
+
 /** What `crossfade compare show` writes. */
 export function compareText({ run, verdict, blind, next }: CompareView): string {
   if (run === null || verdict === null) return `nothing was compared yet\nnext  ${next}`;
+  const hasTable = run.messages.explained + Object.keys(run.types).length > 0;
   const sections: [string, string[]][] = [
-    [
-      'by event type',
-      run.messages.explained + Object.keys(run.types).length === 0 ? [] : tableText([columns, ...rowsOf(run)]),
-    ],
-    [
-      'not judged',
-      unjudgedReasons(run).map(
-        ([words, number]) => `${grouped(number)} ${number === 1 ? 'event' : 'events'}: ${words}`,
-      ),
-    ],
-    ["the bridge's messages", messageRows(run).map(([words, number]) => `${grouped(number)} ${words}`)],
-    ['disturbed', Object.entries(run.disturbed).map(([why, slices]) => `${grouped(slices)} s: ${why}`)],
-    ['samples', run.samples.flatMap(sampleText)],
-    ['what this compare cannot see', blind],
+    ['by event type', hasTable ? tableText([columns, ...rowsOf(run)]) : []],
+    ...sectionsOf(run, blind).map(([title, items]): [string, string[]] => [title, items.flat()]),
   ];
   const lines = sections
     .filter(([, rows]) => rows.length > 0)
@@ -196,25 +196,7 @@ export function compareHtml({ run, verdict, blind }: CompareView): string {
           `<table>${rowHtml('th', columns)}${rowsOf(run)
             .map((row) => rowHtml('td', row))
             .join('')}</table>`,
-          listHtml(
-            'Not judged',
-            unjudgedReasons(run).map(
-              ([words, number]) => `${grouped(number)} ${number === 1 ? 'event' : 'events'}: ${words}`,
-            ),
-          ),
-          listHtml(
-            "The bridge's messages",
-            messageRows(run).map(([words, number]) => `${grouped(number)} ${words}`),
-          ),
-          listHtml(
-            'Disturbed',
-            Object.entries(run.disturbed).map(([why, slices]) => `${grouped(slices)} s: ${why}`),
-          ),
-          listHtml(
-            'Samples',
-            run.samples.map((sample) => sampleText(sample).join('\n')),
-          ),
-          listHtml('What this compare cannot see', blind),
+          ...sectionsOf(run, blind).map(([title, items]) => listHtml(title, items)),
         ].join('\n');
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>crossfade compare</title>
@@ -234,9 +216,11 @@ function rowHtml(tag: 'td' | 'th', cells: string[]): string {
   return `<tr>${cells.map((cell) => `<${tag}>${escapedHtml(cell)}</${tag}>`).join('')}</tr>`;
 }
 
-function listHtml(title: string, items: string[]): string {
+function listHtml(title: string, items: string[][]): string {
   if (items.length === 0) return '';
-  return `<h2>${escapedHtml(title)}</h2><ul>${items.map((item) => `<li>${escapedHtml(item)}</li>`).join('')}</ul>`;
+  const heading = title.charAt(0).toUpperCase() + title.slice(1);
+  const lines = items.map((item) => `<li>${escapedHtml(item.join('\n'))}</li>`);
+  return `<h2>${escapedHtml(heading)}</h2><ul>${lines.join('')}</ul>`;
 }
 
 /** Names and values are people's. */

@@ -1,6 +1,7 @@
 // What is said of a run first: in come the run and the time, out go its verdict, how old it is, and one line for people. Pure. Promises: the
 // line holds what could not be judged; nothing is called the same of which nothing was judged; a verdict is stale after a day.
 
+import { total } from '../telemetry/lane-rates.ts';
 import { allTypes, type CompareRun } from './run.ts';
 
 export interface CompareVerdict {
@@ -22,7 +23,7 @@ const leastJudged = 100;
 export function verdictOf(run: CompareRun, nowMs: number): CompareVerdict {
   const { events, same, ignored, missing, changed, order, unjudged } = allTypes(run);
   const { alone, foreign, twice, outsider } = run.messages;
-  const unjudgedEvents = Object.values(unjudged).reduce((sum, each) => sum + each, 0) + run.unshadowed;
+  const unjudgedEvents = total(Object.values(unjudged)) + run.unshadowed;
   const judged = same + ignored + missing + changed + order;
   const differences = missing + changed + order + alone + foreign + twice + outsider;
   const is = differences > 0 ? 'different' : judged > 0 ? 'same' : 'unjudged';

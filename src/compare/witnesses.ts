@@ -2,11 +2,12 @@
 // out go these messages, read. Promises: of each group at most two connections are looked at; a message is read later than it passes, for
 // a few ms at a time; what waits is bounded, and a witness of which something was dropped knows that it is blind for that time.
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ShownBy } from '../contract/contract.ts';
 import type { BridgeWatch, Watched, WatchedGroup } from '../edge/proxied/watched.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Faults } from '../telemetry/faults.ts';
-import { canonicalText } from './canonical.ts';
+import { comparedTexts } from './canonical.ts';
 
 /** A message of the bridge at one witness. */
 export interface Frame {
@@ -118,7 +119,7 @@ export class Witnesses implements BridgeWatch {
     let left = perTurn;
     for (const { hub, group, members } of this.#parts.watchedGroups()) {
       if (left-- === 0) {
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
         left = perTurn;
       }
       if (!this.#parts.isWatched(hub, group)) continue;
@@ -154,7 +155,7 @@ export class Witnesses implements BridgeWatch {
     const answered = connection.fence().then(() => true);
     const isBack = await Promise.race([answered, pause(this.#parts.clock, proofMs).then(() => false)]);
     const now = this.#parts.clock.monotonic();
-    while (this.readTo <= now) await new Promise((resolve) => setImmediate(resolve));
+    while (this.readTo <= now) await nextTurn();
     return isBack && connection.isOpen;
   }
 
@@ -193,15 +194,9 @@ export class Witnesses implements BridgeWatch {
       return;
     }
     for (const { target, args } of messages) {
-      const shown = this.#parts.shown(connection.hub.name, target);
-      const exact = canonicalText(args, connection.protocol);
-      const isLenient = shown !== undefined && shown.ignore.size + shown.unordered.size > 0;
-      const lenient = isLenient ? canonicalText(args, connection.protocol, shown) : exact;
-      const frame = { witness, at, nth: this.#nth++, target, exact, lenient, slice: 0, isTaken: false };
-      const key = frameKey(target, lenient);
-      const same = witness.frames.get(key);
-      if (same === undefined) witness.frames.set(key, [frame]);
-      else same.push(frame);
+      const texts = comparedTexts(args, connection.protocol, this.#parts.shown(connection.hub.name, target));
+      const frame = { witness, at, nth: this.#nth++, target, ...texts, slice: 0, isTaken: false };
+      addTo(witness.frames, frameKey(target, frame.lenient), frame);
       frame.slice = this.#parts.onFrame(frame);
     }
   }
@@ -216,6 +211,12 @@ export function forgetFrame(frame: Frame): void {
   const key = frameKey(frame.target, frame.lenient);
   const { frames } = frame.witness;
   dropFrom(frames, key, frame);
+}
+
+export function addTo<Thing>(map: Map<string, Thing[]>, key: string, thing: Thing): void {
+  const things = map.get(key);
+  if (things === undefined) map.set(key, [thing]);
+  else things.push(thing);
 }
 
 /** Takes one of the things that stand under a key away, mostly the oldest. */
