@@ -58,8 +58,6 @@ export class SharedState {
   #lostAt: number | undefined;
   /** Since when the log has had a newer state whose note was not read here, ms monotonic. */
   #behindSince: number | undefined;
-  /** A rollback was decided without the log, here or by another replica: what stands in the log does not count against it. */
-  #hasUnwrittenRollback = false;
   /** The last rooms that left the stream lane without a handover; until: ms monotonic. */
   #leftAtOnce: { rooms: RoomSet; until: number } = { rooms: new Set(), until: 0 };
   readonly #saysFailed: LogThrottle;
@@ -129,36 +127,33 @@ export class SharedState {
 
   async #follow(): Promise<void> {
     const stored = await this.#readStored();
-    const { state: ours } = this.#parts.roomLanes;
-    const owesRollback = this.#hasUnwrittenRollback;
-    this.#hasUnwrittenRollback = false;
-    try {
-      const mustWriteRollback = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
-      if (stored.completed && !ours.completed) await this.#takeOverForGood(stored);
-      else if (mustWriteRollback) await this.#writeRollback(stored);
-      else if (stored.epoch > ours.epoch) this.#takeOver(stored);
-      else if (stored.epoch < ours.epoch) await this.#writeBack(stored.epoch, owesRollback);
-    } catch (error) {
-      this.#hasUnwrittenRollback ||= owesRollback;
-      throw error;
-    }
-    this.#parts.roomLanes.stateIsKnown();
+    const { roomLanes } = this.#parts;
+    const { state: ours, unwrittenRollback } = roomLanes;
+    const owesRollback = unwrittenRollback !== undefined;
+    const mustWriteRollback = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
+    if (stored.completed && !ours.completed) await this.#takeOverForGood(stored);
+    else if (mustWriteRollback) await this.#writeRollback(stored);
+    else if (stored.epoch > ours.epoch) this.#takeOver(stored);
+    else if (stored.epoch < ours.epoch) await this.#writeBack(stored.epoch, owesRollback);
+    const wasRolledBackMeanwhile = roomLanes.unwrittenRollback !== unwrittenRollback;
+    if (!wasRolledBackMeanwhile) roomLanes.unwrittenRollback = undefined;
+    roomLanes.stateIsKnown();
     await this.#rememberMissedIds();
-    // Unless it was rolled back meanwhile.
-    this.#follows = !this.#hasUnwrittenRollback;
+    this.#follows = roomLanes.unwrittenRollback === undefined;
   }
 
-  /** Adopts a rollback that the log does not know; it is written there when it can be. */
+  /** Adopts a rollback that the log does not know, decided here or by another replica; it is written there when it can be. */
   rollBackWithoutLog(state: CutoverState): void {
+    const { roomLanes } = this.#parts;
     this.#adoptAtOnce(state);
-    this.#parts.roomLanes.stateIsKnown();
-    this.#hasUnwrittenRollback = true;
+    roomLanes.stateIsKnown();
+    roomLanes.unwrittenRollback = state;
     this.#follows = false;
   }
 
   /** A replica has written back what the log had lost. */
   onRestored(state: CutoverState): void {
-    if (state.epoch > this.#parts.roomLanes.state.epoch) this.#takeOver(state);
+    if (this.#parts.roomLanes.takes(state)) this.#takeOver(state);
   }
 
   close(): void {

@@ -13,6 +13,7 @@ import {
   type HubKind,
   initialState,
   isNative,
+  isRolledBack,
   laneOf,
   mirrors,
   mirrorsRoom,
@@ -67,6 +68,8 @@ export class RoomLanes {
   readonly #awaitsEpoch = new Set<() => void>();
   /** Set by outage.ts while the log fails: the rooms of the stream lane are at the bridge. */
   outage: CurrentOutage | undefined;
+  /** Set by shared-state.ts: a rollback that was decided without the log, until the log has it. */
+  unwrittenRollback: CutoverState | undefined;
 
   constructor(parts: RoomLanesParts) {
     this.#parts = parts;
@@ -125,9 +128,18 @@ export class RoomLanes {
     return this.#knowledge !== 'awaited';
   }
 
-  /** Takes a state over, if it is newer than the one that holds, and that is not for good. */
+  /**
+   * Whether a state is newer than the one that holds, and that is not for good. A replica that was cut off reads what was raised
+   * meanwhile: that must not move its rooms, not even until it has written the rollback that it was asked for.
+   */
+  takes(state: CutoverState): boolean {
+    if (state.epoch <= this.#state.epoch || (this.#state.completed && !state.completed)) return false;
+    return this.unwrittenRollback === undefined || isRolledBack(state) || state.completed;
+  }
+
+  /** Takes a state over, where it {@link takes} it. */
   adopt(state: CutoverState): void {
-    if (state.epoch <= this.#state.epoch || (this.#state.completed && !state.completed)) return;
+    if (!this.takes(state)) return;
     const before = this.#state;
     this.#state = state;
     for (const run of this.#onAdopted) run(state, before);

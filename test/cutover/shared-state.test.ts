@@ -179,6 +179,23 @@ test('a rollback without the log counts what the bridge overtakes by it', async 
   state.close();
 });
 
+test('a rollback without the log holds while the raises that were missed before it are read, and outranks them in the log', async () => {
+  const { shared, roomLanes, state, outages } = setUp();
+  const half = raised(50);
+  const full = raised(100, raised(70, half));
+  roomLanes.adopt(half);
+  state.rollBackWithoutLog(nextState(half, rolledBack, by));
+  shared.state = stored(full);
+  roomLanes.adopt(full);
+  state.onRestored(full);
+  assert.deepEqual([roomLanes.percent, outages], [0, []]);
+  await state.follow();
+  assert.deepEqual([roomLanes.percent, JSON.parse(shared.state.value).percent], [0, 0]);
+  roomLanes.adopt(raised(40, roomLanes.state));
+  assert.equal(roomLanes.percent, 40, 'what is raised after it holds');
+  state.close();
+});
+
 test('a rollback without the log by who had not heard of it takes nothing back once the cutover is complete', async () => {
   for (const epochsAhead of [-1, 0, 3]) {
     const { shared, roomLanes, state, outages } = setUp();
