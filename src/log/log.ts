@@ -322,7 +322,14 @@ export interface Log extends LogHealth, EventLog, EventIds, StateCell, SharedVal
 export function comparePositions(a: Position, b: Position): number {
   const [aMs = '0', aSeq = '0'] = a.split('-');
   const [bMs = '0', bSeq = '0'] = b.split('-');
-  return Number(aMs) - Number(bMs) || Number(aSeq) - Number(bSeq);
+  return compareDigits(aMs, bMs) || compareDigits(aSeq, bSeq);
+}
+
+/** Of whole numbers without leading zeros, up to 2^64: more than a double holds. */
+function compareDigits(a: string, b: string): number {
+  if (a.length !== b.length) return a.length - b.length;
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }
 
 /**

@@ -42,20 +42,32 @@ test('positions are one order over all streams, also within one ms and with fore
   }
 });
 
-test('an id far ahead in the stream, as after a step of the clock of Redis, does not stop the appends', async (t) => {
-  const redis = await startRedis(t);
-  const log = await openTestLog(t, redis.url);
-  const reader = await log.openReader([chat, ticket]);
-  const ahead = `${Date.now() + 3_600_000}-5`;
-  await redis.client().xadd(chat, ahead, 'event_type', 'x', 'room_id', 'r', 'payload', '"ahead"');
+const idsAhead = {
+  'an hour, as after a step of the clock of Redis': `${Date.now() + 3_600_000}-5`,
+  'made of nanoseconds': '1764214372400000001-0',
+  'without another one in its ms': '1764214372400000001-18446744073709551615',
+  'at the end of all ms': '18446744073709551615-0',
+};
+for (const [what, ahead] of Object.entries(idsAhead)) {
+  test(`an id far ahead in the stream (${what}) does not stop the appends`, async (t) => {
+    const redis = await startRedis(t);
+    const log = await openTestLog(t, redis.url);
+    const reader = await log.openReader([chat, ticket]);
+    await redis.client().xadd(chat, ahead, 'event_type', 'x', 'room_id', 'r', 'payload', '"ahead"');
 
-  assert.equal(await log.append(event('next')), 'appended');
-  assert.equal(await log.append(event('other stream', { stream: ticket })), 'appended');
+    assert.equal(await log.append(event('next')), 'appended');
+    assert.equal(await log.append(event('other stream', { stream: ticket })), 'appended');
 
-  const { entries } = await readUntil(reader, (seen) => seen.entries.length >= 3);
-  assert.deepEqual(contents(entries), ['ahead', 'next', 'other stream']);
-  assert.ok(comparePositions(entries[2]!.position, ahead) > 0);
-});
+    const { entries } = await readUntil(reader, (seen) => seen.entries.length >= 3);
+    assert.deepEqual(contents(entries), ['ahead', 'next', 'other stream']);
+    const order = entries.map(({ position }) => position.split('-').map(BigInt) as [bigint, bigint]);
+    for (const [i, [ms, sequence]] of order.entries()) {
+      const [beforeMs, before] = order[i - 1] ?? [0n, 0n];
+      assert.ok(ms > beforeMs || (ms === beforeMs && sequence > before), `${entries[i]!.position} stands behind`);
+      if (i > 0) assert.ok(comparePositions(entries[i]!.position, entries[i - 1]!.position) > 0);
+    }
+  });
+}
 
 for (const ids of [['e-1', 'e-2'], []]) {
   test(`a reply that is lost after the append (${ids.length} ids) is found by looking it up`, async (t) => {

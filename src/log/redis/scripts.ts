@@ -35,7 +35,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
  * `keep` adds an entry whose fields are ARGV from `first` to `last`; its position, or Redis' error with nothing done. `noteClock` comes
  * behind the last one.
  * The position is the greater of Redis' time and the last position, so one order holds over all streams, also when
- * Redis' clock steps back. A foreign XADD * may have put a higher id at the stream's end: then the next one above it.
+ * Redis' clock steps back. A foreign XADD may have put a higher id at the stream's end: then the next one above it.
+ * `ms` is kept as text: an id that somebody made of nanoseconds is more than a number of Lua's holds.
  * A stream that has grown above `maxBytes` loses its oldest portions; how many entries went is the second result.
  */
 const keepEntries = `
@@ -57,23 +58,19 @@ local ms, seq, sums = nil, nil, {}
 local function keep(stream, clock, maxLength, maxBytes, first, last)
   if not ms then
     local known = redis.call('HMGET', clock, 'ms', 'seq')
-    ms, seq = tonumber(known[1] or 0), tonumber(known[2] or 0)
+    ms, seq = known[1] or '0', tonumber(known[2] or 0)
   end
-  if now > ms then ms, seq = now, 0 else seq = seq + 1 end
-  local function add()
-    local id = string.format('%.0f-%.0f', ms, seq)
+  if now > tonumber(ms) then ms, seq = string.format('%.0f', now), 0 else seq = seq + 1 end
+  local function add(id)
     return redis.pcall('XADD', stream, 'MAXLEN', '~', maxLength, id, unpack(ARGV, first, last))
   end
-  local position = add()
+  local position = add(ms .. '-' .. string.format('%.0f', seq))
   if type(position) == 'table' and position.err and string.find(position.err, 'equal or smaller', 1, true) then
-    local info = redis.call('XINFO', 'STREAM', stream)
-    for i = 1, #info, 2 do
-      if info[i] == 'last-generated-id' then
-        local topMs, topSeq = string.match(info[i + 1], '(%d+)-(%d+)')
-        ms, seq = tonumber(topMs), tonumber(topSeq) + 1
-      end
+    position = add('*')
+    if type(position) == 'string' then
+      local topMs, topSeq = string.match(position, '(%d+)-(%d+)')
+      ms, seq = topMs, tonumber(topSeq)
     end
-    position = add()
   end
   if type(position) == 'table' and position.err then return position end
   local bytes, dropped = sums[stream] or tonumber(redis.call('HGET', clock, 'bytes ' .. stream) or 0), 0
@@ -86,7 +83,7 @@ local function keep(stream, clock, maxLength, maxBytes, first, last)
 end
 local function noteClock(clock)
   if not next(sums) then return end
-  local noted = { 'ms', string.format('%.0f', ms), 'seq', string.format('%.0f', seq) }
+  local noted = { 'ms', ms, 'seq', string.format('%.0f', seq) }
   for stream, bytes in pairs(sums) do
     noted[#noted + 1], noted[#noted + 2] = 'bytes ' .. stream, string.format('%.0f', bytes)
   end
