@@ -4,7 +4,8 @@
 // said to be so, and never counted as equal.
 //
 // An entry waits `graceMs` for its message, then the witnesses of its groups are asked; a message waits `frameMs`, in which the entries of
-// all replicas' calls have been read.
+// all replicas' calls have been read. An entry that was missed waits until the messages that had come by then are judged, too: only one that
+// no entry explains may be the missed one with other arguments. A message whose entry is merely not read yet is not.
 
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -51,7 +52,16 @@ interface Expected extends Judged {
   forms: Map<string, { exact: string; lenient: string }>;
   /** How many of its messages each witness was shown. */
   shownTo: Map<Witness, number>;
+  missed: Missed[];
   isSettled: boolean;
+}
+
+/** A witness was due to be shown an entry, and was not, by the time that its bridge had answered behind everything sent before. */
+interface Missed {
+  delivery: Delivery;
+  witness: Witness;
+  /** What it was shown in its place. */
+  changed: { frame: Frame; paths: string[] } | undefined;
 }
 
 /** When its call went to the bridge, and when that had answered: ms, monotonic of this process. */
@@ -90,6 +100,8 @@ const roundingMs = 5;
 const earlyMs = 250;
 const shownPerRoom = 64;
 const valueChars = 128;
+/** Missed entries that one message is held beside. */
+const maxCandidates = 20;
 /** A message with other arguments, not another message: more than this share of its values is the same, or all but one. */
 const likeness = 0.75;
 
@@ -103,6 +115,10 @@ export class Comparison {
   /** Those before it are being settled, or are. */
   #nextToSettle = 0;
   readonly #byKey = new Map<string, Expected[]>();
+  /** Entries of which witnesses are being asked. */
+  readonly #asked = new Set<Expected>();
+  /** Entries that were missed, and when that was known, ms monotonic; in that order, until they are decided. */
+  readonly #missing: { expected: Expected; knownAt: number }[] = [];
   /** In the order in which they came. */
   readonly #frames: Frame[] = [];
   readonly #rooms = new WeakMap<Witness, Map<string, ShownEntry[]>>();
@@ -166,6 +182,7 @@ export class Comparison {
     const endsAt = clock.monotonic() + turnMs;
     this.#settleEntries(clock.monotonic(), endsAt);
     this.#settleFrames(clock.monotonic(), endsAt);
+    this.#settleMissing(clock.monotonic());
     if (clock.monotonic() <= endsAt || this.#goesOn) return;
     this.#goesOn = true;
     setImmediate(() => {
@@ -184,6 +201,7 @@ export class Comparison {
       times: this.#timesOf(entry),
       forms: new Map(),
       shownTo: new Map(),
+      missed: [],
       isSettled: false,
     };
     if (!this.#slices.begin(expected, readAt)) return;
@@ -229,6 +247,7 @@ export class Comparison {
   }
 
   async #settle(expected: Expected): Promise<void> {
+    this.#asked.add(expected);
     try {
       const asked: Promise<Mark>[] = [];
       for (const delivery of expected.entry.deliveries ?? []) {
@@ -240,13 +259,15 @@ export class Comparison {
       }
       for (const mark of await Promise.all(asked)) expected.mark = stronger(expected.mark, mark);
     } finally {
+      this.#asked.delete(expected);
       this.#settled(expected);
     }
   }
 
   #settled(expected: Expected): void {
     expected.isSettled = true;
-    this.#slices.end(expected);
+    if (expected.missed.length === 0) this.#slices.end(expected);
+    else this.#missing.push({ expected, knownAt: this.#parts.clock.monotonic() });
   }
 
   /** What one witness says of the entry; in time, where the bridge has to be asked. */
@@ -268,10 +289,9 @@ export class Comparison {
 
   #found(expected: Expected, delivery: Delivery, witness: Witness): Mark | undefined {
     const { entry, readAt } = expected;
-    const { hub, method } = delivery;
-    const { exact, lenient } = expected.forms.get(formName(hub, method, witness.connection.protocol))!;
+    const { exact, lenient } = formFor(expected, delivery, witness);
     const { sentAt, answeredAt, earliest } = expected.times!;
-    const alike = (witness.frames.get(frameKey(method, lenient)) ?? []).filter(
+    const alike = (witness.frames.get(frameKey(delivery.method, lenient)) ?? []).filter(
       (each) => !each.isTaken && each.at >= earliest,
     );
     const frame = alike.find((each) => each.exact === exact) ?? alike[0];
@@ -297,41 +317,42 @@ export class Comparison {
   }
 
   async #missedAt(expected: Expected, delivery: Delivery, witness: Witness): Promise<Mark> {
-    const { hub, group, method } = delivery;
+    const { group } = delivery;
     const before = witness.connection.memberSince(group);
     if (!(await this.witnesses.prove(witness))) return 'b';
     const { connection, blindAt, isGone } = witness;
     const isSame = connection.memberSince(group) === before && !isGone && blindAt < expected.times!.earliest;
     const found = this.#found(expected, delivery, witness);
     if (found !== undefined) return found;
-    if (!isSame) return 'b';
-    const { exact } = expected.forms.get(formName(hub, method, connection.protocol))!;
-    const changed = this.#changed(expected, delivery, witness, exact);
-    if (changed !== undefined) this.#match(expected, witness, changed.frame);
-    const sample = this.#sampleOf(changed === undefined ? 'missing' : 'changed', expected, delivery);
+    // Until that is decided nobody knows.
+    if (isSame) expected.missed.push({ delivery, witness, changed: undefined });
+    return 'b';
+  }
+
+  /** Decides on entries behind which every message is judged that had come until they were known to be missed. */
+  #settleMissing(now: number): void {
+    const judgedTo = this.#frames[0]?.at ?? Number.POSITIVE_INFINITY;
+    let done = 0;
+    for (const { expected, knownAt } of this.#missing) {
+      if (knownAt + frameMs > now || knownAt >= judgedTo) break;
+      for (const missed of expected.missed) expected.mark = stronger(expected.mark, this.#decided(expected, missed));
+      this.#slices.end(expected);
+      done++;
+    }
+    this.#missing.splice(0, done);
+  }
+
+  #decided(expected: Expected, { delivery, witness, changed }: Missed): Mark {
+    // It may have come late, all the same.
+    const found = changed === undefined ? this.#found(expected, delivery, witness) : undefined;
+    if (found !== undefined) return found;
+    const { exact } = formFor(expected, delivery, witness);
     this.#slices.sample(expected, {
-      ...sample,
+      ...this.#sampleOf(changed === undefined ? 'missing' : 'changed', expected, delivery),
       stream: cut(exact),
       ...(changed !== undefined && { bridge: cut(changed.frame.exact), paths: changed.paths.slice(0, 5).map(cut) }),
     });
     return changed === undefined ? 'm' : 'c';
-  }
-
-  /** A message that no entry explains, and that is mostly like the one that did not come. */
-  #changed({ entry, times }: Expected, { hub, method }: Delivery, witness: Witness, exact: string) {
-    const room = JSON.stringify(entry.room);
-    const { protocol } = witness.connection;
-    const isFree = (frame: Frame) =>
-      !frame.isTaken &&
-      frame.at >= times!.earliest &&
-      frame.target === method &&
-      frame.exact.includes(room) === exact.includes(room) &&
-      !this.#byKey.has(`${formName(hub, method, protocol)} ${frame.lenient}`);
-    const candidates = [...witness.frames.values()].flat().filter(isFree).slice(0, 100);
-    const found = candidates.map((frame) => ({ frame, ...differenceBetween(exact, frame.exact) }));
-    const [best] = found.sort((a, b) => b.alike - a.alike);
-    const isChanged = best !== undefined && (best.alike > likeness || best.paths.length === 1);
-    return isChanged ? best : undefined;
   }
 
   /** Of two calls of a room, one accepted after the other was answered, the second one must not be shown first. */
@@ -370,9 +391,13 @@ export class Comparison {
     this.#frames.splice(0, done);
   }
 
-  /** An entry of the same content is still being judged, however long that takes: it would miss it; or the log is not read that far. */
+  /**
+   * An entry of the same content is still being judged, however long that takes: it would miss it; or one that was called before, which may
+   * have been shown with other arguments; or the log is not read that far.
+   */
   #mayBeExplained(frame: Frame, now: number): boolean {
     if (this.#entriesLike(frame).some(({ isSettled }) => !isSettled)) return true;
+    if ([...this.#asked].some(({ times }) => times !== undefined && times.earliest <= frame.at)) return true;
     return frame.at + maxFrameMs > now && this.#freshAt < frame.at + graceMs;
   }
 
@@ -387,11 +412,36 @@ export class Comparison {
       messages.explained++;
       return;
     }
+    if (alike.length === 0 && this.#isChanged(frame)) return;
     const shown = this.#parts.contract.shown(witness.connection.hub.name, target);
     if (shown?.byClients) messages.byClients++;
     else if (shown?.byCalls !== true) messages.ofHub++;
     else if (this.#isUncertain(frame)) messages.unjudged++;
     else this.#suspect(frame, shown, alike);
+  }
+
+  /** Whether it is mostly like an entry that the witness has missed: that it is, then, with other arguments. */
+  #isChanged(frame: Frame): boolean {
+    const { witness, target, exact, at } = frame;
+    const isCandidate = (expected: Expected, missed: Missed) => {
+      if (missed.witness !== witness || missed.changed !== undefined || missed.delivery.method !== target) return false;
+      const room = JSON.stringify(expected.entry.room);
+      const ofRoom = formFor(expected, missed.delivery, witness).exact.includes(room);
+      return at >= expected.times!.earliest && exact.includes(room) === ofRoom;
+    };
+    const candidates = this.#missing
+      .flatMap(({ expected }) => expected.missed.map((missed) => ({ expected, missed })))
+      .filter(({ expected, missed }) => isCandidate(expected, missed))
+      .slice(0, maxCandidates)
+      .map(({ expected, missed }) => {
+        const form = formFor(expected, missed.delivery, witness);
+        return { expected, missed, ...differenceBetween(form.exact, exact) };
+      });
+    const [best] = candidates.sort((a, b) => b.alike - a.alike);
+    if (best === undefined || (best.alike <= likeness && best.paths.length !== 1)) return false;
+    best.missed.changed = { frame, paths: best.paths };
+    this.#match(best.expected, witness, frame);
+    return true;
   }
 
   /** Whether the entry has a delivery for this witness that none of its messages was matched with. */
@@ -495,6 +545,11 @@ export class Comparison {
     this.#kept.splice(0, done);
     this.#nextToSettle -= done;
   }
+}
+
+/** What the entry's message looks like to a witness that can be shown it. */
+function formFor({ forms }: Expected, { hub, method }: Delivery, { connection }: Witness) {
+  return forms.get(formName(hub, method, connection.protocol))!;
 }
 
 function formName(hub: string, method: string, protocol: HubProtocolName): string {

@@ -27,6 +27,15 @@ describe('a bridge that shows what the stream lane would show', () => {
     assert.deepEqual(await replica.judged(), { marks: '==', ...nothing });
   });
 
+  test('is not accused where it shows a message seconds late, behind later ones of other rooms', async () => {
+    const replica = await replicaIn(['r1', 'r2']);
+    await replica.message('r1', 'late', []);
+    await replica.pass(6_000);
+    await replica.message('r2', 'on time');
+    replica.show(replica.connections, 'ReceiveMessage', argumentOf('r1', 'late'));
+    assert.deepEqual(await replica.judged(), { marks: '==', ...nothing });
+  });
+
   test('may order the members of an object as it likes, and repeat a content as often as it was said', async () => {
     const replica = await replicaIn(['r1']);
     await replica.message('r1', 'hello');
@@ -161,6 +170,28 @@ describe('a bridge with a made fault', () => {
     assert.deepEqual(await replica.judged(), { marks: '=m=', suspects: [], samples: ['missing'] });
   });
 
+  test('that drops a message is accused of that, not of changing another, whose shadow is not read yet', async () => {
+    const replica = await replicaIn(['r1']);
+    const { payload, entry } = messageOfManyMembers;
+    await replica.read(entry('lost'));
+    await replica.pass(2_900);
+    replica.show(replica.connections, 'ReceiveMessage', payload('next'));
+    await replica.pass(1_000);
+    await replica.read(entry('next'), 1_100);
+    assert.deepEqual(await replica.judged(), { marks: 'm=', suspects: [], samples: ['missing'] });
+  });
+
+  test('that drops one message and changes another is accused of both, also where it was slow', async () => {
+    const replica = await replicaIn(['r1']);
+    const { payload, entry } = messageOfManyMembers;
+    await replica.read(entry('lost'));
+    replica.show(replica.connections, 'ReceiveMessage', payload('said').replace('"said"', '"made up"'));
+    await replica.pass(4_500);
+    await replica.read(entry('said'), 4_600);
+    const { marks, suspects, samples } = await replica.judged();
+    assert.deepEqual([marks, suspects, samples], ['mc', [], ['missing', 'changed']]);
+  });
+
   test('that changes an argument is accused of that, not of two messages', async () => {
     const replica = await replicaIn(['r1']);
     await replica.message('r1', 'one');
@@ -235,3 +266,21 @@ test('what the contract ignores makes no difference, and is counted apart', asyn
   }
   assert.equal((await replica.judged()).marks, '~=c');
 });
+
+/** Two of these have most values in common, whatever they say. */
+const messageOfManyMembers = {
+  payload: (content: string) =>
+    JSON.stringify({
+      ...JSON.parse(argumentOf('r1', content)),
+      sender: null,
+      title: null,
+      isScreenshot: false,
+      tempId: null,
+      sequenceNumber: 0,
+    }),
+  entry: (content: string) => ({
+    room: 'r1',
+    payload: messageOfManyMembers.payload(content),
+    deliveries: deliveriesTo('r1'),
+  }),
+};
