@@ -11,7 +11,7 @@ import type { CompareView } from '../../src/compare/report.ts';
 import type { ToyDelivery } from '../../src/demo/toy-bridge-calls.ts';
 import { call, startBridge, type ToyBridge } from '../support/bridge.ts';
 import { type Crossfade, spawnCrossfade } from '../support/process.ts';
-import { startRedis } from '../support/redis.ts';
+import { type Redis, startRedis } from '../support/redis.ts';
 import type { HubClient } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
 import { command, messageOf, metricOf, untilAll } from './operating.ts';
@@ -21,8 +21,14 @@ const events = Number(process.env.CROSSFADE_TEST_COMPARE ?? 1_200);
 const rooms = Array.from({ length: 40 }, (_, i) => `r${i}`);
 /** Rooms that speak at the same time. */
 const speakers = 20;
+/** A room of members in which nobody speaks. */
+const quiet = 'quiet';
+
+/** Of the replicas. */
+const names = ['one', 'two'];
 
 interface Stand {
+  redis: Redis;
   bridge: ToyBridge;
   replicas: Crossfade[];
   clients: HubClient[];
@@ -33,13 +39,16 @@ async function startStand(t: TestContext): Promise<Stand> {
   const redis = await startRedis(t);
   const bridge = await startBridge(t);
   const replicas = await Promise.all(
-    [1, 2].map(() => startSidecar(t, [...patient, '--redis', redis.url, '--bridge', bridge.url])),
+    names.map((name) =>
+      startSidecar(t, [...patient, '--instance', name, '--redis', redis.url, '--bridge', bridge.url]),
+    ),
   );
   const clients = await Promise.all(
     replicas.flatMap(({ edge }, at) =>
       [0, 1].map(async (half) => {
         const client = await join(t, edge, 'chat', `u${at}-${half}`);
-        for (const room of rooms.filter((_, i) => i % 2 === half)) await client.connection.invoke('JoinRoom', room);
+        for (const room of [quiet, ...rooms.filter((_, i) => i % 2 === half)])
+          await client.connection.invoke('JoinRoom', room);
         return client;
       }),
     ),
@@ -50,11 +59,34 @@ async function startStand(t: TestContext): Promise<Stand> {
   assert.equal(answer.status, 200, await answer.text());
   // Who has joined just before a call is not judged.
   await sleep(5_000);
-  return { bridge, replicas, clients };
+  return { redis, bridge, replicas, clients };
 }
 
 async function viewOf({ admin }: Crossfade): Promise<CompareView> {
   return (await (await fetch(`${admin}/compare?values=yes`)).json()) as CompareView;
+}
+
+async function untilAdded({ replicas }: Stand): Promise<void> {
+  let view: CompareView | undefined;
+  await until(
+    async () => {
+      view = await viewOf(replicas[0]!);
+      return view.run!.nextSlice > view.run!.firstSlice + 2;
+    },
+    { timeoutMs: 60_000, what: () => `the first slices to be added: ${JSON.stringify(view)}` },
+  );
+}
+
+/** Kills the replica that adds up. @returns the other one */
+async function killAdder({ redis, replicas }: Stand): Promise<Crossfade> {
+  const client = redis.client();
+  const adder = await until(() => client.get('crossfade:shared:compare-adder'), {
+    timeoutMs: 20_000,
+    what: 'a replica to add up',
+  });
+  const at = names.indexOf(adder);
+  await replicas[at]!.process.kill();
+  return replicas[1 - at]!;
 }
 
 async function stopAndJudge(replica: Crossfade): Promise<CompareView> {
@@ -98,29 +130,31 @@ async function speak(
 }
 
 describe('the compare', { concurrency: true }, () => {
-  test('a bridge without a fault is not accused, also where a replica is killed in the middle', async (t) => {
+  test('a bridge without a fault is not accused, also where the replica that adds up is killed in the middle', async (t) => {
     const stand = await startStand(t);
-    const [one, two] = stand.replicas;
-    await speak(stand, { count: events }, (at) => {
-      if (at === Math.floor(events / 2)) void one!.process.kill();
+    await speak(stand, { count: events / 2 }, () => {});
+    await untilAdded(stand);
+    let survivor: Promise<Crossfade> | undefined;
+    // While calls are under way.
+    await speak(stand, { from: events / 2, count: events }, (at) => {
+      if (at === Math.floor(0.6 * events)) survivor = killAdder(stand);
     });
-    const { verdict, run } = await stopAndJudge(two!);
+    const { verdict, run } = await stopAndJudge(await survivor!);
     assert.equal(verdict!.is, 'same', JSON.stringify(run));
     assert.ok(verdict!.judged >= events * 0.9, verdict!.line);
   });
 
   test('each made fault is found under its name, also where the replica that adds up is killed in the middle', async (t) => {
     const stand = await startStand(t);
-    const { bridge, replicas } = stand;
-    const [one, two] = replicas;
+    const { bridge } = stand;
     const count = Math.max(400, 2 * Math.floor(events / 8));
     const faults = madeFaults(count);
     bridge.onDeliver = faults.onDeliver;
     await speak(stand, { count: count / 2 }, () => {});
     await untilStrangerIsFound(stand);
-    await one!.process.kill();
+    const survivor = await killAdder(stand);
     await speak(stand, { from: count / 2, count }, () => {});
-    const { verdict, run } = await stopAndJudge(two!);
+    const { verdict, run } = await stopAndJudge(survivor);
     const { missing, changed, order } = run!.types.chat_message!;
     const seen = { is: verdict!.is, missing, changed, order, alone: Math.sign(run!.messages.alone) };
     const why = `${verdict!.line} ${JSON.stringify(run)}`;
@@ -129,9 +163,9 @@ describe('the compare', { concurrency: true }, () => {
     assert.match(kinds.get('missing')!.eventId!, new RegExp(`-${faults.dropped}$`));
     assert.deepEqual(kinds.get('changed')!.paths, ['content']);
     assert.match(kinds.get('changed')!.bridge!, /made up/);
-    assert.deepEqual(kinds.get('alone')!.rooms, ['r3']);
+    assert.deepEqual(kinds.get('alone')!.rooms, [quiet]);
     assert.ok(
-      !(await (await fetch(`${two!.admin}/compare`)).text()).includes('made up'),
+      !(await (await fetch(`${survivor.admin}/compare`)).text()).includes('made up'),
       'ids only, unless asked for more',
     );
   });
@@ -184,7 +218,7 @@ describe('the compare', { concurrency: true }, () => {
 async function untilStrangerIsFound({ bridge, replicas }: Stand): Promise<void> {
   const isFound = async () => ((await viewOf(replicas[1]!)).run?.messages.alone ?? 0) > 0;
   for (let attempt = 1; attempt <= 4; attempt++) {
-    await call(bridge.url, 'chat/message', messageOf('r3', 'by somebody else', `stranger ${attempt}`));
+    await call(bridge.url, 'chat/message', messageOf(quiet, 'by somebody else', `stranger ${attempt}`));
     if (await until(isFound, { timeoutMs: 20_000 }).catch(() => false)) return;
   }
   assert.fail('a message that nobody here has sent was not found');
