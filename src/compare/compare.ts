@@ -89,7 +89,7 @@ export class Compare {
     this.#saysFailed = new LogThrottle(clock, sayEveryMs);
     this.#saysForeign = new LogThrottle(clock, sayEveryMs);
     this.#stops = [clock.every(tickMs, () => this.tick()), clock.every(lookMs, () => this.#look())];
-    roomLanes.onAdopted(() => this.#watching?.comparison.disturb('the cutover moved', clock.monotonic() - tickMs));
+    roomLanes.onAdopted(() => this.#watching?.comparison.moved());
   }
 
   connect(lanes: { readonly oldestAtBridge: number | undefined }): void {

@@ -125,6 +125,8 @@ export class Comparison {
   /** Everything of the log is read that stood there then; when it was last not so. ms, monotonic */
   #freshAt = 0;
   #lookedAt: number;
+  /** ms, monotonic */
+  #movedAt = Number.NEGATIVE_INFINITY;
   /** Whether what is due has its next turn already. */
   #goesOn = false;
 
@@ -147,6 +149,15 @@ export class Comparison {
   /** From then until now the bridge may have shown what no shadow tells of. @param sinceMs monotonic */
   disturb(why: string, sinceMs: number): void {
     this.#slices.disturb(why, sinceMs, this.#parts.clock.monotonic());
+  }
+
+  /**
+   * Rooms may go another way from now on, as where the mirror's share has changed. A message is judged by the way that its room goes then:
+   * those that have come before cannot be.
+   */
+  moved(): void {
+    this.#movedAt = this.#parts.clock.monotonic();
+    this.disturb('the cutover moved', this.#movedAt - stableMs);
   }
 
   /** As {@link disturb}, for one call. */
@@ -457,8 +468,8 @@ export class Comparison {
   #isUncertain({ witness, at }: Frame): boolean {
     const { connection, since, isGone } = witness;
     const changedAt = connection.groupsChangedAt;
-    const isLate = this.#freshAt < at + graceMs;
-    return isLate || isGone || !connection.isOpen || since + stableMs > at || changedAt + stableMs > at;
+    if (this.#freshAt < at + graceMs || at <= this.#movedAt) return true;
+    return isGone || !connection.isOpen || since + stableMs > at || changedAt + stableMs > at;
   }
 
   #suspect(frame: Frame, shown: ShownBy, alike: Expected[]): void {

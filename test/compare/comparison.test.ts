@@ -107,6 +107,24 @@ describe('a bridge that shows what the stream lane would show', () => {
     assert.deepEqual(await replica.judged(), { marks: '', ...nothing });
   });
 
+  test('is not accused of what it showed in a room before that came under the mirror', async () => {
+    const replica = await replicaIn(['r1', 'r2']);
+    replica.ways.set('r2', 'unwatched');
+    await replica.pass(2_000);
+    replica.show(replica.connections, 'ReceiveMessage', argumentOf('r2', 'without a shadow'));
+    await replica.pass(4_000);
+    replica.ways.set('r2', 'mirrored');
+    replica.comparison.moved();
+    await replica.pass(100);
+    replica.show(replica.connections, 'ReceiveMessage', argumentOf('r2', 'made up'));
+    await replica.judged();
+    const suspects = replica.reports.filter(({ isJudged }) => isJudged).flatMap((report) => report.suspects);
+    assert.equal(suspects.length, 1, 'what has come since is judged');
+    assert.match(suspects[0]!.sample.bridge!, /made up/);
+    const isDisturbed = replica.reports.some(({ disturbed }) => disturbed.includes('the cutover moved'));
+    assert.ok(isDisturbed, 'and not where calls were under way then');
+  });
+
   test('is not accused by a replica that judges late what it has long seen', async () => {
     const replica = await replicaIn(['r1']);
     await replica.message('r1', 'one');
