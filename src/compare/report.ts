@@ -11,6 +11,8 @@ import { type CompareVerdict, grouped, verdictOf } from './verdict.ts';
 export interface CompareView {
   run: CompareRun | null;
   verdict: CompareVerdict | null;
+  /** Each sample in words, by ids alone. */
+  sampleLines: string[];
   /** What it cannot see. */
   blind: string[];
   next: string | null;
@@ -19,7 +21,7 @@ export interface CompareView {
 /** @param showValues whether what was said in the messages stands in the samples */
 export function compareView(run: CompareRun | undefined, nowMs: number, showValues: boolean): CompareView {
   if (run === undefined)
-    return { run: null, verdict: null, blind: blindSpots(undefined), next: 'crossfade compare start' };
+    return { run: null, verdict: null, sampleLines: [], blind: blindSpots(undefined), next: 'crossfade compare start' };
   const samples = showValues ? run.samples : run.samples.map(({ bridge: _, stream: __, ...sample }) => sample);
   const verdict = verdictOf(run, nowMs);
   const next = {
@@ -27,7 +29,13 @@ export function compareView(run: CompareRun | undefined, nowMs: number, showValu
     stopping: 'crossfade compare show',
     ended: verdict.is === 'same' && !verdict.isStale ? 'crossfade cutover show' : 'crossfade compare start',
   };
-  return { run: { ...run, samples, recent: [] }, verdict, blind: blindSpots(run), next: next[run.state] };
+  return {
+    run: { ...run, samples, recent: [] },
+    verdict,
+    sampleLines: samples.map(sampleLine),
+    blind: blindSpots(run),
+    next: next[run.state],
+  };
 }
 
 const unjudgedWords: Record<Exclude<Mark, '=' | '~' | 'o' | 'c' | 'm'>, string> = {
@@ -129,23 +137,16 @@ function factsOf({ id, by, startedAt, endedAt, version, contract, state, why }: 
   return `run ${id} by ${by}, from ${startedAt}, ${until}${judging}; crossfade ${version}, contract ${contract}${why === '' ? '' : `; ${why}`}`;
 }
 
-function sampleText({
-  kind,
-  eventId,
-  eventType,
-  hub,
-  method,
-  rooms,
-  paths,
-  bridge,
-  stream,
-  replica,
-  at,
-}: CompareSample): string[] {
+function sampleLine({ kind, eventId, eventType, hub, method, rooms, paths, replica, at }: CompareSample): string {
   const what = eventId === undefined ? '' : ` ${eventType ?? ''} ${eventId}`;
   const differ = paths === undefined ? '' : `, differs in ${paths.join(', ')}`;
+  return `${sampleWords[kind]}:${what} ${hub}/${method}, room ${rooms.join(' or ')}${differ} (${replica}, ${at})`;
+}
+
+function sampleText(sample: CompareSample): string[] {
+  const { bridge, stream } = sample;
   return [
-    `${sampleWords[kind]}:${what} ${hub}/${method}, room ${rooms.join(' or ')}${differ} (${replica}, ${at})`,
+    sampleLine(sample),
     ...(bridge === undefined ? [] : [`  bridge  ${bridge}`]),
     ...(stream === undefined ? [] : [`  stream  ${stream}`]),
   ];

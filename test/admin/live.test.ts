@@ -36,7 +36,7 @@ async function startLive(t: TestContext, { mayChange = true } = {}) {
       return { lanes: { windowMs: 10_000, bridge: lane, stream: idle, fallbacks: 0 } } as Status;
     },
     run: () => undefined,
-    compare: () => ({ run: null, verdict: null, blind: [], next: null }),
+    compare: () => ({ run: null, verdict: null, sampleLines: [], blind: [], next: null }),
     around: async () => ({ probeMs: 300, streams: [], faults: 0 }),
     guard: () => guard,
     clock,

@@ -4,15 +4,6 @@ import { element, finding, replace, timeOf, write } from './view.js';
 
 const byId = (id) => document.getElementById(id);
 const signs = { same: '✓', different: '✕', unjudged: '–' };
-const kinds = {
-  missing: 'not shown by the bridge',
-  changed: 'other arguments',
-  order: 'out of order',
-  alone: 'by the bridge alone',
-  foreign: 'written by somebody else',
-  twice: 'shown twice',
-  outsider: 'to no member',
-};
 const sum = (numbers) => numbers.reduce((all, number) => all + number, 0);
 
 /** @param run null: nothing was compared */
@@ -20,7 +11,7 @@ export function isComparing(run) {
   return run !== null && run.state !== 'ended';
 }
 
-export function showCompare({ run, verdict, blind }) {
+export function showCompare({ run, verdict, sampleLines, blind }) {
   byId('compare-run').hidden = run === null;
   write(byId('compare-line'), run === null ? 'Nothing was compared yet.' : verdict.line);
   byId('compare-line').dataset.verdict = run === null ? '' : verdict.isStale ? 'unjudged' : verdict.is;
@@ -29,7 +20,7 @@ export function showCompare({ run, verdict, blind }) {
     blind.map((words) => element('li', '', words)),
   );
   if (run === null) return;
-  const { by, startedAt, state, types, samples } = run;
+  const { by, startedAt, state, types } = run;
   const judging = { running: 'compared now', stopping: 'its last seconds are being judged', ended: 'ended' };
   write(byId('compare-by'), `by ${by}, since ${timeOf(startedAt)}, ${judging[state]}`);
   const rows = Object.entries(types).sort(([, a], [, b]) => b.events - a.events);
@@ -37,9 +28,9 @@ export function showCompare({ run, verdict, blind }) {
   byId('compare-types').closest('table').hidden = rows.length === 0;
   replace(
     byId('compare-samples'),
-    samples.map((sample) => finding('✕', sampleWords(sample))),
+    sampleLines.map((words) => finding('✕', words)),
   );
-  if (samples.length === 0 && verdict.is !== 'different')
+  if (sampleLines.length === 0 && verdict.is !== 'different')
     replace(byId('compare-samples'), [finding(signs[verdict.is], 'nothing that differs')]);
 }
 
@@ -50,10 +41,4 @@ function rowOf([type, { events, same, ignored, missing, changed, order, unjudged
   const cells = [events, same, ignored, missing + changed + order, sum(Object.values(unjudged))];
   row.append(head, ...cells.map((number) => element('td', '', number.toLocaleString('en'))));
   return row;
-}
-
-function sampleWords({ kind, eventId, hub, method, rooms, paths }) {
-  const what = eventId === undefined ? '' : ` ${eventId},`;
-  const differ = paths === undefined ? '' : `, differs in ${paths.join(', ')}`;
-  return `${kinds[kind]}:${what} ${hub}/${method}, room ${rooms.join(' or ')}${differ}`;
 }

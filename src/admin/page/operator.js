@@ -19,7 +19,7 @@ let cutover;
 /** The plan that runs, or ran last; null: there is none. */
 let run = null;
 /** What `GET /compare` says. */
-let compare = { run: null, verdict: null, blind: [] };
+let compare = { run: null, verdict: null, sampleLines: [], blind: [] };
 let mayChange = false;
 /** What the operator wants to set; undefined: has not touched the slider since the last move. */
 let draft;
