@@ -6,6 +6,8 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { BridgeState } from './bridge/health.ts';
 import type { BridgeLane } from './bridge/lane.ts';
+import type { Compare } from './compare/compare.ts';
+import type { CompareVerdict } from './compare/verdict.ts';
 import type { Config } from './config.ts';
 import type { Contract } from './contract/contract.ts';
 import { type AlikeFact, alikeFacts, differenceIn } from './cutover/alike.ts';
@@ -36,6 +38,11 @@ export interface BeforeServing {
   clock: Clock;
 }
 
+export interface RunningParts extends BeforeServing {
+  cutover: CutoverStage;
+  compare: Pick<Compare, 'verdict'>;
+}
+
 export function checked(groups: CheckGroup[]): Checked {
   return { ok: groups.every(({ findings }) => findings.every(({ status }) => status !== 'fail')), groups };
 }
@@ -57,8 +64,8 @@ export async function checkBefore(parts: BeforeServing): Promise<CheckGroup[]> {
 }
 
 /** Of a running replica, and of the others as it knows them. Never rejects. */
-export async function checkRunning(parts: BeforeServing & { cutover: CutoverStage }): Promise<Checked> {
-  const { cutover, bridge } = parts;
+export async function checkRunning(parts: RunningParts): Promise<Checked> {
+  const { cutover, bridge, compare } = parts;
   const [before, seen, reach, held] = await Promise.all([
     checkBefore(parts),
     cutover.survey.look(),
@@ -69,7 +76,7 @@ export async function checkRunning(parts: BeforeServing & { cutover: CutoverStag
   return checked([
     ...before,
     { name: 'replicas', findings: replicaFindings(seen) },
-    { name: 'cutover', findings: [...held, ...back] },
+    { name: 'cutover', findings: [...held, ...back, ...compareFindings(compare.verdict)] },
   ]);
 }
 
@@ -136,6 +143,17 @@ function replicaFindings(seen: Seen[]): CheckFinding[] {
       offsetMs === undefined ? [] : [offsetFinding('clocks', instance, offsetMs)],
     ),
     ...(self?.view?.draining ? [doubtful('drain', 'this replica lets its clients go', 'start another')] : []),
+  ];
+}
+
+/** Nothing where nothing was compared: who wants it before rooms move says so (`--require-compare`). */
+function compareFindings(verdict: CompareVerdict | undefined): CheckFinding[] {
+  if (verdict === undefined) return [];
+  const { is, line } = verdict;
+  return [
+    is === 'different'
+      ? doubtful('compare', line, '`crossfade compare show` says what differs')
+      : good('compare', line),
   ];
 }
 

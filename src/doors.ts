@@ -83,6 +83,7 @@ export async function listenAdmin(
   { edge, cutover, plans, compare, lanes, clientsSide, checks }: Stages,
 ): Promise<Admin> {
   const { probe } = clientsSide;
+  const status = async () => withPlan(await cutover.answers.status(), plans.run, compare.verdict?.line ?? null);
   // Who asks at once whether this replica is ready gets an answer that holds.
   await parts.bridgeHealth?.begun;
   const admin = await Admin.listen({
@@ -94,12 +95,12 @@ export async function listenAdmin(
     beforeScrape: () =>
       measure({ ...parts, ...bridgeOf(parts, cutover), config, lanes, drained: clientsSide.drained, probe }),
     readiness: checks,
-    check: oneAtATime(() => checkRunning({ ...parts, ...bridgeOf(parts, cutover), config, cutover })),
+    check: oneAtATime(() => checkRunning({ ...parts, ...bridgeOf(parts, cutover), config, cutover, compare })),
     drain() {
       parts.faults.guard('client', () => clientsSide.drain());
       return clientsSide.drained;
     },
-    cutover: { ...cutover.answers, plans },
+    cutover: { ...cutover.answers, status, plans },
     peers: {
       ...parts,
       instance: config.instance,
@@ -116,7 +117,7 @@ export async function listenAdmin(
     live: new Live({
       ...parts,
       instance: config.instance,
-      status: async () => withPlan(await cutover.answers.status(), plans.run),
+      status,
       run: () => plans.run,
       compare: () => compareView(compare.run, parts.clock.now(), false),
       around: () => aroundOf(parts, clientsSide),

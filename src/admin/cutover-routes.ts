@@ -8,10 +8,9 @@ import type { Completion } from '../cutover/completion.ts';
 import type { DryRuns } from '../cutover/dry-runs.ts';
 import type { Operator } from '../cutover/operator.ts';
 import type { Rollback } from '../cutover/rollback.ts';
-import type { Status } from '../cutover/status.ts';
 import { readPlan } from '../plan/plan.ts';
 import type { Plans } from '../plan/plans.ts';
-import { markdownOf, withPlan } from '../plan/report.ts';
+import { markdownOf, type PlannedStatus } from '../plan/report.ts';
 import { answerRoute, pathOf, readRequest } from './requests.ts';
 
 export interface CutoverRoutesOptions {
@@ -20,7 +19,7 @@ export interface CutoverRoutesOptions {
   dryRuns: DryRuns;
   completion: Pick<Completion, 'dryRun'>;
   plans: Plans;
-  status(): Promise<Status>;
+  status(): Promise<PlannedStatus>;
 }
 
 /** Longer names of rooms are nobody's. */
@@ -68,7 +67,7 @@ export async function answerCutover(
 type Route = (options: CutoverRoutesOptions, request: IncomingMessage) => Promise<object>;
 
 const routes: Record<string, Route> = {
-  'GET /cutover': (options) => plannedStatus(options),
+  'GET /cutover': ({ status }) => status(),
   'GET /cutover/plan': async (options) => planOf(options),
   'PUT /cutover/plan': async (options, request) => {
     const { plan, source, by } = await readRequest(request, planBody);
@@ -95,40 +94,36 @@ const routes: Record<string, Route> = {
     const command = withoutUndefined({ percent, mirror, pins, hubs });
     if (dryRun) return options.dryRuns.set(command, orderOf(order));
     await options.operator.set(command, orderOf(order));
-    return plannedStatus(options);
+    return options.status();
   },
   'POST /cutover/reset': async (options, request) => {
     const { dryRun, ...order } = await readRequest(request, resetBody);
     if (dryRun) return options.dryRuns.reset(orderOf(order));
     await options.operator.reset(orderOf(order));
-    return plannedStatus(options);
+    return options.status();
   },
   'POST /cutover/complete': async (options, request) => {
     const { dryRun, ...order } = await readRequest(request, resetBody);
     if (dryRun) return options.completion.dryRun(orderOf(order));
     await options.operator.complete(orderOf(order));
-    return plannedStatus(options);
+    return options.status();
   },
   'POST /cutover/hold': async (options, request) => {
     const { why, ...order } = await readRequest(request, holdBody);
     await options.operator.hold({ ...orderOf(order), why });
-    return plannedStatus(options);
+    return options.status();
   },
   'POST /cutover/release': async (options, request) => {
     await options.operator.release(orderOf(await readRequest(request, releaseBody)));
-    return plannedStatus(options);
+    return options.status();
   },
   'POST /cutover/rollback': async (options, request) => {
     const { dryRun, ...order } = await readRequest(request, rollbackBody);
     if (dryRun) return options.dryRuns.rollback();
     const done = await options.rollback.rollBack(orderOf(order));
-    return { ...done, ...(await plannedStatus(options)) };
+    return { ...done, ...(await options.status()) };
   },
 };
-
-async function plannedStatus({ status, plans }: CutoverRoutesOptions): Promise<object> {
-  return withPlan(await status(), plans.run);
-}
 
 /** The run that is under way, or the last one, and its report as Markdown. */
 function planOf({ plans: { run } }: CutoverRoutesOptions): object {

@@ -19,7 +19,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { Comparison } from './comparison.ts';
 import { aroundSlices, type CompareRun, endedCompare, newCompareRun, readCompareRun, withSlice } from './run.ts';
 import { reportShape, type SliceReport, sliceAt, sliceMs } from './slice.ts';
-import { objectionOf } from './verdict.ts';
+import { type CompareVerdict, objectionOf, verdictOf } from './verdict.ts';
 
 export interface CompareParts {
   instance: string;
@@ -99,6 +99,10 @@ export class Compare {
   /** The one that is open, or the last one; undefined: there is none. */
   get run(): CompareRun | undefined {
     return this.#known.run;
+  }
+
+  get verdict(): CompareVerdict | undefined {
+    return this.run && verdictOf(this.run, this.#parts.clock.now());
   }
 
   /** Why no room should come to the stream lane yet, by what was compared; undefined: nothing speaks against it. */

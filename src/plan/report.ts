@@ -15,10 +15,12 @@ export interface PlanSummary {
   why: string;
 }
 
-export type PlannedStatus = Status & { plan: PlanSummary | null };
+/** With the verdict of the compare in a line; null: nothing was compared. */
+export type PlannedStatus = Status & { plan: PlanSummary | null; compare: string | null };
 
 /** The status, with the plan in it; what comes next is the plan's business while there is one. */
-export function withPlan(status: Status, run: PlanRun | undefined): PlannedStatus {
+export function withPlan(given: Status, run: PlanRun | undefined, compare: string | null): PlannedStatus {
+  const status = { ...given, compare };
   if (run === undefined) return { ...status, plan: null };
   const { by, state, why } = run;
   const plan = { name: run.plan.name, by, state, line: runLine(run), why };

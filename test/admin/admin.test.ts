@@ -10,11 +10,11 @@ import type { Completion } from '../../src/cutover/completion.ts';
 import type { DryRuns } from '../../src/cutover/dry-runs.ts';
 import type { Operator } from '../../src/cutover/operator.ts';
 import type { Rollback } from '../../src/cutover/rollback.ts';
-import type { Status } from '../../src/cutover/status.ts';
 import type { Survey } from '../../src/cutover/survey.ts';
 import { PeerSignature } from '../../src/peers/peer-signature.ts';
 import { Peers } from '../../src/peers/peers.ts';
 import type { Plans } from '../../src/plan/plans.ts';
+import type { PlannedStatus } from '../../src/plan/report.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
 import { Faults } from '../../src/telemetry/faults.ts';
 import { LogThrottle } from '../../src/telemetry/log-throttle.ts';
@@ -56,7 +56,7 @@ async function startAdmin(
       dryRuns: {} as DryRuns,
       completion: {} as Completion,
       plans: {} as Plans,
-      status: status as () => Promise<Status>,
+      status: status as () => Promise<PlannedStatus>,
     },
     peers: {
       instance: 'here',

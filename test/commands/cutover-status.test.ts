@@ -44,6 +44,7 @@ const calm: PlannedStatus = {
   replicas: [replica('one'), replica('three', { clients: 1, rooms: 4021 })],
   history: [{ epoch: 5, who: 'ops', when: at, what: 'set 25', from: 0, to: 25 }],
   plan: null,
+  compare: 'SAME: 41,203 events in 2 h',
 };
 
 function linesOf(status: PlannedStatus, suffix?: string): string[] {
@@ -62,6 +63,7 @@ test('a calm cutover is a slider, its stage, a few facts, and the next command',
     'lanes     by bridge  187.0/s   P50   20.0 ms   P95   62.0 ms   no errors',
     '          by stream    0.0/s   nothing delivered               no errors',
     'mirror    off',
+    'compare   SAME: 41,203 events in 2 h',
     'replicas  one     epoch 5   812 clients, 1 room, lag 0',
     '          three   epoch 5   1 client, 4,021 rooms, lag 0',
     'changes   2026-01-16 10:30:00Z   0% → 25%    set 25, by ops',
@@ -105,6 +107,7 @@ test('what stands in the way is named, with what would release it: hold, kill sw
     '          by stream    0.0/s   nothing delivered               1 error, 3 fell back',
     'pins      r1 by stream',
     'mirror    on for 10% of the rooms',
+    'compare   SAME: 41,203 events in 2 h',
     'next      crossfade cutover release --admin http://there',
   ]);
 });

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Checked } from '../../src/checks.ts';
 import type { CompareView } from '../../src/compare/report.ts';
 import type { ToyDelivery } from '../../src/demo/toy-bridge-calls.ts';
 import { call, startBridge, type ToyBridge } from '../support/bridge.ts';
@@ -207,6 +208,9 @@ describe('the compare', { concurrency: true }, () => {
     assert.match(stopped.stdout, /written by somebody else: chat\/ReceiveMessage, room r0 /);
     assert.ok(!stopped.stdout.includes('past it'), 'by its ids alone');
     assert.match((await type('show', '--show-values')).stdout, /past it/);
+    const { groups } = (await (await fetch(`${crossfade.admin}/check`)).json()) as Checked;
+    const finding = groups.flatMap(({ findings }) => findings).find(({ name }) => name === 'compare');
+    assert.deepEqual([finding?.status, finding?.detail.split(':')[0]], ['warn', 'DIFFERENT']);
     assert.equal((await type('report', '--html', joinPath(folder, 'report.html'))).code, 1);
     assert.match(readFileSync(joinPath(folder, 'report.html'), 'utf8'), /<h1 class="different">DIFFERENT: /);
     const named = crossfade.process.lines.find(({ msg }) => /^somebody else writes to the bridge/.test(String(msg)));
