@@ -51,6 +51,8 @@ export interface Tap {
   fromBridge(data: Buffer): Buffer | undefined;
   /** The client has asked for all that waited, and gets it: where {@link Leg.backlogBytes} would rarely be seen at 0 (long polling). */
   caughtUp(): void;
+  /** Resolves when all that the bridge has sent by now was shown to fromBridge() and handed on, or when the connection is over. */
+  fence(): Promise<void>;
   /** The connection is over, at either side. */
   ended(): void;
 }

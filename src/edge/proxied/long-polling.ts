@@ -3,7 +3,7 @@
 // lost), and the client's next poll waits for its answer.
 // Promises: bytes reach the client in order, whether they come from the bridge or the log, and only a client whose credentials the bridge
 // has accepted; crossfade asks the bridge nothing that the client did not ask, except about such credentials; a client that stays away
-// looks to the bridge as if it did. Source: signalr-protocol.md, sections 2.3 and 2.4.
+// looks to the bridge as if it did; one that is asked to come back elsewhere first gets what waits for its poll. Source: signalr-protocol.md, sections 2.3 and 2.4.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
@@ -69,6 +69,8 @@ export class LongPolling implements Carrier {
   #last: PollAnswer | undefined;
   /** What an answer of this connection looks like: that of the bridge's latest 200. */
   #shape: Pick<PollAnswer, 'statusText' | 'headers'> = { statusText: 'OK', headers: [] };
+  /** Its client is to come back elsewhere, and has not been told. */
+  #isClosing = false;
   #cancelAway = () => {};
 
   constructor(options: LongPollingOptions) {
@@ -89,6 +91,10 @@ export class LongPolling implements Carrier {
   async poll(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {
     if (!(await this.#options.admission.admits(request, response, query)) || response.destroyed) return undefined;
     this.#cancelAway();
+    if (this.#isClosing && this.#tap !== undefined) {
+      this.#register(response);
+      return this.#close();
+    }
     if (this.#waiting.length > 0) return this.#answerWaiting(response);
     if (this.#last !== undefined) return this.#tellEnd(response, this.#last);
     const free = this.#polls.find(({ client }) => client === undefined);
@@ -139,7 +145,7 @@ export class LongPolling implements Carrier {
   cut(): void {
     if (this.#tap === undefined) return;
     this.#last = { status: 204, statusText: 'No Content', headers: this.#shape.headers, body: Buffer.alloc(0) };
-    this.#waiting = [];
+    this.#dropWaiting();
     this.#options.posts.remove();
     this.#end();
     for (const { client, abort } of this.#polls.splice(0)) {
@@ -149,7 +155,23 @@ export class LongPolling implements Carrier {
     this.#expectPoll();
   }
 
+  /** Between two polls messages wait for the client, here and at the bridge: it gets them first. Who does not ask again is cut. */
   closeForReconnect(): void {
+    if (this.#tap === undefined) return;
+    const settled = this.#tap.fence().then(() => {
+      this.#isClosing = true;
+      if (this.#polls.some(({ client }) => client !== undefined)) this.#close();
+    });
+    this.#options.faults.guard(
+      'client',
+      () => settled,
+      () => this.cut(),
+    );
+  }
+
+  /** One poll of the client gets what waits, and the one behind it that there is nothing more; without anything, the first one does. */
+  #close(): void {
+    this.#answerNewest();
     this.cut();
   }
 
@@ -278,8 +300,7 @@ export class LongPolling implements Carrier {
 
   #answerWaiting(client: ServerResponse): void {
     const body = Buffer.concat(this.#waiting);
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+    this.#dropWaiting();
     const headers = [...this.#shape.headers, 'Content-Length', String(body.length)];
     this.#answer(client, { ...this.#shape, status: 200, headers, body });
     this.#tap?.caughtUp();
@@ -289,6 +310,11 @@ export class LongPolling implements Carrier {
     client.writeHead(status, statusText, headers);
     client.end(body);
     this.#expectPoll();
+  }
+
+  #dropWaiting(): void {
+    this.#waiting = [];
+    this.#waitingBytes = 0;
   }
 
   #tellEnd(client: ServerResponse, answer: PollAnswer): void {

@@ -342,6 +342,10 @@ class OpenClient implements Tap, Client {
     this.#tap.caughtUp();
   }
 
+  fence(): Promise<void> {
+    return this.#tap.fence();
+  }
+
   ended(): void {
     this.#onEnded();
     this.#gone.resolve();
@@ -355,6 +359,7 @@ const untapped: Tap = {
   fromClient() {},
   fromBridge: (data) => data,
   caughtUp() {},
+  fence: () => Promise.resolve(),
   ended() {},
 };
 

@@ -363,11 +363,51 @@ test('cut tells the client that it is over, now or at its next poll, and the bri
   assert.equal(now.tap.ends, 1);
 
   const later = await connected(t);
-  await later.closeClients();
+  later.tap.leg.cut();
   assert.equal((await nth(later.bridge, 2)).request.method, 'DELETE');
   const next = later.poll();
   await until(() => next.answer?.status === 204);
   assert.equal(later.bridge.asked.length, 2);
+});
+
+test('who is asked to come back first gets what the bridge had for it, then what waits here, and hears of the end behind it', async (t) => {
+  const { bridge, poll, tap, closeClients, url } = await connected(t);
+  const fenced = Promise.withResolvers<void>();
+  tap.fenced = fenced.promise;
+  const gone = closeClients();
+  const ofBridge = poll();
+  give(await nth(bridge, 2), 'sent before');
+  await until(() => ofBridge.answer);
+  assert.deepEqual([ofBridge.answer!.body, tap.ends], ['sent before', 0]);
+  const waited = tap.inject('1');
+  fenced.resolve();
+  await seenBy(url);
+  assert.equal(tap.ends, 0, 'the client has not asked for it yet');
+  const next = poll();
+  await until(() => next.answer);
+  assert.equal(next.answer!.body, `${waited}\x1e`);
+  await gone;
+  assert.deepEqual([tap.ends, (await nth(bridge, 3)).request.method], [1, 'DELETE']);
+  const last = poll();
+  await until(() => last.answer?.status === 204);
+});
+
+test('who is asked to come back and waits for nothing is told at once; who does not ask again is cut', async (t) => {
+  const now = await connected(t);
+  const waiting = now.poll();
+  await nth(now.bridge, 2);
+  await now.closeClients();
+  await until(() => waiting.answer?.status === 204);
+
+  const away = await connected(t);
+  away.tap.inject('1');
+  const gone = away.closeClients();
+  await seenBy(away.url);
+  assert.equal(away.tap.ends, 0);
+  away.clock.advance(2_000);
+  await gone;
+  const late = away.poll();
+  await until(() => late.answer?.status === 204);
 });
 
 test('who asks for what waits has caught up with it', async (t) => {

@@ -61,6 +61,13 @@ export class TestTap implements Tap {
     this.caughtUps++;
   }
 
+  /** Resolves when the bridge has answered, which it does at once unless a test says otherwise. */
+  fenced: Promise<void> = Promise.resolve();
+
+  fence(): Promise<void> {
+    return this.fenced;
+  }
+
   ended(): void {
     this.ends++;
   }
