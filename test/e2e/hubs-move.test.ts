@@ -5,9 +5,10 @@ import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { apiKey, broadcastsAt, call, jwtSecret, startBridge, type ToyBridge } from '../support/bridge.ts';
+import { apiKey, broadcastsAt, call, jwtSecret, startBridge } from '../support/bridge.ts';
+import { Desktop, keepPresence, PresenceReader } from '../support/presence.ts';
 import type { Crossfade } from '../support/process.ts';
-import { type Redis, startRedis } from '../support/redis.ts';
+import { startRedis } from '../support/redis.ts';
 import { HttpTransportType, type HubClient, makeToken, openRaw } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
 import { command, cutover, force, messageOf, say, shownOf, stateOf, untilAll } from './operating.ts';
@@ -269,64 +270,16 @@ test('no hub becomes native, and no room goes to the bridge, where clients would
   assert.equal((await hubsOf(one)).chat!.at, 'proxy', 'they do not go again by themselves');
 });
 
-/** Keeps the keys as the legacy bridge does: set with a connection that names a session, removed with its user's last connection. */
-function keepPresence(bridge: ToyBridge, redis: ReturnType<Redis['client']>): void {
-  const counts = new Map<string, number>();
-  bridge.onPresence = ({ user, session }, isThere) => {
-    const count = (counts.get(user) ?? 0) + (isThere ? 1 : -1);
-    counts.set(user, count);
-    if (isThere && session !== undefined) {
-      const keys = redis.multi().set(`presence:desktop:${session}`, user, 'EX', 660);
-      keys
-        .sadd(`presence:user:${user}`, session)
-        .expire(`presence:user:${user}`, 660)
-        .exec()
-        .catch(() => {});
-    }
-    if (count > 0) return;
-    const remove = async () => {
-      const sessions = await redis.smembers(`presence:user:${user}`);
-      await redis.del(`presence:user:${user}`, ...sessions.map((each) => `presence:desktop:${each}`));
-    };
-    remove().catch(() => {});
-  };
-}
-
 test('presence keys are there whenever a desktop is connected, while its hubs move one by one, and go with its last connection', async (t) => {
   const { redis, bridge, replicas } = await setUp(t, 2);
   const [one, two] = replicas as [Crossfade, Crossfade];
   const keys = redis.client();
   keepPresence(bridge, keys);
-  const desktop = await join(t, one.edge, 'remote-access?sessionId=desk', 'ada', { reconnectMs });
+  const desktop = await Desktop.start(t, one.edge, 'ada', 'desk');
   const chat = await join(t, two.edge, 'chat', 'ada', { reconnectMs });
-  let reconnects = 0;
-  let isConnected = true;
-  desktop.connection.onreconnecting(() => {
-    isConnected = false;
-  });
-  desktop.connection.onreconnected(() => {
-    isConnected = true;
-    reconnects++;
-  });
   let chats = 0;
   chat.connection.onreconnected(() => void chats++);
-  /** What a reader saw while the desktop was connected before and after it looked. */
-  const wrong: string[] = [];
-  let looks = 0;
-  let isLooking = true;
-  const looking = (async () => {
-    while (isLooking) {
-      const before = [isConnected, reconnects].join();
-      const [user, sessions] = await Promise.all([
-        keys.get('presence:desktop:desk'),
-        keys.smembers('presence:user:ada'),
-      ]);
-      looks++;
-      if (isConnected && [isConnected, reconnects].join() === before && (user !== 'ada' || sessions[0] !== 'desk'))
-        wrong.push(`after ${reconnects} reconnects: ${user} ${sessions}`);
-      await sleep(50);
-    }
-  })();
+  const presence = new PresenceReader(keys, [desktop]);
   const online = async () => {
     const headers = { 'x-internal-api-key': apiKey };
     return (await (await fetch(`${one.listen}/internal/users/ada/online`, { headers })).json()) as {
@@ -338,26 +291,24 @@ test('presence keys are there whenever a desktop is connected, while its hubs mo
     await until(done, { what: `${hub} to be ${kind}` });
     await until(async () => (await online()).connectionCount === 2, { what: 'both to be counted' });
   };
-  await move('native', 'remote-access', () => reconnects === 1);
+  await move('native', 'remote-access', () => desktop.returns === 1);
   // The bridge's last connection of the user ends with it: it removes the keys.
   await move('native', 'chat', () => chats === 1);
-  await move('proxy', 'remote-access', () => reconnects === 2);
+  await move('proxy', 'remote-access', () => desktop.returns === 2);
   await move('proxy', 'chat', () => chats === 2);
   await move('native', 'chat', () => chats === 3);
-  await move('native', 'remote-access', () => reconnects === 3);
+  await move('native', 'remote-access', () => desktop.returns === 3);
   await bridge.close();
-  await sleep(200);
-  isLooking = false;
-  await looking;
-  t.diagnostic(`${looks} looks`);
-  assert.deepEqual(wrong, []);
-  await desktop.connection.stop();
+  const { lookCount } = presence;
+  await until(() => presence.lookCount > lookCount + 4, { what: 'a few more looks' });
+  await presence.end();
+  t.diagnostic(`${presence.lookCount} looks; missing for a moment: ${presence.gaps.length} times`);
+  assert.deepEqual(presence.faults, []);
+  await desktop.client.connection.stop();
   await sleep(100);
   assert.equal(await keys.get('presence:desktop:desk'), 'ada', 'the user has a connection yet');
   await chat.connection.stop();
-  await until(async () => (await keys.exists('presence:desktop:desk', 'presence:user:ada')) === 0, {
-    what: 'the keys to go',
-  });
+  await presence.untilGone();
 });
 
 test('an ingress alone and an edge alone move as one, and a rollback without the log brings the clients back to the bridge', async (t) => {

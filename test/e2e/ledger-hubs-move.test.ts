@@ -1,6 +1,6 @@
 // The ledger while the hubs move to crossfade, back to the bridge, and to crossfade again, under two replicas; then the bridge is stopped for
 // good. Clients of every transport reconnect and join again, two participants of a remote session exchange SDP all the time, and everybody
-// gets what he is owed, once and in order.
+// gets what he is owed, once and in order; whoever looks finds the presence keys of each desktop that is connected.
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
@@ -10,7 +10,8 @@ import { type LedgerReport, type Progress, runLedger } from '../support/ledger/l
 import { bridgeName, patientFlags, type Replica, setStage } from '../support/ledger/stage.ts';
 import { assertAllAccepted, assertNoFault, tell } from '../support/ledger/verdict.ts';
 import type { Step } from '../support/ledger/walk.ts';
-import { connect, type HubClient, makeToken } from '../support/signalr.ts';
+import { Desktop, PresenceReader } from '../support/presence.ts';
+import { connect, HttpTransportType, type HubClient, makeToken } from '../support/signalr.ts';
 import { until } from '../support/wait.ts';
 
 /** How often there and back, and with how many calls: CROSSFADE_TEST_MOVES=5 by hand. */
@@ -103,13 +104,36 @@ class SdpExchange {
   }
 }
 
+/** Each is there as well by a chat connection at the other replica, which moves before the desktop's, or behind it. */
+async function startDesktops(t: TestContext, [one, two]: Replica[]): Promise<Desktop[]> {
+  const { WebSockets, ServerSentEvents, LongPolling } = HttpTransportType;
+  const places = [
+    { user: 'fay', session: 'desk-0', at: one!, chatAt: two!, transport: WebSockets },
+    { user: 'fay', session: 'desk-1', at: two!, chatAt: one!, transport: WebSockets },
+    { user: 'gus', session: 'desk-2', at: one!, chatAt: two!, transport: ServerSentEvents },
+    { user: 'hal', session: 'desk-3', at: two!, chatAt: one!, transport: LongPolling },
+    { user: 'ivy', session: 'desk-4', at: two!, chatAt: one!, transport: WebSockets },
+    { user: 'jim', session: 'desk-5', at: one!, chatAt: two!, transport: LongPolling },
+  ];
+  return Promise.all(
+    places.map(async ({ user, session, at, chatAt, transport }) => {
+      const token = await makeToken({ sub: user }, jwtSecret);
+      await connect(t, `${chatAt.edge}/hubs/chat`, token, { reconnectMs: Array.from({ length: 1_000 }, () => 100) });
+      return Desktop.start(t, at.edge, user, session, transport);
+    }),
+  );
+}
+
 const title = `two replicas and a ${bridgeName}: every member gets what it is owed while all hubs move to crossfade, back, and there again, and when the bridge is gone`;
 test(title, async (t) => {
-  const stage = await setStage(t, { replicaCount: 2, bridgeCount: 1, flags: patientFlags });
+  const stage = await setStage(t, { replicaCount: 2, bridgeCount: 1, presence: true, flags: patientFlags });
   const [one, two] = stage.replicas as [Replica, Replica];
   await one.operator.force(100).run();
   const { exchange, end } = await SdpExchange.begin(t, stage.replicas);
+  const desktops = await startDesktops(t, stage.replicas);
+  const presence = new PresenceReader(stage.redis.client(), desktops);
 
+  let moves = 0;
   const move = (replica: Replica, kind: 'native' | 'proxy', { readers }: Progress): Step => ({
     name: `hubs ${kind}`,
     run: async () => {
@@ -117,6 +141,8 @@ test(title, async (t) => {
       await until(() => readers.every(({ isBack }) => isBack), { timeoutMs: 60_000, what: 'all readers to be back' });
       const { done } = exchange;
       await until(() => exchange.done > done + 3, { timeoutMs: 30_000, what: 'SDP to be exchanged' });
+      moves++;
+      await until(() => desktops.every(({ returns }) => returns >= moves), { what: 'all desktops to be back' });
     },
   });
   const report: LedgerReport = await runLedger(t, {
@@ -137,9 +163,13 @@ test(title, async (t) => {
     ],
   });
   await end();
+  await presence.end();
   await tell(t, report, stage.replicas);
   t.diagnostic(`${exchange.done} SDP exchanges`);
+  const gaps = presence.gaps.map((ms) => ms.toFixed(1)).join(', ');
+  t.diagnostic(`${presence.lookCount} looks at presence keys; missing for a moment, ms: ${gaps || 'never'}`);
   assertNoFault(report);
   assertAllAccepted(report);
   assert.deepEqual(exchange.faults, []);
+  assert.deepEqual(presence.faults, []);
 });

@@ -21,13 +21,14 @@ public abstract class UserHub(State state) : Hub
             return;
         }
         State.Connected(Context.ConnectionId, User);
+        await State.Presence.Begin(User, Context.GetHttpContext()!.Request.Query["sessionId"].ToString());
         await OnUserConnectedAsync();
     }
 
-    public override Task OnDisconnectedAsync(Exception? exception)
+    public override async Task OnDisconnectedAsync(Exception? exception)
     {
         State.Disconnected(Context.ConnectionId);
-        return Task.CompletedTask;
+        if (Context.UserIdentifier is { } user && State.ConnectionsOf(user) == 0) await State.Presence.End(user);
     }
 
     protected virtual Task OnUserConnectedAsync() => Task.CompletedTask;

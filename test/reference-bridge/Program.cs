@@ -22,6 +22,7 @@ var switches = new Switches(settings);
 var origins = (settings["BRIDGE_ORIGINS"] ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries);
 
 builder.Logging.ClearProviders();
+builder.Services.AddSingleton<Presence>();
 builder.Services.AddSingleton<State>();
 builder.Services.AddSingleton(switches);
 builder.Services.AddControllers();

@@ -4,12 +4,14 @@ using System.Collections.Concurrent;
 
 namespace SignalRService;
 
-public sealed class State
+public sealed class State(Presence presence)
 {
     private static readonly TimeSpan IdempotencyTtl = TimeSpan.FromMinutes(5);
     private readonly ConcurrentDictionary<string, DateTime> ids = new();
     private readonly ConcurrentDictionary<string, string> connections = new();
     private readonly ConcurrentDictionary<(string Room, string Connection), byte> rooms = new();
+
+    public Presence Presence { get; } = presence;
 
     /// <summary>Whether the id is new; an empty one always is.</summary>
     public bool Remember(string eventId)

@@ -21,6 +21,7 @@ public sealed class Switches
         StatefulReconnects = settings["BRIDGE_STATEFUL"] == "1";
         Backplane = settings["BRIDGE_BACKPLANE"];
         StreamConsumer = settings["BRIDGE_STREAM_CONSUMER"];
+        Presence = settings["BRIDGE_PRESENCE"];
         AreOpenToTests = settings["BRIDGE_TEST_SWITCHES"] == "1";
         RoomsRefusedByException = ListOf(settings["BRIDGE_REFUSE_THROW"]);
         RoomsRefusedInSilence = ListOf(settings["BRIDGE_REFUSE_SILENT"]);
@@ -37,6 +38,9 @@ public sealed class Switches
 
     /// <summary>The Redis whose streams the first attempt's consumer reads, as StackExchange.Redis writes it.</summary>
     public string? StreamConsumer { get; }
+
+    /// <summary>The Redis in which presence keys are kept, as StackExchange.Redis writes it.</summary>
+    public string? Presence { get; }
 
     /// <summary>Whether POST /test/slow exists.</summary>
     public bool AreOpenToTests { get; }

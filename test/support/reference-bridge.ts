@@ -33,6 +33,8 @@ export interface ReferenceBridgeOptions {
   backplane?: string;
   /** URL of the Redis whose four streams are read, shown and acknowledged as the first attempt at the migration did. */
   streamConsumer?: string;
+  /** URL of the Redis in which presence keys are kept. */
+  presence?: string;
   /** How long each broadcast call waits before it sends, in ms; slow() changes it later. */
   slowMs?: number;
   /** Lets slow() work. */
@@ -117,7 +119,16 @@ export class ReferenceBridge {
 }
 
 function environment(options: ReferenceBridgeOptions): Record<string, string> {
-  const { messagePack, statefulReconnects, backplane, streamConsumer, slowMs, testSwitches, refuse = {} } = options;
+  const {
+    messagePack,
+    statefulReconnects,
+    backplane,
+    streamConsumer,
+    presence,
+    slowMs,
+    testSwitches,
+    refuse = {},
+  } = options;
   return {
     BRIDGE_API_KEY: apiKey,
     BRIDGE_JWT_SECRET: jwtSecret,
@@ -131,6 +142,7 @@ function environment(options: ReferenceBridgeOptions): Record<string, string> {
     BRIDGE_REFUSE_SILENT: (refuse.silent ?? []).join(','),
     BRIDGE_REFUSE_USERS: (refuse.users ?? []).join(','),
     ...(backplane && { BRIDGE_BACKPLANE: inStackExchangeForm(backplane) }),
+    ...(presence && { BRIDGE_PRESENCE: inStackExchangeForm(presence) }),
     ...(streamConsumer && { BRIDGE_STREAM_CONSUMER: inStackExchangeForm(streamConsumer) }),
   };
 }

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { allowedOrigin, apiKey, jwtSecret, startBridge } from '../bridge.ts';
+import { keepPresence } from '../presence.ts';
 import { type Crossfade, startCrossfade } from '../process.ts';
 import { type Redis, startRedis } from '../redis.ts';
 import { noDotnet, startReferenceBridge } from '../reference-bridge.ts';
@@ -50,6 +51,8 @@ export interface StageOptions {
   durable?: boolean;
   /** How far the wall clock of each replica is off, in ms. */
   clockOffsetsMs?: number[];
+  /** The bridge keeps presence keys, in the replicas' Redis. */
+  presence?: boolean;
   /** A built binary to run in place of the sources. */
   binary?: string;
 }
@@ -66,32 +69,38 @@ const shiftedClock = new URL('./shifted-clock.ts', import.meta.url);
 
 export async function setStage(t: TestContext, options: StageOptions): Promise<Stage> {
   const redis = await startRedis(t, options.durable ? { appendfsync: 'always' } : {});
-  const bridges = await startBridges(t, options.bridgeCount);
+  const bridges = await startBridges(t, options.bridgeCount, options.presence ? redis : undefined);
   const starts = Array.from({ length: options.replicaCount }, (_, i) => startReplica(t, i, redis, bridges, options));
   const messagePack = !noDotnet || options.bridgeCount === 0;
   return { redis, bridges, replicas: await Promise.all(starts), messagePack };
 }
 
-async function startBridges(t: TestContext, count: number): Promise<Bridge[]> {
+async function startBridges(t: TestContext, count: number, presence: Redis | undefined): Promise<Bridge[]> {
   if (count === 0) return [];
   if (noDotnet) {
     assert.equal(count, 1, 'toy bridges do not know of each other');
-    return [await startToyBridge(t)];
+    return [await startToyBridge(t, presence?.client())];
   }
   const backplane = count === 1 ? {} : { backplane: (await startRedis(t)).url };
-  const start = () => startReferenceBridge(t, { messagePack: true, ...backplane });
+  const keeping = presence === undefined ? {} : { presence: presence.url };
+  const start = () => startReferenceBridge(t, { messagePack: true, ...backplane, ...keeping });
   // The first start builds the program.
   const first = await start();
   return [first, ...(await Promise.all(Array.from({ length: count - 1 }, start)))];
 }
 
-async function startToyBridge(t: TestContext): Promise<Bridge> {
-  let bridge = await startBridge(t);
+async function startToyBridge(t: TestContext, presence: ReturnType<Redis['client']> | undefined): Promise<Bridge> {
+  const begin = async (port = 0) => {
+    const begun = await startBridge(t, { port });
+    if (presence !== undefined) keepPresence(begun, presence);
+    return begun;
+  };
+  let bridge = await begin();
   const { url } = bridge;
   const port = Number(new URL(url).port);
   const kill = () => bridge.close();
   const restart = async () => {
-    bridge = await startBridge(t, { port });
+    bridge = await begin(port);
   };
   return { url, kill, restart };
 }
