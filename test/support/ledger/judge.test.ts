@@ -63,7 +63,8 @@ test('a fault is told with what was expected and seen around it', () => {
       'lost: c (chat) in r: n3; the 4th of 5 seen\n' +
       '  expected n0, same, same, [n3], same, n5\n' +
       '  seen     n0, same, same, [same], n5\n' +
-      '  called   #0 0.000-0.005, #1 0.010-0.015, #2 0.020-0.025, [#3 0.030-0.035], #4 0.040-0.045, #5 0.050-0.055',
+      '  called   #0 0.000-0.005, #1 0.010-0.015, #2 0.020-0.025, [#3 0.030-0.035], #4 0.040-0.045, #5 0.050-0.055\n' +
+      '  stayed   -0.001-Infinity',
   );
 });
 

@@ -3,7 +3,7 @@
 
 import type { Fault, Rules } from './fault.ts';
 import { judgeCoalesced } from './judge-coalesced.ts';
-import { claimOf, describeCall, type MadeCall, type Stay } from './owed.ts';
+import { claimOf, describeCall, describeStay, type MadeCall, type Stay } from './owed.ts';
 import { compareSequence, type Expected, type Mismatch } from './sequence.ts';
 
 /** @param made room -> its calls in their order */
@@ -20,7 +20,8 @@ function judgeOrder(calls: MadeCall[], stay: Stay, rules: Rules): Fault[] {
   const mismatch = compareSequence(expected, seen);
   if (mismatch === undefined) return [];
   const { client, hub, room } = stay;
-  return [{ kind: mismatch.kind, client, hub, room, text: describeMismatch(mismatch, expected, seen) }];
+  const text = `${describeMismatch(mismatch, expected, seen)}\n  stayed   ${describeStay(stay)}`;
+  return [{ kind: mismatch.kind, client, hub, room, text }];
 }
 
 function expectedOf(made: MadeCall, stay: Stay, rules: Rules): ExpectedOfCall[] {

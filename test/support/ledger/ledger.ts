@@ -26,8 +26,8 @@ export interface LedgerOptions extends Omit<ClientOptions, 'clientCount' | 'room
   arrivalMs?: number;
   /** What is done meanwhile. */
   walk?(progress: Progress): Step[];
-  /** Asked whenever it is judged: what the replicas have said by then. */
-  rules?(): Promise<Partial<Rules>>;
+  /** Asked whenever it is judged: what the replicas have said by then. @param delay see {@link LedgerReport}, by then */
+  rules?(delay: LedgerReport['delay']): Promise<Partial<Rules>>;
 }
 
 /** How far a run has come, for steps that wait for it. */
@@ -90,7 +90,8 @@ export async function runLedger(t: TestContext, options: LedgerOptions): Promise
   await Promise.all([feed.run(), walk.run(() => feed.madeCount / callCount)]);
   const feedMs = Math.round(performance.now() - startedAt);
   const judgeNow = async () => {
-    return judge(feed.made, staysOf(readers), { ...standardRules, ...(await options.rules?.()) });
+    const rules = await options.rules?.(measureDelay(readers, feed));
+    return judge(feed.made, staysOf(readers), { ...standardRules, ...rules });
   };
   await settle(readers, judgeNow, arrivalMs);
   return {

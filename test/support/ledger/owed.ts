@@ -49,3 +49,8 @@ export function describeCall({ call, startedAt, answeredAt }: MadeCall): string 
   const place = call.eventId.slice(call.room.length + 1);
   return `#${place} ${(startedAt / 1000).toFixed(3)}-${(answeredAt / 1000).toFixed(3)}`;
 }
+
+/** From when to when its client knew that it was a member, in s of performance.now(). */
+export function describeStay({ confirmedAt, endedAt }: Stay): string {
+  return `${(confirmedAt / 1000).toFixed(3)}-${(endedAt / 1000).toFixed(3)}`;
+}
