@@ -387,8 +387,9 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     if (fence === undefined) this.#withinBudget(() => membership.fromBridge(read));
     else membership.proveConnect();
     if (!wasProven && membership.connectProven) this.#behindThisMessage(() => this.#release(this.#untilProven));
+    const isKnown = fence !== undefined || membership.isConfirmed;
+    if (isKnown && this.#uncrossed !== undefined) this.#behindThisMessage(() => this.#crossKept());
     if (fence !== undefined) {
-      if (this.#uncrossed !== undefined) this.#behindThisMessage(() => this.#crossKept());
       this.#behindThisMessage(fence);
       return false;
     }

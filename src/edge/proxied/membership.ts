@@ -80,6 +80,11 @@ export class Membership {
     return this.#connectProven;
   }
 
+  /** Whether the bridge has let it into a group: it knows the client, and does not refuse it. */
+  get isConfirmed(): boolean {
+    return this.#connectProven && this.#joined.size > 0;
+  }
+
   /** The join by which the connection is in this group now; another one after it has left and come back. */
   joinOf(group: string): Join | undefined {
     return this.#joined.get(group);

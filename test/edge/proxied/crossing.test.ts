@@ -35,6 +35,26 @@ test('a message to others becomes an event for native members, its payload as it
   assert.equal(crossing.events.length, 3, 'where every member is at the bridge, that shows it to all');
 });
 
+test('a client that the bridge has let into a session may send all its candidates at once', async () => {
+  for (const isOnAtFirst of [true, false]) {
+    const { crossing, connect } = setUp();
+    crossing.isOn = isOnAtFirst;
+    const ada = connect('remote-access', { user: 'ada' });
+    const join = { type: 1, invocationId: '1', target: 'JoinSession', arguments: ['s', 'agent'] };
+    ada.tap.fromClient(record(join));
+    const joined = [{ sessionId: 's', participantType: 'agent' }];
+    ada.bridgeSends(record({ type: 1, target: 'SessionJoined', arguments: joined }));
+    await nextTurn();
+    crossing.isOn = true;
+    crossing.events.length = 0;
+    const candidate = record({ type: 1, target: 'SendIceCandidate', arguments: ['s', 'udp'] });
+    ada.tap.fromClient(Buffer.concat(new Array(40).fill(candidate)));
+    await nextTurn();
+    assert.equal(crossing.events.length, 40);
+    assert.equal(ada.wasCut, false);
+  }
+});
+
 test('joins and ends of a session are told when the bridge has confirmed them', async () => {
   const { crossing, connect } = setUp();
   crossing.isOn = true;
