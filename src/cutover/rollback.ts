@@ -53,7 +53,7 @@ export class Rollback {
   }
 
   /**
-   * Also while somebody holds the cutover: the hold stays. Error: CUTOVER_INVALID.
+   * Also while somebody holds the cutover: the hold stays. Errors: CUTOVER_INVALID, CUTOVER_COMPLETE.
    * @returns the other replicas that follow, and those that could not be reached
    */
   async rollBack({ who, why }: Pick<Order, 'who' | 'why'>): Promise<RolledBack> {
@@ -77,16 +77,17 @@ export class Rollback {
     shared.rollBackWithoutLog(outdated ? changes.next(roomLanes.state, () => rolledBack, { who, what })! : state);
   }
 
-  /** In order with the calls. @returns undefined where that does not come about in time */
+  /** In order with the calls. Error: CUTOVER_COMPLETE, also where that came first. @returns undefined where it does not come about in time */
   async #byLog(change: ChangeOf, by: By): Promise<Roll | undefined> {
     const { clock, roomLanes, changes } = this.#parts;
     if (!goesByLog(this.#parts)) return undefined;
     // What is made without the log then must not be made once more when the log answers: it would undo what was raised meanwhile.
     let isGivenUp = false;
-    const unlessGivenUp = (from: CutoverState) => (isGivenUp ? undefined : change(from));
+    const unlessGivenUp = (from: CutoverState) => (isGivenUp || from.completed ? undefined : change(from));
     const moved = changes.make(unlessGivenUp, by).catch(() => undefined);
     const roll = await Promise.race([moved, pause(clock, logMs).then(() => undefined)]);
     isGivenUp = true;
+    requireBridge(roomLanes);
     return isRolledBack(roomLanes.state) ? roll : undefined;
   }
 

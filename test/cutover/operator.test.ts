@@ -12,13 +12,20 @@ import { type CutoverState, initialState, laneOf } from '../../src/rooms/state.t
 import { TestClock } from '../support/clock.ts';
 import { logLines } from '../support/log-lines.ts';
 
+interface Setting {
+  logAnswers?: boolean;
+  /** What another replica changes just before this one. */
+  faster?: Partial<CutoverState>;
+}
+
 /** Logs that answer, a guard that lets everything pass. */
-function setUp({ logAnswers = true } = {}) {
+function setUp({ logAnswers = true, faster = {} }: Setting = {}) {
   const clock = new TestClock();
   const { logger } = logLines();
   const roomLanes = { state: initialState, isFresh: true, onAdopted() {} };
   const coordinator = {
     async move(change: (from: CutoverState) => CutoverState | undefined) {
+      roomLanes.state = { ...roomLanes.state, ...faster };
       roomLanes.state = change(roomLanes.state) ?? roomLanes.state;
       return { here: [], silent: [] };
     },
@@ -104,6 +111,15 @@ test('a hold keeps nobody from the way back: a rollback goes through, and the pe
     assert.deepEqual([kept, roomLanes.state.percent], [logAnswers ? 'in order' : 'at once', 0]);
     assert.equal(roomLanes.state.hold?.who, 'ada');
   }
+});
+
+test('a rollback that comes just behind the end of the cutover changes nothing, and does not say that it did', async () => {
+  const { rollback, roomLanes } = setUp({ faster: { percent: 100, completed: true } });
+  await assert.rejects(rollback.rollBack({ who: 'bob' }), { code: 'CUTOVER_COMPLETE' });
+  const peers = { ...initialState, operated: true, epoch: 1 };
+  roomLanes.state = initialState;
+  await assert.rejects(rollback.adoptFromPeer(peers), { code: 'CUTOVER_COMPLETE' });
+  assert.deepEqual([roomLanes.state.percent, roomLanes.state.history], [100, []]);
 });
 
 test('the kill switch acts through a hold', async () => {
