@@ -129,7 +129,7 @@ export class SharedState {
     const stored = await this.#readStored();
     const { roomLanes } = this.#parts;
     const { state: ours, unwrittenRollback } = roomLanes;
-    const owesRollback = unwrittenRollback !== undefined;
+    const owesRollback = unwrittenRollback !== undefined && !ours.completed;
     const mustWriteRollback = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
     if (stored.completed && !ours.completed) await this.#takeOverForGood(stored);
     else if (mustWriteRollback) await this.#writeRollback(stored);

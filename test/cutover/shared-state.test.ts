@@ -214,6 +214,19 @@ test('a rollback without the log by who had not heard of it takes nothing back o
   }
 });
 
+test('a rollback without the log by who reads that the cutover is complete before it can write it is no step of the history', async () => {
+  const { shared, roomLanes, state } = setUp();
+  const full = raised(100);
+  const completed = nextState(nextState(full, {}, by), { completed: true, operated: true }, by);
+  roomLanes.adopt(full);
+  state.rollBackWithoutLog(nextState(full, rolledBack, by));
+  shared.state = stored(completed);
+  roomLanes.adopt(completed);
+  await state.follow();
+  assert.deepEqual([roomLanes.state, JSON.parse(shared.state.value), state.follows], [completed, completed, true]);
+  state.close();
+});
+
 test('a change whose note was lost is found in the log all the same', async () => {
   const { shared, clock, roomLanes, begin, state, outages } = setUp();
   await begin();
