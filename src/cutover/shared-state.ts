@@ -11,6 +11,7 @@ import type { Outage } from '../rooms/outage.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
 import {
   type CutoverState,
+  comesAfter,
   initialState,
   isRolledBack,
   MovedRooms,
@@ -130,7 +131,9 @@ export class SharedState {
     const { roomLanes } = this.#parts;
     const { state: ours, unwrittenRollback } = roomLanes;
     const owesRollback = unwrittenRollback !== undefined && !ours.completed;
-    const mustWriteRollback = owesRollback && !isRolledBack(stored.epoch < ours.epoch ? ours : stored);
+    const newest = stored.epoch < ours.epoch ? ours : stored;
+    // Where others have written it, an operator may have raised again since.
+    const mustWriteRollback = owesRollback && !isRolledBack(newest) && !comesAfter(newest, unwrittenRollback);
     if (stored.completed && !ours.completed) await this.#takeOverForGood(stored);
     else if (mustWriteRollback) await this.#writeRollback(stored);
     else if (stored.epoch > ours.epoch) this.#takeOver(stored);

@@ -9,6 +9,7 @@ import { type Clock, pause } from '../telemetry/clock.ts';
 import { answerMs } from './bounds.ts';
 import {
   type CutoverState,
+  comesAfter,
   effectivePercent,
   type HubKind,
   initialState,
@@ -130,11 +131,13 @@ export class RoomLanes {
 
   /**
    * Whether a state is newer than the one that holds, and that is not for good. A replica that was cut off reads what was raised
-   * meanwhile: that must not move its rooms, not even until it has written the rollback that it was asked for.
+   * meanwhile: that must not move its rooms, not even until it has written the rollback that it was asked for. What was raised after
+   * that very rollback, which then stands in the log already, does.
    */
   takes(state: CutoverState): boolean {
     if (state.epoch <= this.#state.epoch || (this.#state.completed && !state.completed)) return false;
-    return this.unwrittenRollback === undefined || isRolledBack(state) || state.completed;
+    const rollback = this.unwrittenRollback;
+    return rollback === undefined || isRolledBack(state) || state.completed || comesAfter(state, rollback);
   }
 
   /** Takes a state over, where it {@link takes} it. */

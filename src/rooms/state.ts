@@ -2,6 +2,7 @@
 // came to be. In goes a state, out come lanes, where hubs end, the stage, and what moves between two states. Pure; nothing here knows a log or a clock. Promises: a state
 // that was read has every field with its type, whoever wrote it.
 
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Lane } from '../lanes/call.ts';
 import type { RoomSet } from '../room-set.ts';
@@ -160,6 +161,12 @@ export function mayHaveUsedStream(state: CutoverState, sinceMs: number): boolean
 
 export function isRolledBack({ percent, pins, mirror, operated, hubs }: CutoverState): boolean {
   return percent === 0 && Object.keys(pins).length === 0 && !mirror && operated && !hubs?.native.length;
+}
+
+/** Whether the state came to be after this rollback, and so in spite of it: that is a step of its history. */
+export function comesAfter(state: CutoverState, rollback: CutoverState): boolean {
+  const last = rollback.history.at(-1);
+  return state.history.some((step) => isDeepStrictEqual(step, last));
 }
 
 export function moveOf(from: CutoverState, to: CutoverState, room: string): Move | undefined {

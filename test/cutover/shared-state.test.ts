@@ -196,6 +196,23 @@ test('a rollback without the log holds while the raises that were missed before 
   state.close();
 });
 
+test('who was told of a rollback while it was cut off from the log does not take back what was raised after it', async () => {
+  for (const readsNotes of [true, false]) {
+    const { shared, roomLanes, state } = setUp();
+    const half = raised(50);
+    roomLanes.adopt(half);
+    const back = nextState(half, rolledBack, { ...by, what: 'rollback', nowMs: 1_000 });
+    state.rollBackWithoutLog(back);
+    const again = raised(25, back);
+    shared.state = stored(again);
+    if (readsNotes) for (const read of [back, again]) roomLanes.adopt(read);
+    assert.equal(roomLanes.percent, readsNotes ? 25 : 0);
+    await state.follow();
+    assert.deepEqual([roomLanes.state, JSON.parse(shared.state.value), state.follows], [again, again, true]);
+    state.close();
+  }
+});
+
 test('a rollback without the log by who had not heard of it takes nothing back once the cutover is complete', async () => {
   for (const epochsAhead of [-1, 0, 3]) {
     const { shared, roomLanes, state, outages } = setUp();
