@@ -6,25 +6,32 @@ export const maxNegotiationBytes = 1024 * 1024;
 
 /** @returns undefined for an error, a redirection, or what is no negotiation at all */
 export function tokenIn(body: Buffer): string | undefined {
-  const { connectionToken, connectionId } = negotiationIn(body.toString());
-  // In version 0 the connection's id addresses it.
-  const token = connectionToken ?? connectionId;
+  const negotiation = negotiationIn(body.toString());
+  const token = negotiation[addressIn(negotiation)];
   return typeof token === 'string' ? token : undefined;
 }
 
-/**
- * @returns undefined where there is no token to write it into; so it is in version 0, where the token is the id that the hub knows its
- * client by
- */
+/** @returns undefined where there is no token to write it into */
 export function withTaggedToken(body: Buffer, tag: string): Buffer | undefined {
   const text = body.toString();
-  const { connectionToken } = negotiationIn(text);
-  if (typeof connectionToken !== 'string') return undefined;
-  const tagged = text.replace(/("connectionToken"\s*:\s*")/, `$1${tag}`);
-  return negotiationIn(tagged).connectionToken === tag + connectionToken ? Buffer.from(tagged) : undefined;
+  const negotiation = negotiationIn(text);
+  const name = addressIn(negotiation);
+  if (typeof negotiation[name] !== 'string') return undefined;
+  const tagged = text.replace(new RegExp(`("${name}"\\s*:\\s*")`), `$1${tag}`);
+  return negotiationIn(tagged)[name] === tag + negotiation[name] ? Buffer.from(tagged) : undefined;
 }
 
-function negotiationIn(text: string): { connectionToken?: unknown; connectionId?: unknown } {
+interface Negotiation {
+  connectionToken?: unknown;
+  connectionId?: unknown;
+}
+
+/** In version 0 the connection's id addresses it. Clients of that version do not show it to anybody, so that it may have a tag. */
+function addressIn({ connectionToken }: Negotiation): keyof Negotiation {
+  return connectionToken === undefined ? 'connectionId' : 'connectionToken';
+}
+
+function negotiationIn(text: string): Negotiation {
   try {
     return Object(JSON.parse(text));
   } catch {

@@ -67,12 +67,17 @@ async function startReplicas(t: TestContext, bridges: ScriptedBridge[], setting:
 /** After which a bridge that may not write any more counts as stopped. */
 const stoppedMs = 1_000;
 let tokens = 0;
-const negotiation = () => `{"negotiateVersion":1,"connectionId":"public", "connectionToken":"token-${++tokens}"}`;
+const negotiation = (version = '1') => {
+  const token = `token-${++tokens}`;
+  if (version === '0') return `{"negotiateVersion":0, "connectionId" :"${token}"}`;
+  return `{"negotiateVersion":1,"connectionId":"public", "connectionToken":"${token}"}`;
+};
 const streamHead = { 'Content-Type': 'text/event-stream' };
 
 /** Gives out tokens, opens event streams, takes POSTs; all else is the test's to answer. */
 function answer({ request: { method, url }, response }: Asked): void {
-  if (url!.includes('/negotiate')) response.writeHead(200, { 'Content-Type': 'application/json' }).end(negotiation());
+  const version = /\/negotiate\?negotiateVersion=(\d)/.exec(url!)?.[1];
+  if (version) response.writeHead(200, { 'Content-Type': 'application/json' }).end(negotiation(version));
   else if (method === 'GET' && !url!.includes('wait')) response.writeHead(200, streamHead).write(':\r\n');
   else if (method === 'POST') response.end();
 }
@@ -143,6 +148,22 @@ test('an event stream and its POSTs through other replicas are those of the one 
   b.taps[0]!.inject('1');
   await until(() => stream.text().includes('Injected'));
   assert.deepEqual([await a.relays('answered'), await c.relays('answered'), await b.relays('answered')], [2, 1, 0]);
+});
+
+test('a client of version 0, whose id addresses its connection, is found by it as others are by their token', async (t) => {
+  const { a, b, c, asked } = await start(t);
+  const response = await fetch(`${b.url}/hubs/chat/negotiate?negotiateVersion=0`, { method: 'POST' });
+  const bridge = shortTag(b.addresses.all[0]!.key);
+  const id = `${b.tag}~${bridge}~token-${tokens}`;
+  assert.equal(await response.text(), `{"negotiateVersion":0, "connectionId" :"${id}"}`);
+  await openStream(t, a, id);
+  await fetch(`${c.url}/hubs/chat?id=${id}`, { method: 'POST', body: 'join' });
+  assert.deepEqual([a.taps.length, b.taps[0]!.sent, c.taps.length], [0, ['join'], 0]);
+  assert.equal(
+    asked('GET')[0]!.request.url,
+    `/hubs/chat?id=token-${tokens}`,
+    'the bridge sees the id that it gave out',
+  );
 });
 
 test('who leaves ends its stream at the bridge; a bridge that breaks off, or a holder that dies, ends it for the client', async (t) => {
