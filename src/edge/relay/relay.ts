@@ -110,15 +110,18 @@ export class Relay implements Pick<HubsSide, 'answer' | 'upgrade' | 'clients' | 
     if (this.#others === undefined || this.#questions >= maxQuestions) return undefined;
     const { peers } = this.#others;
     this.#questions++;
-    // It may be at one that has come a moment ago.
-    await peers.refresh();
-    const asked = await peers.ask(peerPaths.connection, { connectionId }, askMs);
-    this.#questions--;
-    for (const answer of asked.answers) {
-      const user = (answer as { user?: unknown } | undefined)?.user;
-      if (typeof user === 'string' || user === null) return { user: user ?? undefined };
+    try {
+      // It may be at one that has come a moment ago.
+      await peers.refresh();
+      const asked = await peers.ask(peerPaths.connection, { connectionId }, askMs);
+      for (const answer of asked.answers) {
+        const user = (answer as { user?: unknown } | undefined)?.user;
+        if (typeof user === 'string' || user === null) return { user: user ?? undefined };
+      }
+      return undefined;
+    } finally {
+      this.#questions--;
     }
-    return undefined;
   }
 
   /** What is under way to holders breaks off. */

@@ -6,9 +6,13 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Relay } from '../../../src/edge/relay/relay.ts';
 import { PeerSignature } from '../../../src/peers/peer-signature.ts';
 import { shortTag } from '../../../src/short-key.ts';
 import { systemClock } from '../../../src/telemetry/clock.ts';
+import { Faults } from '../../../src/telemetry/faults.ts';
+import { silentLogger } from '../../../src/telemetry/logger.ts';
+import { createMetrics } from '../../../src/telemetry/metrics.ts';
 import { type Accepting, startAccepting } from '../../peers/accepting.ts';
 import { until } from '../../support/wait.ts';
 import { type Asked, openWebSocket, type ScriptedBridge, startScriptedBridge } from '../proxied/scripted-bridge.ts';
@@ -304,4 +308,22 @@ test('a client cannot pass its request off as relayed: its address is written do
   await openStream(t, a, token, { ...forged, connection: 'upgrade', 'x-forwarded-for': '203.0.113.7' });
   assert.equal(asked('GET')[0]!.request.headers['x-forwarded-for'], '203.0.113.7, 127.0.0.1');
   assert.deepEqual([a.taps.length, b.taps.length], [0, 1]);
+});
+
+test('questions for whose a connection is that fail do not keep later ones from being asked', async () => {
+  let isBroken = true;
+  const metrics = createMetrics();
+  const relay = new Relay({
+    ...{ clock: systemClock, faults: new Faults(silentLogger, metrics), metrics, logger: silentLogger },
+    hubs: { async answer() {}, async upgrade() {} },
+  });
+  const ask = async () => {
+    if (isBroken) throw new Error('broken');
+    return { answers: [{ user: 'ada' }], notReached: [] };
+  };
+  const peers = { tag: '', allRelay: true, find: async () => undefined, refresh: async () => [], ask };
+  relay.connect({ peers, signature: new PeerSignature({ instance: 'a', secret, clock: systemClock }) });
+  for (let count = 0; count < 1_000; count++) await assert.rejects(relay.askUser('id'), /broken/);
+  isBroken = false;
+  assert.deepEqual(await relay.askUser('id'), { user: 'ada' });
 });
