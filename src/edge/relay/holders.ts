@@ -1,7 +1,8 @@
 // The way to the replicas that hold connections. In come a replica and a client's request for it, out goes its answer, whose body has not
 // been read. Promises: connections are signed before they are used (peers/peer-connection.ts), kept for the next request, and let go
-// where the replica is not reached.
+// where the replica is not reached, or not needed any more.
 
+import type { Socket } from 'node:net';
 import { Pool } from 'undici';
 import { type BridgeRequest, type BridgeResponse, maxHeaderBytes } from '../../bridge/client.ts';
 import { dialPeer, type Peer, PeerUnreachable } from '../../peers/peer-connection.ts';
@@ -14,6 +15,8 @@ export interface HoldersOptions {
   clock: Clock;
   faults: Faults;
 }
+
+type DialCallback = Parameters<Extract<Pool.Options['connect'], (...given: never[]) => unknown>>[1];
 
 /** Of an answer that its client does not take, before no more is read of the holder; as much again waits in the client's own response. */
 const maxWaitingBytes = 16 * 1024;
@@ -45,6 +48,11 @@ export class Holders {
     }
   }
 
+  /** To how many replicas there is a way now. */
+  get count(): number {
+    return this.#pools.size;
+  }
+
   /** What is under way breaks off. */
   async close(): Promise<void> {
     await Promise.all(Array.from(this.#pools.values(), ({ pool }) => pool.destroy()));
@@ -54,8 +62,15 @@ export class Holders {
     const known = this.#pools.get(holder.instance);
     if (known?.admin === holder.admin) return known.pool;
     if (known !== undefined) this.#letGo(holder, known.pool);
+    let sockets = 0;
+    // A replica that has ended is not asked again, and the one in its place has another name.
+    const onClose = () => --sockets === 0 && this.#letGo(holder, pool);
+    const onOpen = (socket: Socket) => {
+      sockets++;
+      socket.once('close', onClose);
+    };
     const pool = new Pool(holder.admin, {
-      connect: (_, callback) => this.#dial(holder, callback),
+      connect: (_, callback) => this.#dial(holder, onOpen, callback),
       pipelining: 1,
       allowH2: false,
       // A poll takes 90 s, an event stream as long as it likes.
@@ -67,10 +82,13 @@ export class Holders {
     return pool;
   }
 
-  #dial(holder: Peer, callback: Parameters<Extract<Pool.Options['connect'], (...given: never[]) => unknown>>[1]): void {
+  #dial(holder: Peer, onOpen: (socket: Socket) => void, callback: DialCallback): void {
     const { signature, clock, faults } = this.#options;
     const dialled = dialPeer(holder, signature, clock).then(
-      (socket) => callback(null, socket),
+      (socket) => {
+        onOpen(socket);
+        callback(null, socket);
+      },
       (error) => callback(error, null),
     );
     faults.guard('peer', () => dialled);
