@@ -129,12 +129,13 @@ export class DryRuns {
     const { state } = roomLanes;
     const { to, finding } = plan(state, unlessHeld(over(ifEpoch, hubMoves.allowed(change))));
     const { raises } = movesBetween(state, to);
+    const takesHubs = addsNative(state, to);
     const seen = await lookAround(this.#parts, to);
     const findings = [
       finding,
       logFinding(this.#parts),
-      ...(raises || addsNative(state, to) ? [await guardFinding(guard, force)] : []),
-      await rollFinding(this.#parts),
+      ...(raises || takesHubs ? [await guardFinding(guard, force)] : []),
+      await rollFinding(this.#parts, takesHubs && !force),
       ...seen.wayBack,
     ];
     const possible = findings.every(({ status }) => status !== 'fail');
@@ -168,7 +169,8 @@ function plan(state: CutoverState, change: ChangeOf): { to: CutoverState; findin
   }
 }
 
-async function rollFinding({ callRoll, clock }: DryRunsParts): Promise<CheckFinding> {
+/** @param needsAll whether the command is refused where a replica is silent */
+async function rollFinding({ callRoll, clock }: DryRunsParts, needsAll: boolean): Promise<CheckFinding> {
   const startedAt = clock.monotonic();
   try {
     const { here, silent } = await callRoll();
@@ -176,12 +178,13 @@ async function rollFinding({ callRoll, clock }: DryRunsParts): Promise<CheckFind
     const names = here.toSorted().join(', ');
     if (silent.length === 0)
       return good('replicas', `${names} ${here.length === 1 ? 'has' : 'have'} answered in ${ms} ms`);
-    const detail = `${names} would take part; ${silent.join(', ')} do not answer and would be left out`;
-    return doubtful(
-      'replicas',
-      detail,
-      `look at ${silent.join(', ')}: they keep their calls waiting until they have read`,
-    );
+    const missing = silent.join(', ');
+    if (needsAll) {
+      const why = `${missing} do not answer, and hubs move at all replicas or at none`;
+      return bad('replicas', why, `look at ${missing}, or \`--force\` where they are gone`);
+    }
+    const detail = `${names} would take part; ${missing} do not answer and would be left out`;
+    return doubtful('replicas', detail, `look at ${missing}: they keep their calls waiting until they have read`);
   } catch (error) {
     return bad('replicas', `nobody could be asked: ${(error as Error).message}`, 'bring Redis back');
   }

@@ -47,7 +47,7 @@ function setUp(more: Partial<DryRunsParts> = {}) {
   } as unknown as DryRunsParts;
   const dryRuns = new DryRuns(parts);
   const set = (percent: number, force = false) => dryRuns.set({ percent }, { who: 'ada', force });
-  return { parts, set, rollback: () => dryRuns.rollback(), asked };
+  return { parts, dryRuns, set, rollback: () => dryRuns.rollback(), asked };
 }
 
 const failed = ({ findings }: DryRun) =>
@@ -119,6 +119,19 @@ test('a replica that is silent, or that others do not reach, is a warning', asyn
     ],
   );
   assert.match(found.findings.at(-1)!.detail, /a does not reach b; b does not answer/);
+});
+
+test('a hub becomes native at all replicas or at none: one that is silent is found, and may be left out by force', async () => {
+  const { dryRuns } = setUp({
+    callRoll: async () => ({ here: ['a'], silent: ['b'] }),
+    hubMoves: { allowed: (change: ChangeOf) => change, plan: async () => () => ({ hubs: native }) },
+  });
+  const native = { native: ['chat'], overMs: 100 };
+  const of = (force: boolean) => dryRuns.set({ hubs: { chat: 'native' } }, { who: 'ada', force });
+  const refused = await of(false);
+  assert.deepEqual([refused.possible, refused.next, failed(refused)], [false, null, [['replicas', 'fail', true]]]);
+  const forced = await of(true);
+  assert.deepEqual([forced.possible, failed(forced)], [true, [['replicas', 'warn', true]]]);
 });
 
 test('a rollback says whether it could keep the order, and is possible also without the log', async () => {
