@@ -7,7 +7,7 @@ export const maxNegotiationBytes = 1024 * 1024;
 /** @returns undefined for an error, a redirection, or what is no negotiation at all */
 export function tokenIn(body: Buffer): string | undefined {
   const negotiation = negotiationIn(body.toString());
-  const token = negotiation[addressIn(negotiation)];
+  const token = negotiation[addressedBy(negotiation)];
   return typeof token === 'string' ? token : undefined;
 }
 
@@ -15,7 +15,7 @@ export function tokenIn(body: Buffer): string | undefined {
 export function withTaggedToken(body: Buffer, tag: string): Buffer | undefined {
   const text = body.toString();
   const negotiation = negotiationIn(text);
-  const name = addressIn(negotiation);
+  const name = addressedBy(negotiation);
   if (typeof negotiation[name] !== 'string') return undefined;
   const tagged = text.replace(new RegExp(`("${name}"\\s*:\\s*")`), `$1${tag}`);
   return negotiationIn(tagged)[name] === tag + negotiation[name] ? Buffer.from(tagged) : undefined;
@@ -27,7 +27,7 @@ interface Negotiation {
 }
 
 /** In version 0 the connection's id addresses it. Clients of that version do not show it to anybody, so that it may have a tag. */
-function addressIn({ connectionToken }: Negotiation): keyof Negotiation {
+function addressedBy({ connectionToken }: Negotiation): keyof Negotiation {
   return connectionToken === undefined ? 'connectionId' : 'connectionToken';
 }
 
