@@ -69,8 +69,8 @@ export class LongPolling implements Carrier {
   #last: PollAnswer | undefined;
   /** What an answer of this connection looks like: that of the bridge's latest 200. */
   #shape: Pick<PollAnswer, 'statusText' | 'headers'> = { statusText: 'OK', headers: [] };
-  /** Its client is to come back elsewhere, and has not been told. */
-  #isClosing = false;
+  /** Its client is to come back elsewhere: what the bridge had for it is on its way here, or has come. */
+  #leaves: 'soon' | 'now' | undefined;
   #cancelAway = () => {};
 
   constructor(options: LongPollingOptions) {
@@ -91,7 +91,7 @@ export class LongPolling implements Carrier {
   async poll(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {
     if (!(await this.#options.admission.admits(request, response, query)) || response.destroyed) return undefined;
     this.#cancelAway();
-    if (this.#isClosing && this.#tap !== undefined) {
+    if (this.#leaves === 'now' && this.#tap !== undefined) {
       this.#register(response);
       return this.#close();
     }
@@ -145,7 +145,8 @@ export class LongPolling implements Carrier {
   cut(): void {
     if (this.#tap === undefined) return;
     this.#last = { status: 204, statusText: 'No Content', headers: this.#shape.headers, body: Buffer.alloc(0) };
-    this.#dropWaiting();
+    // Who is to leave, and asks too late for that, still gets it.
+    if (this.#leaves === undefined) this.#dropWaiting();
     this.#options.posts.remove();
     this.#end();
     for (const { client, abort } of this.#polls.splice(0)) {
@@ -155,11 +156,12 @@ export class LongPolling implements Carrier {
     this.#expectPoll();
   }
 
-  /** Between two polls messages wait for the client, here and at the bridge: it gets them first. Who does not ask again is cut. */
+  /** Between two polls messages wait for the client, here and at the bridge: it gets them first. Who does not ask again in time is cut. */
   closeForReconnect(): void {
     if (this.#tap === undefined) return;
+    this.#leaves = 'soon';
     const settled = this.#tap.fence().then(() => {
-      this.#isClosing = true;
+      this.#leaves = 'now';
       if (this.#polls.some(({ client }) => client !== undefined)) this.#close();
     });
     this.#options.faults.guard(

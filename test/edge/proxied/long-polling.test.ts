@@ -392,7 +392,7 @@ test('who is asked to come back first gets what the bridge had for it, then what
   await until(() => last.answer?.status === 204);
 });
 
-test('who is asked to come back and waits for nothing is told at once; who does not ask again is cut', async (t) => {
+test('who is asked to come back and waits for nothing is told at once; who does not ask in time is cut, and still gets what waits', async (t) => {
   const now = await connected(t);
   const waiting = now.poll();
   await nth(now.bridge, 2);
@@ -400,14 +400,17 @@ test('who is asked to come back and waits for nothing is told at once; who does 
   await until(() => waiting.answer?.status === 204);
 
   const away = await connected(t);
-  away.tap.inject('1');
+  const waited = away.tap.inject('1');
   const gone = away.closeClients();
   await seenBy(away.url);
   assert.equal(away.tap.ends, 0);
   away.clock.advance(2_000);
   await gone;
   const late = away.poll();
-  await until(() => late.answer?.status === 204);
+  await until(() => late.answer);
+  assert.equal(late.answer!.body, `${waited}\x1e`, 'it has not been thrown away');
+  const last = away.poll();
+  await until(() => last.answer?.status === 204);
 });
 
 test('who asks for what waits has caught up with it', async (t) => {
