@@ -14,10 +14,10 @@ import { playRecording } from '../support/recording.ts';
 import { startRequestRoundRobin } from '../support/round-robin.ts';
 import { makeToken, openRaw } from '../support/signalr.ts';
 
-/** The larger form is played by hand: CROSSFADE_TEST_ANY_REPLICA=1. */
+/** The larger form is played by hand: CROSSFADE_TEST_ANY_REPLICA=1, as fast as two cores carry it. */
 const isLarge = process.env.CROSSFADE_TEST_ANY_REPLICA !== undefined;
 const size = isLarge
-  ? { clientCount: 120, roomCount: 50, callCount: 20_000, durationMs: 75_000 }
+  ? { clientCount: 120, roomCount: 50, callCount: 20_000, durationMs: 150_000 }
   : { clientCount: 24, roomCount: 12, callCount: 800, durationMs: 4_000 };
 /** What of the recording clients cause by requests, or as they come; the rest is no other with several replicas. */
 const cases = isLarge ? {} : { only: /^(negotiate|preflight|transport|handshake|upgrade)/ };
