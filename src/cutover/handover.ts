@@ -11,7 +11,8 @@
 // timeout (a lane that is late is waited for by the connections, not by the calls).
 
 import type { Log } from '../log/log.ts';
-import { except, type RoomSet } from '../room-set.ts';
+import { newId } from '../new-id.ts';
+import { allRooms, except, type RoomSet } from '../room-set.ts';
 import { answerMs, lateLimitMs } from '../rooms/bounds.ts';
 import { type Fences, fenceSettled } from '../rooms/fences.ts';
 import type { Outage } from '../rooms/outage.ts';
@@ -29,7 +30,7 @@ import { Replies } from './replies.ts';
 export interface HandoverParts {
   instance: string;
   log: Pick<Log, 'append'>;
-  roomLanes: Pick<RoomLanes, 'state' | 'adopt'>;
+  roomLanes: Pick<RoomLanes, 'state' | 'adopt' | 'onAdopted' | 'outage' | 'hasNativeHubs'>;
   traffic: Traffic;
   outage: Pick<Outage, 'end'>;
   fences: Pick<Fences, 'queue' | 'fence'>;
@@ -62,6 +63,7 @@ export class Handover {
   constructor(parts: HandoverParts) {
     this.#parts = parts;
     this.#passed = new Replies(parts.clock);
+    parts.roomLanes.onAdopted(() => this.#returnForNative());
   }
 
   /** Its notes of the control stream, in log order, after what stands before them was delivered. */
@@ -168,6 +170,19 @@ export class Handover {
   #fenceSettled(id: string): void {
     const { fences, settleMs, clock } = this.#parts;
     this.#parts.faults.guard('note', () => fenceSettled(fences, id, settleMs(), clock));
+  }
+
+  /**
+   * A hub has become native while all rooms are at the bridge here, as who moved it had not heard of the log's outage: its clients hear
+   * nothing of the bridge, and out of order is better than never. What the bridge has for a connection already comes first.
+   */
+  #returnForNative(): void {
+    const { roomLanes, outage, fences } = this.#parts;
+    if (roomLanes.outage === undefined || !roomLanes.hasNativeHubs) return;
+    outage.end();
+    const id = newId();
+    fences.queue(id, allRooms);
+    this.#fenceSettled(id);
   }
 
   /** The handover is over, one way or the other: its calls go on. */

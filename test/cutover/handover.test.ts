@@ -33,7 +33,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
   const roomLanes = new RoomLanes({
     standalone: false,
     hubs: 'proxy' as const,
-    hubNames: [],
+    hubNames: ['chat'],
     killSwitch: false,
     traffic,
     follow: { stalenessMs: () => 0, reachable: () => true },
@@ -323,4 +323,20 @@ test('one who is stopped before its commit does not make it once the others have
   await a.coordinator.move(toPercent(100));
   await until(() => b.roomLanes.state.percent === 100);
   assert.equal(ids.length, 2);
+});
+
+test('rooms that are at the bridge as the log fails come back, fenced, where a hub becomes native: its clients hear nothing of the bridge', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  await a.coordinator.move(toPercent(100));
+  await until(() => b.roomLanes.state.percent === 100);
+  b.roomLanes.outage = { reason: 'timeout', ready: Promise.resolve() };
+  assert.equal(await b.call('r'), 'bridge');
+  const hubs = { native: ['chat'], overMs: 100 };
+  await a.coordinator.move((from) => nextState(from, { hubs }, by));
+  await until(() => b.roomLanes.hasNativeHubs);
+  assert.equal(await b.call('r'), 'stream');
+  await until(() => b.queues.size === 0);
+  assert.deepEqual(b.journal, ['adopt 100', 'fence all', 'adopt 100', 'all are back', 'fence all']);
+  assert.deepEqual(a.journal, ['adopt 100', 'fence all', 'adopt 100'], 'nothing was at the bridge there');
 });
