@@ -34,6 +34,8 @@ export interface ClientLimits {
 }
 
 const mebibyte = 1024 * 1024;
+/** Messages to others that a proxied client sends before the bridge has answered it once: it has joined nothing yet. */
+const maxUnanswered = 16;
 
 /**
  * Of one message of a native client, which WebSocket itself ends with 1009: a record of 1 MiB behind the 1 MiB that a client
@@ -122,6 +124,12 @@ export class ClientBudget {
     if (count === 0 || this.#publishes.take(count)) return;
     const { perSecond } = this.limits.publishes;
     this.#exceed('client_publishes', `The client sends others more than ${perSecond} messages per second.`);
+  }
+
+  /** @param count of its messages to others that wait for the bridge's first answer to it */
+  allowUnanswered(count: number): void {
+    if (count <= maxUnanswered) return;
+    this.#exceed('client_publishes', `The client sends others ${count} messages before it is known.`);
   }
 
   takeSearched(bytes: number): void {

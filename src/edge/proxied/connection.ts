@@ -83,8 +83,6 @@ const maxFencesOut = 8;
 /** A bridge that answers none while so many are asked for does not answer this connection at all. */
 const maxFencesAsked = 1_000;
 
-/** Messages to others that a client sends before the bridge has answered it once: it has joined nothing yet. */
-const maxUncrossed = 16;
 const nobodyWaits: FenceAsked = { onSent() {}, onEnd() {} };
 
 export class ProxiedConnection implements Member, Tap, Place, Watched {
@@ -318,8 +316,8 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     const events = crossingIn(this.hub, record, this.#spoken!.protocol, this.user, this.#budget);
     for (const event of events) {
       if (this.#uncrossed === undefined) this.#owner.overheard.onCrossing(event);
-      else if (this.#uncrossed.length >= maxUncrossed) this.terminate('budget');
       else if (this.#uncrossed.push(event) === 1) this.#behindThisMessage(() => this.#sendFence(nobodyWaits));
+      this.#budget.allowUnanswered(this.#uncrossed?.length ?? 0);
     }
   }
 

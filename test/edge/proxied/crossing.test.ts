@@ -55,6 +55,17 @@ test('a client that the bridge has let into a session may send all its candidate
   }
 });
 
+test('a client that floods others before the bridge knows it is cut off, counted, and reaches nobody', async () => {
+  const { crossing, connect, metric } = setUp();
+  crossing.isOn = true;
+  const eve = connect('remote-access', { user: 'eve' });
+  for (let count = 0; count < 17; count++) eve.tap.fromClient(offer('1'));
+  await nextTurn();
+  assert.deepEqual([eve.wasCut, crossing.events.length], [true, 0]);
+  const values = await metric('crossfade_budget_exceeded_total');
+  assert.equal(values.find(({ labels }) => labels.budget === 'client_publishes')?.value, 1);
+});
+
 test('joins and ends of a session are told when the bridge has confirmed them', async () => {
   const { crossing, connect } = setUp();
   crossing.isOn = true;
