@@ -8,7 +8,7 @@ import { join as joinPath } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
-import { messageOf, shownOf, stateOf } from '../e2e/operating.ts';
+import { command, messageOf, shownOf, stateOf } from '../e2e/operating.ts';
 import { binary, join, patient, startSidecar } from '../e2e/sidecar.ts';
 import { call, startBridge, type ToyBridge } from '../support/bridge.ts';
 import { openPage } from '../support/browser.ts';
@@ -240,4 +240,20 @@ test('a compare is started and stopped on the page, and its verdict stands first
   await page.locator('#compare-by', { hasText: /, ended$/ }).waitFor({ timeout: 60_000 });
   assert.match((await page.locator('#compare-types').textContent()) ?? '', /^chat_message\d+/);
   assert.equal(await page.locator('#compare-start').isVisible(), true);
+});
+
+test('the mirror’s share is chosen on the page as it is set, whoever has set it, until somebody chooses another', async (t) => {
+  const { crossfade, page } = await openStand(t);
+  const chosen = () => page.locator('#mirror-share').inputValue();
+  for (const share of [25, 10]) {
+    assert.equal((await command(crossfade, { mirror: share })).status, 200);
+    await until(async () => (await chosen()) === String(share), { what: `${share}% to be chosen` });
+  }
+  await page.locator('#mirror-share').selectOption('0');
+  assert.equal((await command(crossfade, { mirror: 50 })).status, 200);
+  await page.getByText('It is on for 50% of the rooms.').waitFor({ timeout: moveMs });
+  assert.equal(await chosen(), '0', 'what somebody is about to set stays');
+  await page.locator('#mirror').click();
+  await page.getByText('The mirror is off.').first().waitFor({ timeout: moveMs });
+  assert.equal((await stateOf(crossfade)).mirror, false);
 });

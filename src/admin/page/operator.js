@@ -23,6 +23,8 @@ let compare = { run: null, verdict: null, sampleLines: [], blind: [] };
 let mayChange = false;
 /** What the operator wants to set; undefined: has not touched the slider since the last move. */
 let draft;
+/** ... and what share the mirror shall take; undefined: has not chosen since it was set last. */
+let mirrorDraft;
 let isBusy = false;
 
 // What is seen.
@@ -121,6 +123,7 @@ function showControls() {
         : '',
   );
   byId('dry-run').setAttribute('aria-disabled', byId('move').getAttribute('aria-disabled'));
+  if (mirrorDraft === undefined) chooseShare(cutover.mirror ? cutover.mirrorPercent : 0);
   bar(byId('mirror'), byId('mirror-note'), held() ?? locked(), mirrorWords());
   bar(byId('hold'), byId('hold-note'), held() ?? locked(), 'Stops everything but a rollback.');
   byId('hold').hidden = cutover.hold !== null;
@@ -153,6 +156,15 @@ function showCompareControls() {
   const mirrored = cutover.mirror ? '' : 'The mirror is off: only what others write to the bridge would be found.';
   bar(byId('compare-start'), byId('compare-note'), isNative ?? locked(), mirrored);
   if (isOn) bar(byId('compare-stop'), byId('compare-note'), isEnding ?? locked(), mirrored);
+}
+
+/** Also one that was set elsewhere, and that the list does not have. */
+function chooseShare(share) {
+  const select = byId('mirror-share');
+  select.value = share;
+  if (select.selectedIndex >= 0) return;
+  select.add(new Option(`${share}% of the rooms`, share));
+  select.value = share;
 }
 
 function mirrorWords() {
@@ -303,7 +315,10 @@ const actions = {
       { mirror, ifEpoch: cutover.epoch },
       {
         doing: 'Setting the mirror …',
-        done: () => (mirror === 0 ? 'The mirror is off.' : `The mirror takes ${mirror}% of the rooms.`),
+        done: () => {
+          mirrorDraft = undefined;
+          return mirror === 0 ? 'The mirror is off.' : `The mirror takes ${mirror}% of the rooms.`;
+        },
       },
     );
   },
@@ -351,6 +366,9 @@ function want(percent) {
   if (cutover !== undefined) showControls();
 }
 
+byId('mirror-share').addEventListener('change', ({ target }) => {
+  mirrorDraft = target.value;
+});
 slider.addEventListener('input', () => want(slider.valueAsNumber));
 slider.addEventListener('keydown', ({ key }) => {
   if (key === 'Enter') byId('move').click();
