@@ -51,7 +51,7 @@ export class Fanout implements Audience {
 
   deliver(messages: OutgoingMessage[]): Promise<void> {
     for (const gathered of mergeByRoom(messages)) this.#enqueue(gathered);
-    if (!this.#scheduled) this.#writeSlice();
+    if (!this.#scheduled) this.#begin();
     return this.#queue.length === 0 ? Promise.resolve() : new Promise((resolve) => this.#whenDrained.push(resolve));
   }
 
@@ -68,6 +68,17 @@ export class Fanout implements Audience {
         prepared: new Prepared(room, records, to === 'native'),
         ...{ group, members, present, next: 0 },
       });
+  }
+
+  /**
+   * What takes several turns begins behind the next look at the sockets: the log has answered the append of what it has just given to the
+   * reader, and the backend, which waits for that answer, would have to wait for the first slices, too.
+   */
+  #begin(): void {
+    const writes = this.#queue.reduce((sum, { members }) => sum + members.length, 0);
+    if (writes <= socketsPerTurn) return this.#writeSlice();
+    this.#scheduled = true;
+    setImmediate(() => this.#schedule());
   }
 
   #writeSlice(): void {

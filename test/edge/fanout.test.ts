@@ -1,7 +1,9 @@
 // The fan-out with hand-made members: what is gathered into one frame, in which order, and who gets it.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
 import type { Member, OutgoingMessage } from '../../src/edge/audience.ts';
 import { Fanout } from '../../src/edge/fanout.ts';
 import { Groups } from '../../src/edge/groups.ts';
@@ -44,6 +46,18 @@ function setUp() {
     return member;
   };
   return { groups, fanout, joined, metrics };
+}
+
+async function socketPair(t: TestContext): Promise<{ there: Socket; here: Socket }> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const there = connect((server.address() as AddressInfo).port, '127.0.0.1').setNoDelay();
+  const [here] = (await once(server, 'connection')) as [Socket];
+  t.after(() => {
+    for (const each of [there, here]) each.destroy();
+    server.close();
+  });
+  return { there, here };
 }
 
 function message(room: string, text: string, group = room, except?: string): OutgoingMessage {
@@ -98,6 +112,26 @@ test('a large group is written in slices; order holds, who left gets nothing, wh
   assert.deepEqual(last.shown, []);
   assert.deepEqual(late.shown, ['2']);
   for (const member of members.slice(0, -1)) assert.deepEqual(member.shown, ['1', '2']);
+});
+
+test('what takes several turns begins behind the next look at the sockets: a call that is answered by then is answered first', async (t) => {
+  const { fanout, joined } = setUp();
+  const members = Array.from({ length: 300 }, (_, i) => joined(String(i), 'r'));
+  const one = joined('alone', 'small');
+  const [reader, log] = [await socketPair(t), await socketPair(t)];
+  let writtenBefore: number | undefined;
+  log.here.on('data', () => {
+    writtenBefore = members.filter(({ written }) => written.length > 0).length;
+  });
+  reader.there.write('entry');
+  await once(reader.here, 'data');
+  log.there.write('answer');
+  const delivered = fanout.deliver([message('r', '1'), message('small', '2')]);
+  assert.equal(one.written.length, 0, 'behind it, as it came');
+  await delivered;
+  assert.equal(writtenBefore, 0);
+  await fanout.deliver([message('small', '3')]);
+  assert.deepEqual(one.shown, ['2', '3']);
 });
 
 test('a delivery to nobody is done at once', async () => {
