@@ -11,7 +11,6 @@ import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
 import {
-  addsNative,
   type Change,
   type CutoverHold,
   type CutoverState,
@@ -72,7 +71,7 @@ export class Changes {
     const { epoch } = roomLanes.state;
     const to = this.next(roomLanes.state, change, by);
     const takesFromBridge = (from: CutoverState, next: CutoverState) =>
-      movesBetween(from, next).raises || addsNative(from, next);
+      movesBetween(from, next).raises || roomLanes.takesHubs(from, next);
     if (!force && to !== undefined && takesFromBridge(roomLanes.state, to)) {
       const verdict = await guard.check();
       if (!verdict.ok) throw new CrossfadeError('CUTOVER_GUARD', verdict.reasons.join('; '));
@@ -86,7 +85,7 @@ export class Changes {
       if (wereTakenBack && isRaise) throw new CrossfadeError('CUTOVER_CONFLICT', 'rooms were taken back meanwhile');
       return changed;
     };
-    const needsAll = !force && to !== undefined && addsNative(roomLanes.state, to);
+    const needsAll = !force && to !== undefined && roomLanes.takesHubs(roomLanes.state, to);
     await this.make(unlessTakenBack, by, { needsAll });
   }
 

@@ -10,7 +10,6 @@ import type { Log } from '../log/log.ts';
 import { answerMs } from '../rooms/bounds.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
 import {
-  addsNative,
   type CutoverState,
   effectivePercent,
   type HubKind,
@@ -36,7 +35,7 @@ import type { Seen, Survey } from './survey.ts';
 
 export interface DryRunsParts {
   wish: Wish | null;
-  roomLanes: Pick<RoomLanes, 'state' | 'isFresh' | 'standalone' | 'nativeHubs' | 'nativeUnder'>;
+  roomLanes: Pick<RoomLanes, 'state' | 'isFresh' | 'standalone' | 'nativeHubs' | 'nativeUnder' | 'takesHubs'>;
   hubMoves: Pick<HubMoveRules, 'plan' | 'allowed'>;
   shared: Pick<SharedState, 'follows'>;
   guard: Pick<Guard, 'check'>;
@@ -129,7 +128,7 @@ export class DryRuns {
     const { state } = roomLanes;
     const { to, finding } = plan(state, unlessHeld(over(ifEpoch, hubMoves.allowed(change))));
     const { raises } = movesBetween(state, to);
-    const takesHubs = addsNative(state, to);
+    const takesHubs = roomLanes.takesHubs(state, to);
     const seen = await lookAround(this.#parts, to);
     const findings = [
       finding,

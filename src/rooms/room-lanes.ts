@@ -112,6 +112,12 @@ export class RoomLanes {
     return this.#parts.hubNames.filter((hub) => isNative(state, hub, this.#parts.hubs));
   }
 
+  /** Whether connections of a hub end at crossfade by this change that did not before, by an operator's word or by the flags. */
+  takesHubs(from: CutoverState, to: CutoverState): boolean {
+    const before = this.nativeUnder(from);
+    return this.nativeUnder(to).some((hub) => !before.includes(hub));
+  }
+
   /** The hubs whose connections would end at the bridge under this state. */
   proxiedUnder(state: CutoverState): string[] {
     const native = this.nativeUnder(state);

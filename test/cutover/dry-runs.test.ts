@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ChangeOf } from '../../src/cutover/changes.ts';
 import { type DryRun, DryRuns, type DryRunsParts } from '../../src/cutover/dry-runs.ts';
-import { initialState } from '../../src/rooms/state.ts';
+import { addsNative, initialState } from '../../src/rooms/state.ts';
 import { TestClock } from '../support/clock.ts';
 
 const moves = { rooms: { known: 8, moving: 2, exact: true }, connections: { known: 9, moving: 3 }, biggest: null };
 
-const noHubs = { nativeHubs: [], nativeUnder: () => [] };
+const noHubs = { nativeHubs: [], nativeUnder: () => [], takesHubs: addsNative };
 
 function setUp(more: Partial<DryRunsParts> = {}) {
   const asked: string[] = [];

@@ -22,7 +22,7 @@ interface Setting {
 function setUp({ logAnswers = true, faster = {} }: Setting = {}) {
   const clock = new TestClock();
   const { logger } = logLines();
-  const roomLanes = { state: initialState, isFresh: true, onAdopted() {} };
+  const roomLanes = { state: initialState, isFresh: true, onAdopted() {}, takesHubs: () => false };
   const coordinator = {
     async move(change: (from: CutoverState) => CutoverState | undefined) {
       roomLanes.state = { ...roomLanes.state, ...faster };

@@ -11,7 +11,7 @@ import { Rollback } from '../../src/cutover/rollback.ts';
 import { SharedState } from '../../src/cutover/shared-state.ts';
 import type { RoomSet } from '../../src/room-set.ts';
 import { RoomLanes } from '../../src/rooms/room-lanes.ts';
-import { type CutoverState, initialState, nextState, rolledBack } from '../../src/rooms/state.ts';
+import { type CutoverState, type HubKind, initialState, nextState, rolledBack } from '../../src/rooms/state.ts';
 import { Traffic } from '../../src/rooms/traffic.ts';
 import { TestClock } from '../support/clock.ts';
 import { logLines } from '../support/log-lines.ts';
@@ -22,7 +22,7 @@ const by = { who: 'test', what: 'set', nowMs: 0 };
 
 const noHubMoves = { plan: async () => () => ({}), allowed: (change: ChangeOf) => change };
 
-function setUp() {
+function setUp({ hubs = 'proxy', percent = 0 }: { hubs?: HubKind; percent?: number } = {}) {
   const { logger, lines } = logLines();
   const shared = new SharedLog();
   const clock = new TestClock();
@@ -33,8 +33,8 @@ function setUp() {
   let checked: () => Promise<Verdict> = async () => ({ ok: true, reasons: [] });
   const roomLanes = new RoomLanes({
     standalone: false,
-    hubs: 'proxy' as const,
-    hubNames: [],
+    hubs,
+    hubNames: ['chat'],
     killSwitch: false,
     traffic: new Traffic(clock),
     follow: { stalenessMs: () => follow.stalenessMs, reachable: () => shared.reachable },
@@ -53,7 +53,7 @@ function setUp() {
       return { here: ['a'], silent: [] };
     },
   } as unknown as Coordinator;
-  const [instance, wish] = ['a', { percent: 0, mirror: false }];
+  const [instance, wish] = ['a', { percent, mirror: false }];
   const changes = new Changes({ instance, roomLanes, coordinator, log, guard, rememberRecentIds, clock, logger });
   const unfenced = { overtakes: (rooms: RoomSet) => void overtaken.push(rooms.has('r')) };
   const parts = { roomLanes, outage, unfenced, changes, log, rememberRecentIds, clock, logger };
@@ -268,6 +268,19 @@ test('a rollback that the log did not hear of is not told as a state that the lo
     lines.map(({ level, msg }) => `${level}: ${msg}`),
     ['info: the rollback without the log now stands there, too'],
   );
+  state.close();
+});
+
+test('a reset by which the flags make hubs native does not pass the guard', async () => {
+  const { roomLanes, operator, begin, state, checkBy } = setUp({ hubs: 'native', percent: 100 });
+  const moved = { percent: 100, remembers: true, operated: true, hubs: { native: [], overMs: 0 } };
+  roomLanes.adopt(nextState(initialState, moved, by));
+  await begin();
+  checkBy(async () => ({ ok: false, reasons: ['one client is past crossfade'] }));
+  await assert.rejects(operator.reset({ who: 'ada' }), { code: 'CUTOVER_GUARD' });
+  assert.deepEqual(roomLanes.nativeHubs, []);
+  await operator.reset({ who: 'ada', force: true });
+  assert.deepEqual(roomLanes.nativeHubs, ['chat']);
   state.close();
 });
 
