@@ -58,6 +58,7 @@ interface Expected extends Judged {
 
 /** A witness was due to be shown an entry, and was not, by the time that its bridge had answered behind everything sent before. */
 interface Missed {
+  expected: Expected;
   delivery: Delivery;
   witness: Witness;
   /** What it was shown in its place. */
@@ -119,6 +120,8 @@ export class Comparison {
   readonly #asked = new Set<Expected>();
   /** Entries that were missed, and when that was known, ms monotonic; in that order, until they are decided. */
   readonly #missing: { expected: Expected; knownAt: number }[] = [];
+  /** ... by who has missed them: a bridge that changes every message makes as many of them as there are events. */
+  readonly #missedBy = new Map<Witness, Missed[]>();
   /** In the order in which they came. */
   readonly #frames: Frame[] = [];
   readonly #rooms = new WeakMap<Witness, Map<string, ShownEntry[]>>();
@@ -277,8 +280,9 @@ export class Comparison {
 
   #settled(expected: Expected): void {
     expected.isSettled = true;
-    if (expected.missed.length === 0) this.#slices.end(expected);
-    else this.#missing.push({ expected, knownAt: this.#parts.clock.monotonic() });
+    if (expected.missed.length === 0) return this.#slices.end(expected);
+    this.#missing.push({ expected, knownAt: this.#parts.clock.monotonic() });
+    for (const missed of expected.missed) addTo(this.#missedBy, missed.witness, missed);
   }
 
   /** What one witness says of the entry; in time, where the bridge has to be asked. */
@@ -336,7 +340,7 @@ export class Comparison {
     const found = this.#found(expected, delivery, witness);
     if (found !== undefined) return found;
     // Until that is decided nobody knows.
-    if (isSame) expected.missed.push({ delivery, witness, changed: undefined });
+    if (isSame) expected.missed.push({ expected, delivery, witness, changed: undefined });
     return 'b';
   }
 
@@ -346,14 +350,17 @@ export class Comparison {
     let done = 0;
     for (const { expected, knownAt } of this.#missing) {
       if (knownAt + frameMs > now || knownAt >= judgedTo) break;
-      for (const missed of expected.missed) expected.mark = stronger(expected.mark, this.#decided(expected, missed));
+      for (const missed of expected.missed) {
+        expected.mark = stronger(expected.mark, this.#decided(missed));
+        dropFrom(this.#missedBy, missed.witness, missed);
+      }
       this.#slices.end(expected);
       done++;
     }
     this.#missing.splice(0, done);
   }
 
-  #decided(expected: Expected, { delivery, witness, changed }: Missed): Mark {
+  #decided({ expected, delivery, witness, changed }: Missed): Mark {
     // It may have come late, all the same.
     const found = changed === undefined ? this.#found(expected, delivery, witness) : undefined;
     if (found !== undefined) return found;
@@ -434,24 +441,23 @@ export class Comparison {
   /** Whether it is mostly like an entry that the witness has missed: that it is, then, with other arguments. */
   #isChanged(frame: Frame): boolean {
     const { witness, target, exact, at } = frame;
-    const isCandidate = (expected: Expected, missed: Missed) => {
-      if (missed.witness !== witness || missed.changed !== undefined || missed.delivery.method !== target) return false;
+    const isCandidate = ({ expected, delivery, changed }: Missed) => {
+      if (changed !== undefined || delivery.method !== target) return false;
       const room = JSON.stringify(expected.entry.room);
-      const ofRoom = formFor(expected, missed.delivery, witness).exact.includes(room);
+      const ofRoom = formFor(expected, delivery, witness).exact.includes(room);
       return at >= expected.times!.earliest && exact.includes(room) === ofRoom;
     };
-    const candidates = this.#missing
-      .flatMap(({ expected }) => expected.missed.map((missed) => ({ expected, missed })))
-      .filter(({ expected, missed }) => isCandidate(expected, missed))
+    const candidates = (this.#missedBy.get(witness) ?? [])
+      .filter(isCandidate)
       .slice(0, maxCandidates)
-      .map(({ expected, missed }) => {
-        const form = formFor(expected, missed.delivery, witness);
-        return { expected, missed, ...differenceBetween(form.exact, exact) };
+      .map((missed) => {
+        const form = formFor(missed.expected, missed.delivery, witness);
+        return { missed, ...differenceBetween(form.exact, exact) };
       });
     const [best] = candidates.sort((a, b) => b.alike - a.alike);
     if (best === undefined || (best.alike <= likeness && best.paths.length !== 1)) return false;
     best.missed.changed = { frame, paths: best.paths };
-    this.#match(best.expected, witness, frame);
+    this.#match(best.missed.expected, witness, frame);
     return true;
   }
 

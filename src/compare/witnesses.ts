@@ -213,14 +213,14 @@ export function forgetFrame(frame: Frame): void {
   dropFrom(frames, key, frame);
 }
 
-export function addTo<Thing>(map: Map<string, Thing[]>, key: string, thing: Thing): void {
+export function addTo<Key, Thing>(map: Map<Key, Thing[]>, key: Key, thing: Thing): void {
   const things = map.get(key);
   if (things === undefined) map.set(key, [thing]);
   else things.push(thing);
 }
 
 /** Takes one of the things that stand under a key away, mostly the oldest. */
-export function dropFrom<Thing>(map: Map<string, Thing[]>, key: string, thing: Thing): void {
+export function dropFrom<Key, Thing>(map: Map<Key, Thing[]>, key: Key, thing: Thing): void {
   const things = map.get(key);
   const at = things?.indexOf(thing) ?? -1;
   if (at !== -1) things!.splice(at, 1);
