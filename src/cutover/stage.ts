@@ -175,8 +175,8 @@ export class CutoverStage implements LaneFailures {
     if (this.#follows) await this.#made.shared.learn();
   }
 
-  /** An outage is on, or the room left the stream lane without a handover a moment ago, see {@link LaneFailures.mayBeAtBridge}. */
-  mayBeAtBridge(room: string): boolean {
+  /** An outage is on, or the room left the stream lane without a handover a moment ago, see {@link LaneFailures.othersMayBeAtBridge}. */
+  othersMayBeAtBridge(room: string): boolean {
     return this.outage.isOn || this.#made.shared.hasLeftAtOnce(room);
   }
 

@@ -75,7 +75,7 @@ export interface LaneFailures {
    * Whether another replica may have sent a message of this room to the bridge already, without waiting for the windows here: an outage is
    * on, or the room has left the stream lane without a handover within the last 2 s. Typing that waits in a window may be over then.
    */
-  mayBeAtBridge(room: string): boolean;
+  othersMayBeAtBridge(room: string): boolean;
   /** An event goes to the bridge although its room may belong to the stream lane; see {@link Decision.isBlind}. */
   onBlind(event: Event): void;
   /**

@@ -104,7 +104,8 @@ export class Windows {
   /** The end of a window: nobody waits for it, so what fails here is taken to the bridge call by call, or counted. */
   #emit(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number): void {
     // Its sender's message may have gone by the bridge, of which the log's readers do not know.
-    if (entry.typing !== undefined && this.#options.failures.mayBeAtBridge(entry.room)) return this.countLost(entry);
+    if (entry.typing !== undefined && this.#options.failures.othersMayBeAtBridge(entry.room))
+      return this.countLost(entry);
     const traceId = origins.findLast((call) => call?.traceId !== undefined)?.traceId;
     const identified = { ...entry, ...(traceId !== undefined && { traceId }), eventId: eventIdOf(entry) };
     const emission = this.#appendByLane(identified)
@@ -135,7 +136,7 @@ export class Windows {
     const { bridge, logger, reads, failures } = this.#options;
     const leftByHandover = error instanceof LeftStreamLane && error.outage === undefined;
     // By the bridge it might come behind its sender's message, which another replica has taken meanwhile.
-    const mayBeOver = !leftByHandover || lateMs > outdatedMs || failures.mayBeAtBridge(entry.room);
+    const mayBeOver = !leftByHandover || lateMs > outdatedMs || failures.othersMayBeAtBridge(entry.room);
     if (entry.typing !== undefined && (mayBeOver || reads.isTypingOver(entry.room, entry.typing)))
       return this.countLost(entry);
     // Of typing only the latest counts; each read receipt has its own message ids.

@@ -30,7 +30,7 @@ class Scene {
   wasRead: (eventId: string) => boolean = () => false;
   settleUncertain: LaneFailures['settleUncertain'] = (_, callBridge) => callBridge();
   isTypingOver = false;
-  mayBeAtBridge = false;
+  othersMayBeAtBridge = false;
   /** Rooms. */
   readonly mirrored = new Set<string>();
   readonly settled: [string, boolean][] = [];
@@ -76,7 +76,7 @@ class Scene {
           await ready;
         },
         onBlind: () => {},
-        mayBeAtBridge: () => this.mayBeAtBridge,
+        othersMayBeAtBridge: () => this.othersMayBeAtBridge,
         settleUncertain: (event, callBridge) => this.settleUncertain(event, callBridge),
       },
       reads: {
@@ -247,7 +247,7 @@ test('typing whose room another replica takes to the bridge is dropped; a read r
   const scene = new Scene();
   await scene.carry(typing('typing'));
   await scene.carry(receipt('receipt'));
-  scene.mayBeAtBridge = true;
+  scene.othersMayBeAtBridge = true;
   await scene.lanes.drain();
   assert.deepEqual(scene.journal, ['log receipt']);
 });

@@ -40,7 +40,7 @@ export interface ProxiedConnectionsOptions extends Telemetry {
   limits?: Partial<SlowClientLimits>;
 }
 
-/** ms after which every message that was read before is shown or dropped: the longest wait for a fence, and the slow-client limit behind it. */
+/** ms after which every message that was read before is shown, or its connection was ended: as a slow client, where its fence is out for 30 s. */
 const withheldMs = 60_000;
 /** The place of messages that the fan-out still writes: the bridge may overtake each of them. */
 const fanout: Place = { mayBeOvertaken: () => true };
