@@ -15,7 +15,7 @@ export interface CoalescerOptions<Origin> {
   /** Where this replica's reader stands: a typing note carries it, see Typing in log.ts. */
   position(): Position;
   /**
-   * Takes what a window has gathered; origins are in order.
+   * Takes what a window has gathered; the last of the origins is that of the entry's state.
    * @param lateMs how long after its window's end: a process that stood still comes back to open windows
    */
   emit(entry: NewEntry, origins: Origin[], lateMs: number): void;
@@ -30,6 +30,7 @@ const maxEvents = 256;
 interface Window<Origin> {
   latest: Event;
   eventIds: string[];
+  /** In the order in which they came, but the one of `latest` stands last. */
   origins: Origin[];
   /** The lists of all its events. */
   united: Set<string>;
@@ -118,9 +119,11 @@ function gather<Origin>(window: Window<Origin>, event: Event, origin: Origin, st
   if (statedAt === undefined || window.statedAt === undefined || statedAt >= window.statedAt) {
     window.latest = event;
     window.statedAt = statedAt;
+    window.origins.push(origin);
+  } else {
+    window.origins.splice(-1, 0, origin);
   }
   window.eventIds.push(...event.eventIds);
-  window.origins.push(origin);
   for (const item of event.coalescing!.union?.items ?? []) {
     if (window.united.has(item)) continue;
     window.united.add(item);

@@ -139,7 +139,7 @@ export class Windows {
     const mayBeOver = !leftByHandover || lateMs > outdatedMs || failures.othersMayBeAtBridge(entry.room);
     if (entry.typing !== undefined && (mayBeOver || reads.isTypingOver(entry.room, entry.typing)))
       return this.countLost(entry);
-    // Of typing only the latest counts; each read receipt has its own message ids.
+    // Of typing only the latest counts, which stands last; each read receipt has its own message ids.
     const wanted = entry.typing === undefined ? origins : origins.slice(-1);
     const calls = wanted.filter((call) => call !== undefined);
     if (bridge === undefined || calls.length === 0 || (!leftByHandover && this.#options.cutover.hasNativeHubs)) {

@@ -171,11 +171,12 @@ test('a window ends early with its 256th event, or with 64 KiB of list', () => {
 
 test('a typing note carries when its last state was accepted; what was accepted before it does not replace it', () => {
   const { clock, coalescer, emitted } = setUp();
-  coalescer.add(typing('a'), '', 10);
-  coalescer.add(typing('c'), '', 30);
-  coalescer.add(typing('b'), '', 20);
+  coalescer.add(typing('a'), 'call a', 10);
+  coalescer.add(typing('c'), 'call c', 30);
+  coalescer.add(typing('b'), 'call b', 20);
   clock.advance(windowMs);
-  const [{ entry }] = emitted as [(typeof emitted)[0]];
+  const [{ entry, origins }] = emitted as [(typeof emitted)[0]];
+  assert.equal(origins.at(-1), 'call c', 'which goes to the bridge where the log does not take the note');
   assert.deepEqual([entry.payload, entry.typing?.statedAt, entry.eventIds], ['c', 30, ['a', 'c', 'b']]);
 });
 
