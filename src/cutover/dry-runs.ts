@@ -7,7 +7,6 @@ import type { BridgeState } from '../bridge/health.ts';
 import { CrossfadeError } from '../errors.ts';
 import { bad, type CheckFinding, doubtful, good } from '../findings.ts';
 import type { Log } from '../log/log.ts';
-import { answerMs } from '../rooms/bounds.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
 import {
   type CutoverState,
@@ -27,6 +26,7 @@ import { type Command, changeBy, commandFor, type Order, over, requireBridge, re
 import { abandonMs, type Roll } from './coordinator.ts';
 import type { Forecast } from './forecast.ts';
 import type { Guard } from './guard.ts';
+import { lowerMs } from './handover.ts';
 import type { HubMoveRules } from './hub-moves.ts';
 import type { Wish } from './own-flags.ts';
 import { goesByLog } from './rollback.ts';
@@ -44,8 +44,9 @@ export interface DryRunsParts {
   callRoll(): Promise<Roll>;
   bridgeStates(): BridgeState[];
   log: Pick<Log, 'reachable'>;
-  /** ms that a room may wait. */
+  /** ms; see HandoverParts. */
   timeoutMs: number;
+  settleMs(): number;
   clock: Clock;
 }
 
@@ -230,7 +231,7 @@ function hubsThatMove(
 }
 
 function outcome(
-  { roomLanes, traffic, timeoutMs }: DryRunsParts,
+  { roomLanes, traffic, timeoutMs, settleMs }: DryRunsParts,
   what: string,
   to: CutoverState,
   { moves, fences, hubs }: Surroundings,
@@ -249,7 +250,7 @@ function outcome(
     callsWait: {
       longestMs: !raises && !lowers ? 0 : traffic.closedMs.length === 0 ? null : Math.max(...traffic.closedMs),
       // The door of an announced change opens by itself; behind its commit, rooms that leave the stream lane wait for what is shown.
-      atMostMs: timeoutMs + abandonMs + (lowers ? answerMs + timeoutMs : 0),
+      atMostMs: timeoutMs + abandonMs + (lowers ? lowerMs(timeoutMs, settleMs()) : 0),
     },
   };
 }

@@ -150,8 +150,7 @@ export class Handover {
    */
   async #passOn(id: string, lowered: RoomSet, participants: string[]): Promise<void> {
     const { instance, log, unfenced, traffic, timeoutMs, settleMs } = this.#parts;
-    // With arrivalMs below it is answerMs at least: a replica that pauses for less can still say `passed` in time.
-    const fencedMs = Math.max(timeoutMs, settleMs(), answerMs - arrivalMs);
+    const fencedMs = fencedMsOf(timeoutMs, settleMs());
     this.#passed.open(id);
     try {
       // What a window gave out too late for the commit goes by the bridge, before the calls that follow.
@@ -197,6 +196,16 @@ export class Handover {
     const { logger } = this.#parts;
     step.catch((error) => logger.warn({ reason: (error as Error).message }, 'a step of a handover could not be told'));
   }
+}
+
+/** ms in which what is read must be shown. With arrivalMs it is answerMs at least: a replica that pauses for less can still say `passed` in time. */
+function fencedMsOf(timeoutMs: number, settleMs: number): number {
+  return Math.max(timeoutMs, settleMs, answerMs - arrivalMs);
+}
+
+/** ms that rooms which leave the stream lane wait at most, from the commit on. */
+export function lowerMs(timeoutMs: number, settleMs: number): number {
+  return 2 * fencedMsOf(timeoutMs, settleMs) + arrivalMs;
 }
 
 /** The fence behind the late calls of one replica. */

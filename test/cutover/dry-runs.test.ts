@@ -42,6 +42,7 @@ function setUp(more: Partial<DryRunsParts> = {}) {
     bridgeStates: () => [{ bridge: 'http://b', reachable: true, detail: 'answers 200' }],
     log: { reachable: true },
     timeoutMs: 200,
+    settleMs: () => 0,
     clock: new TestClock(),
     ...more,
   } as unknown as DryRunsParts;
