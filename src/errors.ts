@@ -1,5 +1,5 @@
 // The one catalogue of what can go wrong: code -> which side and step, what it means, what the operator can do.
-// The table of docs/settings.md is tested against it. HTTP statuses live in ingress/, close messages in edge/.
+// The table of docs/settings.md is tested against it. HTTP statuses live in ingress/ and admin/, close messages in edge/.
 
 export const catalogue = {
   CONFIG_INVALID: {

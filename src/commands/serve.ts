@@ -1,6 +1,7 @@
 // `crossfade serve`: one replica for the life of this process. Promises: runs until it is told to end (SIGTERM, SIGINT, SIGHUP,
 // SIGQUIT), then lets its clients go at the configured rate and ends within 10 s more; ends with exit code 1 if another process
-// takes its instance name, or if something fails that no boundary caught: its clients go at once then, and never without a word.
+// takes its instance name, or if something fails that no boundary caught: its clients are not let go one by one then. It never ends without
+// a word.
 
 import type { Config, HostPort } from '../config.ts';
 import { type Replica, startReplica } from '../replica.ts';
@@ -41,7 +42,7 @@ export async function serve(config: Config): Promise<void> {
   });
   const reason = await Promise.race([running, asked.promise, lost.promise, replica.failed]);
   logger.info({ reason }, 'draining');
-  // Of one that cannot go on clients have nothing any more: they go at once, by its stop.
+  // Of one that cannot go on clients have nothing any more: its stop closes them all.
   await Promise.race([asked.promise.then(() => replica.drain()), lost.promise]);
   setTimeout(() => {
     logger.error('the end took too long; what was still under way is cut off');

@@ -23,9 +23,11 @@ export interface CoordinatorParts {
   logger: Logger;
 }
 
-/** ms beyond the handover timeout for the answers to arrive, then for the log to take the commit, then to give it up. */
+/** ms for an answer to arrive, beyond the handover timeout that each replica may take for it. */
 export const arrivalMs = 300;
+/** ms in which the log must take a commit. */
 const commitMs = 200;
+/** ms beyond the handover timeout after which an announced change that was not committed is void at each replica. */
 export const abandonMs = 1_000;
 const maxAttempts = 5;
 

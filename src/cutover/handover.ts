@@ -7,8 +7,8 @@
 //                              takes part         under way ended       leave the stream lane go on when all have it
 //
 // Promises: what stands before the commit in the log was decided under the old lanes, what stands behind it under the new
-// ones; a room that comes to the stream lane is fenced at every connection; no room waits much longer than the handover
-// timeout (a lane that is late is waited for by the connections, not by the calls).
+// ones; a room that comes to the stream lane is fenced at every connection; a room waits about the handover timeout, and at most
+// abandonMs more, with lowerMs on top where it leaves the stream lane (a lane that is late is waited for by the connections, not by the calls).
 
 import type { Log } from '../log/log.ts';
 import { newId } from '../new-id.ts';
@@ -35,7 +35,7 @@ export interface HandoverParts {
   outage: Pick<Outage, 'end'>;
   fences: Pick<Fences, 'queue' | 'fence'>;
   unfenced: Pick<Unfenced, 'show'>;
-  /** ms that a room may wait. */
+  /** ms that the calls under way may take until this replica is ready. */
   timeoutMs: number;
   /** ms between the last answer of a bridge and the fences: several bridges on one backplane deliver after their 200. */
   settleMs(): number;

@@ -107,7 +107,7 @@ export class HubMoveRules {
     );
   }
 
-  /** As long as the replica with most of these clients takes at its rate. */
+  /** As long as the replica with most of these clients would take at this one's --drain-rate. */
   #paceOf(replicas: Pick<Seen, 'view'>[], moves: NonNullable<Command['hubs']>): number {
     const counts = replicas.map(({ view }) =>
       Object.entries(moves).reduce((sum, [hub, kind]) => {

@@ -1,4 +1,4 @@
-// What one client's connection may cost (promise 9): in comes what it does, out comes an OverBudget where it does too much.
+// What one client's connection may cost: in comes what it does, out comes an OverBudget where it does too much.
 // Promises: no real client of the hubs gets there; all excess is counted, in `crossfade_budget_exceeded_total{budget}`.
 
 import { CrossfadeError } from '../errors.ts';

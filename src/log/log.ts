@@ -109,7 +109,7 @@ export interface Batch {
   replacedSinceMs?: number;
 }
 
-/** One replica's own cursor over the contract's streams. */
+/** One replica's own cursor over the streams that it was opened for: the contract's, and those of replicas' notes. */
 export interface Reader {
   /**
    * The next entries; waits for them as long as it takes, also across a lost connection.

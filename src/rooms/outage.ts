@@ -6,8 +6,8 @@
 //     each of them       its log answers for a moment, and knows the ids of the outage: "it answers here"
 //     one of them        nobody's log fails any more ---> announce, ready, commit: an ordinary handover with its fences
 //
-// Promises: while a hub is native there is none, as its clients do not hear the bridge; no call goes by the bridge before every replica that can be reached has shown, or counted, what it had read; the moment
-// grows with each relapse, so that rooms do not flap between the lanes.
+// Promises: while a hub is native there is none, as its clients do not hear the bridge; no call goes by the bridge before every replica
+// that can be reached has shown, or counted, what it had read; the moment grows with each relapse, so that rooms do not flap between the lanes.
 
 import { z } from 'zod';
 import { type FailureReason, failureReasons } from '../errors.ts';

@@ -1,5 +1,6 @@
 // Which lane a call takes: in goes a call's room, out comes its lane with the epoch under which that was decided.
-// Promises: a room's lane depends on the shared state alone (and on the bridge while the log fails); a call waits while
+// Promises: a room's lane depends on the shared state alone, but for the bridge lane while the log fails, while this replica does not know
+// the state, or where it has the kill switch until all know of it; a call waits while
 // its room moves, and while this replica may have missed that it does, or does not know the state yet; what the log refuses
 // as stale is decided again.
 
@@ -40,7 +41,7 @@ export interface RoomLanesParts {
   hubNames: string[];
   traffic: Traffic;
   follow: Follow;
-  /** ms that a call may wait. */
+  /** ms that a call waits for the log to be read. */
   timeoutMs: number;
   clock: Clock;
 }
@@ -280,7 +281,7 @@ export class RoomLanes {
   }
 }
 
-/** Its flag says that no client hears the bridge. */
+/** This replica's flag says `--hubs native`: what the bridge would show reaches no client here. */
 function unknownState(): CrossfadeError {
   return new CrossfadeError(
     'LOG_UNAVAILABLE',

@@ -52,7 +52,10 @@ export interface UncertainParts {
 
 /** ms that asking may hold a call up: a replica that hears of it later may show both copies. */
 const askMs = 1_000;
-/** A replica that has not heard it waits for lateLimitMs: it is told again for half as long, or all that time where each telling takes askMs. */
+/**
+ * A replica that has not heard the verdict waits lateLimitMs for it, and is told again meanwhile: so often that tellings without an answer,
+ * of askMs each, and the pauses between them fill that time.
+ */
 const tellTimes = lateLimitMs / (2 * askMs);
 /** Verdicts that are known: a question, or the verdict once more, may come behind it. */
 const maxPast = 1_000;

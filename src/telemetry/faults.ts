@@ -1,4 +1,4 @@
-// The boundary around everything that comes from outside (promise 9): in comes work on one request, connection, entry,
+// The boundary around everything that comes from outside: in comes work on one request, connection, entry,
 // note or timer, out goes nothing, whatever happens in it. Promises: what throws or rejects is logged and counted here
 // (`crossfade_faults_total{where}`), ends what `end` names, and nothing else: never the process.
 

@@ -28,7 +28,7 @@ export const faultPlaces = [
 ] as const;
 export type FaultPlace = (typeof faultPlaces)[number];
 
-/** What a client, a call or an entry can exceed (promise 9). */
+/** What a client, a call or an entry can exceed. */
 export const budgets = [
   'client_bytes',
   'client_records',

@@ -19,7 +19,6 @@ import { crossingIn, crossingsOf, forNative, maxCrossingBytes } from './crossing
 import { type FencedRooms, FenceQueues, type QueuedMessage } from './fence-queues.ts';
 import { type FenceAsked, fenceMethod, OpenFences } from './fences.ts';
 import { Handshake } from './handshake.ts';
-
 import { type HubTyping, typingIn } from './hub-typing.ts';
 import type { Leg, Tap } from './leg.ts';
 import { Membership } from './membership.ts';
