@@ -1,6 +1,6 @@
-// The cutover state that all replicas share: percent, pins, mirror, which hubs are native, hold, who has the kill switch, and how it
-// came to be. In goes a state, out come lanes, where hubs end, the stage, and what moves between two states. Pure; nothing here knows a log or a clock. Promises: a state
-// that was read has every field with its type, whoever wrote it.
+// The cutover state that all replicas share: percent, pins, mirror, which hubs are native, hold, who has the kill switch, and how it came
+// to be. In goes a state, out come lanes, where hubs end, the stage, and what moves between two states. Pure; nothing here knows a log
+// or a clock. Promises: a state that was read has every field with its type, whoever wrote it.
 
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';

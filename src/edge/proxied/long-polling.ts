@@ -3,7 +3,8 @@
 // lost), and the client's next poll waits for its answer.
 // Promises: bytes reach the client in order, whether they come from the bridge or the log, and only a client whose credentials the bridge
 // has accepted; crossfade asks the bridge nothing that the client did not ask, except about such credentials; a client that stays away
-// looks to the bridge as if it did; one that is asked to come back elsewhere first gets what waits for its poll. Source: signalr-protocol.md, sections 2.3 and 2.4.
+// looks to the bridge as if it did; one that is asked to come back elsewhere first gets what waits for its poll.
+// Source: signalr-protocol.md, sections 2.3 and 2.4.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
