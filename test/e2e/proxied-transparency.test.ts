@@ -69,7 +69,7 @@ const others: RelayPeers = {
   },
   signature: new PeerSignature({ instance: 'a', secret: undefined, clock: systemClock }),
 };
-const tag = /(?<="connectionToken":")aaaaaaaa~[\w-]{8}~/;
+const tag = /(?<="connection(?:Token|Id)":")aaaaaaaa~[\w-]{8}~/;
 
 async function started(t: TestContext) {
   const { url: direct } = await startReferenceBridge(t);
