@@ -69,6 +69,29 @@ for (const [what, ahead] of Object.entries(idsAhead)) {
   });
 }
 
+test('an id shortly before the last one of its ms stops no stream, however often events follow it', async (t) => {
+  const redis = await startRedis(t);
+  const log = await openTestLog(t, redis.url);
+  const reader = await log.openReader([chat, ticket]);
+  const ahead = '1764214372400000001-18446744073709551613';
+  await redis.client().xadd(chat, ahead, 'event_type', 'x', 'room_id', 'r', 'payload', '"ahead"');
+  const sent: string[] = [];
+  for (let i = 0; i < 4; i++) {
+    for (const stream of [chat, ticket]) {
+      assert.equal(await log.append(event(`${stream} ${i}`, { stream })), 'appended', `${stream} ${i}`);
+      sent.push(`${stream} ${i}`);
+    }
+  }
+  const { entries } = await readUntil(reader, (seen) => seen.entries.length >= sent.length + 1);
+  for (const stream of [chat, ticket]) {
+    const read = contents(entries.filter((entry) => entry.stream === stream)).filter((content) => content !== 'ahead');
+    assert.deepEqual(
+      read,
+      sent.filter((content) => content.startsWith(stream)),
+    );
+  }
+});
+
 for (const ids of [['e-1', 'e-2'], []]) {
   test(`a reply that is lost after the append (${ids.length} ids) is found by looking it up`, async (t) => {
     const redis = await startRedis(t);

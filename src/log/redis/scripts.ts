@@ -35,7 +35,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
  * `keep` adds an entry whose fields are ARGV from `first` to `last`; its position, or Redis' error with nothing done. `noteClock` comes
  * behind the last one.
  * The position is the greater of Redis' time and the last position, so one order holds over all streams, also when
- * Redis' clock steps back. A foreign XADD may have put a higher id at the stream's end: then the next one above it.
+ * Redis' clock steps back. A foreign XADD may have put a higher id at the stream's end, or one above which there is no number left in its
+ * ms: Redis refuses the id then, and makes the next one itself (so that after the latter the order is each stream's own).
  * `ms` is kept as text: an id that somebody made of nanoseconds is more than a number of Lua's holds.
  * A stream that has grown above `maxBytes` loses its oldest portions; how many entries went is the second result.
  */
@@ -65,7 +66,7 @@ local function keep(stream, clock, maxLength, maxBytes, first, last)
     return redis.pcall('XADD', stream, 'MAXLEN', '~', maxLength, id, unpack(ARGV, first, last))
   end
   local position = add(ms .. '-' .. string.format('%.0f', seq))
-  if type(position) == 'table' and position.err and string.find(position.err, 'equal or smaller', 1, true) then
+  if type(position) == 'table' and position.err and string.find(position.err, 'ID specified', 1, true) then
     position = add('*')
     if type(position) == 'string' then
       local topMs, topSeq = string.match(position, '(%d+)-(%d+)')
