@@ -47,7 +47,8 @@ function partsOf(status: PlannedStatus, suffix: string): Record<string, string[]
         : [laneText('bridge', status), laneText('stream', status)],
     pins: Object.entries(pins).map(([room, lane]) => `${room} by ${lane}`),
     mirror: [mirrorText(status)],
-    compare: status.compare === null ? [] : [status.compare],
+    // A replica of an older release says nothing of it.
+    compare: status.compare ? [status.compare] : [],
     hubs: hubLines(status.hubs),
     replicas: replicaLines(replicas, epoch, anyMoved(status.hubs)),
     changes: history

@@ -137,6 +137,15 @@ test('a replica that does not follow, does not answer, drains or misses a bridge
   ]);
 });
 
+test('a replica of a release that does not know the compare is told without it', () => {
+  const { compare: _, ...older } = calm;
+  const lines = linesOf(older as typeof calm);
+  assert.deepEqual(
+    lines.filter((line) => /compare|undefined/.test(line)),
+    [],
+  );
+});
+
 test('hubs that have moved are told one by one, with who is still on his way', () => {
   const hubs = {
     chat: { at: 'native' as const, native: 812, proxied: 3 },
