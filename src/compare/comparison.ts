@@ -53,7 +53,10 @@ interface Expected extends Judged {
   /** How many of its messages each witness was shown. */
   shownTo: Map<Witness, number>;
   missed: Missed[];
+  /** Its witnesses were asked. */
   isSettled: boolean;
+  /** ... and what they missed is decided. */
+  isDecided: boolean;
 }
 
 /** A witness was due to be shown an entry, and was not, by the time that its bridge had answered behind everything sent before. */
@@ -120,7 +123,7 @@ export class Comparison {
   readonly #asked = new Set<Expected>();
   /** Entries that were missed, and when that was known, ms monotonic; in that order, until they are decided. */
   readonly #missing: { expected: Expected; knownAt: number }[] = [];
-  /** ... by who has missed them: a bridge that changes every message makes as many of them as there are events. */
+  /** The same by witness: a bridge that changes every message makes as many of them as there are events, and each message looks for its own. */
   readonly #missedBy = new Map<Witness, Missed[]>();
   /** In the order in which they came. */
   readonly #frames: Frame[] = [];
@@ -196,7 +199,7 @@ export class Comparison {
     const endsAt = clock.monotonic() + turnMs;
     this.#settleEntries(clock.monotonic(), endsAt);
     this.#settleFrames(clock.monotonic(), endsAt);
-    this.#settleMissing(clock.monotonic());
+    this.#settleMissing(clock.monotonic(), endsAt);
     if (clock.monotonic() <= endsAt || this.#goesOn) return;
     this.#goesOn = true;
     setImmediate(() => {
@@ -217,6 +220,7 @@ export class Comparison {
       shownTo: new Map(),
       missed: [],
       isSettled: false,
+      isDecided: false,
     };
     if (!this.#slices.begin(expected, readAt)) return;
     if (this.#kept.length >= maxKept || this.#keptBytes > maxKeptBytes) {
@@ -280,7 +284,7 @@ export class Comparison {
 
   #settled(expected: Expected): void {
     expected.isSettled = true;
-    if (expected.missed.length === 0) return this.#slices.end(expected);
+    if (expected.missed.length === 0) return this.#decide(expected);
     this.#missing.push({ expected, knownAt: this.#parts.clock.monotonic() });
     for (const missed of expected.missed) addTo(this.#missedBy, missed.witness, missed);
   }
@@ -339,25 +343,30 @@ export class Comparison {
     const isSame = connection.memberSince(group) === before && !isGone && blindAt < expected.times!.earliest;
     const found = this.#found(expected, delivery, witness);
     if (found !== undefined) return found;
-    // Until that is decided nobody knows.
+    // It counts as not judged until #settleMissing has decided.
     if (isSame) expected.missed.push({ expected, delivery, witness, changed: undefined });
     return 'b';
   }
 
   /** Decides on entries behind which every message is judged that had come until they were known to be missed. */
-  #settleMissing(now: number): void {
+  #settleMissing(now: number, endsAt: number): void {
     const judgedTo = this.#frames[0]?.at ?? Number.POSITIVE_INFINITY;
     let done = 0;
     for (const { expected, knownAt } of this.#missing) {
-      if (knownAt + frameMs > now || knownAt >= judgedTo) break;
+      if (knownAt + frameMs > now || knownAt >= judgedTo || this.#parts.clock.monotonic() > endsAt) break;
       for (const missed of expected.missed) {
         expected.mark = stronger(expected.mark, this.#decided(missed));
         dropFrom(this.#missedBy, missed.witness, missed);
       }
-      this.#slices.end(expected);
+      this.#decide(expected);
       done++;
     }
     this.#missing.splice(0, done);
+  }
+
+  #decide(expected: Expected): void {
+    expected.isDecided = true;
+    this.#slices.end(expected);
   }
 
   #decided({ expected, delivery, witness, changed }: Missed): Mark {
@@ -554,7 +563,7 @@ export class Comparison {
 
   #forget(now: number): void {
     let done = 0;
-    while (done < this.#nextToSettle && this.#kept[done]!.isSettled && this.#kept[done]!.readAt + keptMs <= now) {
+    while (done < this.#nextToSettle && this.#kept[done]!.isDecided && this.#kept[done]!.readAt + keptMs <= now) {
       const expected = this.#kept[done++]!;
       this.#keptBytes -= expected.entry.payload.length;
       for (const [name, { lenient }] of expected.forms) dropFrom(this.#byKey, `${name} ${lenient}`, expected);
