@@ -87,13 +87,11 @@ async function addressesOf(config: Config, clock: Clock): Promise<BridgeAddresse
 }
 
 /** Redis may come; the embedded log is here, or will say later what is wrong with it. */
-function mayAnswer(log: Log, { redis }: Config): Promise<boolean> | boolean {
-  return (
-    redis !== undefined ||
-    log
-      .open()
-      .then(() => true)
-      .catch(() => false)
+async function mayAnswer(log: Log, { redis }: Config): Promise<boolean> {
+  if (redis !== undefined) return true;
+  return log.open().then(
+    () => true,
+    () => false,
   );
 }
 

@@ -1,8 +1,7 @@
 // Which lane a call takes: in goes a call's room, out comes its lane with the epoch under which that was decided.
-// Promises: a room's lane depends on the shared state alone, but for the bridge lane while the log fails, while this replica does not know
-// the state, or where it has the kill switch until all know of it; a call waits while
-// its room moves, and while this replica may have missed that it does, or does not know the state yet; what the log refuses
-// as stale is decided again.
+// Promises: a room's lane depends on the shared state alone, but that it is the bridge while the log fails, while this replica does not
+// know the state, and where this replica has the kill switch; a call waits while its room moves, and while this replica may have missed
+// that it does, or does not know the state yet; what the log refuses as stale is decided again.
 
 import { CrossfadeError } from '../errors.ts';
 import { type CurrentOutage, type Decision, StaleEpoch } from '../lanes/call.ts';

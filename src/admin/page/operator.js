@@ -23,8 +23,8 @@ let compare = { run: null, verdict: null, sampleLines: [], blind: [] };
 let mayChange = false;
 /** What the operator wants to set; undefined: has not touched the slider since the last move. */
 let draft;
-/** ... and what share the mirror shall take; undefined: has not chosen since it was set last. */
-let mirrorDraft;
+/** Whether the operator has chosen a share for the mirror since it was set last. */
+let isShareChosen = false;
 let isBusy = false;
 
 // What is seen.
@@ -123,7 +123,7 @@ function showControls() {
         : '',
   );
   byId('dry-run').setAttribute('aria-disabled', byId('move').getAttribute('aria-disabled'));
-  if (mirrorDraft === undefined) chooseShare(cutover.mirror ? cutover.mirrorPercent : 0);
+  if (!isShareChosen) chooseShare(cutover.mirror ? cutover.mirrorPercent : 0);
   bar(byId('mirror'), byId('mirror-note'), held() ?? locked(), mirrorWords());
   bar(byId('hold'), byId('hold-note'), held() ?? locked(), 'Stops everything but a rollback.');
   byId('hold').hidden = cutover.hold !== null;
@@ -316,7 +316,7 @@ const actions = {
       {
         doing: 'Setting the mirror …',
         done: () => {
-          mirrorDraft = undefined;
+          isShareChosen = false;
           return mirror === 0 ? 'The mirror is off.' : `The mirror takes ${mirror}% of the rooms.`;
         },
       },
@@ -366,8 +366,8 @@ function want(percent) {
   if (cutover !== undefined) showControls();
 }
 
-byId('mirror-share').addEventListener('change', ({ target }) => {
-  mirrorDraft = target.value;
+byId('mirror-share').addEventListener('change', () => {
+  isShareChosen = true;
 });
 slider.addEventListener('input', () => want(slider.valueAsNumber));
 slider.addEventListener('keydown', ({ key }) => {
