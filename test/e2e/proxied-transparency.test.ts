@@ -105,23 +105,29 @@ async function ask(t: TestContext, url: string, token: string, line: string, hea
   return comparable(await exchange(t, url, `${head.join('\n')}\n\n`));
 }
 
-/** Says one message after the other, each when the one before has been answered; what came of it, and how it ended. */
+/** Says one message after the other, each when every record of the one before has been answered; what came of it, and how it ended. */
 async function talk(t: TestContext, url: string, token: string, said: (string | number)[]): Promise<object> {
   const client = await openWebSocket(t, url, `/hubs/chat?access_token=${token}`);
+  const received = () => recordsOf(client.messages.map(({ data }) => data).join(''));
   for (const step of said) {
-    const before = client.messages.length;
+    const before = received().length;
     if (typeof step === 'number') client.socket.close(step);
     else client.socket.send(step);
-    await until(() => client.messages.length > before || client.closed, { what: `an answer to ${step}` });
+    const asked = typeof step === 'number' ? 1 : recordsOf(step).length;
+    await until(() => received().length >= before + asked || client.closed, { what: `an answer to ${step}` });
   }
   if (!client.closed) client.socket.close(1000);
   await until(() => client.closed);
-  const records = client.messages.map(({ data }) => data).join('');
   return {
-    records: records.split('\x1e'),
+    records: received(),
     binary: client.messages.some(({ binary }) => binary),
     closed: client.closed,
   };
+}
+
+/** All but the end, which nothing has ended. */
+function recordsOf(text: string): string[] {
+  return text.split('\x1e').slice(0, -1);
 }
 
 async function negotiate(url: string, token: string): Promise<string> {
