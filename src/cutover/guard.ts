@@ -25,7 +25,7 @@ export interface Verdict {
   ok: boolean;
   /** In words for the operator; empty where it is ok. */
   reasons: string[];
-  /** Connections at the bridges beyond those that the replicas proxy, in the last reading; absent where it failed. */
+  /** Connections at the bridges beyond those of the replicas, in the last reading; absent where it failed. */
   surplus?: number;
 }
 
@@ -38,6 +38,8 @@ const betweenReadingsMs = 1_500;
 const samples = 3;
 const betweenSamplesMs = 100;
 const foreignWithinMs = 60_000;
+/** Whose sum is the connections that a replica has at the bridges. */
+const ownCounters = [counterNames.proxied, counterNames.standIns];
 
 export class Guard {
   readonly #parts: GuardParts;
@@ -93,9 +95,9 @@ export class Guard {
       if (sample > 1) await pause(this.#parts.clock, betweenSamplesMs);
       // The bridges first: who connects meanwhile is then counted here at least.
       const atBridges = await this.#parts.countAtBridges();
-      const live = await this.#parts.log.roster.replicas([counterNames.proxied]);
+      const live = await this.#parts.log.roster.replicas(ownCounters);
       const replicas = live.filter(({ instance }) => counted?.includes(instance) ?? true);
-      const here = replicas.reduce((sum, { counters }) => sum + (counters.get(counterNames.proxied) ?? 0), 0);
+      const here = replicas.reduce((sum, { counters }) => sum + countIn(counters), 0);
       least = Math.min(least, atBridges - here);
     }
     return least;
@@ -122,6 +124,10 @@ export class Guard {
       return [`the streams' consumer groups could not be looked at: ${(error as Error).message}`];
     }
   }
+}
+
+function countIn(counters: Map<string, number>): number {
+  return ownCounters.reduce((sum, name) => sum + (counters.get(name) ?? 0), 0);
 }
 
 /** What the bridges say of themselves at `GET /internal/stats`, summed. Rejects where one does not say. */

@@ -4,33 +4,22 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { type Clock, pause } from '../telemetry/clock.ts';
 import { type HubPath, queryValue } from './hub-path.ts';
 import type { Client, Clients, HubsSide } from './hubs-side.ts';
 import type { NativeHubs } from './native/native-hubs.ts';
 import type { ProxiedHubs } from './proxied/proxied-hubs.ts';
 
-export interface BothHubsParts {
-  /** Whether the connections of this hub (its name in a client's URL) end here; not of one that the contract does not know. */
-  isNative(hub: string): boolean;
-  /** Whether clients may just have been closed, as a hub has moved. */
-  isMoving(): boolean;
-  clock: Clock;
-}
-
-/** ms that a bridge may take to see the end of a connection and to remove its keys: it takes a few. */
-const forgetMs = 150;
-
 export class BothHubs implements HubsSide {
   readonly clients: Clients;
   readonly #native: NativeHubs;
   readonly #proxied: ProxiedHubs;
-  readonly #parts: BothHubsParts;
+  readonly #isNative: (hub: string) => boolean;
 
-  constructor(native: NativeHubs, proxied: ProxiedHubs, parts: BothHubsParts) {
+  /** @param isNative whether the connections of this hub (its name in a client's URL) end here; not of one that the contract does not know */
+  constructor(native: NativeHubs, proxied: ProxiedHubs, isNative: (hub: string) => boolean) {
     this.#native = native;
     this.#proxied = proxied;
-    this.#parts = parts;
+    this.#isNative = isNative;
     this.clients = {
       get size() {
         return native.clients.size + proxied.clients.size;
@@ -44,22 +33,11 @@ export class BothHubs implements HubsSide {
   }
 
   async answer(request: IncomingMessage, response: ServerResponse, path: HubPath): Promise<void> {
-    if (path.negotiates) await this.#letBridgeForget(path);
     await this.#sideOf(path).answer(request, response, path);
   }
 
   async upgrade(request: IncomingMessage, socket: Socket, head: Buffer, path: HubPath): Promise<void> {
-    if (queryValue(path.query, 'id') === undefined) await this.#letBridgeForget(path);
     await this.#sideOf(path).upgrade(request, socket, head, path);
-  }
-
-  /**
-   * The bridge removes a desktop's presence keys when it has seen its connection end: that comes before the native connection, and not
-   * just behind it.
-   */
-  async #letBridgeForget({ hub, query }: HubPath): Promise<void> {
-    const { isNative, isMoving, clock } = this.#parts;
-    if (isMoving() && isNative(hub) && queryValue(query, 'sessionId')) await pause(clock, forgetMs);
   }
 
   refuseNew(): void {
@@ -75,7 +53,7 @@ export class BothHubs implements HubsSide {
     const token = queryValue(query, 'id');
     if (token !== undefined && this.#native.carries(token)) return this.#native;
     if (token !== undefined && this.#proxied.carries(token)) return this.#proxied;
-    return this.#parts.isNative(hub) ? this.#native : this.#proxied;
+    return this.#isNative(hub) ? this.#native : this.#proxied;
   }
 }
 

@@ -23,6 +23,7 @@ import { Online } from './online.ts';
 import type { Overheard } from './proxied/connection.ts';
 import { ProxiedConnections, type ProxiedConnectionsOptions } from './proxied/proxied-connections.ts';
 import { ProxiedHubs, type ProxiedHubsOptions } from './proxied/proxied-hubs.ts';
+import { StandIns } from './proxied/stand-ins.ts';
 import type { UndeliveredEvent } from './proxied/undelivered.ts';
 import type { BridgeWatch, WatchedGroup } from './proxied/watched.ts';
 import { Relay, type RelayPeers } from './relay/relay.ts';
@@ -72,6 +73,7 @@ export class Edge implements Audience {
   readonly #crossesUntil = new Map<string, number>();
   /** Those that end at a bridge; undefined where there is none. */
   readonly #proxied: ProxiedConnections | undefined;
+  readonly #standIns: StandIns | undefined;
   readonly #native: NativeHubs;
   readonly #relay: Relay;
   readonly #leaving: Leaving;
@@ -84,7 +86,9 @@ export class Edge implements Audience {
     this.#options = options;
     this.#saysUncrossed = new LogThrottle(clock, sayUncrossedMs);
     this.#fanout = new Fanout(this.#groups, metrics, faults);
-    this.#online = new Online(options);
+    this.#standIns =
+      options.proxied && new StandIns({ ...options, ...options.proxied, secret: options.native.auth.secret });
+    this.#online = new Online({ ...options, standIns: this.#standIns });
     const hasBridge = options.proxied !== undefined;
     // Without a bridge nobody else knows who is online.
     if (!hasBridge) this.#online.keep(true, false);
@@ -120,22 +124,14 @@ export class Edge implements Audience {
         open: (facts, leg) => proxied.open(facts, leg),
         tagFor: (bridge) => this.#relay.tagFor(bridge),
       });
-      this.#hubs = new BothHubs(native, atBridge, {
-        isNative: (hub) => !this.#hasBridge || this.#nativeHubs.has(contract.hub(hub)?.name ?? ''),
-        isMoving: () => clock.monotonic() < this.#mixedUntil,
-        clock,
-      });
+      const isNative = (hub: string) => !this.#hasBridge || this.#nativeHubs.has(contract.hub(hub)?.name ?? '');
+      this.#hubs = new BothHubs(native, atBridge, isNative);
     }
     this.#relay = new Relay({ ...options, hubs: this.#hubs });
     this.#door = new Door(this.#relay, { clock, faults, metrics });
-    this.#leaving = new Leaving(this.#hubs, { clock, faults }, this.#relay);
-    this.#stopSweeping = clock.every(sweepMs, () => {
-      this.#door.sweep();
-      this.#proxied?.sweep(clock.monotonic());
-      if (this.#proxied === undefined) return;
-      this.#sendStraysAway();
-      if (this.#nativeHubs.size === 0 && clock.monotonic() > this.#mixedUntil) this.#online.keep(false, true);
-    });
+    const untilMayMove = (client: Client) => this.#untilStoodIn(client);
+    this.#leaving = new Leaving(this.#hubs, { clock, faults, untilMayMove }, this.#relay);
+    this.#stopSweeping = clock.every(sweepMs, () => this.#sweep(clock.monotonic()));
   }
 
   connect(owner: EdgeOwner): void {
@@ -265,6 +261,7 @@ export class Edge implements Audience {
   /** No client is sent to the bridge any more, whatever hub it asks for. */
   leaveBridge(): void {
     this.#hasBridge = false;
+    this.#standIns?.end();
   }
 
   /** How many clients of each hub are where. */
@@ -301,6 +298,7 @@ export class Edge implements Audience {
     await this.#hubs.close();
     await this.#relay.close();
     this.#stopSweeping();
+    this.#standIns?.end();
     this.#door.server.closeAllConnections();
   }
 
@@ -309,6 +307,11 @@ export class Edge implements Audience {
     const until = this.#options.clock.monotonic() + overMs + 2 * strayMs;
     this.#mixedUntil = Math.max(this.#mixedUntil, until);
     this.#online.keep(true, true);
+  }
+
+  /** The bridge must not take a user who only moves for gone, and remove the keys of desktops that he has here. */
+  async #untilStoodIn({ user, hubName, isNative }: Client): Promise<void> {
+    if (!isNative && user !== undefined && hubName !== undefined) await this.#online.standIn(user, hubName);
   }
 
   /** Whether what a proxied client sends to others may have native members to reach. */
@@ -329,6 +332,15 @@ export class Edge implements Audience {
     const isStray = (client: Client) => client.hubName === hub && client.isNative !== this.#nativeHubs.has(hub);
     count(+1);
     faults.guard('client', () => this.#leaving.move(isStray, overMs).finally(() => count(-1)));
+  }
+
+  /** @param now ms, monotonic */
+  #sweep(now: number): void {
+    this.#door.sweep();
+    if (this.#proxied === undefined) return;
+    this.#proxied.sweep(now);
+    this.#sendStraysAway();
+    if (this.#nativeHubs.size === 0 && now > this.#mixedUntil) this.#online.keep(false, true);
   }
 
   /** Who was being let in while its hub moved. */

@@ -33,6 +33,8 @@ export interface Client {
   readonly hubName: string | undefined;
   /** Whether its connection ends here. */
   readonly isNative: boolean;
+  /** undefined: none, or not known. */
+  readonly user: string | undefined;
   /** Those with the same go together where a hub moves: the participants of a session, else the connections of a user. */
   readonly company: string;
   /** The number of its last use, by which it said or was shown more than a ping: the hubs count the uses of all their clients. */

@@ -20,22 +20,31 @@ const leastPerSecond = 50;
 const burst = 0.1;
 const stepMs = 20;
 
+export interface LeavingParts {
+  clock: Clock;
+  faults: Faults;
+  /** Resolves when a client whose hub has moved may be closed, after a second at most. Never rejects. */
+  untilMayMove(client: Client): Promise<void>;
+}
+
 export class Leaving {
   readonly #hubs: Pick<HubsSide, 'clients'>;
   readonly #guests: Pick<HubsSide, 'clients'>;
   readonly #clock: Clock;
   readonly #faults: Faults;
+  readonly #untilMayMove: LeavingParts['untilMayMove'];
 
   /** @param guests those who have missed nothing here, but cannot stay either where this replica ends */
   constructor(
     hubs: Pick<HubsSide, 'clients'>,
-    { clock, faults }: { clock: Clock; faults: Faults },
+    { clock, faults, untilMayMove }: LeavingParts,
     guests: Pick<HubsSide, 'clients'> = { clients: new Set() },
   ) {
     this.#hubs = hubs;
     this.#guests = guests;
     this.#clock = clock;
     this.#faults = faults;
+    this.#untilMayMove = untilMayMove;
   }
 
   /** Resolves when all who are there now are gone. */
@@ -68,14 +77,18 @@ export class Leaving {
     const { clients } = this.#hubs;
     const startedAt = this.#clock.monotonic();
     const leaving = [...clients].filter(goes);
-    if (overMs === 0) return void (await Promise.all(leaving.map((client) => this.#close(client, 'moved'))));
+    const stays = (client: Client) => !clients.has(client) || !goes(client);
+    const close = async (client: Client) => {
+      await this.#untilMayMove(client);
+      if (!stays(client)) await this.#close(client, 'moved');
+    };
+    if (overMs === 0) return void (await Promise.all(leaving.map(close)));
     const bucket = this.#bucket(Math.max(standardRate(leaving.length), (leaving.length * 1_000) / overMs));
     const turns = leaving.map((client) => ({ client, at: startedAt + turnOf(client.company) * overMs }));
-    const stays = (client: Client) => !clients.has(client) || !goes(client);
     const gone: Promise<void>[] = [];
     for (const { client, at } of turns.sort((a, b) => a.at - b.at)) {
       while (!stays(client) && (this.#clock.monotonic() < at || !bucket.take(1))) await pause(this.#clock, stepMs);
-      if (!stays(client)) gone.push(this.#close(client, 'moved'));
+      if (!stays(client)) gone.push(close(client));
     }
     await Promise.all(gone);
   }

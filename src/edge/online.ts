@@ -7,9 +7,12 @@
 import { counterNames } from '../log/counters.ts';
 import type { Roster } from '../log/log.ts';
 import type { Clock } from '../telemetry/clock.ts';
+import type { StandIns } from './proxied/stand-ins.ts';
 
 export interface OnlineParts {
   roster: Pick<Roster, 'set' | 'holdPresence' | 'releasePresence' | 'keepPresence'>;
+  /** undefined: there is no bridge. */
+  standIns?: Pick<StandIns, 'open' | 'close' | 'closeAll'> | undefined;
   clock: Clock;
 }
 
@@ -42,6 +45,8 @@ export class Online {
       if (keeps) for (const session of sessions) roster.holdPresence(user, session);
     }
     if (guards || !keeps) roster.keepPresence(keeps);
+    // By now each user has a proxied connection again, or none.
+    if (!keeps) this.#parts.standIns?.closeAll();
   }
 
   connected(user: string): void {
@@ -59,6 +64,16 @@ export class Online {
     if (this.#keeps) this.#parts.roster.holdPresence(user, session);
   }
 
+  /**
+   * A connection of this user is native, or is to end at a bridge as its hub has moved.
+   * @param hub as the contract calls it
+   * @returns resolves when every bridge knows a stand-in of the user who has a desktop here, at most after 1 s. Never rejects.
+   */
+  async standIn(user: string, hub: string): Promise<void> {
+    const hasDesktop = (this.#users.get(user)?.sessions.size ?? 0) > 0;
+    if (this.#keeps && hasDesktop) await this.#parts.standIns?.open(user, hub);
+  }
+
   /** @param returns whether it was closed to come back elsewhere */
   ended(user: string, returns: boolean): void {
     const known = this.#users.get(user);
@@ -68,12 +83,18 @@ export class Online {
     if (!this.#keeps) return;
     this.#parts.roster.set(counterNames.ofUser(user), known.connections);
     if (known.connections > 0) return;
-    if (returns) this.#parts.clock.after(returnMs, () => this.#release(user));
-    else this.#release(user);
+    const { clock, standIns } = this.#parts;
+    if (!returns) this.#release(user);
+    clock.after(returnMs, () => {
+      if (this.#users.has(user)) return;
+      if (returns) this.#release(user);
+      // Not at once: the bridge removes the user's keys then, which a user who comes back at once would have just been given.
+      standIns?.close(user);
+    });
   }
 
   /** Other replicas may have a connection of the user. */
   #release(user: string): void {
-    if (this.#keeps && !this.#users.has(user)) this.#parts.roster.releasePresence(user, counterNames.ofUser(user));
+    if (this.#keeps) this.#parts.roster.releasePresence(user, counterNames.ofUser(user));
   }
 }

@@ -222,7 +222,7 @@ export function createMetrics() {
     }),
     guardSurplus: new Gauge({
       name: 'crossfade_guard_surplus',
-      help: 'Connections at the bridge that no replica proxies; while rooms are on the stream lane they miss events',
+      help: 'Connections at the bridge that no replica has; while rooms are on the stream lane they miss events',
       registers,
     }),
     withoutAudience: new Counter({

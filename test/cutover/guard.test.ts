@@ -5,17 +5,25 @@ import { test } from 'node:test';
 import { Guard } from '../../src/cutover/guard.ts';
 import { TestClock } from '../support/clock.ts';
 
-function guardOver(replicas: { instance: string; facts: Record<string, string> }[]) {
+type Replica = { instance: string; facts: Record<string, string>; counters?: Map<string, number> };
+
+/** Nobody waits between two looks. */
+function atOnce(_ms: number, run: () => void): () => void {
+  queueMicrotask(run);
+  return () => {};
+}
+
+function guardOver(replicas: Replica[], connections = 0) {
   return new Guard({
     instance: 'a',
-    countAtBridges: async () => 0,
+    countAtBridges: async () => connections,
     callRoll: async () => ({ here: replicas.map(({ instance }) => instance) }),
     log: {
-      roster: { replicas: async () => replicas.map((replica) => ({ ...replica, counters: new Map() })) } as never,
+      roster: { replicas: async () => replicas.map((replica) => ({ counters: new Map(), ...replica })) } as never,
       foreignReaders: async () => [],
     },
     streams: [],
-    clock: new TestClock(),
+    clock: Object.assign(new TestClock(), { after: atOnce }),
   });
 }
 
@@ -44,4 +52,14 @@ test('a replica that has not said yet what it runs holds nothing up; one that mi
     { instance: 'silent', facts: release('0.1.0') },
   ]);
   assert.equal((await silent.read(['a'])).ok, false);
+});
+
+test('a replica’s stand-ins are its own connections at the bridge, as its proxied ones are', async () => {
+  const counters = new Map([
+    ['proxied', 2],
+    ['stand-ins', 3],
+  ]);
+  const surplus = async (atBridges: number) =>
+    (await guardOver([{ instance: 'a', facts: {}, counters }], atBridges).read()).surplus;
+  assert.deepEqual([await surplus(5), await surplus(6)], [0, 1]);
 });

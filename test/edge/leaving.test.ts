@@ -11,7 +11,7 @@ import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { TestClock } from '../support/clock.ts';
 
 /** Clients that leave as soon as they are told, unless they are `silent`; and when each was told, in ms. */
-function setUp(lastUse: number[], { silent = false } = {}) {
+function setUp(lastUse: number[], { silent = false, untilMayMove = async (_: Client): Promise<void> => {} } = {}) {
   const clock = new TestClock();
   const clients = new Set<Client>();
   const told: { lastUse: number; at: number }[] = [];
@@ -25,6 +25,7 @@ function setUp(lastUse: number[], { silent = false } = {}) {
     const client: Client = {
       hubName: 'chat',
       isNative: false,
+      user: undefined,
       company: String(lastUse),
       lastUse,
       gone,
@@ -40,7 +41,8 @@ function setUp(lastUse: number[], { silent = false } = {}) {
     clients.add(client);
   };
   for (const each of lastUse) enter(each);
-  const leaving = new Leaving({ clients }, { clock, faults: new Faults(silentLogger, createMetrics()) });
+  const faults = new Faults(silentLogger, createMetrics());
+  const leaving = new Leaving({ clients }, { clock, faults, untilMayMove });
   /** Lets time pass as a process sees it that is not held up. */
   const pass = async (ms: number) => {
     for (let passed = 0; passed < ms; passed += 20) {
@@ -156,4 +158,19 @@ test('who is where its hub is again when its turn comes stays', async () => {
   await moved;
   assert.ok(told.length > 20 && told.length < 80, `${told.length} went`);
   assert.equal(clients.size, 100 - told.length);
+});
+
+test('who moves is not closed before somebody stands in, and not at all where the hub is back by then', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let isBack = false;
+  const { leaving, clients, told } = setUp([1, 2], {
+    untilMayMove: ({ lastUse }) => (lastUse === 2 ? promise : Promise.resolve()),
+  });
+  const moved = leaving.move(() => !isBack, 0);
+  await turn();
+  assert.deepEqual([told.length, clients.size], [1, 1]);
+  isBack = true;
+  resolve();
+  await moved;
+  assert.deepEqual([told.length, clients.size], [1, 1]);
 });

@@ -10,6 +10,11 @@ function setUp() {
   const said: string[] = [];
   const online = new Online({
     clock,
+    standIns: {
+      open: async (user, hub) => void said.push(`open ${user} ${hub}`),
+      close: (user) => said.push(`close ${user}`),
+      closeAll: () => said.push('close all'),
+    },
     roster: {
       set: (counter, value) => said.push(`${counter} ${value}`),
       holdPresence: (user, session) => said.push(`hold ${user} ${session}`),
@@ -33,7 +38,7 @@ test('nothing is said while every hub is at the bridge; then all that are there 
   online.keep(true, true);
   assert.deepEqual(news(), ['user:ada 2', 'hold ada desk', 'keep true']);
   online.keep(false, true);
-  assert.deepEqual(news(), ['user:ada 0', 'keep false'], 'no key is ended: they are the bridge’s');
+  assert.deepEqual(news(), ['user:ada 0', 'keep false', 'close all'], 'no key is ended: they are the bridge’s');
 });
 
 test('a user whose last connection has ended is released at once, and one that was closed for a move has time to come back', () => {
@@ -51,5 +56,28 @@ test('a user whose last connection has ended is released at once, and one that w
   clock.advance(4_000);
   online.connected('bob');
   clock.advance(2_000);
-  assert.deepEqual(news(), ['user:bob 1', 'release cyd']);
+  assert.deepEqual(news(), ['user:bob 1', 'close ada', 'release cyd', 'close cyd']);
+});
+
+test('a stand-in is opened for a user who has a desktop here, and closed when he has been away for a while', async () => {
+  const { online, clock, news } = setUp();
+  online.connected('ada');
+  online.holds('ada', 'desk');
+  await online.standIn('ada', 'chat');
+  assert.deepEqual(news(), [], 'every hub is at the bridge');
+  online.keep(true, true);
+  online.connected('bob');
+  await online.standIn('bob', 'chat');
+  news();
+  await online.standIn('ada', 'chat');
+  assert.deepEqual(news(), ['open ada chat'], 'the bridge keeps no key of bob');
+  online.ended('ada', true);
+  clock.advance(1_000);
+  online.connected('ada');
+  clock.advance(10_000);
+  assert.deepEqual(news(), ['user:ada 0', 'user:ada 1'], 'ada came back');
+  online.ended('ada', false);
+  assert.deepEqual(news(), ['user:ada 0', 'release ada']);
+  clock.advance(5_000);
+  assert.deepEqual(news(), ['close ada']);
 });

@@ -99,7 +99,7 @@ export class Desktop {
   }
 }
 
-/** Looks at the keys of desktops. */
+/** Looks at the keys of desktops, and is told by Redis who removes them. */
 export class PresenceReader {
   readonly #keys: Keys;
   readonly #desktops: Desktop[];
@@ -111,9 +111,20 @@ export class PresenceReader {
   readonly gaps: number[] = [];
   /** Keys that were wrong in two looks in a row, although in between the hub has answered their desktop. */
   readonly faults: string[] = [];
+  /** Keys that somebody has removed, a reader or no reader. Source: https://redis.io/docs/latest/develop/pubsub/keyspace-notifications/ */
+  readonly removed: string[] = [];
 
-  /** @param desktops connected, with their keys written */
-  constructor(keys: Keys, desktops: Desktop[]) {
+  /** @param desktops connected, with their keys written; those whose keys are gone between two looks are told, too */
+  static async start(redis: Pick<Redis, 'client'>, desktops: Desktop[]): Promise<PresenceReader> {
+    const [keys, events] = [redis.client(), redis.client()];
+    const reader = new PresenceReader(keys, desktops);
+    await keys.config('SET', 'notify-keyspace-events', 'Eg');
+    events.on('message', (_, key) => void (key.startsWith('presence:') && reader.removed.push(key)));
+    await events.subscribe('__keyevent@0__:del');
+    return reader;
+  }
+
+  private constructor(keys: Keys, desktops: Desktop[]) {
     this.#keys = keys;
     this.#desktops = desktops;
     this.#running = Promise.all(desktops.map((desktop) => this.#watch(desktop)));

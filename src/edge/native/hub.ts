@@ -14,7 +14,7 @@ import type { Invocation, NativeConnection } from './connection.ts';
 export interface HubsOptions {
   groups: Groups;
   roster: Pick<Roster, 'set'>;
-  online: Pick<Online, 'connected' | 'holds' | 'ended'>;
+  online: Pick<Online, 'connected' | 'holds' | 'standIn' | 'ended'>;
   /** Whether this connection ends because its hub has moved. */
   isMoving(connection: NativeConnection): boolean;
   /** Resolves when the event is kept. */
@@ -46,6 +46,7 @@ export class Hubs {
       budget.allowName(session.length);
       online.holds(user, session);
     }
+    void online.standIn(user, connection.hub.name);
     await this.#run(connection.hub.connect, connection, new Map([['sub', JSON.stringify(user)]]));
   }
 

@@ -23,7 +23,6 @@ import {
 import type { Groups } from '../groups.ts';
 import { type HubPath, queryValue } from '../hub-path.ts';
 import { type HubsSide, refuseLeaving } from '../hubs-side.ts';
-import type { Online } from '../online.ts';
 import type { Relay } from '../relay/relay.ts';
 import { defaultSlowLimits, tellSlow } from '../slow-client.ts';
 import { Turns } from '../turns.ts';
@@ -31,7 +30,7 @@ import { Auth, type AuthOptions, type Identified } from './auth.ts';
 import { answerText, ByRequests, otherTransport } from './by-requests.ts';
 import { type ConnectionLimits, type Invocation, NativeConnection, type NativeOwner } from './connection.ts';
 import { Cors } from './cors.ts';
-import { Hubs } from './hub.ts';
+import { Hubs, type HubsOptions } from './hub.ts';
 import type { PollLimits } from './long-polling.ts';
 import { connectionIdOf, type Lifetime, type Negotiated, Negotiations } from './negotiate.ts';
 import type { NativeTransport } from './transport.ts';
@@ -43,7 +42,7 @@ export interface NativeHubsOptions extends Telemetry {
   auth: AuthOptions;
   allowedOrigins: Iterable<string>;
   roster: Pick<Roster, 'set'>;
-  online: Pick<Online, 'connected' | 'holds' | 'ended'>;
+  online: HubsOptions['online'];
   /** Whether connections of this hub end because it has moved. */
   isMoving(hub: string): boolean;
   /** Keeps what a hub method sends to others; resolves when it is kept. */

@@ -33,6 +33,8 @@ export interface Tap {
   /** See Client in hubs-side.ts; 0 where that is not looked at. */
   readonly lastUse: number;
   /** See Client. */
+  readonly user: string | undefined;
+  /** See Client. */
   readonly company: string;
   /**
    * Asked before the bridge's next bytes are shown to fromBridge().

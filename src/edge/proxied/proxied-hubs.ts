@@ -306,6 +306,10 @@ class OpenClient implements Tap, Client {
     return false;
   }
 
+  get user(): string | undefined {
+    return this.#tap.user;
+  }
+
   get company(): string {
     return this.#tap.company;
   }
@@ -353,6 +357,7 @@ class OpenClient implements Tap, Client {
 }
 
 const untapped: Tap = {
+  user: undefined,
   company: '',
   lastUse: 0,
   untilReady: () => undefined,

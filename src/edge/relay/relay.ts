@@ -199,6 +199,7 @@ export class Relay implements Pick<HubsSide, 'answer' | 'upgrade' | 'clients' | 
 class RelayedStream implements Client {
   readonly hubName = undefined;
   readonly isNative = false;
+  readonly user = undefined;
   readonly company = '';
   readonly lastUse = 0;
   readonly #response: ServerResponse;

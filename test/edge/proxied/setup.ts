@@ -29,6 +29,7 @@ export class TestTap implements Tap {
   readonly received: string[] = [];
   ends = 0;
   lastUse = 0;
+  user: string | undefined;
   company = '';
   /** What the client gets of the bridge's bytes; all of it unless a test says otherwise. */
   cutting: (data: Buffer) => Buffer | undefined = (data) => data;
@@ -143,7 +144,7 @@ export async function startProxiedEdge(
     await relay.close();
     server.closeAllConnections();
   });
-  const leaving = new Leaving(hubs, { clock, faults });
+  const leaving = new Leaving(hubs, { clock, faults, untilMayMove: async () => {} });
   const closeClients = () => leaving.closeAll('gap');
   const takePeer = (socket: Socket) => {
     relay.trust(socket);
