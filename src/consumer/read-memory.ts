@@ -62,7 +62,11 @@ export class ReadMemory {
 
   /** An entry is read. @returns why it is not to be shown; undefined: it is new, and to be shown */
   take(entry: Entry): 'bridge' | 'repeat' | 'typing' | undefined {
-    if (this.#isWithheld(entry)) return 'bridge';
+    if (this.#isWithheld(entry)) {
+      // The bridge shows it: its sender's typing must not come behind it there, either.
+      this.#typing.allows(entry);
+      return 'bridge';
+    }
     if (entry.eventId !== '' && !this.#seen.add(entry.eventId)) return 'repeat';
     return this.#typing.allows(entry) ? undefined : 'typing';
   }

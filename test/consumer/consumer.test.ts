@@ -361,3 +361,12 @@ test('an event whose id the bridge has shown is a new one when its 5 minutes are
   await consumer.run();
   assert.equal(shown.length, 1);
 });
+
+test('a typing note is not shown behind its sender’s later message that the bridge shows in place of the log', async () => {
+  const message = entry('m', { position: '10-0', endsTypingOf: 'u1' });
+  const stale = entry('t', { position: '11-0', typing: { user: 'u1', openedAt: '9-0' } });
+  const { consumer, reads, shown, counted } = setUp([batch([message, stale])]);
+  reads.withhold('m');
+  await consumer.run();
+  assert.deepEqual([shown, await counted('withheld')], [[], { bridge: 1, typing: 1 }]);
+});
