@@ -227,7 +227,7 @@ function cutover(): Panel[] {
     {
       ...third,
       title: 'Surplus: clients past crossfade',
-      description: 'Connections at the bridge that no replica proxies. 0 before the percent may rise.',
+      description: 'Connections at the bridge that no replica has. 0 before the percent may rise.',
       queries: [perReplica('guardSurplus')],
       unit: 'short',
       thresholds: above(1),

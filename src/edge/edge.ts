@@ -86,8 +86,7 @@ export class Edge implements Audience {
     this.#options = options;
     this.#saysUncrossed = new LogThrottle(clock, sayUncrossedMs);
     this.#fanout = new Fanout(this.#groups, metrics, faults);
-    this.#standIns =
-      options.proxied && new StandIns({ ...options, ...options.proxied, secret: options.native.auth.secret });
+    this.#standIns = makeStandIns(options);
     this.#online = new Online({ ...options, standIns: this.#standIns });
     const hasBridge = options.proxied !== undefined;
     // Without a bridge nobody else knows who is online.
@@ -261,7 +260,7 @@ export class Edge implements Audience {
   /** No client is sent to the bridge any more, whatever hub it asks for. */
   leaveBridge(): void {
     this.#hasBridge = false;
-    this.#standIns?.end();
+    this.#standIns?.refuseNew();
   }
 
   /** How many clients of each hub are where. */
@@ -298,7 +297,7 @@ export class Edge implements Audience {
     await this.#hubs.close();
     await this.#relay.close();
     this.#stopSweeping();
-    this.#standIns?.end();
+    this.#standIns?.closeAll();
     this.#door.server.closeAllConnections();
   }
 
@@ -310,8 +309,8 @@ export class Edge implements Audience {
   }
 
   /** The bridge must not take a user who only moves for gone, and remove the keys of desktops that he has here. */
-  async #untilStoodIn({ user, hubName, isNative }: Client): Promise<void> {
-    if (!isNative && user !== undefined && hubName !== undefined) await this.#online.standIn(user, hubName);
+  async #untilStoodIn({ user, isNative }: Client): Promise<void> {
+    if (!isNative && user !== undefined) await this.#online.standIn(user);
   }
 
   /** Whether what a proxied client sends to others may have native members to reach. */
@@ -340,7 +339,11 @@ export class Edge implements Audience {
     if (this.#proxied === undefined) return;
     this.#proxied.sweep(now);
     this.#sendStraysAway();
-    if (this.#nativeHubs.size === 0 && now > this.#mixedUntil) this.#online.keep(false, true);
+    if (this.#nativeHubs.size > 0 || now < this.#mixedUntil) return;
+    // Each user has a proxied connection again, or none. Another bridge than his may remove his keys with his stand-in there: so they
+    // are kept for a while yet.
+    this.#standIns?.closeAll();
+    if (now > this.#mixedUntil + strayMs) this.#online.keep(false, true);
   }
 
   /** Who was being let in while its hub moved. */
@@ -350,4 +353,12 @@ export class Edge implements Audience {
       if (strays > 0 && !this.#moving.get(hub)) this.#move(hub, 0);
     }
   }
+}
+
+/** Without a bridge there are none. At a hub whose connect joins no group they are sent nothing but pings. */
+function makeStandIns(options: EdgeOptions): StandIns | undefined {
+  const { contract, native, proxied } = options;
+  if (proxied === undefined) return undefined;
+  const hub = contract.hubs.find(({ connect }) => connect.length === 0) ?? contract.hubs[0]!;
+  return new StandIns({ ...options, ...proxied, hub: hub.name, secret: native.auth.secret });
 }

@@ -1,8 +1,8 @@
 // Who is online, wherever the connection ends: in come the begin and the end of every hub connection of this replica, with its user and the
 // desktop session of its URL; out go the counters of users and the presence keys that other programs read.
-// Promises: while any hub is native the keys are there as long as a user has a connection of either kind at any replica, also while it
-// moves (a bridge that removes them, as its own last connection of the user has ended, does not know of the others); while every hub is
-// proxied they are the bridge's alone.
+// Promises: while any hub is native the keys are there as long as a desktop of the user is connected, by a connection of either kind at any
+// replica, also while it moves (a bridge that removes them, as its own last connection of the user has ended, does not know of the others);
+// while every hub is proxied they are the bridge's alone.
 
 import { counterNames } from '../log/counters.ts';
 import type { Roster } from '../log/log.ts';
@@ -12,12 +12,13 @@ import type { StandIns } from './proxied/stand-ins.ts';
 export interface OnlineParts {
   roster: Pick<Roster, 'set' | 'holdPresence' | 'releasePresence' | 'keepPresence'>;
   /** undefined: there is no bridge. */
-  standIns?: Pick<StandIns, 'open' | 'close' | 'closeAll'> | undefined;
+  standIns?: Pick<StandIns, 'open' | 'close'> | undefined;
   clock: Clock;
 }
 
 interface OnlineUser {
   connections: number;
+  /** Of his desktops here. */
   sessions: Set<string>;
 }
 
@@ -29,6 +30,8 @@ const returnMs = 5_000;
 export class Online {
   readonly #parts: OnlineParts;
   readonly #users = new Map<string, OnlineUser>();
+  /** User who has gone -> ends the wait for his return. */
+  readonly #awaited = new Map<string, () => void>();
   #keeps = false;
 
   constructor(parts: OnlineParts) {
@@ -45,14 +48,14 @@ export class Online {
       if (keeps) for (const session of sessions) roster.holdPresence(user, session);
     }
     if (guards || !keeps) roster.keepPresence(keeps);
-    // By now each user has a proxied connection again, or none.
-    if (!keeps) this.#parts.standIns?.closeAll();
   }
 
   connected(user: string): void {
     const known = this.#users.get(user) ?? { connections: 0, sessions: new Set() };
     this.#users.set(user, known);
     known.connections++;
+    this.#awaited.get(user)?.();
+    this.#awaited.delete(user);
     if (this.#keeps) this.#parts.roster.set(counterNames.ofUser(user), known.connections);
   }
 
@@ -65,13 +68,12 @@ export class Online {
   }
 
   /**
-   * A connection of this user is native, or is to end at a bridge as its hub has moved.
-   * @param hub as the contract calls it
+   * A connection of this user has begun, or is to end at a bridge because its hub has moved.
    * @returns resolves when every bridge knows a stand-in of the user who has a desktop here, at most after 1 s. Never rejects.
    */
-  async standIn(user: string, hub: string): Promise<void> {
+  async standIn(user: string): Promise<void> {
     const hasDesktop = (this.#users.get(user)?.sessions.size ?? 0) > 0;
-    if (this.#keeps && hasDesktop) await this.#parts.standIns?.open(user, hub);
+    if (this.#keeps && hasDesktop) await this.#parts.standIns?.open(user);
   }
 
   /** @param returns whether it was closed to come back elsewhere */
@@ -83,14 +85,14 @@ export class Online {
     if (!this.#keeps) return;
     this.#parts.roster.set(counterNames.ofUser(user), known.connections);
     if (known.connections > 0) return;
-    const { clock, standIns } = this.#parts;
     if (!returns) this.#release(user);
-    clock.after(returnMs, () => {
-      if (this.#users.has(user)) return;
+    const gone = () => {
+      this.#awaited.delete(user);
       if (returns) this.#release(user);
-      // Not at once: the bridge removes the user's keys then, which a user who comes back at once would have just been given.
-      standIns?.close(user);
-    });
+      // The bridge removes the user's keys then: at once it might be those of a user who has just come back.
+      this.#parts.standIns?.close(user);
+    };
+    this.#awaited.set(user, this.#parts.clock.after(returnMs, gone));
   }
 
   /** Other replicas may have a connection of the user. */

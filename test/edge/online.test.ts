@@ -11,9 +11,8 @@ function setUp() {
   const online = new Online({
     clock,
     standIns: {
-      open: async (user, hub) => void said.push(`open ${user} ${hub}`),
+      open: async (user) => void said.push(`open ${user}`),
       close: (user) => said.push(`close ${user}`),
-      closeAll: () => said.push('close all'),
     },
     roster: {
       set: (counter, value) => said.push(`${counter} ${value}`),
@@ -38,7 +37,7 @@ test('nothing is said while every hub is at the bridge; then all that are there 
   online.keep(true, true);
   assert.deepEqual(news(), ['user:ada 2', 'hold ada desk', 'keep true']);
   online.keep(false, true);
-  assert.deepEqual(news(), ['user:ada 0', 'keep false', 'close all'], 'no key is ended: they are the bridge’s');
+  assert.deepEqual(news(), ['user:ada 0', 'keep false'], 'no key is ended: they are the bridge’s');
 });
 
 test('a user whose last connection has ended is released at once, and one that was closed for a move has time to come back', () => {
@@ -63,14 +62,14 @@ test('a stand-in is opened for a user who has a desktop here, and closed when he
   const { online, clock, news } = setUp();
   online.connected('ada');
   online.holds('ada', 'desk');
-  await online.standIn('ada', 'chat');
+  await online.standIn('ada');
   assert.deepEqual(news(), [], 'every hub is at the bridge');
   online.keep(true, true);
   online.connected('bob');
-  await online.standIn('bob', 'chat');
+  await online.standIn('bob');
   news();
-  await online.standIn('ada', 'chat');
-  assert.deepEqual(news(), ['open ada chat'], 'the bridge keeps no key of bob');
+  await online.standIn('ada');
+  assert.deepEqual(news(), ['open ada'], 'the bridge keeps no key of bob');
   online.ended('ada', true);
   clock.advance(1_000);
   online.connected('ada');
@@ -78,6 +77,12 @@ test('a stand-in is opened for a user who has a desktop here, and closed when he
   assert.deepEqual(news(), ['user:ada 0', 'user:ada 1'], 'ada came back');
   online.ended('ada', false);
   assert.deepEqual(news(), ['user:ada 0', 'release ada']);
-  clock.advance(5_000);
+  clock.advance(4_000);
+  online.connected('ada');
+  online.ended('ada', false);
+  news();
+  clock.advance(4_000);
+  assert.deepEqual(news(), [], 'each time he goes he is awaited anew');
+  clock.advance(1_000);
   assert.deepEqual(news(), ['close ada']);
 });

@@ -46,7 +46,7 @@ export class Hubs {
       budget.allowName(session.length);
       online.holds(user, session);
     }
-    void online.standIn(user, connection.hub.name);
+    void online.standIn(user);
     await this.#run(connection.hub.connect, connection, new Map([['sub', JSON.stringify(user)]]));
   }
 

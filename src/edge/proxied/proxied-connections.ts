@@ -34,7 +34,7 @@ export interface ProxiedConnectionsOptions extends Telemetry {
   /** undefined where this replica has read what stands in the log; else resolves when it has, or after a bound. */
   untilLogIsRead(): Promise<void> | undefined;
   overheard: Overheard;
-  online: Pick<Online, 'connected' | 'holds' | 'ended'>;
+  online: Pick<Online, 'connected' | 'holds' | 'standIn' | 'ended'>;
   /** Whether connections of this hub end because it has moved. */
   isMoving(hub: string): boolean;
   limits?: Partial<SlowClientLimits>;
@@ -206,6 +206,7 @@ export class ProxiedConnections implements ProxiedOwner {
     // A longer one is no session that anybody would ask for.
     if (user !== undefined && session !== undefined && session.length <= defaultClientLimits.nameChars)
       this.#online.holds(user, session);
+    if (user !== undefined) void this.#online.standIn(user);
     this.metrics.connections.inc({ hub: hub.name });
     this.#setCount(this.#openCount + 1);
   }

@@ -1,16 +1,21 @@
-// One connection of crossfade's own at a bridge, in place of a user's native ones. In comes the WebSocket, being dialled; out go a handshake,
-// pings, and a question to the hub, whose answer proves that the hub counts the connection. What the bridge sends is read and dropped.
-// Source: signalr-protocol.md, handshake and invocations.
+// One connection of crossfade's own at a bridge, in a user's name. In comes a WebSocket that is being dialled; out go a handshake, pings, and
+// a question to the hub, whose answer proves that the bridge counts the connection. What the bridge sends is read and dropped.
+// Promises: one whose bridge has said nothing for 35 s is ended, however its network hides that.
+// Source: signalr-protocol.md, handshake, invocations and pings.
 
 import { WebSocket } from 'ws';
+import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import { codecs, cutRecords } from './codec.ts';
 import { fenceMethod } from './fences.ts';
 
 export interface StandInOwner {
+  clock: Clock;
   faults: Faults;
-  /** The bridge does not take it, or cannot be reached. */
-  onRefused(error: Error): void;
+  /** +1: from now on the bridge may count it among its connections; -1: no more. */
+  onCounted(change: 1 | -1): void;
+  /** The bridge refuses it, cannot be reached, or does not answer. */
+  onNotTaken(error: Error): void;
   /** It is over, whoever has ended it. */
   onGone(): void;
 }
@@ -19,15 +24,21 @@ const handshake = '{"protocol":"json","version":1}\x1e';
 const ping = '{"type":6}\x1e';
 /** The hub answers it behind its connect, by which it counts the connection. */
 const question = codecs.json.invocation(fenceMethod, [], 'known').toString();
+/** ms: a bridge pings every 15 s. */
+const silenceMs = 35_000;
 
 export class StandIn {
   readonly #owner: StandInOwner;
   readonly #known = Promise.withResolvers<void>();
   #webSocket: WebSocket | undefined;
+  /** ms, monotonic */
+  #heardAt: number;
+  #isCounted = false;
   #isClosed = false;
 
   constructor(dial: () => Promise<WebSocket>, owner: StandInOwner) {
     this.#owner = owner;
+    this.#heardAt = owner.clock.monotonic();
     owner.faults.guard(
       'bridge',
       async () => this.#begin(await dial()),
@@ -35,13 +46,14 @@ export class StandIn {
     );
   }
 
-  /** Resolves when the hub counts the connection, or the connection is over. */
+  /** Resolves when the bridge counts the connection, or the connection is over. */
   get known(): Promise<void> {
     return this.#known.promise;
   }
 
   ping(): void {
     if (this.#webSocket?.readyState === WebSocket.OPEN) this.#webSocket.send(ping);
+    if (this.#owner.clock.monotonic() - this.#heardAt > silenceMs) this.#webSocket?.terminate();
   }
 
   close(): void {
@@ -50,23 +62,20 @@ export class StandIn {
   }
 
   #begin(webSocket: WebSocket): void {
-    const { faults, onRefused } = this.#owner;
-    const onOpen = () => {
-      webSocket.send(handshake);
-      webSocket.send(question);
-    };
-    const onMessage = (message: Buffer) => {
-      if (!isAnswer(message)) return;
-      this.#known.resolve();
-      webSocket.removeAllListeners('message');
-    };
+    const { faults } = this.#owner;
     const cut = () => webSocket.terminate();
     this.#webSocket = webSocket;
-    webSocket.once('open', faults.guarded('bridge', onOpen, cut));
-    webSocket.on('message', faults.guarded('bridge', onMessage, cut));
+    webSocket.once(
+      'open',
+      faults.guarded('bridge', () => this.#greet(webSocket), cut),
+    );
+    webSocket.on(
+      'message',
+      faults.guarded('bridge', (message: Buffer) => this.#hear(message), cut),
+    );
     webSocket.on(
       'error',
-      faults.guarded('bridge', (error: Error) => !this.#isClosed && onRefused(error)),
+      faults.guarded('bridge', (error: Error) => this.#fail(error)),
     );
     webSocket.once(
       'close',
@@ -75,13 +84,31 @@ export class StandIn {
     if (this.#isClosed) webSocket.close(1000);
   }
 
+  #greet(webSocket: WebSocket): void {
+    this.#isCounted = true;
+    this.#owner.onCounted(+1);
+    webSocket.send(handshake);
+    webSocket.send(question);
+  }
+
+  #hear(message: Buffer): void {
+    this.#heardAt = this.#owner.clock.monotonic();
+    if (isAnswer(message)) this.#known.resolve();
+  }
+
+  #fail(error: Error): void {
+    if (!this.#isClosed && !this.#isCounted) this.#owner.onNotTaken(error);
+  }
+
   #end(): void {
+    if (this.#isCounted) this.#owner.onCounted(-1);
     this.#known.resolve();
     this.#owner.onGone();
   }
 }
 
-/** It asks one question: a completion is its answer. */
+/** It asks one question: a completion is its answer. Cheap for what is none, as a user's messages come here, too. */
 function isAnswer(message: Buffer): boolean {
+  if (!message.includes(codecs.json.completionMark!)) return false;
   return (cutRecords(codecs.json, message) ?? []).some((record) => codecs.json.readRecord(record)?.type === 3);
 }

@@ -1,6 +1,6 @@
-// Connections of crossfade's own at the bridges, one for each user who has a desktop here. A bridge removes a user's presence keys with the
-// last connection that it knows, and it does not know native ones: his stand-in is one that it knows. In come users, out goes when the
-// bridges know their stand-ins. Promises: a stand-in that ends by itself (its bridge has restarted) is replaced.
+// Connections of crossfade's own at the bridges. A bridge removes a user's presence keys when the last connection that it knows of him ends, and
+// it knows no native one: a user with a desktop here therefore has a stand-in at each bridge. In come users; open() resolves when the bridges
+// know their stand-ins. Promises: one that has ended by itself is replaced within 10 s, as long as its bridge takes connections.
 
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import { SignJWT } from 'jose';
@@ -15,17 +15,17 @@ import { maxMessageBytes } from './forwarding.ts';
 import { StandIn } from './stand-in.ts';
 
 export interface StandInsParts extends Pick<Telemetry, 'clock' | 'faults' | 'logger'> {
-  addresses: Pick<BridgeAddresses, 'all' | 'reachable'>;
+  addresses: Pick<BridgeAddresses, 'all'>;
+  /** The name of the hub where they connect; best one whose connect joins no group. */
+  hub: string;
   /** Signs their tokens, which the bridge checks as it checks its clients'; without it there are no stand-ins. */
   secret: string | undefined;
   roster: Pick<Roster, 'set'>;
 }
 
 interface StoodIn {
-  /** At which they connect. */
-  hub: string;
-  /** The user's stand-ins by their bridge. */
-  at: Map<BridgeAddress, StandIn>;
+  /** The user's stand-ins by the key of their bridge. */
+  at: Map<string, StandIn>;
   stopTending(): void;
 }
 
@@ -34,7 +34,9 @@ const patienceMs = 1_000;
 const dialTimeoutMs = 10_000;
 /** A bridge ends a connection that has said nothing for 30 s. */
 const tendEveryMs = 10_000;
-/** s: as long as the bridge takes to look at it. */
+/** ms for which a bridge that has not taken a stand-in is offered none: there may be thousands. */
+const avoidMs = 5_000;
+/** s: the bridge looks at it once, at the beginning. */
 const tokenLifetime = 60;
 const sayEveryMs = 60_000;
 
@@ -42,23 +44,22 @@ export class StandIns {
   readonly #parts: StandInsParts;
   readonly #secret: KeyObject | undefined;
   readonly #users = new Map<string, StoodIn>();
-  readonly #saysRefused: LogThrottle;
+  /** The key of a bridge that has not taken one -> until when it is offered none, ms monotonic. */
+  readonly #avoidedUntil = new Map<string, number>();
+  readonly #saysNotTaken: LogThrottle;
   #count = 0;
-  #isOver = false;
+  #refusesNew = false;
 
   constructor(parts: StandInsParts) {
     this.#parts = parts;
     if (parts.secret !== undefined) this.#secret = createSecretKey(Buffer.from(parts.secret));
-    this.#saysRefused = new LogThrottle(parts.clock, sayEveryMs);
+    this.#saysNotTaken = new LogThrottle(parts.clock, sayEveryMs);
   }
 
-  /**
-   * @param hub as the contract calls it: the stand-in connects there, and joins nothing
-   * @returns resolves when every bridge knows the user's stand-in or has refused it, at most after 1 s. Never rejects.
-   */
-  async open(user: string, hub: string): Promise<void> {
-    if (this.#isOver || this.#secret === undefined) return;
-    const stoodIn = this.#users.get(user) ?? this.#begin(user, hub);
+  /** @returns resolves when each bridge knows the user's stand-in or has not taken it, at most after 1 s. Never rejects. */
+  async open(user: string): Promise<void> {
+    if (this.#refusesNew || this.#secret === undefined) return;
+    const stoodIn = this.#users.get(user) ?? this.#begin(user);
     this.#fill(user, stoodIn);
     const known = Promise.all(Array.from(stoodIn.at.values(), (standIn) => standIn.known));
     await Promise.race([known, pause(this.#parts.clock, patienceMs)]);
@@ -76,46 +77,45 @@ export class StandIns {
     for (const user of [...this.#users.keys()]) this.close(user);
   }
 
-  /** Closes them all; from now on there are none. */
-  end(): void {
-    this.#isOver = true;
-    this.closeAll();
+  /** Those that there are stay until their users go or their bridge ends: a bridge that sees one end removes its user's keys. */
+  refuseNew(): void {
+    this.#refusesNew = true;
   }
 
-  #begin(user: string, hub: string): StoodIn {
+  #begin(user: string): StoodIn {
     const stopTending = this.#parts.clock.every(tendEveryMs, () => this.#tend(user, stoodIn));
-    const stoodIn = { hub, at: new Map(), stopTending };
+    const stoodIn = { at: new Map(), stopTending };
     this.#users.set(user, stoodIn);
     return stoodIn;
   }
 
   #tend(user: string, stoodIn: StoodIn): void {
     for (const standIn of stoodIn.at.values()) standIn.ping();
-    if (this.#parts.addresses.reachable) this.#fill(user, stoodIn);
+    if (!this.#refusesNew) this.#fill(user, stoodIn);
   }
 
-  #fill(user: string, { hub, at }: StoodIn): void {
-    const missing = this.#parts.addresses.all.filter((address) => !at.has(address));
-    for (const address of missing) {
-      const standIn = new StandIn(() => this.#dial(user, hub, address), {
-        faults: this.#parts.faults,
-        onRefused: (error) => this.#sayRefused(error),
-        onGone: () => {
-          at.delete(address);
-          this.#setCount(this.#count - 1);
-        },
+  /** A name of a bridge may resolve to other instances by now. */
+  #fill(user: string, { at }: StoodIn): void {
+    const { clock, faults, addresses } = this.#parts;
+    const bridges = new Map(addresses.all.map((address) => [address.key, address]));
+    for (const [key, standIn] of at) if (!bridges.has(key)) standIn.close();
+    for (const [key, address] of bridges) {
+      if (at.has(key) || clock.monotonic() < (this.#avoidedUntil.get(key) ?? 0)) continue;
+      const standIn: StandIn = new StandIn(() => this.#dial(user, address), {
+        ...{ clock, faults },
+        onCounted: (change) => this.#setCount(this.#count + change),
+        onNotTaken: (error) => this.#avoid(key, error),
+        onGone: () => at.get(key) === standIn && at.delete(key),
       });
-      at.set(address, standIn);
-      // Before the bridge counts it: the guard would take it for a client that goes past crossfade.
-      this.#setCount(this.#count + 1);
+      at.set(key, standIn);
     }
   }
 
-  async #dial(user: string, hub: string, { origin, basePath, host, servername }: BridgeAddress): Promise<WebSocket> {
+  async #dial(user: string, { origin, basePath, host, servername }: BridgeAddress): Promise<WebSocket> {
     const now = Math.floor(this.#parts.clock.now() / 1_000);
     const claims = new SignJWT({ sub: user }).setIssuedAt(now).setExpirationTime(now + tokenLifetime);
     const token = await claims.setProtectedHeader({ alg: 'HS256' }).sign(this.#secret!);
-    return new WebSocket(`${origin.replace(/^http/, 'ws')}${basePath}/hubs/${hub}`, {
+    return new WebSocket(`${origin.replace(/^http/, 'ws')}${basePath}/hubs/${this.#parts.hub}`, {
       headers: { Host: host, Authorization: `Bearer ${token}` },
       ...(servername !== undefined && { servername }),
       perMessageDeflate: false,
@@ -124,14 +124,16 @@ export class StandIns {
     });
   }
 
+  #avoid(key: string, error: Error): void {
+    const { clock, logger } = this.#parts;
+    this.#avoidedUntil.set(key, clock.monotonic() + avoidMs);
+    if (!this.#saysNotTaken.isDue()) return;
+    const what = 'a bridge has not taken the stand-in of a user: presence keys that it removes are written again';
+    logger.warn({ reason: error.message }, what);
+  }
+
   #setCount(count: number): void {
     this.#count = count;
     this.#parts.roster.set(counterNames.standIns, count);
-  }
-
-  #sayRefused(error: Error): void {
-    if (!this.#saysRefused.isDue()) return;
-    const what = 'a bridge refuses the stand-in of a user: presence keys that it removes are written again';
-    this.#parts.logger.warn({ reason: error.message }, what);
   }
 }

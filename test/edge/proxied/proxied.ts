@@ -127,7 +127,7 @@ export function setUp(limits: Partial<SlowClientLimits> = {}) {
       crosses: () => crossing.isOn,
       onCrossing: (event) => crossing.events.push(event),
     },
-    online: { connected() {}, holds() {}, ended() {} },
+    online: { connected() {}, holds() {}, standIn: async () => {}, ended() {} },
     isMoving: () => false,
     groups,
     roster: { set: (counter, value) => counters.set(counter, value) },

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { BridgeAddresses } from '../../../src/bridge/addresses.ts';
+import { type BridgeAddress, BridgeAddresses } from '../../../src/bridge/addresses.ts';
 import { StandIns } from '../../../src/edge/proxied/stand-ins.ts';
 import { Faults } from '../../../src/telemetry/faults.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
@@ -10,6 +10,7 @@ import { jwtSecret, startBridge, type ToyBridge } from '../../support/bridge.ts'
 import { TestClock } from '../../support/clock.ts';
 import { logLines } from '../../support/log-lines.ts';
 import { until } from '../../support/wait.ts';
+import { startScriptedBridge } from './scripted-bridge.ts';
 
 /** @returns the users of the connections that the bridge knows */
 function usersAt(bridge: ToyBridge): string[] {
@@ -21,107 +22,158 @@ function usersAt(bridge: ToyBridge): string[] {
   return users;
 }
 
-async function setUp(t: TestContext, bridges: ToyBridge[], secret: string | undefined = jwtSecret) {
+async function setUp(t: TestContext, bridges: { url: string }[], secret = jwtSecret) {
   const clock = new TestClock(Date.now());
   const urls = bridges.map(({ url }) => url);
-  const addresses = await BridgeAddresses.open(urls, { clock });
+  const found = await BridgeAddresses.open(urls, { clock });
+  found.close();
+  const addresses = { all: found.all };
   const { logger, lines } = logLines();
   const counted = { now: 0 };
   const set = (_: string, count: number) => {
     counted.now = count;
   };
   const faults = new Faults(logger, createMetrics());
-  const standIns = new StandIns({ addresses, secret, roster: { set }, clock, faults, logger });
-  t.after(() => {
-    standIns.end();
-    addresses.close();
+  const standIns = new StandIns({
+    addresses,
+    hub: 'ticket',
+    secret: secret || undefined,
+    roster: { set },
+    clock,
+    faults,
+    logger,
   });
-  return { standIns, clock, lines, counted };
+  t.after(() => standIns.closeAll());
+  const untilCounted = (count: number) => until(() => counted.now === count, { what: `${count} to be counted` });
+  return { standIns, addresses, clock, lines, counted, untilCounted };
 }
 
 test('every bridge knows a user’s stand-in when it is open, and knows it no more when it is closed', async (t) => {
   const bridges = [await startBridge(t), await startBridge(t)];
   const known = bridges.map(usersAt);
-  const { standIns, counted } = await setUp(t, bridges);
-  await Promise.all([standIns.open('ada', 'remote-access'), standIns.open('ada', 'chat')]);
-  await standIns.open('bob', 'notification');
+  const { standIns, counted, untilCounted } = await setUp(t, bridges);
+  await Promise.all([standIns.open('ada'), standIns.open('ada')]);
+  await standIns.open('bob');
   assert.deepEqual(known, [
     ['ada', 'bob'],
     ['ada', 'bob'],
   ]);
   assert.equal(counted.now, 4);
   standIns.close('ada');
-  await until(() => counted.now === 2, { what: 'those of ada to end' });
+  await untilCounted(2);
   assert.deepEqual(known, [['bob'], ['bob']]);
-  standIns.end();
-  await until(() => counted.now === 0, { what: 'all to end' });
-  await standIns.open('ada', 'chat');
-  assert.deepEqual([known, counted.now], [[[], []], 0], 'from then on there are none');
+  standIns.closeAll();
+  await untilCounted(0);
+  assert.deepEqual(known, [[], []]);
+});
+
+test('where no new ones are wanted, those that there are stay until their users go', async (t) => {
+  const bridge = await startBridge(t);
+  const known = usersAt(bridge);
+  const { standIns, clock, untilCounted } = await setUp(t, [bridge]);
+  await standIns.open('ada');
+  standIns.refuseNew();
+  await standIns.open('bob');
+  clock.advance(10_000);
+  assert.deepEqual(known, ['ada']);
+  standIns.close('ada');
+  await untilCounted(0);
 });
 
 test('one that is closed while it is being dialled ends, too', async (t) => {
   const bridge = await startBridge(t);
   const known = usersAt(bridge);
   const { standIns, counted, lines } = await setUp(t, [bridge]);
-  const opening = standIns.open('ada', 'chat');
-  assert.equal(counted.now, 1, 'it is counted before the bridge can count it');
+  const opening = standIns.open('ada');
   standIns.close('ada');
   await opening;
-  await until(() => counted.now === 0, { what: 'it to end' });
-  assert.deepEqual([known, lines], [[], []]);
+  await standIns.open('bob');
+  assert.deepEqual([known, counted.now, lines], [['bob'], 1, []]);
 });
 
-test('whoever waits for a bridge that refuses a stand-in is held up no longer than that, and the log says so once', async (t) => {
-  const bridge = await startBridge(t);
-  const { standIns, counted, lines } = await setUp(t, [bridge], 'another-secret-of-at-least-32-characters');
-  await standIns.open('ada', 'chat');
-  await standIns.open('bob', 'chat');
-  assert.equal(counted.now, 0);
+test('whoever waits for a bridge that refuses is held up no longer than that; it is left alone for a while, and the log says so', async (t) => {
+  const bridge = await startScriptedBridge(t, {
+    refuse: (_, socket) => socket.end('HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n'),
+  });
+  const { standIns, counted, clock, lines } = await setUp(t, [bridge]);
+  await standIns.open('ada');
+  await standIns.open('bob');
+  assert.equal(bridge.refused.length, 1);
+  clock.advance(5_000);
+  await standIns.open('cyd');
+  assert.deepEqual([counted.now, bridge.refused.length], [0, 2]);
   assert.deepEqual(
     lines.map(({ level, reason }) => [level, reason]),
     [['warn', 'Unexpected server response: 401']],
   );
 });
 
-test('a bridge that takes a connection and says nothing holds nobody up for more than a second', async (t) => {
-  const bridge = await startBridge(t);
-  bridge.onCall = ({ url }) => (url.startsWith('/hubs/') ? 'hang' : undefined);
-  const { standIns, clock } = await setUp(t, [bridge]);
+test('a bridge that takes a connection and says nothing holds nobody up for more than a second, and is counted for nothing', async (t) => {
+  const bridge = await startScriptedBridge(t, { refuse() {} });
+  const { standIns, clock, counted } = await setUp(t, [bridge]);
   let isOpen = false;
-  const opening = standIns.open('ada', 'chat').then(() => {
+  const opening = standIns.open('ada').then(() => {
     isOpen = true;
   });
+  await until(() => bridge.refused.length === 1, { what: 'the dial' });
   clock.advance(999);
   await new Promise(setImmediate);
   assert.equal(isOpen, false);
   clock.advance(1);
   await opening;
+  assert.equal(counted.now, 0);
 });
 
-test('where a bridge has ended a stand-in, another one is there by the next round of pings', async (t) => {
+test('where a bridge has ended a stand-in, another one is there within ten seconds', async (t) => {
   const first = await startBridge(t);
-  const { standIns, clock, counted } = await setUp(t, [first]);
-  await standIns.open('ada', 'chat');
+  const { standIns, clock, untilCounted } = await setUp(t, [first]);
+  await standIns.open('ada');
   const port = Number(new URL(first.url).port);
   await first.close();
-  await until(() => counted.now === 0, { what: 'the bridge to be gone' });
+  await untilCounted(0);
   const again = await startBridge(t, { port });
   const known = usersAt(again);
   clock.advance(10_000);
-  await until(() => known.length === 1, { what: 'the stand-in to be back' });
-  assert.deepEqual([known, counted.now], [['ada'], 1]);
+  await untilCounted(1);
+  await until(() => known.length === 1, { what: 'the bridge to know it' });
+});
+
+test('a stand-in pings, and is ended and replaced when its bridge has said nothing for 35 s', async (t) => {
+  const bridge = await startScriptedBridge(t);
+  const { standIns, clock } = await setUp(t, [bridge]);
+  void standIns.open('ada');
+  await until(() => bridge.sockets[0]?.messages.length === 2, { what: 'the greeting' });
+  const [first] = bridge.sockets;
+  clock.advance(10_000);
+  first!.socket.send('{"type":6}\x1e');
+  clock.advance(10_000);
+  await until(() => first!.messages.length === 4, { what: 'two pings' });
+  assert.equal(first!.messages[3]!.data, '{"type":6}\x1e');
+  const replaced = () => {
+    clock.advance(10_000);
+    return bridge.sockets.length > 1;
+  };
+  await until(replaced, { what: 'another one' });
+});
+
+test('a bridge that its name does not stand for any more has no stand-in, and is no second one where it comes back', async (t) => {
+  const bridge = await startBridge(t);
+  const known = usersAt(bridge);
+  const { standIns, addresses, clock, untilCounted } = await setUp(t, [bridge]);
+  await standIns.open('ada');
+  const [before] = addresses.all;
+  addresses.all = [{ ...before } as BridgeAddress];
+  await standIns.open('ada');
+  assert.deepEqual(known, ['ada']);
+  addresses.all = [];
+  clock.advance(10_000);
+  await untilCounted(0);
+  assert.deepEqual(known, []);
 });
 
 test('without the secret of the tokens there are no stand-ins', async (t) => {
-  const bridge = await startBridge(t);
-  const clock = new TestClock();
-  const addresses = await BridgeAddresses.open([bridge.url], { clock });
-  t.after(() => addresses.close());
-  const { logger, lines } = logLines();
-  const set = () => assert.fail('nothing is counted');
-  const faults = new Faults(logger, createMetrics());
-  const standIns = new StandIns({ addresses, secret: undefined, roster: { set }, clock, faults, logger });
-  await standIns.open('ada', 'chat');
-  assert.deepEqual(lines, []);
-  standIns.end();
+  const bridge = await startScriptedBridge(t);
+  const { standIns, lines } = await setUp(t, [bridge], '');
+  await standIns.open('ada');
+  assert.deepEqual([lines, bridge.sockets], [[], []]);
 });
