@@ -1,5 +1,5 @@
 // The compiled contract: what ingress, edge and consumer ask. Built by load.ts from one declarative YAML file;
-// nothing else in the code knows a call, a hub or a method by name.
+// nothing else that serves knows a call, a hub or a method by name (the demo and the load generator do).
 
 import type { Event } from './event.ts';
 

@@ -1,4 +1,4 @@
-// Who changes the cutover's state for all replicas. In comes a change, out goes the state that all of them have adopted, by the notes of
+// Carries a change of the cutover out at all replicas. In comes what changes.ts lets through, out goes the state that all of them have adopted, by the notes of
 // one handover: roll call, announce, commit (see handover.ts for what each replica does with them).
 // Promises: one change after the other; another replica's faster change is taken into account, not overwritten; an announced change
 // is committed or abandoned.
@@ -105,10 +105,13 @@ export class Coordinator {
         // A log that was slow for once has kept nothing: the step is made again.
         if (!hasCode(error, 'LOG_APPEND_REFUSED') || !log.reachable || attempt === maxAttempts) throw error;
       }
-      // Another state stands in the log: it is read here sooner or later, mostly at once.
+      // Another state stands in the log, which is read here sooner or later, mostly at once; or the log was slow.
       await roomLanes.untilEpoch(state.epoch + 1, 2 * answerMs);
     }
-    throw new CrossfadeError('CUTOVER_CONFLICT', 'another change of the cutover was faster, again and again');
+    throw new CrossfadeError(
+      'CUTOVER_CONFLICT',
+      'other changes of the cutover, or a slow log, came between, again and again',
+    );
   }
 
   /** @returns whether all replicas are in the new state now, as far as they answer */

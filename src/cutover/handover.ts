@@ -34,7 +34,7 @@ export interface HandoverParts {
   traffic: Traffic;
   outage: Pick<Outage, 'end'>;
   fences: Pick<Fences, 'queue' | 'fence'>;
-  unfenced: Pick<Unfenced, 'show'>;
+  unfenced: Pick<Unfenced, 'untilShown'>;
   /** ms that the calls under way may take until this replica is ready. */
   timeoutMs: number;
   /** ms between the last answer of a bridge and the fences: several bridges on one backplane deliver after their 200. */
@@ -154,7 +154,7 @@ export class Handover {
     this.#passed.open(id);
     try {
       // What a window gave out too late for the commit goes by the bridge, before the calls that follow.
-      await Promise.all([unfenced.show(lowered, fencedMs), traffic.quiesce(lowered, fencedMs)]);
+      await Promise.all([unfenced.untilShown(lowered, fencedMs), traffic.quiesce(lowered, fencedMs)]);
       await tell(log, { kind: 'passed', id, instance });
       await this.#passed.gather(id, participants, fencedMs + arrivalMs);
     } finally {

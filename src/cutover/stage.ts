@@ -220,7 +220,7 @@ export class CutoverStage implements LaneFailures {
     // The bridge carries the room meanwhile: the two cannot be put in order any more.
     const isOvertaken = lane === 'bridge' ? epoch !== undefined && epoch < state.epoch : this.outage.isOn;
     this.#fenceTyping(entry);
-    if (isOvertaken) this.#made.unfenced.read(entry);
+    if (isOvertaken) this.#made.unfenced.wasRead(entry);
   }
 
   /** A client types through its bridge hub, in a room whose messages go by stream: all replicas are told, so that they fence its next message. */

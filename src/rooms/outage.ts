@@ -43,7 +43,7 @@ export interface OutageParts {
   instance: string;
   roomLanes: RoomLanes;
   traffic: Pick<Traffic, 'flush'>;
-  unfenced: Pick<Unfenced, 'show'>;
+  unfenced: Pick<Unfenced, 'untilShown'>;
   peers: Pick<Peers, 'ask' | 'others'>;
   /** Whether calls may take the bridge because the log fails. */
   fallback: boolean;
@@ -171,7 +171,7 @@ export class Outage {
     this.#keepsIds = false;
     const isRelapse = this.#beganAt - this.#endedAt < relapseMs;
     this.#steadyMs = isRelapse ? Math.min(2 * this.#steadyMs, maxSteadyMs) : firstSteadyMs;
-    this.#isShown = unfenced.show(allRooms, showMs());
+    this.#isShown = unfenced.untilShown(allRooms, showMs());
     const { promise: ready, resolve } = Promise.withResolvers<void>();
     roomLanes.outage = { reason, ready };
     logger.warn({ reason }, 'all rooms go to the bridge');

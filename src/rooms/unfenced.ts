@@ -29,7 +29,7 @@ export class Unfenced {
   }
 
   /** Counts an event that is read while the bridge carries its room. */
-  read({ room, eventId, instance }: Entry): void {
+  wasRead({ room, eventId, instance }: Entry): void {
     this.#count(room, eventId, instance === this.#parts.instance ? 'unread' : 'other_replica');
   }
 
@@ -49,7 +49,7 @@ export class Unfenced {
   }
 
   /** Resolves when the bridge may go on with these rooms: what is not shown of them now is shown, or after `limitMs` counted. */
-  async show(rooms: RoomSet, limitMs: number): Promise<void> {
+  async untilShown(rooms: RoomSet, limitMs: number): Promise<void> {
     const { edge } = this.#parts;
     const before = edge.undelivered(rooms);
     if (before.length === 0) return;

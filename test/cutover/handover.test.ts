@@ -62,7 +62,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
         queues.delete(id);
       },
     },
-    unfenced: { show: () => ends.shown() },
+    unfenced: { untilShown: () => ends.shown() },
     timeoutMs,
     settleMs: () => 0,
     clock,

@@ -47,7 +47,7 @@ function setUp({ percent = 100, fallback = true } = {}) {
     instance: 'a',
     roomLanes,
     traffic,
-    unfenced: { show: () => peers.shown },
+    unfenced: { untilShown: () => peers.shown },
     peers: {
       get others() {
         return peers.others;
