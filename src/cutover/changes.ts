@@ -4,9 +4,9 @@
 // what somebody holds is moved by nothing that has to pass here.
 //
 // How rooms come to the stream lane, and who asks the guard: `guarded` does (commands, flags at start, a kill switch that ends; not with
-// --force). `make` does not, and nobody else may give it more than what lowers or moves no room (a rollback, a kill switch, a hold, the end of the
-// cutover). `comeBack` does not either: the rooms were there before an outage. A replica that has missed a commit follows it as after an
-// outage (shared-state.ts). Without a bridge every room is there.
+// --force). `make` does not: whoever calls it by itself gives it nothing but what lowers or moves no room (a rollback, a kill switch, a
+// hold, the end of the cutover). `comeBack` does not either: the rooms were there before an outage. A replica that has missed a commit
+// follows it as after an outage (shared-state.ts). Without a bridge every room is there.
 
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';

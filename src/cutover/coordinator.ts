@@ -1,5 +1,5 @@
-// Carries a change of the cutover out at all replicas. In comes what changes.ts lets through, out goes the state that all of them have adopted, by the notes of
-// one handover: roll call, announce, commit (see handover.ts for what each replica does with them).
+// Carries a change of the cutover out at all replicas. In comes what changes.ts lets through, out goes the state that all of them have
+// adopted, by the notes of one handover: roll call, announce, commit (see handover.ts for what each replica does with them).
 // Promises: one change after the other; another replica's faster change is taken into account, not overwritten; an announced change
 // is committed or abandoned.
 
