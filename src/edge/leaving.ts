@@ -23,7 +23,7 @@ const stepMs = 20;
 export interface LeavingParts {
   clock: Clock;
   faults: Faults;
-  /** Resolves when a client whose hub has moved may be closed, after a second at most. Never rejects. */
+  /** Resolves when a client whose hub has moved may be closed, after two seconds at most. Never rejects. */
   untilMayMove(client: Client): Promise<void>;
 }
 

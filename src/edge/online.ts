@@ -69,7 +69,7 @@ export class Online {
 
   /**
    * A connection of this user has begun, or is to end at a bridge because its hub has moved.
-   * @returns resolves when every bridge knows a stand-in of the user who has a desktop here, at most after 1 s. Never rejects.
+   * @returns resolves when every bridge knows a stand-in of the user who has a desktop here, at most after 2 s. Never rejects.
    */
   async standIn(user: string): Promise<void> {
     const hasDesktop = (this.#users.get(user)?.sessions.size ?? 0) > 0;

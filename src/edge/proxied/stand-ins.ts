@@ -30,7 +30,7 @@ interface StoodIn {
 }
 
 /** ms for which a client's close waits for the bridges to know the stand-in. */
-const patienceMs = 1_000;
+const patienceMs = 2_000;
 const dialTimeoutMs = 10_000;
 /** A bridge ends a connection that has said nothing for 30 s. */
 const tendEveryMs = 10_000;
@@ -56,7 +56,7 @@ export class StandIns {
     this.#saysNotTaken = new LogThrottle(parts.clock, sayEveryMs);
   }
 
-  /** @returns resolves when each bridge knows the user's stand-in or has not taken it, at most after 1 s. Never rejects. */
+  /** @returns resolves when each bridge knows the user's stand-in or has not taken it, at most after 2 s. Never rejects. */
   async open(user: string): Promise<void> {
     if (this.#refusesNew || this.#secret === undefined) return;
     const stoodIn = this.#users.get(user) ?? this.#begin(user);

@@ -108,7 +108,7 @@ test('whoever waits for a bridge that refuses is held up no longer than that; it
   );
 });
 
-test('a bridge that takes a connection and says nothing holds nobody up for more than a second, and is counted for nothing', async (t) => {
+test('a bridge that takes a connection and says nothing holds nobody up for more than two seconds, and is counted for nothing', async (t) => {
   const bridge = await startScriptedBridge(t, { refuse() {} });
   const { standIns, clock, counted } = await setUp(t, [bridge]);
   let isOpen = false;
@@ -116,7 +116,7 @@ test('a bridge that takes a connection and says nothing holds nobody up for more
     isOpen = true;
   });
   await until(() => bridge.refused.length === 1, { what: 'the dial' });
-  clock.advance(999);
+  clock.advance(1_999);
   await new Promise(setImmediate);
   assert.equal(isOpen, false);
   clock.advance(1);
