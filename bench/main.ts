@@ -2,13 +2,11 @@
 // often; out goes a table, and with --write docs/benchmarks/. Systems take turns within a round, so that a slow minute hits all of them;
 // what is told is the median of the rounds. Needs Redis; the bridge needs the .NET SDK, Nchan Debian's nginx and libnginx-mod-nchan.
 
-import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ProgressBar } from '../src/bench/progress.ts';
 import { type Cleanups, contextOf, end } from './cleanups.ts';
 import { measure, type Sample } from './measure.ts';
+import { installModules } from './modules.ts';
 import { writePages } from './pages.ts';
 import { type Result, resultOf, tableText } from './report.ts';
 import { type System, systems, type UnderLoad } from './systems.ts';
@@ -89,10 +87,4 @@ function chosenOf<Named extends { name: string }>(all: Named[], names: string): 
     if (found === undefined) throw new Error(`there is no '${name}', only ${all.map((each) => each.name).join('; ')}`);
     return found;
   });
-}
-
-function installModules(): void {
-  const folder = fileURLToPath(new URL('.', import.meta.url));
-  if (existsSync(`${folder}node_modules/socket.io`)) return;
-  spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: folder, stdio: 'inherit' });
 }

@@ -14,7 +14,7 @@ export type Sample = Measured | { bytesPerConnection: number };
 export const senders = 100;
 /** How crossfade is called for the backend's process. */
 export const program = [process.execPath, fileURLToPath(new URL('../src/main.ts', import.meta.url))];
-const warmUpSeconds = 2;
+export const warmUpSeconds = 2;
 const settleMs = 3_000;
 const firstShare = 0.25;
 
