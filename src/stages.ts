@@ -21,6 +21,7 @@ export function makeEdge(config: Config, parts: Parts): Edge {
     ...parts,
     roster: log.roster,
     native: { auth, allowedOrigins: config.allowedOrigins },
+    hadBridge: parts.completed !== undefined,
     ...(addresses && { proxied: { ...values, addresses } }),
   });
 }

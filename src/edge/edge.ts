@@ -42,6 +42,8 @@ export interface EdgeOptions extends Telemetry {
   native: Pick<NativeHubsOptions, 'auth' | 'allowedOrigins' | 'limits' | 'budget'>;
   /** undefined: there is no bridge, every hub is native. */
   proxied?: Pick<ProxiedHubsOptions, 'addresses' | 'share' | 'shared'>;
+  /** A bridge was left for good; it may run yet, and other replicas' stand-ins may end at it. */
+  hadBridge: boolean;
 }
 
 const sweepMs = 1_000;
@@ -86,11 +88,11 @@ export class Edge implements Audience {
     this.#options = options;
     this.#saysUncrossed = new LogThrottle(clock, sayUncrossedMs);
     this.#fanout = new Fanout(this.#groups, metrics, faults);
-    this.#standIns = makeStandIns(options);
+    this.#standIns = this.#makeStandIns();
     this.#online = new Online({ ...options, standIns: this.#standIns });
     const hasBridge = options.proxied !== undefined;
     // Without a bridge nobody else knows who is online.
-    if (!hasBridge) this.#online.keep(true, false);
+    if (!hasBridge) this.#online.keep(true, options.hadBridge);
     const publish = (event: Event) => this.#owner!.publish(event);
     const native = new NativeHubs({
       ...options,
@@ -260,7 +262,6 @@ export class Edge implements Audience {
   /** No client is sent to the bridge any more, whatever hub it asks for. */
   leaveBridge(): void {
     this.#hasBridge = false;
-    this.#standIns?.refuseNew();
   }
 
   /** How many clients of each hub are where. */
@@ -301,6 +302,20 @@ export class Edge implements Audience {
     this.#door.server.closeAllConnections();
   }
 
+  /** Without a bridge there are none. At a hub whose connect joins no group they are sent nothing but pings. */
+  #makeStandIns(): StandIns | undefined {
+    const { contract, native, proxied } = this.#options;
+    if (proxied === undefined) return undefined;
+    const hub = contract.hubs.find(({ connect }) => connect.length === 0) ?? contract.hubs[0]!;
+    const isWanted = () => this.#hasBridge && this.#isMixed;
+    return new StandIns({ ...this.#options, ...proxied, hub: hub.name, secret: native.auth.secret, isWanted });
+  }
+
+  /** Whether clients may be at crossfade while there is a bridge. */
+  get #isMixed(): boolean {
+    return this.#nativeHubs.size > 0 || this.#options.clock.monotonic() < this.#mixedUntil;
+  }
+
   #keepOnline(wasMixed: boolean, overMs: number): void {
     if (this.#proxied === undefined || (!wasMixed && this.#nativeHubs.size === 0)) return;
     const until = this.#options.clock.monotonic() + overMs + 2 * strayMs;
@@ -339,7 +354,7 @@ export class Edge implements Audience {
     if (this.#proxied === undefined) return;
     this.#proxied.sweep(now);
     this.#sendStraysAway();
-    if (this.#nativeHubs.size > 0 || now < this.#mixedUntil) return;
+    if (this.#isMixed) return;
     // Each user has a proxied connection again, or none. Another bridge than his may remove his keys with his stand-in there: so they
     // are kept for a while yet.
     this.#standIns?.closeAll();
@@ -353,12 +368,4 @@ export class Edge implements Audience {
       if (strays > 0 && !this.#moving.get(hub)) this.#move(hub, 0);
     }
   }
-}
-
-/** Without a bridge there are none. At a hub whose connect joins no group they are sent nothing but pings. */
-function makeStandIns(options: EdgeOptions): StandIns | undefined {
-  const { contract, native, proxied } = options;
-  if (proxied === undefined) return undefined;
-  const hub = contract.hubs.find(({ connect }) => connect.length === 0) ?? contract.hubs[0]!;
-  return new StandIns({ ...options, ...proxied, hub: hub.name, secret: native.auth.secret });
 }

@@ -77,18 +77,20 @@ export class Leaving {
     const { clients } = this.#hubs;
     const startedAt = this.#clock.monotonic();
     const leaving = [...clients].filter(goes);
+    const rate = Math.max(standardRate(leaving.length), (leaving.length * 1_000) / overMs);
+    const bucket = overMs === 0 ? undefined : this.#bucket(rate);
     const stays = (client: Client) => !clients.has(client) || !goes(client);
+    // Whom a bridge has held up do not go all at once, either.
     const close = async (client: Client) => {
       await this.#untilMayMove(client);
+      while (!stays(client) && bucket?.take(1) === false) await pause(this.#clock, stepMs);
       if (!stays(client)) await this.#close(client, 'moved');
     };
-    if (overMs === 0) return void (await Promise.all(leaving.map(close)));
-    const bucket = this.#bucket(Math.max(standardRate(leaving.length), (leaving.length * 1_000) / overMs));
     const turns = leaving.map((client) => ({ client, at: startedAt + turnOf(client.company) * overMs }));
     const gone: Promise<void>[] = [];
     for (const { client, at } of turns.sort((a, b) => a.at - b.at)) {
-      while (!stays(client) && (this.#clock.monotonic() < at || !bucket.take(1))) await pause(this.#clock, stepMs);
-      if (!stays(client)) gone.push(close(client));
+      while (!stays(client) && this.#clock.monotonic() < at) await pause(this.#clock, stepMs);
+      gone.push(close(client));
     }
     await Promise.all(gone);
   }

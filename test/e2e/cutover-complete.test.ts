@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { apiKey, jwtSecret, startBridge } from '../support/bridge.ts';
+import { Desktop } from '../support/presence.ts';
 import type { Crossfade } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import { makeToken } from '../support/signalr.ts';
@@ -124,6 +125,13 @@ test('once complete, calls and clients go on without the bridge, at every replic
   await assertWithoutBridge(again);
   const told = again.process.lines.filter(({ msg }) => /--bridge .* is not used any more/.test(String(msg)));
   assert.equal(told.length, 1);
+  // A bridge that runs yet may see another replica's stand-in of this user end.
+  const keys = redis.client();
+  const desktop = 'presence:desktop:desk';
+  await Desktop.start(t, again.edge, 'ada', 'desk');
+  await until(() => keys.get(desktop), { what: 'the key' });
+  await keys.del(desktop);
+  await until(() => keys.get(desktop), { what: 'the key to be back' });
   await sleep(wouldHaveAskedMs);
   assert.equal(visits.countVisits(), 0, 'nobody has looked for the bridge');
 });

@@ -174,3 +174,16 @@ test('who moves is not closed before somebody stands in, and not at all where th
   await moved;
   assert.deepEqual([told.length, clients.size], [1, 1]);
 });
+
+test('those whom a slow bridge has held up do not go all at once', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { leaving, told, pass } = setUp(inOrder(400), { untilMayMove: () => promise });
+  const moved = leaving.move(() => true, 8_000);
+  await pass(2_000);
+  assert.equal(told.length, 0);
+  resolve();
+  await pass(9_000);
+  await moved;
+  assert.equal(told.length, 400);
+  assert.ok(mostInASecond(told) <= 60, `${mostInASecond(told)} in a second`);
+});

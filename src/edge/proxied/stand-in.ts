@@ -1,16 +1,14 @@
 // One connection of crossfade's own at a bridge, in a user's name. In comes a WebSocket that is being dialled; out go a handshake, pings, and
 // a question to the hub, whose answer proves that the bridge counts the connection. What the bridge sends is read and dropped.
-// Promises: one whose bridge has said nothing for 35 s is ended, however its network hides that.
+// Promises: one whose bridge says nothing any more is ended, however its network hides that.
 // Source: signalr-protocol.md, handshake, invocations and pings.
 
 import { WebSocket } from 'ws';
-import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import { codecs, cutRecords } from './codec.ts';
 import { fenceMethod } from './fences.ts';
 
 export interface StandInOwner {
-  clock: Clock;
   faults: Faults;
   /** +1: from now on the bridge may count it among its connections; -1: no more. */
   onCounted(change: 1 | -1): void;
@@ -24,21 +22,20 @@ const handshake = '{"protocol":"json","version":1}\x1e';
 const ping = '{"type":6}\x1e';
 /** The hub answers it behind its connect, by which it counts the connection. */
 const question = codecs.json.invocation(fenceMethod, [], 'known').toString();
-/** ms: a bridge pings every 15 s. */
-const silenceMs = 35_000;
+/** A bridge pings every 15 s, and is pinged every 10. */
+const maxUnheard = 3;
 
 export class StandIn {
   readonly #owner: StandInOwner;
   readonly #known = Promise.withResolvers<void>();
   #webSocket: WebSocket | undefined;
-  /** ms, monotonic */
-  #heardAt: number;
+  /** Pings since the bridge has said anything: no time, as a process that stood still has not read yet what has come meanwhile. */
+  #unheard = 0;
   #isCounted = false;
   #isClosed = false;
 
   constructor(dial: () => Promise<WebSocket>, owner: StandInOwner) {
     this.#owner = owner;
-    this.#heardAt = owner.clock.monotonic();
     owner.faults.guard(
       'bridge',
       async () => this.#begin(await dial()),
@@ -51,9 +48,11 @@ export class StandIn {
     return this.#known.promise;
   }
 
+  /** Every 10 s. */
   ping(): void {
-    if (this.#webSocket?.readyState === WebSocket.OPEN) this.#webSocket.send(ping);
-    if (this.#owner.clock.monotonic() - this.#heardAt > silenceMs) this.#webSocket?.terminate();
+    if (this.#webSocket?.readyState !== WebSocket.OPEN) return;
+    if (++this.#unheard > maxUnheard) this.#webSocket.terminate();
+    else this.#webSocket.send(ping);
   }
 
   close(): void {
@@ -92,7 +91,7 @@ export class StandIn {
   }
 
   #hear(message: Buffer): void {
-    this.#heardAt = this.#owner.clock.monotonic();
+    this.#unheard = 0;
     if (isAnswer(message)) this.#known.resolve();
   }
 

@@ -1,6 +1,6 @@
 // Connections of crossfade's own at the bridges. A bridge removes a user's presence keys when the last connection that it knows of him ends, and
 // it knows no native one: a user with a desktop here therefore has a stand-in at each bridge. In come users; open() resolves when the bridges
-// know their stand-ins. Promises: one that has ended by itself is replaced within 10 s, as long as its bridge takes connections.
+// know their stand-ins. Promises: one that has ended by itself is replaced within 20 s, as long as its bridge takes connections.
 
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import { SignJWT } from 'jose';
@@ -21,6 +21,11 @@ export interface StandInsParts extends Pick<Telemetry, 'clock' | 'faults' | 'log
   /** Signs their tokens, which the bridge checks as it checks its clients'; without it there are no stand-ins. */
   secret: string | undefined;
   roster: Pick<Roster, 'set'>;
+  /**
+   * Whether new ones are opened. Those that there are stay when that ends, until their users go or they are closed: a bridge that sees one
+   * end removes its user's keys.
+   */
+  isWanted(): boolean;
 }
 
 interface StoodIn {
@@ -35,7 +40,7 @@ const dialTimeoutMs = 10_000;
 /** A bridge ends a connection that has said nothing for 30 s. */
 const tendEveryMs = 10_000;
 /** ms for which a bridge that has not taken a stand-in is offered none: there may be thousands. */
-const avoidMs = 5_000;
+const avoidMs = 1_000;
 /** s: the bridge looks at it once, at the beginning. */
 const tokenLifetime = 60;
 const sayEveryMs = 60_000;
@@ -48,7 +53,6 @@ export class StandIns {
   readonly #avoidedUntil = new Map<string, number>();
   readonly #saysNotTaken: LogThrottle;
   #count = 0;
-  #refusesNew = false;
 
   constructor(parts: StandInsParts) {
     this.#parts = parts;
@@ -58,7 +62,7 @@ export class StandIns {
 
   /** @returns resolves when each bridge knows the user's stand-in or has not taken it, at most after 2 s. Never rejects. */
   async open(user: string): Promise<void> {
-    if (this.#refusesNew || this.#secret === undefined) return;
+    if (!this.#parts.isWanted() || this.#secret === undefined) return;
     const stoodIn = this.#users.get(user) ?? this.#begin(user);
     this.#fill(user, stoodIn);
     const known = Promise.all(Array.from(stoodIn.at.values(), (standIn) => standIn.known));
@@ -77,11 +81,6 @@ export class StandIns {
     for (const user of [...this.#users.keys()]) this.close(user);
   }
 
-  /** Those that there are stay until their users go or their bridge ends: a bridge that sees one end removes its user's keys. */
-  refuseNew(): void {
-    this.#refusesNew = true;
-  }
-
   #begin(user: string): StoodIn {
     const stopTending = this.#parts.clock.every(tendEveryMs, () => this.#tend(user, stoodIn));
     const stoodIn = { at: new Map(), stopTending };
@@ -91,7 +90,7 @@ export class StandIns {
 
   #tend(user: string, stoodIn: StoodIn): void {
     for (const standIn of stoodIn.at.values()) standIn.ping();
-    if (!this.#refusesNew) this.#fill(user, stoodIn);
+    if (this.#parts.isWanted()) this.#fill(user, stoodIn);
   }
 
   /** A name of a bridge may resolve to other instances by now. */
@@ -99,10 +98,11 @@ export class StandIns {
     const { clock, faults, addresses } = this.#parts;
     const bridges = new Map(addresses.all.map((address) => [address.key, address]));
     for (const [key, standIn] of at) if (!bridges.has(key)) standIn.close();
+    for (const key of this.#avoidedUntil.keys()) if (!bridges.has(key)) this.#avoidedUntil.delete(key);
     for (const [key, address] of bridges) {
       if (at.has(key) || clock.monotonic() < (this.#avoidedUntil.get(key) ?? 0)) continue;
       const standIn: StandIn = new StandIn(() => this.#dial(user, address), {
-        ...{ clock, faults },
+        faults,
         onCounted: (change) => this.#setCount(this.#count + change),
         onNotTaken: (error) => this.#avoid(key, error),
         onGone: () => at.get(key) === standIn && at.delete(key),

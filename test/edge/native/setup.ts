@@ -45,6 +45,7 @@ export async function startEdge(
   const log = { keep: async (_event: Event): Promise<void> => {} };
   const edge = new Edge({
     contract: loadContract(readFileSync(contractFile, 'utf8'), 'support-center.yaml'),
+    hadBridge: false,
     native: {
       auth: { secret: jwtSecret, jwksUrl: undefined },
       allowedOrigins: ['https://app.example'],
