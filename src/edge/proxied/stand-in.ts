@@ -1,12 +1,13 @@
 // One connection of crossfade's own at a bridge, in a user's name. In comes a WebSocket that is being dialled; out go a handshake, pings, and
-// a question to the hub, whose answer proves that the bridge counts the connection. What the bridge sends is read and dropped.
+// a fence, whose answer proves that the bridge counts the connection. What else the bridge sends is read and dropped.
 // Promises: one whose bridge says nothing any more is ended, however its network hides that.
 // Source: signalr-protocol.md, handshake, invocations and pings.
 
 import { WebSocket } from 'ws';
 import type { Faults } from '../../telemetry/faults.ts';
+import { ping } from '../hub-protocol/json.ts';
 import { codecs, cutRecords } from './codec.ts';
-import { fenceMethod } from './fences.ts';
+import { fenceMethod, OpenFences } from './fences.ts';
 
 export interface StandInOwner {
   faults: Faults;
@@ -19,14 +20,12 @@ export interface StandInOwner {
 }
 
 const handshake = '{"protocol":"json","version":1}\x1e';
-const ping = '{"type":6}\x1e';
-/** The hub answers it behind its connect, by which it counts the connection. */
-const question = codecs.json.invocation(fenceMethod, [], 'known').toString();
 /** A bridge pings every 15 s, and is pinged every 10. */
 const maxUnheard = 3;
 
 export class StandIn {
   readonly #owner: StandInOwner;
+  readonly #fences = new OpenFences();
   readonly #known = Promise.withResolvers<void>();
   #webSocket: WebSocket | undefined;
   /** Pings since the bridge has said anything: no time, as a process that stood still has not read yet what has come meanwhile. */
@@ -87,12 +86,18 @@ export class StandIn {
     this.#isCounted = true;
     this.#owner.onCounted(+1);
     webSocket.send(handshake);
-    webSocket.send(question);
+    // The hub answers it behind its connect, by which it counts the connection.
+    const fence = this.#fences.open(() => this.#known.resolve());
+    webSocket.send(codecs.json.invocation(fenceMethod, [], fence).toString());
   }
 
   #hear(message: Buffer): void {
     this.#unheard = 0;
-    if (isAnswer(message)) this.#known.resolve();
+    if (!this.#fences.mayBeIn(message)) return;
+    for (const record of cutRecords(codecs.json, message) ?? []) {
+      const read = codecs.json.readRecord(record);
+      if (read?.type === 3) this.#fences.take(read.invocationId)?.();
+    }
   }
 
   #fail(error: Error): void {
@@ -104,10 +109,4 @@ export class StandIn {
     this.#known.resolve();
     this.#owner.onGone();
   }
-}
-
-/** It asks one question: a completion is its answer. Cheap for what is none, as a user's messages come here, too. */
-function isAnswer(message: Buffer): boolean {
-  if (!message.includes(codecs.json.completionMark!)) return false;
-  return (cutRecords(codecs.json, message) ?? []).some((record) => codecs.json.readRecord(record)?.type === 3);
 }
