@@ -23,6 +23,17 @@ export interface BridgeAddress {
   readonly servername: string | undefined;
 }
 
+/** How `ws` dials a WebSocket there: the URL without the path, and of the options those that name the bridge. */
+export function webSocketAt({ origin, host, servername }: BridgeAddress): WebSocketPlace {
+  const options = { headers: { Host: host }, ...(servername !== undefined && { servername }) };
+  return { url: origin.replace(/^http/, 'ws'), options };
+}
+
+export interface WebSocketPlace {
+  url: string;
+  options: { headers: { Host: string }; servername?: string };
+}
+
 export interface BridgeAddressesOptions {
   clock: Clock;
   /** @returns the IPs of a name; rejects if there are none */

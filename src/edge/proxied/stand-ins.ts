@@ -5,7 +5,7 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { WebSocket } from 'ws';
-import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
+import { type BridgeAddress, type BridgeAddresses, webSocketAt } from '../../bridge/addresses.ts';
 import { counterNames } from '../../log/counters.ts';
 import type { Roster } from '../../log/log.ts';
 import { pause } from '../../telemetry/clock.ts';
@@ -111,13 +111,14 @@ export class StandIns {
     }
   }
 
-  async #dial(user: string, { origin, basePath, host, servername }: BridgeAddress): Promise<WebSocket> {
+  async #dial(user: string, address: BridgeAddress): Promise<WebSocket> {
+    const { url, options } = webSocketAt(address);
     const now = Math.floor(this.#parts.clock.now() / 1_000);
     const claims = new SignJWT({ sub: user }).setIssuedAt(now).setExpirationTime(now + tokenLifetime);
     const token = await claims.setProtectedHeader({ alg: 'HS256' }).sign(this.#secret!);
-    return new WebSocket(`${origin.replace(/^http/, 'ws')}${basePath}/hubs/${this.#parts.hub}`, {
-      headers: { Host: host, Authorization: `Bearer ${token}` },
-      ...(servername !== undefined && { servername }),
+    return new WebSocket(`${url}${address.basePath}/hubs/${this.#parts.hub}`, {
+      ...options,
+      headers: { ...options.headers, Authorization: `Bearer ${token}` },
       perMessageDeflate: false,
       maxPayload: maxMessageBytes,
       handshakeTimeout: dialTimeoutMs,

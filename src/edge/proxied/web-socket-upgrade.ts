@@ -3,7 +3,7 @@
 
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { WebSocketServer } from 'ws';
-import type { BridgeAddress } from '../../bridge/addresses.ts';
+import { type BridgeAddress, webSocketAt } from '../../bridge/addresses.ts';
 import { maxHeaderBytes } from '../../bridge/client.ts';
 import { endToEnd, forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import { refusalOf, refuse, sendRefusal } from '../../refusal.ts';
@@ -117,18 +117,18 @@ export class WebSocketUpgrades {
 
   /** @returns undefined for an upgrade that no WebSocket could come of */
   #dial({ request, address }: Upgrade): Side | undefined {
-    const { origin, basePath, host, servername } = address;
+    const { url, options } = webSocketAt(address);
     const protocols = request.headers['sec-websocket-protocol']?.split(',').map((protocol) => protocol.trim()) ?? [];
     try {
-      const side = new Side(origin.replace(/^http/, 'ws'), protocols, {
-        headers: { ...dialHeaders(request), Host: host },
-        ...(servername !== undefined && { servername }),
+      const side = new Side(url, protocols, {
+        ...options,
+        headers: { ...dialHeaders(request), ...options.headers },
         ...bothSides,
         handshakeTimeout: dialTimeoutMs,
         maxHeaderSize: maxHeaderBytes,
         // A URL would be written anew by its parser; the bridge gets the client's bytes.
         finishRequest: (dial) => {
-          dial.path = basePath + request.url;
+          dial.path = address.basePath + request.url;
           dial.end();
         },
       });
