@@ -1,6 +1,7 @@
 // `npm run bench:highest`: how many messages a second a system sustains, 100 clients in 50 rooms. In come the systems; out goes, for each, the
 // highest rate at which nothing is lost and P99 end to end stays under 100 ms for 30 s. Rates are tried in steps of 250, for 5 s each while
-// they grow, and once more where they fail: one hiccup of the machine is no limit of the system. The generator's two processes, the system and its Redis share the machine: give it cores enough, or compare within one run only.
+// they grow, and once more where they fail: one hiccup of the machine is no limit of the system. The generator's two processes, the system
+// and its Redis share the machine: give it cores enough, or compare within one run only.
 
 import { parseArgs } from 'node:util';
 import { Crowd, evenly, type Measured } from '../src/bench/crowd.ts';

@@ -1,5 +1,6 @@
 // What this replica wants of the cutover by itself: its flags at start, its kill switch, and the end of kill switches whose
-// replicas are gone. In come the flags, out go moves that the guard has to allow (but for the kill switch itself, which nothing holds), until it is so.
+// replicas are gone. In come the flags, out go moves that the guard has to allow (but for the kill switch itself, which nothing holds),
+// until it is so.
 // Promises: what the guard, or somebody, holds is told once in clear words, and goes on by itself when it may.
 
 import { type CrossfadeError, hasCode } from '../errors.ts';

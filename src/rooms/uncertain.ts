@@ -5,8 +5,9 @@
 //     each replica      read: the append is proven     the room waits    the log's copy is withheld from then on (200), or
 //                       not read: the room waits       at connections    shown if it comes (anything else: perhaps twice)
 //
-// Promises: at every replica that was reached one copy is shown, the log's or the bridge's, where the bridge answers 200; what follows the event in its room is
-// shown behind it; a replica that was not reached, or whose asker ended before its verdict, may show both: the event is counted.
+// Promises: where the bridge answers 200, one copy is shown at every replica that was reached, the log's or the bridge's; what follows the
+// event in its room is shown behind it; a replica that was not reached, or whose asker ended before its verdict, may show both: the event
+// is counted.
 
 import type { BridgeAnswer } from '../bridge/lane.ts';
 import type { ReadMemory } from '../consumer/read-memory.ts';
