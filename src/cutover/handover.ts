@@ -113,9 +113,10 @@ export class Handover {
   }
 
   #onCommit(commit: Commit): void {
-    const { roomLanes, traffic, outage } = this.#parts;
+    const { roomLanes, traffic, outage, instance } = this.#parts;
     const { id, from, to, participants, endsOutage } = commit;
-    roomLanes.adopt(to);
+    // Nobody waits for the windows of one that stood still as the roll was called: its typing might come behind what others have sent since.
+    roomLanes.adopt(to, participants.includes(instance) ? 'together' : 'alone');
     // One that was not asked may have calls at the bridge that nobody waited for: it comes back by a handover of its own.
     if (endsOutage && this.#open.has(id)) outage.end();
     const { raises, lowers } = movesBetween(from, to);

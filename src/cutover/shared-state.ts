@@ -5,7 +5,6 @@
 
 import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
-import type { RoomSet } from '../room-set.ts';
 import { answerMs, idsSlackMs } from '../rooms/bounds.ts';
 import type { Outage } from '../rooms/outage.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
@@ -44,8 +43,6 @@ const learnMs = 25;
 /** Between two looks at whether anything must be read again. */
 const lookMs = answerMs / 2;
 const keepMs = 1_000;
-/** Longer than a window and its append take. */
-const leftRecentlyMs = 2_000;
 const sayEveryMs = 10_000;
 const commitMs = 1_000;
 
@@ -59,8 +56,6 @@ export class SharedState {
   #lostAt: number | undefined;
   /** Since when the log has had a newer state whose note was not read here, ms monotonic. */
   #behindSince: number | undefined;
-  /** The last rooms that left the stream lane without a handover; until: ms monotonic. */
-  #leftAtOnce: { rooms: RoomSet; until: number } = { rooms: new Set(), until: 0 };
   readonly #saysFailed: LogThrottle;
 
   constructor(parts: SharedStateParts) {
@@ -95,12 +90,6 @@ export class SharedState {
   /** Whether rooms are on the stream lane, or may have been since `sinceMs` (ms since 1970): where the state is not known, yes. */
   mayHaveUsedStream(sinceMs: number): boolean {
     return !this.#follows || mayHaveUsedStream(this.#parts.roomLanes.state, sinceMs);
-  }
-
-  /** Whether the room has left the stream lane a moment ago, without a handover: other replicas did not wait for its windows here. */
-  hasLeftAtOnce(room: string): boolean {
-    const { rooms, until } = this.#leftAtOnce;
-    return this.#parts.clock.monotonic() < until && rooms.has(room);
   }
 
   /** Whether our state and the log's have been compared since the log was last away. */
@@ -243,10 +232,8 @@ export class SharedState {
   #adoptAtOnce(state: CutoverState): void {
     const { roomLanes, unfenced } = this.#parts;
     const before = roomLanes.state;
-    roomLanes.adopt(state);
-    const rooms = new MovedRooms(before, roomLanes.state, 'lower');
-    unfenced.overtakes(rooms);
-    this.#leftAtOnce = { rooms, until: this.#parts.clock.monotonic() + leftRecentlyMs };
+    roomLanes.adopt(state, 'alone');
+    unfenced.overtakes(new MovedRooms(before, roomLanes.state, 'lower'));
   }
 
   /** Whatever stands in the log, and however high its epoch is: a rollback outranks it. */

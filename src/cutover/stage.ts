@@ -109,7 +109,7 @@ export class CutoverStage implements LaneFailures {
     this.signature = signature;
     this.survey = survey;
     this.guard = guard;
-    if (options.completed !== undefined) roomLanes.adopt(options.completed);
+    if (options.completed !== undefined) roomLanes.adopt(options.completed, 'alone');
     this.#stopWatching = roomLanes.standalone
       ? () => {}
       : watchSurplus({ ...options, roomLanes, guard, onLasting: (surplus) => this.#onSurplus(surplus) });
@@ -175,9 +175,9 @@ export class CutoverStage implements LaneFailures {
     if (this.#follows) await this.#made.shared.learn();
   }
 
-  /** An outage is on, or the room left the stream lane without a handover a moment ago, see {@link LaneFailures.othersMayBeAtBridge}. */
+  /** An outage is on, or the room left the stream lane here alone a moment ago, see {@link LaneFailures.othersMayBeAtBridge}. */
   othersMayBeAtBridge(room: string): boolean {
-    return this.outage.isOn || this.#made.shared.hasLeftAtOnce(room);
+    return this.outage.isOn || this.roomLanes.hasLeftAlone(room);
   }
 
   /** Whether rooms may have been on the stream lane since `sinceMs` (ms since 1970), also if they are not any more. */

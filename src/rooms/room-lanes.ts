@@ -5,6 +5,7 @@
 
 import { CrossfadeError } from '../errors.ts';
 import { type CurrentOutage, type Decision, StaleEpoch } from '../lanes/call.ts';
+import type { RoomSet } from '../room-set.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import { answerMs } from './bounds.ts';
 import {
@@ -16,8 +17,10 @@ import {
   isNative,
   isRolledBack,
   laneOf,
+  MovedRooms,
   mirrors,
   mirrorsRoom,
+  movesBetween,
   usesStream,
 } from './state.ts';
 import type { Traffic } from './traffic.ts';
@@ -56,6 +59,11 @@ const pollMs = 5;
 const catchUpMs = 1_000;
 /** ms that a call waits for the state that the log already has. */
 const newerStateMs = 2_000;
+/** ms; longer than a window and its append take. */
+const leftRecentlyMs = 2_000;
+
+/** `together`: by a handover in which this replica was asked. `alone`: the others did not wait for what was under way here. */
+export type Adoption = 'together' | 'alone';
 
 export class RoomLanes {
   readonly #parts: RoomLanesParts;
@@ -67,6 +75,8 @@ export class RoomLanes {
   /** Waits for the log to be read, by how long they may last: all that wait so long share one. */
   readonly #catchUps = new Map<number, Promise<void>>();
   readonly #awaitsEpoch = new Set<() => void>();
+  /** The last rooms that left the stream lane here alone; until: ms monotonic. */
+  #leftAlone: { rooms: RoomSet; until: number } = { rooms: new Set(), until: 0 };
   /** Set by outage.ts while the log fails: the rooms of the stream lane are at the bridge. */
   outage: CurrentOutage | undefined;
   /** Set by shared-state.ts: a rollback that was decided without the log, until the log has it. */
@@ -147,12 +157,22 @@ export class RoomLanes {
   }
 
   /** Takes a state over, where it {@link takes} it. */
-  adopt(state: CutoverState): void {
+  adopt(state: CutoverState, how: Adoption): void {
     if (!this.takes(state)) return;
     const before = this.#state;
     this.#state = state;
+    if (how === 'alone' && movesBetween(before, state).lowers) {
+      const until = this.#parts.clock.monotonic() + leftRecentlyMs;
+      this.#leftAlone = { rooms: new MovedRooms(before, state, 'lower'), until };
+    }
     for (const run of this.#onAdopted) run(state, before);
     for (const look of this.#awaitsEpoch) look();
+  }
+
+  /** Whether the room has left the stream lane here a moment ago, and the other replicas did not wait for its windows here. */
+  hasLeftAlone(room: string): boolean {
+    const { rooms, until } = this.#leftAlone;
+    return this.#parts.clock.monotonic() < until && rooms.has(room);
   }
 
   /** @returns whether the state has this epoch, or a newer one, within `ms` */

@@ -241,7 +241,7 @@ test('who took no part in the return stays in the outage, as nobody has waited f
   await a.coordinator.move(back, { fromBridge: true });
   // It reads of its announcement and its commit when the announced doors are long open.
   await until(() => a.traffic.waitFor('r') === undefined);
-  b.roomLanes.adopt(nextState(b.roomLanes.state, {}, by));
+  b.roomLanes.adopt(nextState(b.roomLanes.state, {}, by), 'together');
   log.continue('b');
   await until(() => b.journal.filter((line) => line.startsWith('adopt')).length === 2);
   assert.deepEqual([await a.call('r'), await b.call('r')], ['stream', 'bridge']);
@@ -287,6 +287,22 @@ test('a replica that was stopped across the commit is refused by the log, and de
   setImmediate(() => log.continue('b'));
   await call;
   assert.deepEqual(lanes, ['stream', 'bridge']);
+});
+
+test('a replica that stood still as the roll was called knows which rooms have left the stream lane without it: nobody waited for its windows', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  const haveLeftAlone = () => [a, b].map(({ roomLanes }) => roomLanes.hasLeftAlone('r'));
+  await a.coordinator.move(toPercent(100));
+  await a.coordinator.move(toPercent(0));
+  await until(() => b.roomLanes.state.epoch === 2);
+  assert.deepEqual(haveLeftAlone(), [false, false]);
+  await a.coordinator.move(toPercent(100));
+  log.stop('b');
+  await a.coordinator.move(toPercent(0));
+  log.continue('b');
+  await until(() => b.roomLanes.state.epoch === 4);
+  assert.deepEqual(haveLeftAlone(), [false, true]);
 });
 
 test('of two changes at once both are made, one after the other', async () => {

@@ -49,7 +49,7 @@ function setUp({ hubs = 'proxy', percent = 0 }: { hubs?: HubKind; percent?: numb
   const coordinator = {
     async move(change: (from: CutoverState) => CutoverState | undefined) {
       const to = change(roomLanes.state);
-      if (to !== undefined) roomLanes.adopt(to);
+      if (to !== undefined) roomLanes.adopt(to, 'together');
       return { here: ['a'], silent: [] };
     },
   } as unknown as Coordinator;
@@ -104,7 +104,7 @@ test('after an outage the log is read first, and its state compared when that is
   shared.reachable = false;
   clock.advance(250);
   const [from, to] = [raised(50), raised(0, raised(50))];
-  roomLanes.adopt(from);
+  roomLanes.adopt(from, 'together');
   shared.state = stored(to);
   shared.reachable = true;
   follow.stalenessMs = 600;
@@ -120,7 +120,7 @@ test('after an outage the log is read first, and its state compared when that is
 
 test('the log learns after an outage which ids the bridge has accepted without it', async () => {
   const { shared, clock, remembered, roomLanes, begin, state } = setUp();
-  roomLanes.adopt(raised(50));
+  roomLanes.adopt(raised(50), 'together');
   shared.state = stored(roomLanes.state);
   await begin();
   assert.deepEqual(remembered.splice(0), [undefined], 'when it began to remember');
@@ -161,10 +161,10 @@ test('a rollback also ends a raise that was forced past the guard and still wait
 test('who takes rooms back is not refused because somebody else has done so a moment before', async () => {
   const { roomLanes, operator, begin, state, clock } = setUp();
   await begin();
-  roomLanes.adopt(nextState(initialState, { percent: 50, operated: true }, by));
+  roomLanes.adopt(nextState(initialState, { percent: 50, operated: true }, by), 'together');
   const set = operator.set({ percent: 0, mirror: 100 }, { who: 'ada' });
   await until(() => roomLanes.state.remembers);
-  roomLanes.adopt(nextState(roomLanes.state, { percent: 20 }, { ...by, what: 'set 20' }));
+  roomLanes.adopt(nextState(roomLanes.state, { percent: 20 }, { ...by, what: 'set 20' }), 'together');
   clock.advance(10_000);
   await set;
   assert.equal(roomLanes.state.percent, 0);
@@ -173,7 +173,7 @@ test('who takes rooms back is not refused because somebody else has done so a mo
 
 test('a rollback without the log counts what the bridge overtakes by it', async () => {
   const { roomLanes, state, overtaken } = setUp();
-  roomLanes.adopt(raised(100));
+  roomLanes.adopt(raised(100), 'together');
   state.rollBackWithoutLog(nextState(roomLanes.state, rolledBack, by));
   assert.deepEqual(overtaken, [true]);
   state.close();
@@ -183,15 +183,15 @@ test('a rollback without the log holds while the raises that were missed before 
   const { shared, roomLanes, state, outages } = setUp();
   const half = raised(50);
   const full = raised(100, raised(70, half));
-  roomLanes.adopt(half);
+  roomLanes.adopt(half, 'together');
   state.rollBackWithoutLog(nextState(half, rolledBack, by));
   shared.state = stored(full);
-  roomLanes.adopt(full);
+  roomLanes.adopt(full, 'together');
   state.onRestored(full);
   assert.deepEqual([roomLanes.percent, outages], [0, []]);
   await state.follow();
   assert.deepEqual([roomLanes.percent, JSON.parse(shared.state.value).percent], [0, 0]);
-  roomLanes.adopt(raised(40, roomLanes.state));
+  roomLanes.adopt(raised(40, roomLanes.state), 'together');
   assert.equal(roomLanes.percent, 40, 'what is raised after it holds');
   state.close();
 });
@@ -200,12 +200,12 @@ test('who was told of a rollback while it was cut off from the log does not take
   for (const readsNotes of [true, false]) {
     const { shared, roomLanes, state } = setUp();
     const half = raised(50);
-    roomLanes.adopt(half);
+    roomLanes.adopt(half, 'together');
     const back = nextState(half, rolledBack, { ...by, what: 'rollback', nowMs: 1_000 });
     state.rollBackWithoutLog(back);
     const again = raised(25, back);
     shared.state = stored(again);
-    if (readsNotes) for (const read of [back, again]) roomLanes.adopt(read);
+    if (readsNotes) for (const read of [back, again]) roomLanes.adopt(read, 'together');
     assert.equal(roomLanes.percent, readsNotes ? 25 : 0);
     await state.follow();
     assert.deepEqual([roomLanes.state, JSON.parse(shared.state.value), state.follows], [again, again, true]);
@@ -218,14 +218,14 @@ test('a rollback without the log by who had not heard of it takes nothing back o
     const { shared, roomLanes, state, outages } = setUp();
     const full = raised(100);
     const completed = nextState(nextState(full, {}, by), { completed: true, operated: true }, by);
-    roomLanes.adopt(full);
+    roomLanes.adopt(full, 'together');
     shared.state = stored(completed);
     state.rollBackWithoutLog({ ...nextState(full, rolledBack, by), epoch: completed.epoch + epochsAhead });
     await state.follow();
     assert.deepEqual([roomLanes.state.completed, roomLanes.percent, roomLanes.standalone], [true, 100, true]);
     assert.equal(shared.state.epoch, roomLanes.state.epoch);
     assert.deepEqual(outages, [], 'nobody goes by a bridge that was left');
-    roomLanes.adopt({ ...raised(10), epoch: 99 });
+    roomLanes.adopt({ ...raised(10), epoch: 99 }, 'together');
     assert.equal(roomLanes.state.completed, true, 'whatever comes later');
     state.close();
   }
@@ -235,10 +235,10 @@ test('a rollback without the log by who reads that the cutover is complete befor
   const { shared, roomLanes, state } = setUp();
   const full = raised(100);
   const completed = nextState(nextState(full, {}, by), { completed: true, operated: true }, by);
-  roomLanes.adopt(full);
+  roomLanes.adopt(full, 'together');
   state.rollBackWithoutLog(nextState(full, rolledBack, by));
   shared.state = stored(completed);
-  roomLanes.adopt(completed);
+  roomLanes.adopt(completed, 'together');
   await state.follow();
   assert.deepEqual([roomLanes.state, JSON.parse(shared.state.value), state.follows], [completed, completed, true]);
   state.close();
@@ -258,7 +258,7 @@ test('a change whose note was lost is found in the log all the same', async () =
 
 test('a rollback that the log did not hear of is not told as a state that the log had lost', async () => {
   const { shared, roomLanes, begin, state, lines } = setUp();
-  roomLanes.adopt(raised(50));
+  roomLanes.adopt(raised(50), 'together');
   shared.state = stored(roomLanes.state);
   await begin();
   state.rollBackWithoutLog(nextState(roomLanes.state, rolledBack, by));
@@ -274,7 +274,7 @@ test('a rollback that the log did not hear of is not told as a state that the lo
 test('a reset by which the flags make hubs native does not pass the guard', async () => {
   const { roomLanes, operator, begin, state, checkBy } = setUp({ hubs: 'native', percent: 100 });
   const moved = { percent: 100, remembers: true, operated: true, hubs: { native: [], overMs: 0 } };
-  roomLanes.adopt(nextState(initialState, moved, by));
+  roomLanes.adopt(nextState(initialState, moved, by), 'together');
   await begin();
   checkBy(async () => ({ ok: false, reasons: ['one client is past crossfade'] }));
   await assert.rejects(operator.reset({ who: 'ada' }), { code: 'CUTOVER_GUARD' });
@@ -298,7 +298,7 @@ test('a change that the guard refuses is told, with who wanted what', async () =
 
 test('a Redis that refuses to write for hours does not fill the log', async () => {
   const { shared, clock, roomLanes, begin, state, lines } = setUp();
-  roomLanes.adopt(raised(50));
+  roomLanes.adopt(raised(50), 'together');
   shared.state = stored(roomLanes.state);
   await begin();
   shared.lose();
@@ -383,13 +383,15 @@ test('while the state is not known, rooms may have been on the stream lane', asy
   assert.equal(state.mayHaveUsedStream(clock.now()), true, 'what was known once may be outdated');
 });
 
-test('rooms that left the stream lane without a handover are known for 2 s: typing of their windows came too late', async () => {
+test('rooms that left the stream lane without a handover are known for 2 s, as typing of their windows comes too late', async () => {
   const { roomLanes, state, clock } = setUp();
-  roomLanes.adopt(raised(100));
-  assert.equal(state.hasLeftAtOnce('r'), false);
+  roomLanes.adopt(raised(100), 'together');
+  assert.equal(roomLanes.hasLeftAlone('r'), false);
   state.rollBackWithoutLog(nextState(roomLanes.state, rolledBack, by));
-  assert.equal(state.hasLeftAtOnce('r'), true);
+  assert.equal(roomLanes.hasLeftAlone('r'), true);
+  state.rollBackWithoutLog(nextState(roomLanes.state, rolledBack, by));
+  assert.equal(roomLanes.hasLeftAlone('r'), true, 'a second rollback moves nothing');
   clock.advance(2_000);
-  assert.equal(state.hasLeftAtOnce('r'), false);
+  assert.equal(roomLanes.hasLeftAlone('r'), false);
   state.close();
 });

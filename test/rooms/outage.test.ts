@@ -40,7 +40,7 @@ function setUp({ percent = 100, fallback = true } = {}) {
     timeoutMs: 200,
     clock,
   });
-  roomLanes.adopt(nextState(initialState, { percent }, by));
+  roomLanes.adopt(nextState(initialState, { percent }, by), 'together');
   roomLanes.stateIsKnown();
   let returns = 0;
   const outage: Outage = new Outage({
@@ -218,7 +218,7 @@ test('a replica that starts asks, and goes along with an outage in which the oth
 
 test('who has not read yet that the outage is over brings nobody back into it, but who cannot read it does', async () => {
   const { roomLanes, outage, news } = setUp();
-  roomLanes.adopt(nextState(roomLanes.state, {}, by));
+  roomLanes.adopt(nextState(roomLanes.state, {}, by), 'together');
   await outage.hear(news('b', 1, false, 1));
   assert.equal(outage.isOn, false);
   await outage.hear(news('b', 2, true, 1));
@@ -319,7 +319,7 @@ test('where there is no fallback a deaf replica takes nobody along', async () =>
 test('a rollback ends it: there is nothing to be brought back', async () => {
   const { roomLanes, outage, pass, returns } = setUp();
   void outage.begin('timeout');
-  roomLanes.adopt(nextState(roomLanes.state, { percent: 0 }, by));
+  roomLanes.adopt(nextState(roomLanes.state, { percent: 0 }, by), 'together');
   await pass(100);
   assert.deepEqual([outage.isOn, returns()], [false, 0]);
   outage.close();
