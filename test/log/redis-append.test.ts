@@ -113,6 +113,27 @@ for (const ids of [['e-1', 'e-2'], []]) {
   });
 }
 
+test('a look-up that breaks off with its own connection is made again', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const proxy = await startProxy(t, redis.port);
+  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`, { publishTimeoutMs: 3_000 });
+  const connections = async () => (await client.client('LIST')) as string;
+  const kill = async (role: string) => {
+    const id = new RegExp(`^id=(\\d+) .* name=crossfade:${role}`, 'm').exec(await connections())![1]!;
+    await client.client('KILL', 'ID', id);
+  };
+
+  proxy.swallowReplies();
+  const outcome = log.append(event('x', { eventIds: ['e-1'] }));
+  await until(() => client.xlen(chat), { what: 'Redis to execute the append' });
+  await kill('holder');
+  await until(async () => /name=crossfade:lookups .* cmd=eval/.test(await connections()), { what: 'the look-up' });
+  await kill('lookups');
+
+  assert.equal(await outcome, 'appended');
+});
+
 test('an append that was lost on its way, of an id that another replica kept meanwhile, is a duplicate', async (t) => {
   const redis = await startRedis(t);
   const client = redis.client();

@@ -101,7 +101,8 @@ async function findOnce<Outcome>(
   try {
     const finding = await within(clock, ms, write.lookUp(lookUps));
     return finding === noAnswer ? 'no answer' : finding;
-  } catch {
-    return 'no answer';
+  } catch (error) {
+    // What broke the connection of the write breaks this one as well, perhaps a moment later: the look-up is made again.
+    return isServerError(error) ? 'no answer' : 'no connection';
   }
 }
