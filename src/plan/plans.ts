@@ -49,6 +49,8 @@ export interface PlansParts {
 interface KnownRun {
   stored: string | undefined;
   run: PlanRun | undefined;
+  /** Written behind `stored`, but the log has not said so: it may take it at any time, also when `run` is newer by then. */
+  sent?: string | undefined;
 }
 
 const runKey = 'plan';
@@ -226,7 +228,7 @@ export class Plans {
     const { rollback, log, clock, logger } = this.#parts;
     // A replica that stood still, or was cut off, may act for a run that others have ended meanwhile.
     const stored = await this.#inTime(log.shared(runKey)).catch(() => known.stored);
-    if (stored !== known.stored) return;
+    if (stored !== known.stored && stored !== known.sent) return;
     logger.warn({ plan: run.plan.name, step: run.steps.length, why }, 'the plan rolls back');
     const { kept, notReached } = await rollback.rollBack({ who: actorOf(run), why });
     const missing = notReached.length === 0 ? '' : `; not reached: ${notReached.join(', ')}`;
@@ -245,10 +247,11 @@ export class Plans {
     await this.#save(known, endedRun(run, 'ended', `${who}: ${what}${why === undefined ? '' : ` (${why})`}`, now));
   }
 
-  /** What the log cannot take now is kept here, and written when it can. */
-  async #save({ stored }: KnownRun, run: PlanRun): Promise<void> {
-    this.#known = { stored, run };
-    await this.#write(this.#known).catch((error) => this.#sayFailed(error));
+  /** What the log cannot take now is kept here, and written when it can. One that hangs is sent no more: it would take all of it late. */
+  async #save({ stored, sent }: KnownRun, run: PlanRun): Promise<void> {
+    const logAnswers = this.#answersSince !== undefined;
+    this.#known = { stored, run, sent: logAnswers ? JSON.stringify(run) : sent };
+    if (logAnswers) await this.#write(this.#known).catch((error) => this.#sayFailed(error));
   }
 
   /** @returns whether `stored` is what stood in the log. Error: LOG_UNAVAILABLE */
@@ -262,9 +265,10 @@ export class Plans {
   /** Takes what stands in the log, unless what is known here follows it, or the log has lost it. Error: LOG_UNAVAILABLE. */
   async #refresh(): Promise<void> {
     const text = await this.#inTime(this.#parts.log.shared(runKey));
-    const { stored, run } = this.#known;
+    const { stored, sent, run } = this.#known;
+    const isOlder = text === undefined || text === stored || text === sent;
     if (run !== undefined && text === JSON.stringify(run)) this.#known = { stored: text, run };
-    else if (run !== undefined && (text === stored || text === undefined)) await this.#write({ stored: text, run });
+    else if (run !== undefined && isOlder) await this.#write({ stored: text, run });
     else this.#known = { stored: text, run: text === undefined ? undefined : readRun(text) };
   }
 

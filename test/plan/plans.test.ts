@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Plans } from '../../src/plan/plans.ts';
-import { standsAt } from '../../src/plan/run.ts';
+import { type PlanRun, standsAt } from '../../src/plan/run.ts';
 import type { Difference } from '../../src/rooms/state.ts';
 import { plan, setUp } from './setup.ts';
 
@@ -122,6 +122,26 @@ test('it rolls back without the log, while somebody holds it too, and writes tha
   stand.logAnswers = true;
   await stand.pass(1);
   assert.equal(JSON.parse(stand.values.get('plan')!.value).state, 'rolled back');
+  plans.close();
+});
+
+test('a sample that the log takes late does not stand for the rollback that came after it', async () => {
+  const stand = setUp();
+  const plans = await stand.replica('a');
+  await plans.start(plan, 'ada');
+  await stand.pass(3);
+  stand.whileLooking = async () => {
+    stand.logAnswers = false;
+    stand.outage = { since: '', reason: 'timeout', fails: ['a'] };
+  };
+  await stand.pass(11);
+  assert.equal(plans.run!.state, 'rolled back');
+  stand.letLogCatchUp();
+  await stand.pass(1);
+  const stored = JSON.parse(stand.values.get('plan')!.value) as PlanRun;
+  assert.deepEqual(stored, plans.run);
+  assert.match(stored.why, /\(rolled back at once\)$/);
+  assert.equal(standsAt(stored)!.verdict, 'broken');
   plans.close();
 });
 

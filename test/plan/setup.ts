@@ -87,6 +87,8 @@ export interface Stand {
   values: Map<string, { value: string; until: number }>;
   state: CutoverState;
   logAnswers: boolean;
+  /** The log answers again, and takes at last what was written while it did not. */
+  letLogCatchUp(): void;
   outage: Outage['status'];
   /** Why the guard refuses to raise; empty: it does not. */
   refusal: string;
@@ -109,11 +111,16 @@ export interface Stand {
 
 export function setUp(): Stand {
   const clock = new TestClock();
+  const late: (() => void)[] = [];
   const stand: Stand = {
     clock,
     values: new Map(),
     state: { ...initialState, epoch: 7 },
     logAnswers: true,
+    letLogCatchUp() {
+      stand.logAnswers = true;
+      for (const write of late.splice(0)) write();
+    },
     outage: null,
     refusal: '',
     beforeRaise: async () => {},
@@ -125,7 +132,7 @@ export function setUp(): Stand {
       stand.state = nextState(stand.state, change, { who, what, nowMs: clock.now() });
     },
     async replica(instance) {
-      const plans = new Plans({ ...partsOf(stand), instance, clock, logger: silentLogger });
+      const plans = new Plans({ ...partsOf(stand, late), instance, clock, logger: silentLogger });
       await stand.pass(3);
       return plans;
     },
@@ -139,7 +146,7 @@ export function setUp(): Stand {
   return stand;
 }
 
-function partsOf(stand: Stand) {
+function partsOf(stand: Stand, late: (() => void)[]) {
   const answering = <Answer>(answer: () => Answer): Promise<Answer> =>
     stand.logAnswers
       ? Promise.resolve().then(answer)
@@ -150,12 +157,15 @@ function partsOf(stand: Stand) {
   };
   const log = {
     shared: (key: string) => answering(() => shared(key)),
-    swap: (key: string, from: string | undefined, to: string, ttlMs: number) =>
-      answering(() => {
+    swap(key: string, from: string | undefined, to: string, ttlMs: number) {
+      const write = () => {
         if (shared(key) !== from) return false;
         stand.values.set(key, { value: to, until: stand.clock.monotonic() + ttlMs });
         return true;
-      }),
+      };
+      if (!stand.logAnswers) late.push(write);
+      return answering(write);
+    },
   };
   const roomLanes = {
     standalone: false,
