@@ -35,8 +35,7 @@ export function comparedTexts(
 function textOfValue(value: unknown, path: string, wire: HubProtocolName, lenience: Lenience): string {
   if (value instanceof NumberText) return wire === 'json' ? value.text : String(Number(value.text));
   if (typeof value === 'number') return String(value);
-  if (value instanceof Uint8Array) return JSON.stringify(Buffer.from(value).toString('base64'));
-  if (typeof value !== 'object' || value === null || value instanceof Date) return JSON.stringify(value) ?? 'null';
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   if (Array.isArray(value)) {
     const items = value.map((item) => textOfValue(item, path, wire, lenience));
     return `[${(lenience.unordered.has(path) ? items.sort() : items).join(',')}]`;

@@ -1,13 +1,13 @@
-// MessagePack values of a client, read where they stand: in come bytes, out go numbers, strings, and JSON texts of whole values.
-// Promises: no value is made a JavaScript object on its way, so names keep their order and repeats, and integers their 64 bits; what a
-// header only claims to be there takes no memory; a record of 1 MiB takes some 20 ms at most, whatever it holds. Source: the MessagePack specification; the JSON of what JSON does not have
-// (bytes, times) is the one that MessagePack-CSharp's ConvertToJson gives.
+// MessagePack values of a client or of the bridge, read where they stand: in come bytes, out go numbers, strings, and JSON texts of whole
+// values. Promises: no value is made a JavaScript object on its way, so names keep their order and repeats, and integers their 64 bits;
+// what a header only claims to be there takes no memory; a record of 1 MiB takes some 20 ms at most, whatever it holds. Source: the
+// MessagePack specification; the JSON of what JSON does not have (bytes, times) is the one that MessagePack-CSharp's ConvertToJson gives.
 
 import { decodeTimestampToTimeSpec } from '@msgpack/msgpack';
 import { ProtocolFault } from './protocol.ts';
 
-/** As deep as an argument's JSON may nest in a JSON message: 64 levels, with the message and its arguments. */
-const maxDepth = 62;
+/** As deep as a JSON message may nest, which is the first level of its own. */
+const maxDepth = 64;
 /** A client of the JSON protocol has no larger record either; a byte of MessagePack may become six of JSON. A power of two. */
 const maxJsonBytes = 1024 * 1024;
 const timestampType = -1;
@@ -53,9 +53,12 @@ export class MessagePackReader {
     return Number(this.#sizedInteger(type));
   }
 
-  /** The next value as a JSON text. Error: NoJsonFault too; what follows cannot be read then. */
-  json(): string {
-    this.#value(1);
+  /**
+   * The next value as a JSON text. Error: NoJsonFault too; what follows cannot be read then.
+   * @param level the value's own in its message: 1 for all of it
+   */
+  json(level: number): string {
+    this.#value(level);
     return this.#json.take();
   }
 
@@ -208,15 +211,16 @@ class JsonText {
 
   string(utf8: Buffer, start: number, end: number): void {
     this.#put(quote);
+    let copied = start;
     for (let at = start; at < end; at++) {
       const byte = utf8[at]!;
       // In UTF-8 these are characters of their own.
-      if (byte < 0x20) this.ascii(`\\u00${byte.toString(16).padStart(2, '0')}`);
-      else {
-        if (byte === quote || byte === backslash) this.#put(backslash);
-        this.#put(byte);
-      }
+      if (byte >= 0x20 && byte !== quote && byte !== backslash) continue;
+      this.#copy(utf8, copied, at);
+      this.ascii(byte < 0x20 ? `\\u00${byte.toString(16).padStart(2, '0')}` : `\\${String.fromCharCode(byte)}`);
+      copied = at + 1;
     }
+    this.#copy(utf8, copied, end);
     this.#put(quote);
   }
 
@@ -226,14 +230,19 @@ class JsonText {
     return text;
   }
 
+  #copy(bytes: Buffer, start: number, end: number): void {
+    while (this.#length + end - start > this.#bytes.length) this.#grow();
+    this.#length += bytes.copy(this.#bytes, this.#length, start, end);
+  }
+
   #put(byte: number): void {
     if (this.#length === this.#bytes.length) this.#grow();
     this.#bytes[this.#length++] = byte;
   }
 
   #grow(): void {
-    if (this.#length >= maxJsonBytes) throw new NoJsonFault('A value takes too much.');
-    const larger = Buffer.allocUnsafe(2 * this.#length);
+    if (this.#bytes.length >= maxJsonBytes) throw new NoJsonFault('A value takes too much.');
+    const larger = Buffer.allocUnsafe(2 * this.#bytes.length);
     this.#bytes.copy(larger);
     this.#bytes = larger;
   }

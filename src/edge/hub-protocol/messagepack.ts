@@ -2,7 +2,6 @@
 // write. Source: HubProtocol.md ("MessagePack (MsgPack) Encoding"). Arguments come as raw JSON text and keep its names;
 // an integer stays one up to 64 bits, whatever has a fraction or an exponent is a float64.
 
-import { decode } from '@msgpack/msgpack';
 import type { TappedRecord } from './json.ts';
 import { writeJsonText } from './messagepack-from-json.ts';
 import { MessagePackReader, NoJsonFault } from './messagepack-reader.ts';
@@ -12,6 +11,8 @@ import { type ClientMessage, maxArguments, Pieces, ProtocolFault, type RecordSpl
 /** A length prefix has at most 5 bytes, the last of them at most 0x07 (2^31 - 1). */
 const maxPrefixBytes = 5;
 const maxPrefixed = 0x7fff_ffff;
+/** An argument stands in a list, which stands in the message. */
+const argumentLevel = 3;
 
 export const messagePack = {
   /**
@@ -25,14 +26,7 @@ export const messagePack = {
 
   /** @returns undefined for a record that is not understood; it is the bridge's or the client's business then */
   readRecord(record: Buffer): TappedRecord | undefined {
-    const body = record.subarray(readPrefix(record, 0)!.bytes);
-    if (!isWhole(body)) return undefined;
-    let fields: unknown;
-    try {
-      fields = decode(body);
-    } catch {
-      return undefined;
-    }
+    const fields = fieldsOf(record.subarray(readPrefix(record, 0)!.bytes));
     if (!Array.isArray(fields) || typeof fields[0] !== 'number') return undefined;
     const [type, , id, third, fourth] = fields as [number, ...unknown[]];
     const invocationId = typeof id === 'string' && id !== '' ? id : undefined;
@@ -172,7 +166,7 @@ function invocationIn(reader: MessagePackReader, fields: number, streaming: bool
 function readArguments(reader: MessagePackReader): string[] | undefined {
   try {
     const count = Math.min(reader.arrayHeader(), maxArguments);
-    return Array.from({ length: count }, () => reader.json());
+    return Array.from({ length: count }, () => reader.json(argumentLevel));
   } catch (error) {
     if (error instanceof NoJsonFault || error instanceof ProtocolFault) return undefined;
     throw error;
@@ -190,38 +184,13 @@ function readPrefix(bytes: Buffer, at: number): { length: number; bytes: number 
   throw new ProtocolFault('A message has no valid length.');
 }
 
-const digits = (text: string) => [...text.replaceAll(' ', '')].map((digit) => Number.parseInt(digit, 36));
-/** Bytes that the length takes of a value of each type from 0xc0 on: nil to true, bin, ext, floats, uints, ints, and so on. */
-const lengthBytes = digits('0000 124 124 00 0000 0000 00000 124 24 24');
-/** Bytes that follow its length, or its type where it has none, whatever the length says. */
-const fixedBytes = digits('0000 000 111 48 1248 1248 2359h 000 00 00');
-
-/**
- * Whether every array and string is as long as its header says. A reader makes room by the header alone: a few bytes of
- * a client that lies would take gigabytes.
- */
-function isWhole(bytes: Buffer): boolean {
-  let at = 0;
-  // Each value that is still to come takes a byte at least.
-  for (let values = 1; values > 0; values--) {
-    if (values > bytes.length - at) return false;
-    const type = bytes[at++]!;
-    if (type < 0x80 || type >= 0xe0) continue;
-    if (type < 0x90) values += 2 * (type & 0x0f);
-    else if (type < 0xa0) values += type & 0x0f;
-    else if (type < 0xc0) at += type & 0x1f;
-    else {
-      const sized = lengthBytes[type - 0xc0]!;
-      const fixed = fixedBytes[type - 0xc0]!;
-      if (sized + fixed > bytes.length - at) return false;
-      const length = sized === 0 ? 0 : bytes.readUIntBE(at, sized);
-      at += sized + fixed;
-      if (type >= 0xde) values += 2 * length;
-      else if (type >= 0xdc) values += length;
-      else at += length;
-    }
+/** @returns undefined for a record that ends before its values do, or holds one without a form in JSON */
+function fieldsOf(body: Buffer): unknown {
+  try {
+    return JSON.parse(new MessagePackReader(body).json(1));
+  } catch {
+    return undefined;
   }
-  return at <= bytes.length;
 }
 
 function record(fields: number, write: (writer: MessagePackWriter) => void): Buffer {

@@ -6,7 +6,7 @@
  */
 export function comparable(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(comparable).join(',')}]`;
-  if (typeof value !== 'object' || value === null || value instanceof Date) return JSON.stringify(value) ?? 'null';
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   const members = Object.entries(value).map(
     ([name, member]) => `${JSON.stringify(name.toLowerCase())}:${comparable(member)}`,
   );

@@ -347,7 +347,7 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
   #miss(): void {
     this.#owner.logger.warn(
       { hub: this.hub.name },
-      'a connection began at another replica: clients without WebSockets need affinity to one crossfade',
+      'a connection began at another replica and came without its tag: its groups are not known here',
     );
     if (this.#owner.provesConnects) this.terminate('missed');
   }

@@ -34,7 +34,7 @@ export interface Watched {
 /** A hub message. */
 export interface SeenMessage {
   target: string;
-  /** As MessagePack has decoded them; of JSON, each number as its text (exact.ts). */
+  /** Parsed; of JSON, each number is its text (exact.ts), which MessagePack does not have. */
   args: unknown[];
 }
 

@@ -42,6 +42,13 @@ test('what is no hub message is not understood, and no fault', () => {
   }
 });
 
+test('a name that means something to JavaScript is one like others', () => {
+  // {"__proto__": 1}
+  const record = bytes('14 96 01 80 c0 a1 4d 91 81 a9 5f 5f 70 72 6f 74 6f 5f 5f 01 90');
+  const expected: unknown = JSON.parse('[{"__proto__":1}]');
+  assert.deepEqual(messagePack.readRecord(record)?.args, expected);
+});
+
 test('what says to be longer than it is takes no memory', () => {
   // Ten arrays of 32 million elements each, one in the other, and none of them there.
   const body = bytes(`95 01 80 c0 a1 4d ${'dd 01 ff ff ff'.repeat(10)}`);
