@@ -48,7 +48,8 @@ export const catalogue = {
   },
   LOG_APPEND_UNKNOWN: {
     meaning: 'An event was sent to the log, no answer came, and it could not be looked up: it may have been kept.',
-    remedy: 'The call fell back to the bridge, or got a 503 without one; a repeat with the same event_id is safe.',
+    remedy:
+      'The call fell back to the bridge, unless a replica had read its event, or got a 503 without one; a repeat with the same event_id is safe.',
   },
   LOG_INSTANCE_TAKEN: {
     meaning: 'Another live process holds this instance name (or this data directory), so this one does not start.',
