@@ -172,7 +172,7 @@ export class Coordinator {
 }
 
 /** Error: CUTOVER_CONFLICT. */
-function demand(needed: string[] | undefined, there: string[]): void {
-  const missing = (needed ?? []).filter((instance) => !there.includes(instance));
+function demand(needed: string[], there: string[]): void {
+  const missing = needed.filter((instance) => !there.includes(instance));
   if (missing.length > 0) throw new CrossfadeError('CUTOVER_CONFLICT', `${missing.join(', ')} did not answer in time`);
 }

@@ -153,19 +153,16 @@ export class DryRuns {
 
 /** What the change makes of the state; where somebody holds it, what it would make. */
 function plan(state: CutoverState, change: ChangeOf): { to: CutoverState; finding: CheckFinding } {
-  const by = { who: '', what: '', nowMs: 0 };
+  const after = (from: CutoverState) => {
+    const changed = change(from);
+    return changed === undefined ? state : nextState(state, changed, { who: '', what: '', nowMs: 0 });
+  };
   try {
-    const changed = change(state);
-    return {
-      to: changed === undefined ? state : nextState(state, changed, by),
-      finding: good('hold', 'nobody holds it'),
-    };
+    return { to: after(state), finding: good('hold', 'nobody holds it') };
   } catch (error) {
     if (!(error instanceof CrossfadeError)) throw error;
     if (error.code !== 'CUTOVER_HELD' || state.hold === null) throw error;
-    const changed = change({ ...state, hold: null });
-    const to = changed === undefined ? state : nextState(state, changed, by);
-    return { to, finding: bad('hold', error.message, 'crossfade cutover release') };
+    return { to: after({ ...state, hold: null }), finding: bad('hold', error.message, 'crossfade cutover release') };
   }
 }
 

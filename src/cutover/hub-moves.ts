@@ -8,6 +8,7 @@ import { leaveMs } from '../edge/leaving.ts';
 import { CrossfadeError } from '../errors.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
 import { addsNative, type CutoverState, type HubKind, isAllByStream } from '../rooms/state.ts';
+import { total } from '../telemetry/lane-rates.ts';
 import type { ChangeOf } from './changes.ts';
 import type { Command, HubsOf } from './command.ts';
 import type { Seen, Survey } from './survey.ts';
@@ -99,8 +100,8 @@ export class HubMoveRules {
           hub,
           {
             at: native.includes(hub) ? 'native' : 'proxy',
-            native: counts.reduce((sum, each) => sum + each.native, 0),
-            proxied: counts.reduce((sum, each) => sum + each.proxied, 0),
+            native: total(counts.map((each) => each.native)),
+            proxied: total(counts.map((each) => each.proxied)),
           },
         ];
       }),

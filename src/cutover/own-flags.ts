@@ -40,9 +40,9 @@ const goneMs = 5_000;
 /** Whether an operator's state stands against the flags of a replica. */
 export function isOverruled(
   { operated, percent, mirror }: Pick<CutoverState, 'operated' | 'percent' | 'mirror'>,
-  wish: Wish | null,
+  wish: Wish,
 ): boolean {
-  return wish !== null && operated && (percent !== wish.percent || mirror !== wish.mirror);
+  return operated && (percent !== wish.percent || mirror !== wish.mirror);
 }
 
 export class OwnFlags {

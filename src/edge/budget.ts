@@ -99,7 +99,7 @@ export class ClientBudget {
     return this.#parts.limits;
   }
 
-  /** Of a native client. */
+  /** Of a native client, or of what a proxied one says to native ones. */
   takeBytes(bytes: number): void {
     if (this.#bytes.take(bytes)) return;
     this.#exceed('client_bytes', `The client sends more than ${this.limits.bytes.perSecond} bytes per second.`);

@@ -85,7 +85,7 @@ export class Lanes {
       if (this.#windows.add(event, undefined, await this.#windows.statedAt(event))) return;
     }
     void this.#windows?.flushRoom(event.room);
-    await this.#append(event);
+    await this.#options.log.append(event);
   }
 
   /** Ends the windows of these rooms; what was in them is under way then, see {@link LaneChoice.begin}. */
@@ -129,7 +129,7 @@ export class Lanes {
     const entry = withTrace(call, epoch);
     try {
       if (entersWindow) return await this.#byWindow(call, epoch);
-      return toOutcome(await this.#whenDecided(() => this.#append(entry)));
+      return await this.#append(entry);
     } catch (error) {
       return await this.#fallBack(call, entry, error);
     }
@@ -167,7 +167,7 @@ export class Lanes {
     } catch (error) {
       if (!this.#options.settings.bridgeFallback || !hasCode(error, 'BRIDGE_UNREACHABLE')) throw error;
       const entry = { ...withTrace(call, epoch), idsSettled: claimed !== undefined };
-      const outcome = toOutcome(await this.#whenDecided(() => this.#append(entry)));
+      const outcome = await this.#append(entry);
       kept = true;
       return outcome;
     } finally {
@@ -216,16 +216,14 @@ export class Lanes {
     await this.#windows?.flushRoom(call.event.room);
     this.#options.onUnshadowed('fallback', this.#options.clock.monotonic());
     const send = () => bridge.send(call.request);
-    const answer = await (isUnknown ? this.#settle(entry, send) : send());
+    // The log may have kept it: whether it goes to the bridge as well, and which copy is shown, is agreed with the other replicas.
+    const answer = await (isUnknown
+      ? failures.settleUncertain({ room: entry.room, eventId: entry.eventId! }, send)
+      : send());
     if (answer === 'kept') return broadcast;
     const [eventId] = call.event.eventIds;
     if (eventId !== undefined && answer.status === 200) void log.settle(eventId, true);
     return { kind: 'bridge', answer };
-  }
-
-  /** The log may have kept it: whether it goes to the bridge as well, and which copy is shown, is agreed with the other replicas. */
-  #settle({ room, eventId }: NewEntry, send: () => Promise<BridgeAnswer>): Promise<BridgeAnswer | 'kept'> {
-    return this.#options.failures.settleUncertain({ room, eventId: eventId! }, send);
   }
 
   #claim(eventId: string, epoch: number | undefined): Promise<'claimed' | 'duplicate'> {
@@ -265,8 +263,9 @@ export class Lanes {
     }
   }
 
-  #append(entry: NewEntry) {
-    return this.#options.log.append(entry);
+  async #append(entry: NewEntry): Promise<Outcome> {
+    const result = await this.#whenDecided(() => this.#options.log.append(entry));
+    return result === 'duplicate' ? duplicate : broadcast;
   }
 
   get #remembers(): boolean {
@@ -317,10 +316,6 @@ function statusOf(outcome: Outcome): 'success' | 'duplicate' | 'failure' {
 
 function isDuplicate(answer: BridgeAnswer): boolean {
   return answer.body.toString('latin1') === '{"duplicate":true}';
-}
-
-function toOutcome(result: 'appended' | 'duplicate'): Outcome {
-  return result === 'duplicate' ? duplicate : broadcast;
 }
 
 /** The entry of a call, under an id that is known before the log has it. */

@@ -386,11 +386,8 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     if (!wasProven && membership.connectProven) this.#behindThisMessage(() => this.#release(this.#untilProven));
     const isKnown = fence !== undefined || membership.isConfirmed;
     if (isKnown && this.#uncrossed !== undefined) this.#behindThisMessage(() => this.#crossKept());
-    if (fence !== undefined) {
-      this.#behindThisMessage(fence);
-      return false;
-    }
-    return true;
+    if (fence !== undefined) this.#behindThisMessage(fence);
+    return fence === undefined;
   }
 
   /** The transport hands the bridge's message on in the same turn of the event loop; `run` injects in the microtask behind it. */

@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeResponse } from '../../bridge/client.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { HubProtocolName } from '../hub-protocol/protocol.ts';
+import { hubProtocols } from '../native/protocols.ts';
 import type { Prepared } from '../prepared.ts';
 import { type EventPart, EventSplitter, eventOf } from '../server-sent-events.ts';
 import { BridgeFeed } from './bridge-feed.ts';
@@ -13,7 +14,7 @@ import { maxMessageBytes, writeHead } from './forwarding.ts';
 import type { Carrier, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
 
-const closeForReconnect = eventOf(Buffer.from('{"type":7,"allowReconnect":true}\x1e'));
+const closeForReconnect = eventOf(hubProtocols.json.close({ allowReconnect: true }));
 
 export class EventStream implements Carrier {
   readonly #answer: BridgeResponse;

@@ -2,15 +2,27 @@
 // bytes as they are. Promises: a client that leaves ends its request at the bridge, and the other way round; how long an answer
 // takes is between those two (a poll takes 90 s, an event stream as long as it likes).
 
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import type { BridgeClient, BridgeRequest, BridgeResponse } from '../../bridge/client.ts';
+import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import { headersOf } from '../../bridge/response.ts';
 import { refuse, refuseFurther } from '../../refusal.ts';
 
 /** What crossfade itself reads into memory of one answer; a hub message may be as large as a call of 30 MB becomes. */
 export const maxMessageBytes = 128 * 1024 * 1024;
+
+/** A client's request as the bridge gets it, but for its body. */
+export function requestOf(request: IncomingMessage): { method: string; url: string; headers: string[] } {
+  return { method: request.method!, url: request.url!, headers: forwardedHeaders(request) };
+}
+
+/** The same where the bridge's answer is read here: it must not be compressed. */
+export function readableRequestOf(request: IncomingMessage): { method: string; url: string; headers: string[] } {
+  const asked = requestOf(request);
+  return { ...asked, headers: withoutHeaders(asked.headers, (name) => name === 'accept-encoding') };
+}
 
 /** Streams the answer to a request through. Rejects, with the answer cut off, if either side breaks. */
 export async function forward(

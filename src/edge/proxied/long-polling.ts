@@ -2,21 +2,21 @@
 // answers a client's poll from here: the poll at the bridge then stays (with it the message that the bridge was about to write would be
 // lost), and the client's next poll waits for its answer.
 // Promises: bytes reach the client in order, whether they come from the bridge or the log, and only a client whose credentials the bridge
-// has accepted; crossfade asks the bridge nothing that the client did not ask, except about such credentials; a client that stays away
-// looks to the bridge as if it did; one that is asked to come back elsewhere first gets what waits for its poll.
+// has accepted; crossfade makes no poll at the bridge that the client did not make; a client that stays away looks to the bridge as if it
+// did; one that is asked to come back elsewhere first gets what waits for its poll.
 // Source: signalr-protocol.md, sections 2.3 and 2.4.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import type { BridgeClient, BridgeResponse } from '../../bridge/client.ts';
-import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
+import { withoutHeaders } from '../../bridge/headers.ts';
 import { headersOf, readAnswerBody } from '../../bridge/response.ts';
 import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Prepared } from '../prepared.ts';
 import type { Admission } from './admission.ts';
-import { answerUnreachable, forward, maxMessageBytes } from './forwarding.ts';
+import { answerUnreachable, forward, maxMessageBytes, readableRequestOf, requestOf } from './forwarding.ts';
 import type { Carrier, Tap } from './leg.ts';
 import type { Posts } from './posts.ts';
 
@@ -114,8 +114,7 @@ export class LongPolling implements Carrier {
 
   /** The client's DELETE; polls go on until the bridge ends them. */
   async remove(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const outgoing = { method: 'DELETE', url: request.url!, headers: forwardedHeaders(request), body: null };
-    await forward(this.#options.http, this.#options.address, outgoing, response);
+    await forward(this.#options.http, this.#options.address, { ...requestOf(request), body: null }, response);
     if (response.statusCode < 300) this.#end();
   }
 
@@ -183,7 +182,11 @@ export class LongPolling implements Carrier {
   async #ask(request: IncomingMessage, poll: BridgePoll): Promise<void> {
     const { http, address, onUnreachable } = this.#options;
     try {
-      const answer = await http.request(address, { ...pollOf(request), signal: poll.abort.signal });
+      const answer = await http.request(address, {
+        ...readableRequestOf(request),
+        body: null,
+        signal: poll.abort.signal,
+      });
       this.#options.admission.noteStatus(answer.statusCode);
       await this.#finish(poll, answer);
     } catch (error) {
@@ -225,16 +228,16 @@ export class LongPolling implements Carrier {
 
   /** 204 and 404 end the connection, unless a newer poll has only displaced this one. */
   #passEnd(poll: BridgePoll, answer: PollAnswer): void {
-    const over = poll === this.#newest && [204, 404].includes(answer.status);
-    if (over) this.#end();
-    if (!over) {
-      if (poll.client !== undefined) this.#answer(poll.client, answer);
-    } else if (poll.client === undefined) this.#last = answer;
-    else if (this.#waiting.length === 0) this.#tellEnd(poll.client, answer);
-    else {
-      this.#last = answer;
-      this.#answerWaiting(poll.client);
+    const { client } = poll;
+    const isOver = poll === this.#newest && [204, 404].includes(answer.status);
+    if (!isOver) {
+      if (client !== undefined) this.#answer(client, answer);
+      return;
     }
+    this.#end();
+    if (client !== undefined && this.#waiting.length === 0) return this.#tellEnd(client, answer);
+    this.#last = answer;
+    if (client !== undefined) this.#answerWaiting(client);
   }
 
   // Polls and their clients.
@@ -342,10 +345,4 @@ export class LongPolling implements Carrier {
     this.#cancelAway();
     this.#options.onForgotten();
   }
-}
-
-/** A poll as the bridge gets it: its answer has to be read here, so it must not be compressed. */
-export function pollOf(request: IncomingMessage): { method: string; url: string; headers: string[]; body: null } {
-  const headers = withoutHeaders(forwardedHeaders(request), (name) => name === 'accept-encoding');
-  return { method: 'GET', url: request.url!, headers, body: null };
 }

@@ -5,10 +5,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';
 import { type BridgeClient, bodyOf } from '../../bridge/client.ts';
-import { forwardedHeaders } from '../../bridge/headers.ts';
 import type { HubProtocolName } from '../hub-protocol/protocol.ts';
 import type { Admission } from './admission.ts';
-import { forward } from './forwarding.ts';
+import { forward, requestOf } from './forwarding.ts';
 
 const contentTypes: Record<HubProtocolName, string> = {
   json: 'text/plain;charset=UTF-8',
@@ -38,12 +37,7 @@ export class Posts {
     // Not in turn: who is not admitted must not make the client wait.
     if (!(await this.#admission.admits(request, response, query))) return;
     const body = bodyOf(request);
-    const outgoing = {
-      method: 'POST',
-      url: request.url!,
-      headers: forwardedHeaders(request),
-      body: body && shown(body, show),
-    };
+    const outgoing = { ...requestOf(request), body: body && shown(body, show) };
     await this.#inTurn(() => forward(this.#http, this.#address, outgoing, response));
     this.#admission.noteStatus(response.statusCode);
   }

@@ -217,7 +217,7 @@ export class ProxiedConnections implements ProxiedOwner {
     if (!connection.isOpen) return;
     const { user, hub } = connection;
     if (user !== undefined) this.#online.ended(user, this.#isMoving(hub.name));
-    this.metrics.connections.dec({ hub: connection.hub.name });
+    this.metrics.connections.dec({ hub: hub.name });
     this.#setCount(this.#openCount - 1);
   }
 

@@ -8,7 +8,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { BridgeAddress, BridgeAddresses } from '../../bridge/addresses.ts';
 import { BridgeClient, type BridgeRequest, type BridgeResponse, bodyOf, neverSent } from '../../bridge/client.ts';
-import { forwardedHeaders, withoutHeaders } from '../../bridge/headers.ts';
 import { headerOf, readAnswerBody } from '../../bridge/response.ts';
 import type { Contract } from '../../contract/contract.ts';
 import type { SharedValues } from '../../log/log.ts';
@@ -24,9 +23,17 @@ import { Admission } from './admission.ts';
 import { Affinity } from './affinity.ts';
 import type { ConnectionFacts } from './connection.ts';
 import { EventStream } from './event-stream.ts';
-import { answerUnreachable, forward, goneSignal, passAnswer, writeHead } from './forwarding.ts';
+import {
+  answerUnreachable,
+  forward,
+  goneSignal,
+  passAnswer,
+  readableRequestOf,
+  requestOf,
+  writeHead,
+} from './forwarding.ts';
 import type { Carrier, Leg, Tap } from './leg.ts';
-import { LongPolling, pollOf } from './long-polling.ts';
+import { LongPolling } from './long-polling.ts';
 import { maxNegotiationBytes, tokenIn, withTaggedToken } from './negotiation.ts';
 import { Posts } from './posts.ts';
 import { userOfRequest } from './user.ts';
@@ -146,14 +153,18 @@ export class ProxiedHubs implements HubsSide {
     address: BridgeAddress,
   ): Promise<void> {
     const { clock, faults } = this.#options;
-    const answer = await this.#http.request(address, { ...pollOf(request), signal: goneSignal(response) });
+    const answer = await this.#http.request(address, {
+      ...readableRequestOf(request),
+      body: null,
+      signal: goneSignal(response),
+    });
     const type = answer.statusCode === 200 ? headerOf(answer, 'content-type') : undefined;
     const admission = new Admission(this.#http, address, request, path.query);
     const posts = new Posts(this.#http, address, admission);
     if (type?.startsWith('text/event-stream')) {
       const events = new EventStream(answer, response, posts, faults);
       this.#byRequests.set(token, events);
-      return events.start(this.#begin(request, path, token, address, events));
+      return events.start(this.#begin(request, path, address, events));
     }
     if (type?.startsWith('application/octet-stream')) {
       const polls = new LongPolling({
@@ -167,7 +178,7 @@ export class ProxiedHubs implements HubsSide {
         onUnreachable: (error) => this.#warnUnreachable(error),
       });
       this.#byRequests.set(token, polls);
-      return polls.start(this.#begin(request, path, token, address, polls), answer, response);
+      return polls.start(this.#begin(request, path, address, polls), answer, response);
     }
     await passAnswer(answer, response);
   }
@@ -178,7 +189,11 @@ export class ProxiedHubs implements HubsSide {
     const asksForStateful = queryValue(query, stateful) !== undefined;
     const url = asksForStateful ? withoutQueryValue(request.url!, stateful) : request.url!;
     if (asksForStateful) this.#sayStateful();
-    const { address, answer } = await this.#ask(response, { ...negotiationOf(request), url });
+    const { address, answer } = await this.#ask(response, {
+      ...readableRequestOf(request),
+      url,
+      body: bodyOf(request),
+    });
     const body = await readAnswerBody(answer, maxNegotiationBytes);
     const tag = this.#options.tagFor(shortTag(address.key));
     const tagged = answer.statusCode === 200 && tag !== '' ? withTaggedToken(body, tag) : undefined;
@@ -225,7 +240,7 @@ export class ProxiedHubs implements HubsSide {
       request,
       client,
       address,
-      open: (leg) => this.#begin(request, path, queryValue(path.query, 'id'), address, leg),
+      open: (leg) => this.#begin(request, path, address, leg),
       onUnreachable: (error) => {
         this.#warnUnreachable(error);
         if (!neverSent(error)) return false;
@@ -238,16 +253,10 @@ export class ProxiedHubs implements HubsSide {
   }
 
   /** A connection is open on both sides. */
-  #begin(
-    request: IncomingMessage,
-    path: HubPath,
-    negotiated: string | undefined,
-    address: BridgeAddress,
-    carrier: Carrier,
-  ): Tap {
+  #begin(request: IncomingMessage, path: HubPath, address: BridgeAddress, carrier: Carrier): Tap {
     const { contract, faults } = this.#options;
     const hub = contract.hub(path.hub);
-    const token = negotiated ?? randomUUID();
+    const token = queryValue(path.query, 'id') ?? randomUUID();
     this.#affinity.hold(token, address);
     const open = (tap: Tap) => {
       // What goes wrong with the Tap's end must not keep the connection from being forgotten.
@@ -367,13 +376,3 @@ const untapped: Tap = {
   fence: () => Promise.resolve(),
   ended() {},
 };
-
-/** A negotiate as the bridge gets it: its answer has to be read here, so it must not be compressed. */
-function negotiationOf(request: IncomingMessage): BridgeRequest {
-  const { headers, ...rest } = requestOf(request);
-  return { ...rest, headers: withoutHeaders(headers, (name) => name === 'accept-encoding'), body: bodyOf(request) };
-}
-
-function requestOf(request: IncomingMessage): { method: string; url: string; headers: string[] } {
-  return { method: request.method!, url: request.url!, headers: forwardedHeaders(request) };
-}

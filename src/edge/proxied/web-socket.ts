@@ -10,6 +10,7 @@ import type { Clock } from '../../telemetry/clock.ts';
 import type { Faults } from '../../telemetry/faults.ts';
 import type { FaultPlace } from '../../telemetry/metrics.ts';
 import type { HubProtocolName } from '../hub-protocol/protocol.ts';
+import { hubProtocols } from '../native/protocols.ts';
 import type { Prepared } from '../prepared.ts';
 import { BridgeFeed } from './bridge-feed.ts';
 import type { Carrier, Tap } from './leg.ts';
@@ -18,11 +19,6 @@ import type { Carrier, Tap } from './leg.ts';
 const highWaterBytes = 256 * 1024;
 /** ms for which the last bytes for a side may take after the other is gone. */
 const flushTimeoutMs = 5_000;
-const reconnectRecords: Record<HubProtocolName, Buffer> = {
-  json: Buffer.from('{"type":7,"allowReconnect":true}\x1e'),
-  // [7, nil, true] behind its length.
-  messagepack: Buffer.from([0x04, 0x93, 0x07, 0xc0, 0xc3]),
-};
 
 /** Leaves the answer to a close frame to the other side; `ws` itself would answer at once, and both sides alike. */
 export class Side extends WebSocket {
@@ -116,7 +112,9 @@ export class ProxiedWebSocket implements Carrier {
 
   closeForReconnect(): void {
     if (this.#protocol === undefined) return this.cut();
-    this.#client.send(reconnectRecords[this.#protocol], { binary: this.#protocol === 'messagepack' });
+    this.#client.send(hubProtocols[this.#protocol].close({ allowReconnect: true }), {
+      binary: this.#protocol === 'messagepack',
+    });
     this.#client.sendClose(1000);
     this.#bridge.sendClose(1000);
   }
