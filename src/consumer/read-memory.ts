@@ -1,5 +1,6 @@
-// What this replica has read of the log, and how far: in come the entries as the consumer takes them, out goes what the other
-// stages ask of that. It is made before the reader, and knows nothing until there is one. Bounded: the oldest go first.
+// What this replica has read of the log, and how far: in come the entries as the consumer takes them, out goes whether each is to
+// be shown (no repeat, no stale typing, nothing that the bridge shows), and what the other stages ask of what was read. It is made before
+// the reader, and knows nothing until there is one. Bounded: the oldest go first.
 
 import { keepNewest } from '../keep-newest.ts';
 import { type Entry, idempotencyTtlMs, type Position, type Reader, type Typing } from '../log/log.ts';

@@ -1,7 +1,7 @@
 // Keeps a typing note from being shown after its sender's later message, and after its sender's later typing, also when the two
-// came through different replicas. The note carries where its replica's reader stood when its window opened: a message of the
-// same sender in the same room behind that place makes it stale. It carries when its last state was accepted, too, in the log's
-// own time: each replica ends its windows by itself, so that of two states the older one may come later.
+// came through different replicas. The note carries where its replica's reader stood when its window opened: a message of the same sender
+// in the same room behind that place makes it stale, in its window (`isOver`) as well as in the log. It carries when its last state was
+// accepted, too, in the log's own time: each replica ends its windows by itself, so that of two states the older one may come later.
 
 import { setNewest } from '../keep-newest.ts';
 import { comparePositions, type Entry, type Position, type Typing } from '../log/log.ts';

@@ -1,6 +1,6 @@
 // Typed bodies: in come a declared shape and a JSON text, out come the normalised raw values of its fields.
-// Promises: as strict and as lenient as ASP.NET's model binding (legacy-bridge.md, "What the recording shows"): names
-// in any case, the last repeat wins, unknown fields dropped, missing optional ones filled in, a fault names its field.
+// Promises: as strict and as lenient as ASP.NET's model binding (as test/fixtures/bridge-recording.json has it): names in any case, the
+// last repeat wins, unknown fields dropped, missing optional ones filled in, a fault names its field.
 
 import { BodyFault, type Values } from './contract.ts';
 import { isListOfStrings, JsonFault, parseRaw, type RawNode } from './json.ts';

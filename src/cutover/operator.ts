@@ -1,4 +1,4 @@
-// The operator's hand on the cutover: commands come in (set, reset, hold, release), changes of all replicas go out. Promise: nothing
+// The operator's hand on the cutover: commands come in (set, reset, hold, release, complete), changes of all replicas go out. Promise: nothing
 // is changed before it is known what stands in the log. What needs no log is in rollback.ts.
 
 import { CrossfadeError } from '../errors.ts';

@@ -1,6 +1,6 @@
 // The client side of the toy bridge: negotiate and the three transports of `/hubs/*`.
 // In come HTTP requests and upgrades with a JWT; hub connections are fed from them and answered through them.
-// Promises: statuses, headers and bodies as ASP.NET Core has them (signalr-protocol.md, sections 1 and 2).
+// Promises: statuses, headers and bodies as ASP.NET Core has them (TransportProtocols.md).
 
 import { randomBytes } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';

@@ -1,4 +1,4 @@
-// The toy bridge: everything that legacy-bridge.md says of the legacy bridge, in memory and in one process.
+// The toy bridge: what the recording shows of the legacy bridge (test/fixtures/bridge-recording.json), in memory and in one process.
 // In come the backend's calls and hub clients; out go hub messages, over WebSockets, server-sent events and long polling.
 // Promises every case of the recording. It shares no code with crossfade, so that neither can hide the other's mistakes.
 

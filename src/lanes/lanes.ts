@@ -1,7 +1,8 @@
 // The two lanes and the fallback between them: in comes a call with its event and its delivering lane, out comes what
 // the backend is told. Promises: `broadcast` only after the bridge's 200 or the log's own acknowledgement (a coalesced
 // call: when it is in its window, or lost and counted where there are too many); `duplicate` for a repeat on either lane; every append
-// of a room in order; a call that the log could not take goes to the bridge, and all rooms with it.
+// of a room in order; a call that the log could not take goes to the bridge, and all rooms with it (unless that is switched off, there is
+// none, or a hub is native: its clients would not hear of it).
 
 import type { BridgeAnswer, BridgeLane } from '../bridge/lane.ts';
 import type { ReadMemory } from '../consumer/read-memory.ts';

@@ -5,8 +5,9 @@
 // An engine must do in one step, whatever else happens: refuse an append that comes after its deadline (in the log's own time) or under an
 // older epoch than its state's, and else remember its ids, give it a position and keep it; and keep a new state together with its note.
 // Positions, `<ms>-<number>`, are in one order over all streams; what stood before an entry is read before it. `stalenessMs` of a reader
-// that is in step stays below 500 (`answerMs` of rooms/bounds.ts). An engine is chosen in open.ts, told its settings in parts.ts (whether it
-// may be away at the start, too) and config.ts, and looked at by checks.ts; hints to operators name Redis (grep "bring Redis back").
+// that is in step stays below 500 (`answerMs` of rooms/bounds.ts). An engine is chosen in open.ts (today by whether there is a Redis URL: a
+// further one needs a setting), told its settings in parts.ts (whether it may be away at the start, too) and config.ts, and looked at by
+// checks.ts; hints to operators name Redis (grep "bring Redis back"). test/log/conformance.ts is what each engine must pass.
 
 import type { Delivery, Event } from '../contract/event.ts';
 import type { Clock } from '../telemetry/clock.ts';

@@ -1,4 +1,4 @@
-// The built-in contract against legacy-bridge.md: what each call's body may be, and which event it becomes. The fields
+// The built-in contract against what the backend sends: what each call's body may be, and which event it becomes. The fields
 // are written down here once more, so that a slip in the contract file shows.
 
 import assert from 'node:assert/strict';

@@ -1,6 +1,5 @@
-// The test-drive: every call of legacy-bridge.md's table and every method of its hubs, with the real client. In comes a running
-// system; out go subtests. What arrives is compared as text, so that nulls, defaults and numbers are the bridge's to the
-// letter.
+// The test-drive: every call of the backend and every method of its hubs, with the real client. In comes a running system; out go
+// subtests. What arrives is compared as text, so that nulls, defaults and numbers are the bridge's to the letter.
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';

@@ -1,5 +1,5 @@
 // A native connection over server-sent events: some of our records are one event; the client's come by POSTs (posted-bytes.ts).
-// Source: signalr-protocol.md, sections 2.2 and 2.4.
+// Source: TransportProtocols.md ("Server-Sent Events", "HTTP Post").
 
 import type { ServerResponse } from 'node:http';
 import type { Prepared } from '../prepared.ts';

@@ -1,6 +1,7 @@
 // A native connection over long polling: what waits for the client answers its next poll; the client's own come by POSTs (posted-bytes.ts).
 // Promises: one poll at a time, an earlier one ends with 204; one answer at a time, and an answer that breaks off ends the connection, as
-// nobody knows how much of it the client has; a client that stays away is gone after 15 s. Source: signalr-protocol.md, sections 2.3 and 2.4.
+// nobody knows how much of it the client has; a client that stays away is gone after 15 s.
+// Source: TransportProtocols.md ("Long Polling", "HTTP Post").
 
 import type { ServerResponse } from 'node:http';
 import type { HubProtocolName } from '../hub-protocol/protocol.ts';

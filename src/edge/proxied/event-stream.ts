@@ -1,6 +1,6 @@
 // A connection over server-sent events: the bridge's stream goes through event by event, the client's POSTs beside it.
 // Promises: what is injected stands between two events; a broken stream is broken off, an ended one ends; the bridge is
-// read only as fast as the client takes it. Source: signalr-protocol.md, sections 2.2 and 2.4.
+// read only as fast as the client takes it. Source: TransportProtocols.md ("Server-Sent Events", "HTTP Post").
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeResponse } from '../../bridge/client.ts';

@@ -4,7 +4,7 @@
 // Promises: bytes reach the client in order, whether they come from the bridge or the log, and only a client whose credentials the bridge
 // has accepted; crossfade makes no poll at the bridge that the client did not make; a client that stays away looks to the bridge as if it
 // did; one that is asked to come back elsewhere first gets what waits for its poll.
-// Source: signalr-protocol.md, sections 2.3 and 2.4.
+// Source: TransportProtocols.md ("Long Polling", "HTTP Post").
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BridgeAddress } from '../../bridge/addresses.ts';

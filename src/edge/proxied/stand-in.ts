@@ -1,7 +1,7 @@
 // One connection of crossfade's own at a bridge, in a user's name. In comes a WebSocket that is being dialled; out go a handshake, pings, and
 // a fence, whose answer proves that the bridge counts the connection. What else the bridge sends is read and dropped.
 // Promises: one whose bridge says nothing any more is ended, however its network hides that.
-// Source: signalr-protocol.md, handshake, invocations and pings.
+// Source: HubProtocol.md ("HandshakeRequest Message", "Invocation", "Ping").
 
 import { WebSocket } from 'ws';
 import type { Faults } from '../../telemetry/faults.ts';

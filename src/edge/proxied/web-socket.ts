@@ -2,7 +2,7 @@
 // to the connection's Tap, and prepared frames are written to the client in between.
 // Promises: a close frame goes on with its code and reason and is answered by the other side, never by crossfade; a
 // loss on one side is a loss on the other; each side is read only as fast as the other takes it.
-// Source: RFC 6455; signalr-protocol.md, sections 2.1 and 11.
+// Source: RFC 6455; TransportProtocols.md ("WebSockets").
 
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';

@@ -20,7 +20,7 @@ export interface FeedOptions {
   admit?(progress: number): Promise<void>;
 }
 
-/** As long as the backend waits (legacy-bridge.md). */
+/** As long as the backend waits. */
 const callTimeoutMs = 10_000;
 
 export class Feed {
