@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { hasCode } from '../../src/errors.ts';
 import { comparePositions } from '../../src/log/log.ts';
 import { startRedis } from '../support/redis.ts';
@@ -113,11 +113,12 @@ for (const ids of [['e-1', 'e-2'], []]) {
   });
 }
 
-test('a look-up that breaks off with its own connection is made again', async (t) => {
+/** Appends; Redis executes it, and both the write's connection and that of its look-up break off before they have an answer. */
+async function appendWithoutConnections(t: TestContext, publishTimeoutMs: number) {
   const redis = await startRedis(t);
   const client = redis.client();
   const proxy = await startProxy(t, redis.port);
-  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`, { publishTimeoutMs: 3_000 });
+  const log = await openTestLog(t, `redis://127.0.0.1:${proxy.port}`, { publishTimeoutMs });
   const connections = async () => (await client.client('LIST')) as string;
   const kill = async (role: string) => {
     const id = new RegExp(`^id=(\\d+) .* name=crossfade:${role}`, 'm').exec(await connections())![1]!;
@@ -129,9 +130,20 @@ test('a look-up that breaks off with its own connection is made again', async (t
   await until(() => client.xlen(chat), { what: 'Redis to execute the append' });
   await kill('holder');
   await until(async () => /name=crossfade:lookups .* cmd=eval/.test(await connections()), { what: 'the look-up' });
-  await kill('lookups');
+  return { client, outcome, breakLookUp: () => kill('lookups') };
+}
 
+test('a look-up that breaks off with its own connection is made again', async (t) => {
+  const { outcome, breakLookUp } = await appendWithoutConnections(t, 3_000);
+  await breakLookUp();
   assert.equal(await outcome, 'appended');
+});
+
+test('what is not found once the connection has broken is no proof: another Redis may answer there, without what the first one has shown', async (t) => {
+  const { client, outcome, breakLookUp } = await appendWithoutConnections(t, 1_000);
+  await client.flushall();
+  await breakLookUp();
+  await assert.rejects(outcome, { code: 'LOG_APPEND_UNKNOWN' });
 });
 
 test('an append that was lost on its way, of an id that another replica kept meanwhile, is a duplicate', async (t) => {

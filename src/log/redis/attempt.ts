@@ -18,7 +18,7 @@ export interface WriteParts {
 }
 
 export interface Attempt<Outcome> {
-  /** ms that Redis may take, and that the look-up may take after it. */
+  /** ms that Redis may take; the look-up ends when twice as many are over. */
   withinMs: number;
   /** @param deadline Redis' time in ms after which the script must refuse */
   send(deadline: number): Promise<unknown>;
@@ -42,6 +42,7 @@ export interface Finding<Outcome> {
 export async function attempt<Outcome>(parts: WriteParts, write: Attempt<Outcome>): Promise<unknown> {
   const deadline = parts.serverClock.deadline(write.withinMs);
   if (deadline === undefined) throw refused('connection_lost', 'there is no connection to Redis');
+  const giveUpAt = parts.options.clock.monotonic() + 2 * write.withinMs;
   let reason: FailureReason = 'timeout';
   try {
     const answer = await within(parts.options.clock, write.withinMs, write.send(deadline));
@@ -51,7 +52,7 @@ export async function attempt<Outcome>(parts: WriteParts, write: Attempt<Outcome
     if (wasNeverSent(error)) throw refused('connection_lost', 'there is no connection to Redis', error);
     reason = 'connection_lost';
   }
-  return find(parts, write, deadline, reason);
+  return find(parts, write, { deadline, giveUpAt, reason });
 }
 
 export function refused(reason: FailureReason, why: string, cause?: unknown): CrossfadeError {
@@ -65,20 +66,19 @@ export function refused(reason: FailureReason, why: string, cause?: unknown): Cr
 async function find<Outcome>(
   { lookUps, options: { clock } }: WriteParts,
   write: Attempt<Outcome>,
-  deadline: number,
-  reason: FailureReason,
+  { deadline, giveUpAt, reason }: { deadline: number; giveUpAt: number; reason: FailureReason },
 ): Promise<Outcome> {
-  const giveUpAt = clock.monotonic() + write.withinMs;
+  // Behind the same address there may be another Redis by then, one that never had what the first one has shown to its readers.
+  let mayBeAnother = false;
   for (;;) {
     const leftMs = giveUpAt - clock.monotonic();
     const finding = await findOnce(lookUps, write, clock, leftMs);
-    if (typeof finding === 'object') {
-      const isFinal = finding.isOurs || finding.nowMs > deadline;
-      if (isFinal && finding.outcome !== undefined) return finding.outcome;
-      if (isFinal) throw refused(reason, 'Redis did not answer in time');
-    }
+    if (finding === 'no connection') mayBeAnother = true;
+    const isFinal = typeof finding === 'object' && (finding.isOurs || finding.nowMs > deadline);
+    if (isFinal && finding.outcome !== undefined) return finding.outcome;
+    if (isFinal && !mayBeAnother) throw refused(reason, 'Redis did not answer in time');
     const pauseMs = finding === 'no connection' ? 10 : leftMs / 8;
-    if (finding === 'no answer' || leftMs <= pauseMs) {
+    if (isFinal || finding === 'no answer' || leftMs <= pauseMs) {
       throw new CrossfadeError(
         'LOG_APPEND_UNKNOWN',
         'Redis did not answer, and what it was sent could not be looked up',
