@@ -30,7 +30,7 @@ import { Replies } from './replies.ts';
 export interface HandoverParts {
   instance: string;
   log: Pick<Log, 'append'>;
-  roomLanes: Pick<RoomLanes, 'state' | 'adopt' | 'onAdopted' | 'outage' | 'hasNativeHubs'>;
+  roomLanes: Pick<RoomLanes, 'state' | 'adopt' | 'hears' | 'onAdopted' | 'outage' | 'hasNativeHubs'>;
   traffic: Traffic;
   outage: Pick<Outage, 'end'>;
   fences: Pick<Fences, 'queue' | 'fence'>;
@@ -115,8 +115,9 @@ export class Handover {
   #onCommit(commit: Commit): void {
     const { roomLanes, traffic, outage, instance } = this.#parts;
     const { id, from, to, participants, endsOutage } = commit;
-    // Nobody waits for the windows of one that stood still as the roll was called: its typing might come behind what others have sent since.
-    roomLanes.adopt(to, participants.includes(instance) ? 'together' : 'alone');
+    // Nobody waits for the windows of one that stands still, be it when the roll is called or later: its typing might come behind what
+    // others have sent since. Who pauses for less than answerMs is in time (fencedMsOf).
+    roomLanes.adopt(to, participants.includes(instance) && roomLanes.hears ? 'together' : 'alone');
     // One that was not asked may have calls at the bridge that nobody waited for: it comes back by a handover of its own.
     if (endsOutage && this.#open.has(id)) outage.end();
     const { raises, lowers } = movesBetween(from, to);

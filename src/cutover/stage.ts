@@ -175,7 +175,7 @@ export class CutoverStage implements LaneFailures {
     if (this.#follows) await this.#made.shared.learn();
   }
 
-  /** An outage is on, or the room left the stream lane here alone a moment ago, see {@link LaneFailures.othersMayBeAtBridge}. */
+  /** An outage is on, or the room may have left the stream lane here alone a moment ago, see {@link LaneFailures.othersMayBeAtBridge}. */
   othersMayBeAtBridge(room: string): boolean {
     return this.outage.isOn || this.roomLanes.hasLeftAlone(room);
   }

@@ -73,8 +73,8 @@ export interface LaneFailures {
   onLogFailure(reason: FailureReason): Promise<void>;
   /**
    * Whether another replica may have sent a message of this room to the bridge already, without waiting for the windows here: an outage is
-   * on, or the room has left the stream lane within the last 2 s by a change in which this replica was not asked. Typing that waits in a
-   * window may be over then.
+   * on, or the room has left the stream lane within the last 2 s, or may have, by a change that did not wait for this replica. Typing that
+   * waits in a window may be over then.
    */
   othersMayBeAtBridge(room: string): boolean;
   /** An event goes to the bridge although its room may belong to the stream lane; see {@link Decision.isBlind}. */

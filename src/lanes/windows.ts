@@ -103,9 +103,7 @@ export class Windows {
 
   /** The end of a window: nobody waits for it, so what fails here is taken to the bridge call by call, or counted. */
   #emit(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number): void {
-    // Its sender's message may have gone by the bridge, of which the log's readers do not know.
-    if (entry.typing !== undefined && this.#options.failures.othersMayBeAtBridge(entry.room))
-      return this.countLost(entry);
+    if (this.#mayBeOver(entry)) return this.countLost(entry);
     const traceId = origins.findLast((call) => call?.traceId !== undefined)?.traceId;
     const identified = { ...entry, ...(traceId !== undefined && { traceId }), eventId: eventIdOf(entry) };
     const emission = this.#appendByLane(identified)
@@ -129,15 +127,22 @@ export class Windows {
       const result = await this.#options.log.append(epoch === undefined ? entry : { ...entry, epoch });
       if (result !== 'stale') return;
       await cutover.newerThan(epoch ?? 0);
+      // It may have been a change of which nobody has asked this replica, or two.
+      if (this.#mayBeOver(entry)) throw new LeftStreamLane(undefined);
     }
+  }
+
+  /** Typing whose sender's message may have gone by the bridge, of which the log's readers do not know. */
+  #mayBeOver({ typing, room }: NewEntry): boolean {
+    return typing !== undefined && this.#options.failures.othersMayBeAtBridge(room);
   }
 
   async #rescue(entry: NewEntry, origins: (IncomingCall | undefined)[], lateMs: number, error: unknown): Promise<void> {
     const { bridge, logger, reads, failures } = this.#options;
     const leftByHandover = error instanceof LeftStreamLane && error.outage === undefined;
     // By the bridge it might come behind its sender's message, which another replica has taken meanwhile.
-    const mayBeOver = !leftByHandover || lateMs > outdatedMs || failures.othersMayBeAtBridge(entry.room);
-    if (entry.typing !== undefined && (mayBeOver || reads.isTypingOver(entry.room, entry.typing)))
+    const isLate = !leftByHandover || lateMs > outdatedMs || this.#mayBeOver(entry);
+    if (entry.typing !== undefined && (isLate || reads.isTypingOver(entry.room, entry.typing)))
       return this.countLost(entry);
     // Of typing only the latest counts, which stands last; each read receipt has its own message ids.
     const wanted = entry.typing === undefined ? origins : origins.slice(-1);

@@ -5,7 +5,7 @@
 
 import { CrossfadeError } from '../errors.ts';
 import { type CurrentOutage, type Decision, StaleEpoch } from '../lanes/call.ts';
-import type { RoomSet } from '../room-set.ts';
+import { allRooms, type RoomSet } from '../room-set.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import { answerMs } from './bounds.ts';
 import {
@@ -59,10 +59,10 @@ const pollMs = 5;
 const catchUpMs = 1_000;
 /** ms that a call waits for the state that the log already has. */
 const newerStateMs = 2_000;
-/** ms; longer than a window and its append take. */
+/** ms; longer than a call takes on its way into a window, and the window's append. */
 const leftRecentlyMs = 2_000;
 
-/** `together`: by a handover in which this replica was asked. `alone`: the others did not wait for what was under way here. */
+/** `together`: by a handover that has waited for what was under way here. `alone`: by one that has not, or without any. */
 export type Adoption = 'together' | 'alone';
 
 export class RoomLanes {
@@ -75,7 +75,7 @@ export class RoomLanes {
   /** Waits for the log to be read, by how long they may last: all that wait so long share one. */
   readonly #catchUps = new Map<number, Promise<void>>();
   readonly #awaitsEpoch = new Set<() => void>();
-  /** The last rooms that left the stream lane here alone; until: ms monotonic. */
+  /** The rooms that have left the stream lane here alone, or may have; until: ms monotonic. */
   #leftAlone: { rooms: RoomSet; until: number } = { rooms: new Set(), until: 0 };
   /** Set by outage.ts while the log fails: the rooms of the stream lane are at the bridge. */
   outage: CurrentOutage | undefined;
@@ -161,15 +161,26 @@ export class RoomLanes {
     if (!this.takes(state)) return;
     const before = this.#state;
     this.#state = state;
-    if (how === 'alone' && movesBetween(before, state).lowers) {
-      const until = this.#parts.clock.monotonic() + leftRecentlyMs;
-      this.#leftAlone = { rooms: new MovedRooms(before, state, 'lower'), until };
-    }
+    if (how === 'alone' && this.#knowledge === 'known') this.#noteLeftAlone(before, state);
     for (const run of this.#onAdopted) run(state, before);
     for (const look of this.#awaitsEpoch) look();
   }
 
-  /** Whether the room has left the stream lane here a moment ago, and the other replicas did not wait for its windows here. */
+  /** Their windows end now, so that nothing of them is given out when this is forgotten. */
+  #noteLeftAlone(before: CutoverState, state: CutoverState): void {
+    const { clock, traffic } = this.#parts;
+    const { raises, lowers } = movesBetween(before, state);
+    const isNext = state.epoch === before.epoch + 1;
+    // Nothing of a room that only comes to the stream lane waits here.
+    if (isNext && raises && !lowers) return;
+    // Otherwise it is not known which: a room may have left and come back, by changes or by an outage that were missed.
+    const isAllThatLeft = isNext && lowers && clock.monotonic() >= this.#leftAlone.until;
+    const rooms = isAllThatLeft ? new MovedRooms(before, state, 'lower') : allRooms;
+    this.#leftAlone = { rooms, until: clock.monotonic() + leftRecentlyMs };
+    traffic.flush(rooms);
+  }
+
+  /** Whether the room has left the stream lane here a moment ago, or may have, and the other replicas did not wait for its windows here. */
   hasLeftAlone(room: string): boolean {
     const { rooms, until } = this.#leftAlone;
     return this.#parts.clock.monotonic() < until && rooms.has(room);

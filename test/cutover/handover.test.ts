@@ -27,7 +27,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
   const journal: string[] = [];
   const queues = new Map<string, RoomSet>();
   /** What a test may watch, or put in the way. */
-  const ends = { flush() {}, fence: async () => {}, shown: async () => {} };
+  const ends = { stalenessMs: 0, flush() {}, fence: async () => {}, shown: async () => {} };
   const traffic = new Traffic(clock);
   traffic.connect(() => ends.flush());
   const roomLanes = new RoomLanes({
@@ -36,7 +36,7 @@ function startReplica(log: SharedLog, instance: string, clock: Clock = systemClo
     hubNames: ['chat'],
     killSwitch: false,
     traffic,
-    follow: { stalenessMs: () => 0, reachable: () => true },
+    follow: { stalenessMs: () => ends.stalenessMs, reachable: () => true },
     timeoutMs,
     clock,
   });
@@ -303,6 +303,20 @@ test('a replica that stood still as the roll was called knows which rooms have l
   log.continue('b');
   await until(() => b.roomLanes.state.epoch === 4);
   assert.deepEqual(haveLeftAlone(), [false, true]);
+});
+
+test('a replica that stands still after it has answered the roll knows so, too: the others have waited in vain', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  await a.coordinator.move(toPercent(100));
+  await until(() => b.roomLanes.state.epoch === 1);
+  b.ends.stalenessMs = 600;
+  await a.coordinator.move(toPercent(0));
+  await until(() => b.roomLanes.state.epoch === 2);
+  assert.deepEqual(
+    [a, b].map(({ roomLanes }) => roomLanes.hasLeftAlone('r')),
+    [false, true],
+  );
 });
 
 test('of two changes at once both are made, one after the other', async () => {

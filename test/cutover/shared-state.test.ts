@@ -385,6 +385,7 @@ test('while the state is not known, rooms may have been on the stream lane', asy
 
 test('rooms that left the stream lane without a handover are known for 2 s, as typing of their windows comes too late', async () => {
   const { roomLanes, state, clock } = setUp();
+  roomLanes.stateIsKnown();
   roomLanes.adopt(raised(100), 'together');
   assert.equal(roomLanes.hasLeftAlone('r'), false);
   state.rollBackWithoutLog(nextState(roomLanes.state, rolledBack, by));

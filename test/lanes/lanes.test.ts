@@ -252,6 +252,19 @@ test('typing whose room another replica takes to the bridge is dropped; a read r
   assert.deepEqual(scene.journal, ['log receipt']);
 });
 
+test('typing whose room left the stream lane and came back, while this replica stood still, is not appended behind its message', async () => {
+  const scene = new Scene();
+  await scene.carry(typing('typing'));
+  scene.append = async () => {
+    scene.othersMayBeAtBridge = true;
+    scene.decision = { lane: 'stream', epoch: 3 };
+    scene.append = async () => 'appended';
+    return 'stale';
+  };
+  await scene.lanes.drain();
+  assert.deepEqual(scene.journal, ['log typing']);
+});
+
 test('read receipts of one window that may be in the log are asked for once: all of them go to the bridge, or none', async () => {
   const scene = new Scene();
   let asked = 0;
