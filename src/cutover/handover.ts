@@ -113,11 +113,9 @@ export class Handover {
   }
 
   #onCommit(commit: Commit): void {
-    const { roomLanes, traffic, outage, instance } = this.#parts;
+    const { roomLanes, traffic, outage } = this.#parts;
     const { id, from, to, participants, endsOutage } = commit;
-    // Nobody waits for the windows of one that stands still, be it when the roll is called or later: its typing might come behind what
-    // others have sent since. Who pauses for less than answerMs is in time (fencedMsOf).
-    roomLanes.adopt(to, participants.includes(instance) && roomLanes.hears ? 'together' : 'alone');
+    roomLanes.adopt(to, this.#isWaitedFor(participants) ? 'together' : 'alone');
     // One that was not asked may have calls at the bridge that nobody waited for: it comes back by a handover of its own.
     if (endsOutage && this.#open.has(id)) outage.end();
     const { raises, lowers } = movesBetween(from, to);
@@ -130,6 +128,15 @@ export class Handover {
       this.#finish(this.#passOn(id, lowered, participants));
     }
     this.#end(id);
+  }
+
+  /**
+   * Nobody waits for the windows of a replica that stands still, be it when the roll is called or later: its typing might come behind what
+   * others have sent since. Who pauses for less than answerMs is in time (fencedMsOf).
+   */
+  #isWaitedFor(participants: string[]): boolean {
+    const { instance, roomLanes } = this.#parts;
+    return participants.includes(instance) && (participants.length === 1 || roomLanes.hears);
   }
 
   #fenceRaised({ id, from, to, late }: Commit): void {

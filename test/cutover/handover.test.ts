@@ -319,6 +319,14 @@ test('a replica that stands still after it has answered the roll knows so, too: 
   );
 });
 
+test('a busy replica that has no others waits for itself: its typing stays in order', async () => {
+  const a = startReplica(new SharedLog(), 'a');
+  await a.coordinator.move(toPercent(100));
+  a.ends.stalenessMs = 600;
+  await a.coordinator.move(toPercent(0));
+  assert.equal(a.roomLanes.hasLeftAlone('r'), false);
+});
+
 test('of two changes at once both are made, one after the other', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
