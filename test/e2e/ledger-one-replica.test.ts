@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { bucketOf } from '../../src/rooms/bucket.ts';
 import { apiKey, jwtSecret } from '../support/bridge.ts';
 import { runLedger } from '../support/ledger/ledger.ts';
-import { bridgeName, patientFlags, setStage, unfencedRules } from '../support/ledger/stage.ts';
+import { atOnceRules, bridgeName, patientFlags, setStage } from '../support/ledger/stage.ts';
 import { assertAllAccepted, assertBothLanes, assertNoFault, assertNoneLost, tell } from '../support/ledger/verdict.ts';
 import type { Step } from '../support/ledger/walk.ts';
 
@@ -30,7 +30,7 @@ test(`one replica and the ${bridgeName}: every member gets what it is owed, once
     operator.set(0),
   ];
   const { messagePack } = stage;
-  const rules = async () => (operator.rolledBackAtOnce ? unfencedRules(stage.replicas) : {});
+  const rules = async () => (operator.rolledBackAtOnce ? atOnceRules(stage.replicas) : {});
   const report = await runLedger(t, {
     edges: [edge],
     addressOf: () => listen,

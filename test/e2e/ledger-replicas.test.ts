@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { apiKey, jwtSecret } from '../support/bridge.ts';
 import { type LedgerReport, type Progress, runLedger } from '../support/ledger/ledger.ts';
 import type { MadeCall } from '../support/ledger/owed.ts';
-import { bridgeName, patientFlags, setStage, unfencedRules } from '../support/ledger/stage.ts';
+import { atOnceRules, bridgeName, patientFlags, setStage } from '../support/ledger/stage.ts';
 import { assertAllAccepted, assertBothLanes, assertNoFault, assertNoneLost, tell } from '../support/ledger/verdict.ts';
 import type { Step } from '../support/ledger/walk.ts';
 import { noDotnet } from '../support/reference-bridge.ts';
@@ -84,7 +84,7 @@ test(title, { skip: noDotnet }, async (t) => {
     jwtSecret,
     messagePack,
     walk,
-    rules: async () => ({ mayLose, ...(two.operator.rolledBackAtOnce && unfencedRules(stage.replicas)) }),
+    rules: async () => ({ mayLose, ...(two.operator.rolledBackAtOnce && atOnceRules(stage.replicas)) }),
   });
   await tell(t, report, stage.replicas);
   assertNoFault(report);

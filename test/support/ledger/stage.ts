@@ -10,6 +10,7 @@ import { type Redis, startRedis } from '../redis.ts';
 import { noDotnet, startReferenceBridge } from '../reference-bridge.ts';
 import { startProxy, type TcpProxy } from '../tcp-proxy.ts';
 import { Operator } from './cutover.ts';
+import type { MadeCall } from './owed.ts';
 
 /** A bridge that can go away and come back at the same address. */
 export interface Bridge {
@@ -172,6 +173,11 @@ export function unfencedRules(replicas: Replica[]): { unfenced: Set<string>; inD
   const said = readUnfenced(replicas);
   const ids = (of: typeof said) => new Set(of.flatMap(({ eventIds }) => eventIds));
   return { unfenced: ids(said), inDoubt: ids(said.filter(({ reason }) => reason === 'in_doubt')) };
+}
+
+/** A rollback at once has been before the log's answer: what it put out of order is counted, and typing in its window is dropped. */
+export function atOnceRules(replicas: Replica[]) {
+  return { ...unfencedRules(replicas), mayLose: ({ call }: MadeCall) => call.typing !== undefined };
 }
 
 /** The events whose order the replicas could not prove, as their log lines name them. */

@@ -17,6 +17,7 @@ export async function tell(
   t.diagnostic(steps.map((step) => `${step.name} (${inSeconds(step)})`).join(', '));
   const cut = await Promise.all(replicas.map((each) => readMetric(each, 'crossfade_edge_slow_clients_total')));
   t.diagnostic(`${cut.reduce((sum, count) => sum + count, 0)} clients were cut because they read too slowly`);
+  if (replicas.some(({ operator }) => operator.rolledBackAtOnce)) t.diagnostic('rolled back at once');
   for (const { operator } of replicas)
     for (const refusal of operator.refusals) t.diagnostic(`refused at first: ${refusal}`);
 }
