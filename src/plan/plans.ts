@@ -8,6 +8,7 @@ import type { Operator } from '../cutover/operator.ts';
 import type { Rollback } from '../cutover/rollback.ts';
 import type { Seen, Survey } from '../cutover/survey.ts';
 import { CrossfadeError, hasCode } from '../errors.ts';
+import { keepNewest } from '../keep-newest.ts';
 import type { Log } from '../log/log.ts';
 import type { Outage } from '../rooms/outage.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
@@ -49,8 +50,6 @@ export interface PlansParts {
 interface KnownRun {
   stored: string | undefined;
   run: PlanRun | undefined;
-  /** Written behind `stored`, but the log has not said so: it may take it at any time, also when `run` is newer by then. */
-  sent?: string | undefined;
 }
 
 const runKey = 'plan';
@@ -66,12 +65,15 @@ const logMs = 500;
 const settledMs = 2_000;
 const sayEveryMs = 10_000;
 const tries = 5;
+const keptUnanswered = 20;
 
 export class Plans {
   readonly #parts: PlansParts;
   readonly #saysFailed: LogThrottle;
   readonly #stop: () => void;
   #known: KnownRun = { stored: undefined, run: undefined };
+  /** What was sent over `stored` and has no answer: the log may take any of it late, when the run is further here. */
+  readonly #unanswered = new Set<string>();
   #isLeader = false;
   /** Since when the log has answered, ms monotonic; undefined: it does not. */
   #answersSince: number | undefined;
@@ -228,7 +230,7 @@ export class Plans {
     const { rollback, log, clock, logger } = this.#parts;
     // A replica that stood still, or was cut off, may act for a run that others have ended meanwhile.
     const stored = await this.#inTime(log.shared(runKey)).catch(() => known.stored);
-    if (stored !== known.stored && stored !== known.sent) return;
+    if (stored !== known.stored && !this.#hasSent(stored)) return;
     logger.warn({ plan: run.plan.name, step: run.steps.length, why }, 'the plan rolls back');
     const { kept, notReached } = await rollback.rollBack({ who: actorOf(run), why });
     const missing = notReached.length === 0 ? '' : `; not reached: ${notReached.join(', ')}`;
@@ -248,28 +250,44 @@ export class Plans {
   }
 
   /** What the log cannot take now is kept here, and written when it can. One that hangs is sent no more: it would take all of it late. */
-  async #save({ stored, sent }: KnownRun, run: PlanRun): Promise<void> {
-    const logAnswers = this.#answersSince !== undefined;
-    this.#known = { stored, run, sent: logAnswers ? JSON.stringify(run) : sent };
-    if (logAnswers) await this.#write(this.#known).catch((error) => this.#sayFailed(error));
+  async #save({ stored }: KnownRun, run: PlanRun): Promise<void> {
+    this.#known = { stored, run };
+    if (this.#answersSince !== undefined) await this.#writeOwn(this.#known).catch((error) => this.#sayFailed(error));
+  }
+
+  /** What a person has changed is not among these: where the log takes that late, it holds. Error: LOG_UNAVAILABLE. */
+  async #writeOwn(known: KnownRun): Promise<void> {
+    const text = JSON.stringify(known.run);
+    this.#unanswered.add(text);
+    keepNewest(this.#unanswered, keptUnanswered);
+    if (!(await this.#write(known))) this.#unanswered.delete(text);
   }
 
   /** @returns whether `stored` is what stood in the log. Error: LOG_UNAVAILABLE */
   async #write({ stored, run }: KnownRun): Promise<boolean> {
     const text = JSON.stringify(run);
     const isWritten = await this.#inTime(this.#parts.log.swap(runKey, stored, text, keptMs));
-    if (isWritten) this.#known = { stored: text, run };
+    if (isWritten) this.#standsInLog(text, run);
     return isWritten;
   }
 
   /** Takes what stands in the log, unless what is known here follows it, or the log has lost it. Error: LOG_UNAVAILABLE. */
   async #refresh(): Promise<void> {
     const text = await this.#inTime(this.#parts.log.shared(runKey));
-    const { stored, sent, run } = this.#known;
-    const isOlder = text === undefined || text === stored || text === sent;
-    if (run !== undefined && text === JSON.stringify(run)) this.#known = { stored: text, run };
-    else if (run !== undefined && isOlder) await this.#write({ stored: text, run });
-    else this.#known = { stored: text, run: text === undefined ? undefined : readRun(text) };
+    const { stored, run } = this.#known;
+    const isOlder = text === undefined || text === stored || this.#hasSent(text);
+    if (run !== undefined && text === JSON.stringify(run)) this.#standsInLog(text, run);
+    else if (run !== undefined && isOlder) await this.#writeOwn({ stored: text, run });
+    else this.#standsInLog(text, text === undefined ? undefined : readRun(text));
+  }
+
+  #hasSent(text: string | undefined): boolean {
+    return text !== undefined && this.#unanswered.has(text);
+  }
+
+  #standsInLog(stored: string | undefined, run: PlanRun | undefined): void {
+    this.#known = { stored, run };
+    this.#unanswered.clear();
   }
 
   /** Errors: LOG_UNAVAILABLE, CUTOVER_CONFLICT, and what `change` throws. */

@@ -145,6 +145,28 @@ test('a sample that the log takes late does not stand for the rollback that came
   plans.close();
 });
 
+test('nor does one that was sent as the log came back for a moment, and that it takes late', async () => {
+  const stand = setUp();
+  const plans = await stand.replica('a');
+  await plans.start(plan, 'ada');
+  await stand.pass(3);
+  stand.logAnswers = false;
+  stand.outage = { since: '', reason: 'timeout', fails: ['a'] };
+  await stand.pass(4);
+  assert.equal(standsAt(plans.run!)!.samples.broken, 1);
+  stand.takesWrites = false;
+  stand.logAnswers = true;
+  await stand.pass(1);
+  stand.logAnswers = false;
+  await stand.pass(6);
+  assert.equal(plans.run!.state, 'rolled back');
+  stand.letLogCatchUp();
+  await stand.pass(1);
+  assert.deepEqual(JSON.parse(stand.values.get('plan')!.value), plans.run);
+  assert.match(plans.run!.why, /\(rolled back at once\)$/);
+  plans.close();
+});
+
 test('a hold keeps it where it is, its guards on; released, it goes on by itself', async () => {
   const stand = setUp();
   const plans = await stand.replica('a');

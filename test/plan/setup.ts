@@ -87,6 +87,8 @@ export interface Stand {
   values: Map<string, { value: string; until: number }>;
   state: CutoverState;
   logAnswers: boolean;
+  /** Where it answers at all. */
+  takesWrites: boolean;
   /** The log answers again, and takes at last what was written while it did not. */
   letLogCatchUp(): void;
   outage: Outage['status'];
@@ -117,8 +119,10 @@ export function setUp(): Stand {
     values: new Map(),
     state: { ...initialState, epoch: 7 },
     logAnswers: true,
+    takesWrites: true,
     letLogCatchUp() {
       stand.logAnswers = true;
+      stand.takesWrites = true;
       for (const write of late.splice(0)) write();
     },
     outage: null,
@@ -147,10 +151,8 @@ export function setUp(): Stand {
 }
 
 function partsOf(stand: Stand, late: (() => void)[]) {
-  const answering = <Answer>(answer: () => Answer): Promise<Answer> =>
-    stand.logAnswers
-      ? Promise.resolve().then(answer)
-      : Promise.reject(new CrossfadeError('LOG_UNAVAILABLE', 'the log is away'));
+  const answering = <Answer>(answer: () => Answer, answers = stand.logAnswers): Promise<Answer> =>
+    answers ? Promise.resolve().then(answer) : Promise.reject(new CrossfadeError('LOG_UNAVAILABLE', 'the log is away'));
   const shared = (key: string) => {
     const found = stand.values.get(key);
     return found !== undefined && found.until > stand.clock.monotonic() ? found.value : undefined;
@@ -163,8 +165,9 @@ function partsOf(stand: Stand, late: (() => void)[]) {
         stand.values.set(key, { value: to, until: stand.clock.monotonic() + ttlMs });
         return true;
       };
-      if (!stand.logAnswers) late.push(write);
-      return answering(write);
+      const answers = stand.logAnswers && stand.takesWrites;
+      if (!answers) late.push(write);
+      return answering(write, answers);
     },
   };
   const roomLanes = {
