@@ -18,7 +18,7 @@ export interface WriteParts {
 }
 
 export interface Attempt<Outcome> {
-  /** ms that Redis may take; the look-up ends when twice as many are over. */
+  /** ms that Redis may take; the look-up has as many, and what the write has left of its own. */
   withinMs: number;
   /** @param deadline Redis' time in ms after which the script must refuse */
   send(deadline: number): Promise<unknown>;
@@ -42,16 +42,19 @@ export interface Finding<Outcome> {
 export async function attempt<Outcome>(parts: WriteParts, write: Attempt<Outcome>): Promise<unknown> {
   const deadline = parts.serverClock.deadline(write.withinMs);
   if (deadline === undefined) throw refused('connection_lost', 'there is no connection to Redis');
-  const giveUpAt = parts.options.clock.monotonic() + 2 * write.withinMs;
+  const { clock } = parts.options;
+  const endsAt = clock.monotonic() + 2 * write.withinMs;
   let reason: FailureReason = 'timeout';
   try {
-    const answer = await within(parts.options.clock, write.withinMs, write.send(deadline));
+    const answer = await within(clock, write.withinMs, write.send(deadline));
     if (answer !== noAnswer) return answer;
   } catch (error) {
     if (isServerError(error)) throw refused('redis_error', withoutArguments(error).message, error);
     if (wasNeverSent(error)) throw refused('connection_lost', 'there is no connection to Redis', error);
     reason = 'connection_lost';
   }
+  // Where the process has stood still meanwhile, the look-up still gets its time.
+  const giveUpAt = Math.max(endsAt, clock.monotonic() + write.withinMs);
   return find(parts, write, { deadline, giveUpAt, reason });
 }
 
