@@ -8,7 +8,7 @@ import type { Log } from '../log/log.ts';
 import { newId } from '../new-id.ts';
 import { answerMs } from '../rooms/bounds.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
-import { atBridge, type CutoverState, movesBetween } from '../rooms/state.ts';
+import { atBridge, type CutoverState, comesAfter, movesBetween } from '../rooms/state.ts';
 import type { Clock } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type Note, tell, toEntry } from './control.ts';
@@ -135,16 +135,25 @@ export class Coordinator {
     const next = { epoch: to.epoch, value: JSON.stringify(to) };
     // Who was stopped meanwhile comes too late: the others' calls go on under the old lanes.
     const withinMs = Math.max(0, Math.min(commitMs, abandonedAt - clock.monotonic()));
-    const result = await log.commitState(next, { over: from.epoch, note, withinMs }).catch((error) => {
-      this.#abandon(id).catch((untold) => this.#warn(untold));
-      throw error;
-    });
+    const result = await log
+      .commitState(next, { over: from.epoch, note, withinMs })
+      .catch((error) => this.#readInstead(id, to, error));
     if (result !== 'committed') {
       await this.#abandon(id);
       return false;
     }
     await roomLanes.untilEpoch(to.epoch, 4 * answerMs);
     return true;
+  }
+
+  /** A commit of which the log has not said whether it stands is read if it does; otherwise it is given up. Rejects with the error then. */
+  async #readInstead(id: string, to: CutoverState, error: unknown): Promise<'committed'> {
+    const { roomLanes } = this.#parts;
+    const isUnknown = hasCode(error, 'LOG_APPEND_UNKNOWN');
+    if (isUnknown && (await roomLanes.untilEpoch(to.epoch, answerMs)) && comesAfter(roomLanes.state, to))
+      return 'committed';
+    this.#abandon(id).catch((untold) => this.#warn(untold));
+    throw error;
   }
 
   /** @returns who is ready, and in which rooms it has calls at the bridge that are late */

@@ -327,6 +327,20 @@ test('a busy replica that has no others waits for itself: its typing stays in or
   assert.equal(a.roomLanes.hasLeftAlone('r'), false);
 });
 
+test('a commit whose answer is lost is made where it is read: its operator is not told of a failure', async () => {
+  const log = new SharedLog();
+  const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];
+  log.losesAnswer = true;
+  await a.coordinator.move(toPercent(100));
+  await until(() => b.roomLanes.state.percent === 100);
+  assert.deepEqual([await a.call('r'), await b.call('r')], ['stream', 'stream']);
+  // Nobody reads the next one: whether it is made stays unknown.
+  log.stop('a');
+  const refused = assert.rejects(b.coordinator.move(toPercent(50)), { code: 'LOG_APPEND_UNKNOWN' });
+  log.stop('b');
+  await refused;
+});
+
 test('of two changes at once both are made, one after the other', async () => {
   const log = new SharedLog();
   const [a, b] = [startReplica(log, 'a'), startReplica(log, 'b')];

@@ -1,6 +1,7 @@
 // One log in memory for several replicas of one test: appends are ordered at once, each replica reads when the test's event
 // loop turns, and any replica can be stopped and continued as SIGSTOP does. It does what the cutover needs of a log.
 
+import { CrossfadeError } from '../../src/errors.ts';
 import type { Entry, LiveReplica, Log, NewEntry, StoredState } from '../../src/log/log.ts';
 
 export class SharedLog {
@@ -12,6 +13,8 @@ export class SharedLog {
   reachable = true;
   /** Why nothing can be written. */
   refusal: Error | undefined;
+  /** What is committed stands, and whoever has committed it is not told. */
+  losesAnswer = false;
 
   /** The log as one replica has it. */
   of(instance: string, facts: Record<string, string> = {}): Log {
@@ -34,6 +37,8 @@ export class SharedLog {
         if (stored > over || next.epoch <= stored) return 'conflict';
         this.state = next;
         this.#keep(instance, note);
+        if (this.losesAnswer)
+          throw new CrossfadeError('LOG_APPEND_UNKNOWN', 'the answer is lost', { reason: 'timeout' });
         return 'committed';
       },
       foreignReaders: async () => [],
