@@ -40,17 +40,18 @@ export class Operator {
 
   /** A refusal by the guard, or because the log is away, is asked again until it is over. */
   async change(change: Change): Promise<void> {
-    let refusal = '';
+    const refusals: string[] = [];
     await until(
       async () => {
         const response = await this.#send('PUT', '/cutover', { ...change, by: 'ledger' });
         if (response.ok) return true;
-        refusal = `${JSON.stringify(change)}: ${response.status} ${await response.text()}`;
-        this.refusals.push(refusal);
+        const refusal = `${JSON.stringify(change)}: ${response.status} ${await response.text()}`;
+        if (refusal !== refusals.at(-1)) refusals.push(refusal);
         return false;
       },
-      { timeoutMs: answerTimeoutMs, what: () => `a change to be taken, ${refusal}` },
+      { timeoutMs: answerTimeoutMs, what: () => `a change to be taken, ${refusals.join('; ')}` },
     );
+    this.refusals.push(...refusals);
     if (change.percent === undefined) return;
     const { percent, effective } = await this.read();
     assert.equal(percent, change.percent);
