@@ -149,8 +149,9 @@ export class Coordinator {
   /** A commit of which the log has not said whether it stands is read if it does; otherwise it is given up. Rejects with the error then. */
   async #readInstead(id: string, to: CutoverState, error: unknown): Promise<'committed'> {
     const { roomLanes } = this.#parts;
-    const isUnknown = hasCode(error, 'LOG_APPEND_UNKNOWN');
-    if (isUnknown && (await roomLanes.untilEpoch(to.epoch, answerMs)) && comesAfter(roomLanes.state, to))
+    // A return after an outage is no step of the history: another state of that epoch could not be told from it.
+    const canBeTold = hasCode(error, 'LOG_APPEND_UNKNOWN') && to.history.at(-1)?.epoch === to.epoch;
+    if (canBeTold && (await roomLanes.untilEpoch(to.epoch, answerMs)) && comesAfter(roomLanes.state, to))
       return 'committed';
     this.#abandon(id).catch((untold) => this.#warn(untold));
     throw error;

@@ -163,10 +163,10 @@ export function isRolledBack({ percent, pins, mirror, operated, hubs }: CutoverS
   return percent === 0 && Object.keys(pins).length === 0 && !mirror && operated && !hubs?.native.length;
 }
 
-/** Whether the state is this one or came to be after it, and so in spite of it: the change that made it is a step of its history. */
+/** Whether the state came to be after this one, and so in spite of it: the last step of the earlier history stands in the later one. */
 export function comesAfter(state: CutoverState, earlier: CutoverState): boolean {
   const last = earlier.history.at(-1);
-  return last?.epoch === earlier.epoch && state.history.some((step) => isDeepStrictEqual(step, last));
+  return state.history.some((step) => isDeepStrictEqual(step, last));
 }
 
 export function moveOf(from: CutoverState, to: CutoverState, room: string): Move | undefined {
