@@ -127,7 +127,7 @@ export class Windows {
       const result = await this.#options.log.append(epoch === undefined ? entry : { ...entry, epoch });
       if (result !== 'stale') return;
       await cutover.newerThan(epoch ?? 0);
-      // It may have been a change of which nobody has asked this replica, or two.
+      // What was read meanwhile may be changes that did not wait for this replica: its sender's message may have gone by the bridge.
       if (this.#mayBeOver(entry)) throw new LeftStreamLane(undefined);
     }
   }

@@ -65,6 +65,7 @@ const logMs = 500;
 const settledMs = 2_000;
 const sayEveryMs = 10_000;
 const tries = 5;
+/** Runs as texts, some kB each; the oldest is forgotten first. */
 const keptUnanswered = 20;
 
 export class Plans {
@@ -249,7 +250,7 @@ export class Plans {
     await this.#save(known, endedRun(run, 'ended', `${who}: ${what}${why === undefined ? '' : ` (${why})`}`, now));
   }
 
-  /** What the log cannot take now is kept here, and written when it can. One that hangs is sent no more: it would take all of it late. */
+  /** What the log cannot take now is kept here, and written when it can. A log that hangs is sent nothing more: it would take all of it late. */
   async #save({ stored }: KnownRun, run: PlanRun): Promise<void> {
     this.#known = { stored, run };
     if (this.#answersSince !== undefined) await this.#writeOwn(this.#known).catch((error) => this.#sayFailed(error));

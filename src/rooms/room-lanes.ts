@@ -166,7 +166,7 @@ export class RoomLanes {
     for (const look of this.#awaitsEpoch) look();
   }
 
-  /** Their windows end now, so that nothing of them is given out when this is forgotten. */
+  /** Keeps for 2 s which rooms may have left; ends their windows now, as one that ended later would give out typing that nobody drops any more. */
   #noteLeftAlone(before: CutoverState, state: CutoverState): void {
     const { clock, traffic } = this.#parts;
     const { raises, lowers } = movesBetween(before, state);

@@ -1,4 +1,4 @@
-// Which rooms may have left the stream lane by a change that did not wait for this replica: typing of their windows is over, maybe.
+// Which rooms may have left the stream lane by a change that did not wait for this replica: typing of their windows may be over.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -34,7 +34,7 @@ function setUp() {
   return { roomLanes, clock, flushed, alone, left };
 }
 
-test('what a replica finds at its start has not left it', () => {
+test('the state that a replica finds at its start takes no room off the stream lane', () => {
   const { roomLanes, alone, left, flushed } = setUp();
   alone({ percent: 50 }, 7);
   roomLanes.stateIsKnown();

@@ -175,7 +175,7 @@ export function unfencedRules(replicas: Replica[]): { unfenced: Set<string>; inD
   return { unfenced: ids(said), inDoubt: ids(said.filter(({ reason }) => reason === 'in_doubt')) };
 }
 
-/** A rollback at once has been before the log's answer: what it put out of order is counted, and typing in its window is dropped. */
+/** A rollback at once does not wait for the log: what it put out of order is counted, and typing in its window is dropped. */
 export function atOnceRules(replicas: Replica[]) {
   return { ...unfencedRules(replicas), mayLose: ({ call }: MadeCall) => call.typing !== undefined };
 }
