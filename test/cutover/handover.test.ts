@@ -337,6 +337,7 @@ test('a commit whose answer is lost is made where it is read: its operator is no
   // A return after an outage is no step of the history, by which it could be told from another state of its epoch.
   const returning = (from: CutoverState) => nextState(from, {}, { ...by, what: '' });
   await assert.rejects(a.coordinator.move(returning), { code: 'LOG_APPEND_UNKNOWN' });
+  await until(() => b.roomLanes.state.epoch === 2);
   // Nobody reads the next one: whether it is made stays unknown.
   log.stop('a');
   const refused = assert.rejects(b.coordinator.move(toPercent(50)), { code: 'LOG_APPEND_UNKNOWN' });
