@@ -85,7 +85,7 @@ export class Lanes {
     if (event.coalescing !== undefined && this.#windows !== undefined) {
       if (this.#windows.add(event, undefined, await this.#windows.statedAt(event))) return;
     }
-    void this.#windows?.flushRoom(event.room);
+    await this.#windows?.flushBefore(event.room, undefined);
     await this.#options.log.append(event);
   }
 
@@ -119,7 +119,7 @@ export class Lanes {
   async #byStream(call: IncomingCall, epoch: number | undefined): Promise<Outcome> {
     const { room, coalescing } = call.event;
     const entersWindow = coalescing !== undefined && this.#windows !== undefined;
-    const flushed = entersWindow ? undefined : this.#windows?.flushRoom(room);
+    const flushed = entersWindow ? undefined : this.#windows?.flushBefore(room, epoch);
     if (flushed !== undefined) {
       await flushed;
       // Where the log did not take what was in the windows, that went to the bridge: this call follows it there.

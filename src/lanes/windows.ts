@@ -11,7 +11,7 @@ import type { Log, NewEntry } from '../log/log.ts';
 import { allRooms, type RoomSet } from '../room-set.ts';
 import { countFallback } from '../telemetry/metrics.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import type { CurrentOutage, IncomingCall, LaneChoice, LaneFailures, Unshadowed } from './call.ts';
+import type { CurrentOutage, Decision, IncomingCall, LaneChoice, LaneFailures, Unshadowed } from './call.ts';
 import { Coalescer } from './coalesce.ts';
 
 export interface WindowsOptions extends Pick<Telemetry, 'clock' | 'logger' | 'metrics'>, Unshadowed {
@@ -39,11 +39,20 @@ class LeftStreamLane extends Error {
   }
 }
 
+/** What the windows of one room have given out and what has not arrived yet. */
+interface UnderWay {
+  /** Resolves when all of it is in the log, or at the bridge, or lost. */
+  settled: Promise<void>;
+  /** Whether it is typing alone, all of it handed to the log under the state of this epoch. */
+  isTypingInLog: boolean;
+  epoch: number | undefined;
+}
+
 export class Windows {
   readonly #options: WindowsOptions;
   readonly #coalescer: Coalescer<IncomingCall | undefined>;
-  /** Room -> resolves when what its windows gave out is in the log, or at the bridge. */
-  readonly #emissions = new Map<string, Promise<void>>();
+  /** By room. */
+  readonly #underWay = new Map<string, UnderWay>();
 
   constructor(options: WindowsOptions) {
     this.#options = options;
@@ -82,7 +91,19 @@ export class Windows {
   /** Ends the room's windows. @returns when what they gave out is in the log, or at the bridge, or lost; undefined where nothing is under way */
   flushRoom(room: string): Promise<void> | undefined {
     this.#coalescer.flushRoom(room);
-    return this.#emissions.get(room);
+    return this.#underWay.get(room)?.settled;
+  }
+
+  /**
+   * Ends the room's windows for a message that is about to be appended under the state of this epoch.
+   * @returns as {@link flushRoom}; undefined also where the message need not wait. The log keeps what it is handed in that order. So
+   * typing stands before the message, or the log refuses it: as late, and it is dropped; or as stale, and so it refuses the message, which
+   * comes again under a newer state and then waits. A read receipt that is refused goes by the bridge: it is waited for.
+   */
+  flushBefore(room: string, epoch: number | undefined): Promise<void> | undefined {
+    const settled = this.flushRoom(room);
+    const underWay = this.#underWay.get(room);
+    return underWay?.isTypingInLog && underWay.epoch === epoch ? undefined : settled;
   }
 
   /** Ends the windows of these rooms; what was in them is under way then, see {@link LaneChoice.begin}. */
@@ -93,7 +114,7 @@ export class Windows {
   /** Ends all of them. Resolves when what they gave out is in the log, or at the bridge, or lost and counted. */
   async drain(): Promise<void> {
     this.flush(allRooms);
-    await Promise.all(this.#emissions.values());
+    await Promise.all(this.#underWay.values().map(({ settled }) => settled));
   }
 
   /** Counts an event that is shown nowhere. */
@@ -106,23 +127,33 @@ export class Windows {
     if (this.#mayBeOver(entry)) return this.countLost(entry);
     const traceId = origins.findLast((call) => call?.traceId !== undefined)?.traceId;
     const identified = { ...entry, ...(traceId !== undefined && { traceId }), eventId: eventIdOf(entry) };
-    const emission = this.#appendByLane(identified)
+    const decision = this.#options.cutover.decide(entry.room);
+    const arrival = this.#appendByLane(identified, decision)
       .catch((error) => this.#rescue(identified, origins, lateMs, error))
       .catch((error) => this.#options.logger.warn({ err: error }, 'a coalesced event was lost'));
-    const { room } = entry;
-    const end = this.#options.cutover.begin(room);
-    const settled = Promise.all([this.#emissions.get(room), emission]).then(() => {
-      end();
-      if (this.#emissions.get(room) === settled) this.#emissions.delete(room);
-    });
-    this.#emissions.set(room, settled);
+    this.#isUnderWay(entry, decision, arrival);
   }
 
-  /** A window may end after its room has changed lane. */
-  async #appendByLane(entry: NewEntry): Promise<void> {
+  #isUnderWay({ room, typing }: NewEntry, { lane, epoch }: Decision, arrival: Promise<void>): void {
+    const before = this.#underWay.get(room);
+    const end = this.#options.cutover.begin(room);
+    const restIsTyping = before === undefined || (before.isTypingInLog && before.epoch === epoch);
+    const underWay: UnderWay = {
+      settled: Promise.all([before?.settled, arrival]).then(() => {
+        end();
+        if (this.#underWay.get(room) === underWay) this.#underWay.delete(room);
+      }),
+      isTypingInLog: restIsTyping && typing !== undefined && lane === 'stream',
+      epoch,
+    };
+    this.#underWay.set(room, underWay);
+  }
+
+  /** A window may end after its room has changed lane. @param decided at this moment */
+  async #appendByLane(entry: NewEntry, decided: Decision): Promise<void> {
     const { cutover } = this.#options;
-    for (;;) {
-      const { lane, epoch, outage } = cutover.decide(entry.room);
+    for (let decision = decided; ; decision = cutover.decide(entry.room)) {
+      const { lane, epoch, outage } = decision;
       if (lane === 'bridge') throw new LeftStreamLane(outage);
       const result = await this.#options.log.append(epoch === undefined ? entry : { ...entry, epoch });
       if (result !== 'stale') return;

@@ -182,6 +182,7 @@ test('a room does not wait for what the windows of another one gave out', async 
   assert.deepEqual(scene.journal, ['log typing', 'bridge message']);
 });
 
+const turn = () => new Promise((resolve) => setImmediate(resolve));
 const refused = () => Promise.reject(new CrossfadeError('LOG_APPEND_REFUSED', 'too late', { reason: 'timeout' }));
 const unknown = () => Promise.reject(new CrossfadeError('LOG_APPEND_UNKNOWN', 'no answer', { reason: 'timeout' }));
 
@@ -193,7 +194,7 @@ test('a call that the log does not take goes to the bridge when its room may, an
   const first = scene.carry(call('first'));
   await until(() => scene.decision.outage !== undefined);
   const second = scene.carry(call('second'));
-  await new Promise((resolve) => setImmediate(resolve));
+  await turn();
   assert.deepEqual(scene.journal, ['log first']);
   ready.resolve();
   assert.deepEqual(await Promise.all([first, second]), [
@@ -219,6 +220,51 @@ test('a message goes behind what its room’s windows held, also where the log f
   scene.append = refused;
   await scene.carry(call('message'), { lane: 'stream', epoch: 1 });
   assert.deepEqual(scene.journal, ['log receipt', 'bridge receipt', 'bridge message']);
+});
+
+/** Who appends this waits until the test says what became of it. */
+function heldUp(scene: Scene, payload: string) {
+  const { promise, resolve } = Promise.withResolvers<AppendResult>();
+  scene.append = (entry) => (entry.payload === payload ? promise : Promise.resolve('appended'));
+  return resolve;
+}
+
+test('a message is handed to the log behind its room’s typing without waiting until the log has that', async () => {
+  const scene = new Scene();
+  await scene.carry(typing('typing'));
+  const decide = heldUp(scene, 'typing');
+  assert.deepEqual(await scene.carry(call('message')), { kind: 'broadcast' });
+  assert.deepEqual(scene.journal, ['log typing', 'log message']);
+  decide('appended');
+  await scene.lanes.drain();
+});
+
+test('a message waits for its room’s read receipts, which the bridge gets if the log refuses them, and for typing behind them', async () => {
+  const scene = new Scene();
+  await scene.carry(receipt('receipt'));
+  await scene.carry(typing('typing'));
+  const decide = heldUp(scene, 'receipt');
+  const carried = scene.carry(call('message'));
+  await turn();
+  assert.deepEqual(scene.journal, ['log receipt', 'log typing']);
+  decide('appended');
+  await carried;
+  assert.deepEqual(scene.journal, ['log receipt', 'log typing', 'log message']);
+});
+
+test('a message under a newer state waits for typing that the log may refuse as stale, and that is then appended once more', async () => {
+  const scene = new Scene();
+  await scene.carry(typing('typing'));
+  const decide = heldUp(scene, 'typing');
+  scene.lanes.flushWindows(allRooms);
+  scene.decision = { lane: 'stream', epoch: 2 };
+  const carried = scene.carry(call('message'));
+  await turn();
+  assert.deepEqual(scene.journal, ['log typing']);
+  scene.append = async () => 'appended';
+  decide('stale');
+  await carried;
+  assert.deepEqual(scene.journal, ['log typing', 'log typing', 'log message']);
 });
 
 test('typing that the log does not take is not sent by the bridge, where it might come behind its sender’s message', async () => {
