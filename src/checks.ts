@@ -12,7 +12,7 @@ import type { Config } from './config.ts';
 import type { Contract } from './contract/contract.ts';
 import { type AlikeFact, alikeFacts, differenceIn } from './cutover/alike.ts';
 import { wayBack } from './cutover/check.ts';
-import type { CutoverStage } from './cutover/stage.ts';
+import type { Cutover } from './cutover/cutover.ts';
 import type { Seen } from './cutover/survey.ts';
 import { bad, type CheckFinding, doubtful, good } from './findings.ts';
 import { checkRedis, offsetFinding } from './log/redis/check.ts';
@@ -39,7 +39,7 @@ export interface BeforeServing {
 }
 
 export interface RunningParts extends BeforeServing {
-  cutover: CutoverStage;
+  cutover: Cutover;
   compare: Pick<Compare, 'verdict'>;
 }
 

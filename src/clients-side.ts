@@ -8,7 +8,7 @@ import type { Drained } from './admin/admin.ts';
 import type { Config, HostPort } from './config.ts';
 import { Consumer } from './consumer/consumer.ts';
 import { Probe } from './consumer/probe.ts';
-import type { CutoverStage } from './cutover/stage.ts';
+import type { Cutover } from './cutover/cutover.ts';
 import type { Edge } from './edge/edge.ts';
 import { type CrossfadeError, hasCode } from './errors.ts';
 import { controlStream, probeStream, type Reader, typingStream } from './log/log.ts';
@@ -28,7 +28,7 @@ const sayAwayMs = 10_000;
 export interface ClientsSideParts extends Pick<Parts, 'contract' | 'log' | 'reads'>, Telemetry {
   config: Config;
   edge: Edge;
-  cutover: CutoverStage;
+  cutover: Cutover;
   /** The consumer loop has failed. */
   coreFailed(error: unknown): void;
 }
@@ -154,7 +154,7 @@ export class ClientsSide {
   #closeWhoMissed(): void {
     const { edge, faults, logger } = this.#parts;
     logger.warn({ code: 'EDGE_GAP' }, 'clients came before the log was read here; they are closed to reconnect');
-    faults.guard('client', () => edge.closeClients('gap'));
+    faults.contain('client', () => edge.closeClients('gap'));
   }
 
   #consume(reader: Reader): void {
@@ -170,7 +170,7 @@ export class ClientsSide {
     });
     this.#consuming = consumer.run().catch(coreFailed);
     // Whoever waits for this replica to be ready is not to wait for the next second.
-    faults.guard('timer', () => this.probe.send());
+    faults.contain('timer', () => this.probe.send());
   }
 
   async #untilDelivered(): Promise<void> {

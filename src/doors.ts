@@ -9,9 +9,9 @@ import type { ClientsSide } from './clients-side.ts';
 import type { Compare } from './compare/compare.ts';
 import { compareView } from './compare/report.ts';
 import type { Config, HostPort } from './config.ts';
+import type { Cutover } from './cutover/cutover.ts';
 import { tokensFact } from './cutover/hub-moves.ts';
 import { contractStreams } from './cutover/own-view.ts';
-import type { CutoverStage } from './cutover/stage.ts';
 import type { Edge } from './edge/edge.ts';
 import { measure, readiness } from './health.ts';
 import { Ingress } from './ingress/ingress.ts';
@@ -29,7 +29,7 @@ const sayUnsignedMs = 5_000;
 
 interface Stages {
   edge: Edge;
-  cutover: CutoverStage;
+  cutover: Cutover;
   plans: Plans;
   compare: Compare;
   lanes: Lanes;
@@ -97,7 +97,7 @@ export async function listenAdmin(
     readiness: checks,
     check: oneAtATime(() => checkRunning({ ...parts, ...bridgeOf(parts, cutover), config, cutover, compare })),
     drain() {
-      parts.faults.guard('client', () => clientsSide.drain());
+      parts.faults.contain('client', () => clientsSide.drain());
       return clientsSide.drained;
     },
     cutover: { ...cutover.answers, status, plans },
@@ -135,7 +135,7 @@ export async function listenAdmin(
 }
 
 /** None once it was left for good. */
-function bridgeOf({ bridge, bridgeHealth }: Parts, { roomLanes }: CutoverStage) {
+function bridgeOf({ bridge, bridgeHealth }: Parts, { roomLanes }: Cutover) {
   if (roomLanes.standalone) return { bridge: undefined, bridgeHealth: undefined, bridgeStates: [] };
   return { bridge, bridgeHealth, bridgeStates: bridgeHealth?.states ?? [] };
 }

@@ -64,7 +64,7 @@ export async function startReplica(given: Config, logger: Logger, onLost: (why: 
     onHubTyping: ({ room, user }) => cutover.onHubTyping(room, user),
     others: cutover.others,
   });
-  parts.faults.guard('core', () => cutover.learn());
+  parts.faults.contain('core', () => cutover.learn());
   const ingress = config.listen && (await listenIngress(config, config.listen, parts, { cutover, lanes }));
   const opening = clientsSide.open();
   // Whoever looks at `failed` gets the error; until then it is nobody's.

@@ -3,7 +3,7 @@
 
 import { Compare } from './compare/compare.ts';
 import type { Config } from './config.ts';
-import { CutoverStage, type CutoverStageOptions } from './cutover/stage.ts';
+import { Cutover, type CutoverOptions } from './cutover/cutover.ts';
 import { Edge } from './edge/edge.ts';
 import { Lanes } from './lanes/lanes.ts';
 import { leaveBridge, type Parts } from './parts.ts';
@@ -30,10 +30,10 @@ export function makeCutover(
   config: Config,
   parts: Parts,
   edge: Edge,
-  aroundClients: CutoverStageOptions['aroundClients'],
-): CutoverStage {
+  aroundClients: CutoverOptions['aroundClients'],
+): Cutover {
   const { bridgeHealth, idempotency } = parts;
-  const cutover: CutoverStage = new CutoverStage({
+  const cutover: Cutover = new Cutover({
     ...parts,
     config,
     edge,
@@ -43,21 +43,21 @@ export function makeCutover(
   });
   cutover.onComplete(() => {
     edge.leaveBridge();
-    parts.faults.guard('bridge', () => leaveBridge(parts));
+    parts.faults.contain('bridge', () => leaveBridge(parts));
   });
   cutover.onUse((inUse) => edge.proveConnects(inUse));
   cutover.onHubs((native, overMs) => edge.moveHubs(native, overMs));
   return cutover;
 }
 
-export function makePlans({ instance }: Config, parts: Parts, cutover: CutoverStage): Plans {
+export function makePlans({ instance }: Config, parts: Parts, cutover: Cutover): Plans {
   const { answers, survey, outage, roomLanes } = cutover;
   const plans = new Plans({ ...parts, ...answers, instance, survey, outage, roomLanes });
   cutover.onSurplus((surplus) => plans.onSurplus(surplus));
   return plans;
 }
 
-export function makeCompare(config: Config, parts: Parts, cutover: CutoverStage, edge: Edge): Compare {
+export function makeCompare(config: Config, parts: Parts, cutover: Cutover, edge: Edge): Compare {
   const { instance, hubs, requireCompare } = config;
   const { roomLanes, outage, guard } = cutover;
   const compare = new Compare({ ...parts, instance, hubs, version, edge, roomLanes, outage });
@@ -66,7 +66,7 @@ export function makeCompare(config: Config, parts: Parts, cutover: CutoverStage,
   return compare;
 }
 
-export function makeLanes(config: Config, parts: Parts, cutover: CutoverStage, compare: Compare): Lanes {
+export function makeLanes(config: Config, parts: Parts, cutover: Cutover, compare: Compare): Lanes {
   const { fallback, bridgeFallback, coalesce, coalesceWindow } = config;
   const settings = { fallback, bridgeFallback, coalesceWindowMs: coalesce ? coalesceWindow : undefined };
   const hasAudience = () => cutover.roomLanes.hasNativeHubs || parts.hasAudience();

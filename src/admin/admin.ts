@@ -60,12 +60,12 @@ export class Admin {
   private constructor(options: AdminOptions) {
     this.#options = options;
     this.#server = createServer({ shouldUpgradeCallback: asksForConnection }, (request, response) => {
-      options.faults.guard('admin', () => this.#handle(request, response));
+      options.faults.contain('admin', () => this.#handle(request, response));
     });
     this.#server.on('upgrade', (request) => {
       const { socket } = request;
       socket.on('error', () => socket.destroy());
-      options.faults.guard(
+      options.faults.contain(
         'peer',
         () => this.#onPeer(request),
         () => socket.destroy(),

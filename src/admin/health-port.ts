@@ -36,7 +36,7 @@ export class HealthPort {
     this.#options = options;
     this.#server = createServer(limits, (request, response) => {
       const handle = () => this.#answer(request, response);
-      options.faults.guard('admin', handle, () => response.destroy());
+      options.faults.contain('admin', handle, () => response.destroy());
     });
     this.#server.maxConnections = maxConnections;
   }

@@ -80,7 +80,7 @@ export class Live {
     if (this.#watchers.size > 1) return;
     const { clock, faults } = this.#options;
     this.#stop = clock.every(everyMs, () => this.#look());
-    faults.guard('admin', () => this.#look());
+    faults.contain('admin', () => this.#look());
   }
 
   #leave(response: ServerResponse): void {
@@ -93,7 +93,7 @@ export class Live {
     this.#isLooking = true;
     try {
       const { status, around, run, compare, clock, faults } = this.#options;
-      faults.guard('admin', () => this.#readGuard());
+      faults.contain('admin', () => this.#readGuard());
       const [cutover, here] = await Promise.all([status(), around()]);
       const point = pointOf(clock.now(), cutover.lanes);
       this.#keep(point);

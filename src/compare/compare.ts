@@ -194,7 +194,7 @@ export class Compare {
     void logClock.measure();
     const stopMeasuring = clock.every(measureEveryMs, () => logClock.measure());
     const reading = { goesOn: true };
-    this.#parts.faults.guard('entry', () => this.#readAlong(comparison, reading));
+    this.#parts.faults.contain('entry', () => this.#readAlong(comparison, reading));
     this.#watching = {
       id: run.id,
       comparison,

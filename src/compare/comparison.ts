@@ -204,7 +204,7 @@ export class Comparison {
     this.#goesOn = true;
     setImmediate(() => {
       this.#goesOn = false;
-      faults.guard('bridge', () => this.#settleDue());
+      faults.contain('bridge', () => this.#settleDue());
     });
   }
 
@@ -260,7 +260,7 @@ export class Comparison {
       const expected = this.#kept[this.#nextToSettle]!;
       const isDue = expected.readAt + graceMs <= now && this.witnesses.readTo > expected.readAt + graceMs;
       if (!isDue || this.#parts.clock.monotonic() > endsAt) return;
-      this.#parts.faults.guard('bridge', () => this.#settle(expected));
+      this.#parts.faults.contain('bridge', () => this.#settle(expected));
     }
   }
 

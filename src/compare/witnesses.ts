@@ -171,7 +171,7 @@ export class Witnesses implements BridgeWatch {
     while (done < this.#queue.length && (done === 0 || clock.monotonic() < endsAt)) {
       const { witness, message, at } = this.#queue[done++]!;
       this.#queuedBytes -= message.length;
-      faults.guard(
+      faults.contain(
         'bridge',
         () => this.#take(witness, message, at),
         () => {

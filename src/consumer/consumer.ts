@@ -71,7 +71,7 @@ export class Consumer {
       await this.#deliver(run, batch);
       run = [];
       if (entry.stream === probeStream) await this.#deliverProbe(entry);
-      else if (!isHistory(entry, batch)) this.#options.faults.guard('note', () => this.#takeNote(entry));
+      else if (!isHistory(entry, batch)) this.#options.faults.contain('note', () => this.#takeNote(entry));
     }
     await this.#deliver(run, batch);
   }
@@ -90,7 +90,7 @@ export class Consumer {
     const shown: Entry[] = [];
     const messages: OutgoingMessage[] = [];
     for (const entry of entries) {
-      faults.guard('entry', () => {
+      faults.contain('entry', () => {
         const message = this.#take(entry, batch);
         if (message === undefined) return;
         messages.push(message);

@@ -6,7 +6,7 @@ import { keepNewest } from '../keep-newest.ts';
 import { type Entry, idempotencyTtlMs, type Position, type Reader, type Typing } from '../log/log.ts';
 import { Recent } from '../recent.ts';
 import type { Clock } from '../telemetry/clock.ts';
-import { TypingGuard } from './typing.ts';
+import { TypingOrder } from './typing.ts';
 
 /** Ids that are remembered: of 1,600 events a second. */
 const maxSeen = 500_000;
@@ -16,7 +16,7 @@ const maxWithheld = 10_000;
 export class ReadMemory {
   /** An event may stand in the log twice (a publisher's repeat, a log that was replaced), and is shown once. */
   readonly #seen: Recent;
-  readonly #typing = new TypingGuard();
+  readonly #typing = new TypingOrder();
   /**
    * Id -> until when (ms since 1970) an event with it is the one that the bridge shows. By when it was published, not by when
    * it is read: the log may bring it after any outage. After 5 minutes its id may be another event's; clocks differ by less than half of that.

@@ -17,7 +17,7 @@ interface Shown {
   position: Position;
 }
 
-export class TypingGuard {
+export class TypingOrder {
   readonly #lastMessage = new Map<string, Position>();
   readonly #lastState = new Map<string, Shown>();
 

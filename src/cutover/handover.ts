@@ -177,7 +177,7 @@ export class Handover {
 
   #fenceSettled(id: string): void {
     const { fences, settleMs, clock } = this.#parts;
-    this.#parts.faults.guard('note', () => fenceSettled(fences, id, settleMs(), clock));
+    this.#parts.faults.contain('note', () => fenceSettled(fences, id, settleMs(), clock));
   }
 
   /**

@@ -67,18 +67,18 @@ export class Door {
     });
     this.server.on('connection', (socket) => this.#onConnection(socket));
     this.server.on('request', (request, response) =>
-      this.#guard(request.socket, () => this.#onRequest(request, response)),
+      this.#contain(request.socket, () => this.#onRequest(request, response)),
     );
     // As above; Kestrel, which knows `100-continue` alone, takes it for any request.
     this.server.on('checkExpectation', (request, response) =>
-      this.#guard(request.socket, () => this.#onRequest(request, response)),
+      this.#contain(request.socket, () => this.#onRequest(request, response)),
     );
     this.server.on('upgrade', (request, stream, head) => {
       const { socket } = request;
       socket.on('error', destroyIt);
       // Around a socket whose request has a body Node puts a stream of its own, which tells of the socket's errors again.
       if (stream !== socket) stream.on('error', destroyerOf(socket));
-      this.#guard(socket, () => this.#onUpgrade(request, head));
+      this.#contain(socket, () => this.#onUpgrade(request, head));
     });
     this.server.on('timeout', (socket) => this.#onTimeout(socket));
     // Such as a lack of descriptors for a new connection.
@@ -95,8 +95,8 @@ export class Door {
     }
   }
 
-  #guard(socket: Socket, run: () => unknown): void {
-    this.#faults.guard('edge', run, () => socket.destroy());
+  #contain(socket: Socket, run: () => unknown): void {
+    this.#faults.contain('edge', run, () => socket.destroy());
   }
 
   #onConnection(socket: Socket): void {
@@ -123,7 +123,7 @@ export class Door {
     response.once('close', () => {
       exchanges.shift();
       const next = exchanges[0];
-      if (next !== undefined && socket.writable) this.#guard(socket, () => this.#answer(next));
+      if (next !== undefined && socket.writable) this.#contain(socket, () => this.#answer(next));
     });
     exchanges.push({ request, response });
     return exchanges.length === 1 ? this.#answer({ request, response }) : undefined;

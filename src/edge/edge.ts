@@ -345,7 +345,7 @@ export class Edge implements Audience {
     const count = (change: 1 | -1) => this.#moving.set(hub, (this.#moving.get(hub) ?? 0) + change);
     const isStray = (client: Client) => client.hubName === hub && client.isNative !== this.#nativeHubs.has(hub);
     count(+1);
-    faults.guard('client', () => this.#leaving.move(isStray, overMs).finally(() => count(-1)));
+    faults.contain('client', () => this.#leaving.move(isStray, overMs).finally(() => count(-1)));
   }
 
   /** @param now ms, monotonic */

@@ -110,8 +110,8 @@ export class Leaving {
   }
 
   async #close(client: Client, reason: CloseReason): Promise<void> {
-    const cut = () => this.#faults.guard('client', () => client.terminate(reason));
-    this.#faults.guard('client', () => client.closeForReconnect(reason), cut);
+    const cut = () => this.#faults.contain('client', () => client.terminate(reason));
+    this.#faults.contain('client', () => client.closeForReconnect(reason), cut);
     const cancel = this.#clock.after(closeLimitMs, cut);
     await client.gone;
     cancel();

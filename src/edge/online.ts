@@ -38,8 +38,8 @@ export class Online {
     this.#parts = parts;
   }
 
-  /** Whether crossfade keeps counters and keys, in place of a bridge. @param guards whether a bridge may remove keys all the same */
-  keep(keeps: boolean, guards: boolean): void {
+  /** Whether crossfade keeps counters and keys, in place of a bridge. @param withBridge whether a bridge may remove keys all the same */
+  keep(keeps: boolean, withBridge: boolean): void {
     if (keeps === this.#keeps) return;
     this.#keeps = keeps;
     const { roster } = this.#parts;
@@ -47,7 +47,7 @@ export class Online {
       roster.set(counterNames.ofUser(user), keeps ? connections : 0);
       if (keeps) for (const session of sessions) roster.holdPresence(user, session);
     }
-    if (guards || !keeps) roster.keepPresence(keeps);
+    if (withBridge || !keeps) roster.keepPresence(keeps);
   }
 
   connected(user: string): void {

@@ -66,7 +66,7 @@ export class Ingress {
       // The backend's pool keeps connections for a while: closing them first would cost it a failed call.
       { keepAliveTimeout: 75_000, headersTimeout: 10_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 },
       (request, response) =>
-        options.faults.guard(
+        options.faults.contain(
           'ingress',
           () => this.#handle(request, response),
           () => response.destroy(),

@@ -100,7 +100,7 @@ export class UncertainAppends {
   hear(question: Question): { read: boolean } {
     const read = this.#parts.reads.hasRead(question.eventId);
     if (!read && !this.#past.has(question.id) && !this.#waiting.has(question.id)) {
-      this.#parts.faults.guard('peer', () => this.#queue(question));
+      this.#parts.faults.contain('peer', () => this.#queue(question));
     }
     return { read };
   }
@@ -144,7 +144,7 @@ export class UncertainAppends {
 
   #conclude(verdict: Settlement): void {
     this.decided(verdict);
-    this.#parts.faults.guard('peer', () => this.#tell(verdict));
+    this.#parts.faults.contain('peer', () => this.#tell(verdict));
   }
 
   async #tell(verdict: Settlement): Promise<void> {

@@ -20,7 +20,7 @@ export class Faults {
    * Runs one piece of work to its end; neither throws nor rejects.
    * @param end ends what the fault concerns (destroys a socket, say); what it throws itself is reported too
    */
-  guard(where: FaultPlace, run: () => unknown, end: (error: unknown) => void = () => {}): void {
+  contain(where: FaultPlace, run: () => unknown, end: (error: unknown) => void = () => {}): void {
     try {
       const result = run();
       if (result instanceof Promise) result.catch((error) => this.#end(where, error, end));
@@ -29,13 +29,13 @@ export class Faults {
     }
   }
 
-  /** The same listener, inside the boundary. @param end as in guard() */
-  guarded<Args extends unknown[]>(
+  /** The same listener, inside the boundary. @param end as in contain() */
+  contained<Args extends unknown[]>(
     where: FaultPlace,
     listener: (...args: Args) => unknown,
     end?: (error: unknown) => void,
   ): (...args: Args) => void {
-    return (...args) => this.guard(where, () => listener(...args), end);
+    return (...args) => this.contain(where, () => listener(...args), end);
   }
 
   /** Logs and counts a fault that was caught elsewhere. */
@@ -50,8 +50,8 @@ export class Faults {
     return {
       now: () => clock.now(),
       monotonic: () => clock.monotonic(),
-      after: (ms, run) => clock.after(ms, () => this.guard('timer', run)),
-      every: (ms, run) => clock.every(ms, () => this.guard('timer', run)),
+      after: (ms, run) => clock.after(ms, () => this.contain('timer', run)),
+      every: (ms, run) => clock.every(ms, () => this.contain('timer', run)),
     };
   }
 

@@ -13,7 +13,7 @@ test('work that throws ends what it was for, is counted, and nothing else happen
   const metrics = createMetrics();
   const ended: unknown[] = [];
   const fault = new Error('odd input');
-  new Faults(silentLogger, metrics).guard(
+  new Faults(silentLogger, metrics).contain(
     'client',
     () => assert.fail(fault),
     (error) => ended.push(error),
@@ -26,7 +26,7 @@ test('work that throws ends what it was for, is counted, and nothing else happen
 test('work that rejects later ends what it was for, too', async () => {
   const metrics = createMetrics();
   const { promise: ended, resolve } = Promise.withResolvers<unknown>();
-  new Faults(silentLogger, metrics).guard('ingress', async () => Promise.reject(new Error('late')), resolve);
+  new Faults(silentLogger, metrics).contain('ingress', async () => Promise.reject(new Error('late')), resolve);
   assert.match(String(await ended), /late/);
   assert.equal(await faultsAt(metrics, 'ingress'), 1);
 });
@@ -34,7 +34,7 @@ test('work that rejects later ends what it was for, too', async () => {
 test('an end that fails itself is caught as well', async () => {
   const metrics = createMetrics();
   const fail = () => assert.fail('both');
-  new Faults(silentLogger, metrics).guard('edge', fail, fail);
+  new Faults(silentLogger, metrics).contain('edge', fail, fail);
   assert.equal(await faultsAt(metrics, 'edge'), 2);
 });
 

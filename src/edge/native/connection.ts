@@ -35,7 +35,7 @@ export interface NativeOwner extends NativeListener {
   /** ms, monotonic */
   now(): number;
   /** Runs what its client, or time, has caused: what goes wrong ends the connection alone. */
-  guard(connection: NativeConnection, run: () => unknown): void;
+  contain(connection: NativeConnection, run: () => unknown): void;
 }
 
 /** What a connection tells the edge, which runs the hub. */
@@ -120,7 +120,7 @@ export class NativeConnection implements Member, Client, TransportListener {
   // What its transport tells it.
 
   receive(bytes: Buffer): void {
-    this.guard(() => this.#receive(bytes));
+    this.contain(() => this.#receive(bytes));
   }
 
   tooLarge(): void {
@@ -132,11 +132,11 @@ export class NativeConnection implements Member, Client, TransportListener {
   }
 
   ended(reason?: 'timeout'): void {
-    this.guard(() => this.#ended(reason));
+    this.contain(() => this.#ended(reason));
   }
 
-  guard(run: () => unknown): void {
-    this.#owner.guard(this, run);
+  contain(run: () => unknown): void {
+    this.#owner.contain(this, run);
   }
 
   // What the hubs ask of it, and tell it.
@@ -260,7 +260,7 @@ export class NativeConnection implements Member, Client, TransportListener {
       return this.fail(error);
     }
     if (this.#queued.length > maxQueuedRecords) this.#transport.pause();
-    if (!this.#handling) this.guard(() => this.#handleQueued());
+    if (!this.#handling) this.contain(() => this.#handleQueued());
   }
 
   /** @returns what stands behind the handshake, if that is whole */

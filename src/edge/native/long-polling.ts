@@ -64,7 +64,7 @@ export class NativeLongPolling implements NativeTransport {
     this.#endPoll(204);
     this.#poll = response;
     this.#deadline = this.#now() + this.#limits.pollMs;
-    response.once('close', () => this.#listener?.guard(() => this.#onPollClosed(response)));
+    response.once('close', () => this.#listener?.contain(() => this.#onPollClosed(response)));
     this.#settle();
     return true;
   }
@@ -82,7 +82,7 @@ export class NativeLongPolling implements NativeTransport {
   send(records: Buffer): void {
     if (this.#listener === undefined || records.length === 0) return;
     // What else is sent in this turn goes with the same answer.
-    if (this.#waiting.length === 0) queueMicrotask(() => this.#listener?.guard(() => this.#settle()));
+    if (this.#waiting.length === 0) queueMicrotask(() => this.#listener?.contain(() => this.#settle()));
     this.#waiting.push(records);
     this.#waitingBytes += records.length;
   }
@@ -133,7 +133,7 @@ export class NativeLongPolling implements NativeTransport {
     this.#waiting = [];
     this.#waitingBytes = 0;
     this.#deadline = Number.POSITIVE_INFINITY;
-    poll.once('close', () => this.#listener?.guard(() => this.#onAnswerClosed(poll)));
+    poll.once('close', () => this.#listener?.contain(() => this.#onAnswerClosed(poll)));
     writePoll(poll, 200, 'application/octet-stream', body);
   }
 

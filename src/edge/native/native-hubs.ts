@@ -163,13 +163,13 @@ export class NativeHubs implements HubsSide, NativeOwner {
     return this.#options.clock.monotonic();
   }
 
-  guard(connection: NativeConnection, run: () => unknown): void {
-    this.#options.faults.guard('client', run, () => connection.terminate('fault'));
+  contain(connection: NativeConnection, run: () => unknown): void {
+    this.#options.faults.contain('client', run, () => connection.terminate('fault'));
   }
 
   onConnected(connection: NativeConnection): void {
     this.#options.metrics.connections.inc({ hub: connection.hub.name });
-    this.guard(connection, () => this.#hubs.connect(connection).catch((error) => connection.fail(error)));
+    this.contain(connection, () => this.#hubs.connect(connection).catch((error) => connection.fail(error)));
   }
 
   onInvocation(connection: NativeConnection, invocation: Invocation): Promise<void> {
@@ -191,7 +191,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
     this.#negotiations.release(connection.token);
     this.#byRequests.forget(connection.token);
     if (connection.wasConnected) {
-      this.guard(connection, () => this.#hubs.disconnect(connection));
+      this.contain(connection, () => this.#hubs.disconnect(connection));
       this.#options.metrics.connections.dec({ hub });
     }
     this.#options.metrics.connectionsClosed.inc({ hub, reason: connection.closeReason });
@@ -199,7 +199,7 @@ export class NativeHubs implements HubsSide, NativeOwner {
 
   #sweep(): void {
     const now = this.now();
-    for (const connection of [...this.clients]) this.guard(connection, () => connection.sweep(now));
+    for (const connection of [...this.clients]) this.contain(connection, () => connection.sweep(now));
     this.#negotiations.sweep();
   }
 

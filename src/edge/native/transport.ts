@@ -14,7 +14,7 @@ export interface TransportListener {
   /** The connection is over; nothing is told any more. @param reason where it is not the client's own end */
   ended(reason?: 'timeout'): void;
   /** Runs what the client, or a later turn, has caused; what goes wrong ends the connection alone. */
-  guard(run: () => unknown): void;
+  contain(run: () => unknown): void;
 }
 
 export interface NativeTransport {

@@ -15,7 +15,7 @@ export interface BridgeFeedParts<Piece> {
   /** Bytes waiting for the client. */
   backlogBytes(): number;
   /** What goes wrong in it ends the connection. */
-  guard(run: () => unknown): void;
+  contain(run: () => unknown): void;
 }
 
 export class BridgeFeed<Piece> {
@@ -35,12 +35,12 @@ export class BridgeFeed<Piece> {
   }
 
   take(piece: Piece): void {
-    const { bridge, untilReady, guard } = this.#parts;
+    const { bridge, untilReady, contain } = this.#parts;
     const ready = this.#early === undefined ? untilReady() : undefined;
     if (ready !== undefined) {
       this.#early = [];
       bridge.pause();
-      guard(() => ready.then(() => this.passEarly()));
+      contain(() => ready.then(() => this.passEarly()));
     }
     if (this.#early === undefined) this.#pass(piece);
     else this.#early.push(piece);

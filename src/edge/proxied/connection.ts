@@ -392,7 +392,7 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
 
   /** The transport hands the bridge's message on in the same turn of the event loop; `run` injects in the microtask behind it. */
   #behindThisMessage(run: () => void): void {
-    queueMicrotask(this.#owner.faults.guarded('bridge', run, () => this.terminate('fault')));
+    queueMicrotask(this.#owner.faults.contained('bridge', run, () => this.terminate('fault')));
   }
 
   // The log's messages.

@@ -36,7 +36,7 @@ export class EventStream implements Carrier {
       untilReady: () => this.#tap?.untilReady(),
       pass: (chunk) => this.#passChunk(chunk),
       backlogBytes: () => this.backlogBytes,
-      guard: (run) => faults.guard('bridge', run, () => this.cut()),
+      contain: (run) => faults.contain('bridge', run, () => this.cut()),
     });
   }
 
@@ -48,19 +48,19 @@ export class EventStream implements Carrier {
     this.#response
       .on(
         'drain',
-        this.#faults.guarded('client', () => this.#feed.drained(), cut),
+        this.#faults.contained('client', () => this.#feed.drained(), cut),
       )
-      .once('close', this.#faults.guarded('client', cut));
+      .once('close', this.#faults.contained('client', cut));
     this.#answer.body
       .on(
         'data',
-        this.#faults.guarded('bridge', (chunk: Buffer) => this.#feed.take(chunk), cut),
+        this.#faults.contained('bridge', (chunk: Buffer) => this.#feed.take(chunk), cut),
       )
       .once(
         'end',
-        this.#faults.guarded('bridge', () => this.#onBridgeEnd(), cut),
+        this.#faults.contained('bridge', () => this.#onBridgeEnd(), cut),
       )
-      .on('error', this.#faults.guarded('bridge', cut));
+      .on('error', this.#faults.contained('bridge', cut));
   }
 
   post(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {

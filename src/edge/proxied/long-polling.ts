@@ -123,7 +123,7 @@ export class LongPolling implements Carrier {
   inject(prepared: Prepared, protocol: HubProtocolName): void {
     const bytes = protocol === 'json' ? prepared.json : prepared.messagePack;
     // What else is injected in this turn goes with the same answer.
-    if (this.#waiting.length === 0) queueMicrotask(this.#guarded(() => this.#answerNewest()));
+    if (this.#waiting.length === 0) queueMicrotask(this.#contained(() => this.#answerNewest()));
     this.#wait(bytes);
   }
 
@@ -164,7 +164,7 @@ export class LongPolling implements Carrier {
       this.#leaves = 'now';
       if (this.#polls.some(({ client }) => client !== undefined)) this.#close();
     });
-    this.#options.faults.guard(
+    this.#options.faults.contain(
       'client',
       () => settled,
       () => this.cut(),
@@ -254,7 +254,7 @@ export class LongPolling implements Carrier {
     poll.client = response;
     response.once(
       'close',
-      this.#guarded(() => this.#onClientGone(response)),
+      this.#contained(() => this.#onClientGone(response)),
     );
   }
 
@@ -267,8 +267,8 @@ export class LongPolling implements Carrier {
     this.#expectPoll();
   }
 
-  #guarded(run: () => void): () => void {
-    return this.#options.faults.guarded('client', run, () => this.cut());
+  #contained(run: () => void): () => void {
+    return this.#options.faults.contained('client', run, () => this.cut());
   }
 
   #drop(poll: BridgePoll): void {

@@ -142,7 +142,7 @@ export class ProxiedConnections implements ProxiedOwner {
     for (const connection of this.#connections) {
       if (!members.has(connection)) continue;
       connection.queue(fenced);
-      this.faults.guard('bridge', () => this.#fence(connection, fenced));
+      this.faults.contain('bridge', () => this.#fence(connection, fenced));
     }
   }
 
@@ -186,7 +186,7 @@ export class ProxiedConnections implements ProxiedOwner {
   /** Slow clients; called about once a second. */
   sweep(now: number): void {
     for (const connection of [...this.#connections]) {
-      this.faults.guard(
+      this.faults.contain(
         'client',
         () => connection.sweep(now),
         () => connection.terminate('fault'),

@@ -261,12 +261,12 @@ export class ProxiedHubs implements HubsSide {
     const open = (tap: Tap) => {
       // What goes wrong with the Tap's end must not keep the connection from being forgotten.
       const client = new OpenClient(hub?.name, tap, carrier, () => {
-        faults.guard('client', () => tap.ended());
+        faults.contain('client', () => tap.ended());
         this.#ended(client, carrier, token);
       });
       this.clients.add(client);
       // It was being dialled when that began.
-      if (this.#refusesNew) queueMicrotask(faults.guarded('client', () => carrier.cut()));
+      if (this.#refusesNew) queueMicrotask(faults.contained('client', () => carrier.cut()));
       return client;
     };
     if (hub === undefined) return open(untapped);

@@ -35,7 +35,7 @@ export class StandIn {
 
   constructor(dial: () => Promise<WebSocket>, owner: StandInOwner) {
     this.#owner = owner;
-    owner.faults.guard(
+    owner.faults.contain(
       'bridge',
       async () => this.#begin(await dial()),
       () => this.#end(),
@@ -65,19 +65,19 @@ export class StandIn {
     this.#webSocket = webSocket;
     webSocket.once(
       'open',
-      faults.guarded('bridge', () => this.#greet(webSocket), cut),
+      faults.contained('bridge', () => this.#greet(webSocket), cut),
     );
     webSocket.on(
       'message',
-      faults.guarded('bridge', (message: Buffer) => this.#hear(message), cut),
+      faults.contained('bridge', (message: Buffer) => this.#hear(message), cut),
     );
     webSocket.on(
       'error',
-      faults.guarded('bridge', (error: Error) => this.#fail(error)),
+      faults.contained('bridge', (error: Error) => this.#fail(error)),
     );
     webSocket.once(
       'close',
-      faults.guarded('bridge', () => this.#end()),
+      faults.contained('bridge', () => this.#end()),
     );
     if (this.#isClosed) webSocket.close(1000);
   }

@@ -68,7 +68,7 @@ export class WebSocketUpgrades {
       client.socket.destroy();
       bridge.terminate();
     };
-    const onError = this.#faults.guarded(
+    const onError = this.#faults.contained(
       'bridge',
       (error: Error) => {
         if (!client.left && !upgrade.onUnreachable(error)) this.#refuse(upgrade, 502);
@@ -83,11 +83,11 @@ export class WebSocketUpgrades {
       bridge.off('error', onError).removeAllListeners('unexpected-response');
       this.#complete(upgrade, bridge);
     };
-    client.onLeft = this.#faults.guarded('client', () => bridge.terminate());
+    client.onLeft = this.#faults.contained('client', () => bridge.terminate());
     bridge.once('error', onError).on('error', sideOnError);
     bridge.once('upgrade', (answer) => this.#accepted.set(request, answer));
-    bridge.once('unexpected-response', this.#faults.guarded('bridge', onRefused, end));
-    bridge.once('open', this.#faults.guarded('bridge', onOpen, end));
+    bridge.once('unexpected-response', this.#faults.contained('bridge', onRefused, end));
+    bridge.once('open', this.#faults.contained('bridge', onOpen, end));
   }
 
   #refuse(upgrade: Upgrade, status: number): void {

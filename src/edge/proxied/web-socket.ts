@@ -34,7 +34,7 @@ export class Side extends WebSocket {
     // Where our own close frame has gone out before, this completes the handshake.
     if (this.readyState === WebSocket.CLOSING) super.close();
     const { link } = this;
-    link?.guard(this.place, () => link.onConclude(this, code, reason));
+    link?.contain(this.place, () => link.onConclude(this, code, reason));
   }
 
   sendClose(code?: number, reason?: string | Buffer): void {
@@ -66,7 +66,7 @@ export class ProxiedWebSocket implements Carrier {
       untilReady: () => this.#tap?.untilReady(),
       pass: ({ data, binary }) => this.#passBridgeMessage(data, binary),
       backlogBytes: () => this.backlogBytes,
-      guard: (run) => this.guard('bridge', run),
+      contain: (run) => this.contain('bridge', run),
     });
   }
 
@@ -81,8 +81,8 @@ export class ProxiedWebSocket implements Carrier {
     this.#bridge.on('message', bridgeOnMessage);
     const onClientDrain = () => this.#feed.drained();
     const onBridgeDrain = () => this.#client.resume();
-    this.#clientSocket.on('drain', () => this.guard('client', onClientDrain));
-    this.#bridgeSocket.on('drain', () => this.guard('bridge', onBridgeDrain));
+    this.#clientSocket.on('drain', () => this.contain('client', onClientDrain));
+    this.#bridgeSocket.on('drain', () => this.contain('bridge', onBridgeDrain));
   }
 
   // The Leg.
@@ -122,8 +122,8 @@ export class ProxiedWebSocket implements Carrier {
   // What the two sides tell.
 
   /** An error in handling what one side tells ends both. */
-  guard(place: FaultPlace, run: () => unknown): void {
-    this.#faults.guard(place, run, () => this.cut());
+  contain(place: FaultPlace, run: () => unknown): void {
+    this.#faults.contain(place, run, () => this.cut());
   }
 
   onClientMessage(data: Buffer, binary: boolean): void {
@@ -179,18 +179,18 @@ export class ProxiedWebSocket implements Carrier {
 
 function clientOnMessage(this: WebSocket, data: WebSocket.RawData, binary: boolean): void {
   const link = (this as Side).link!;
-  link.guard('client', () => link.onClientMessage(data as Buffer, binary));
+  link.contain('client', () => link.onClientMessage(data as Buffer, binary));
 }
 
 function bridgeOnMessage(this: WebSocket, data: WebSocket.RawData, binary: boolean): void {
   const link = (this as Side).link!;
-  link.guard('bridge', () => link.onBridgeMessage(data as Buffer, binary));
+  link.contain('bridge', () => link.onBridgeMessage(data as Buffer, binary));
 }
 
 function sideOnClose(this: WebSocket): void {
   const side = this as Side;
   const link = side.link!;
-  link.guard(side.place, () => link.onClose(side));
+  link.contain(side.place, () => link.onClose(side));
 }
 
 /** Nothing to do: `ws` closes the side behind its error, and sideOnClose() handles that. */

@@ -91,7 +91,7 @@ export class Holders {
       },
       (error) => callback(error, null),
     );
-    faults.guard('peer', () => dialled);
+    faults.contain('peer', () => dialled);
   }
 
   /** What is under way there is brought to its end. */

@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis';
 import { LogThrottle } from '../../telemetry/log-throttle.ts';
 import { type LogOptions, presenceTtlMs } from '../log.ts';
 import { isReady, runAll, withoutArguments } from './connections.ts';
-import { PresenceGuard } from './presence-guard.ts';
+import { PresenceWatch } from './presence-watch.ts';
 import { keys, run } from './scripts.ts';
 
 const renewEveryMs = presenceTtlMs / 3;
@@ -25,7 +25,7 @@ export class Presence {
   readonly #stopRenewing: () => void;
   readonly #onReady = () => this.#renew('presence could not be written again');
   #releasing: Promise<void> | undefined;
-  #guard: PresenceGuard | undefined;
+  #watch: PresenceWatch | undefined;
 
   constructor(redis: Redis, { clock, logger }: LogOptions) {
     this.#redis = redis;
@@ -45,13 +45,13 @@ export class Presence {
 
   /** See {@link Roster.keepPresence}. */
   keep(keeps: boolean): void {
-    this.#guard?.stop();
-    this.#guard = undefined;
+    this.#watch?.stop();
+    this.#watch = undefined;
     if (!keeps) {
       for (const user of [...this.#held.keys()]) this.#letGo(user);
       return;
     }
-    this.#guard = new PresenceGuard({
+    this.#watch = new PresenceWatch({
       redis: this.#redis,
       onChanged: (key) => this.#onChanged(key),
       onMissed: () => this.#renew('presence could not be written again'),
@@ -79,7 +79,7 @@ export class Presence {
   /** Ends the renewals of what is held. */
   stop(): void {
     this.#stopRenewing();
-    this.#guard?.stop();
+    this.#watch?.stop();
     this.#redis.off('ready', this.#onReady);
   }
 

@@ -6,7 +6,7 @@ import { keys } from './scripts.ts';
 
 const channel = '__redis__:invalidate';
 
-export interface PresenceGuardParts {
+export interface PresenceWatchParts {
   redis: Redis;
   /** The key was written or removed by somebody, this replica included. */
   onChanged(key: string): void;
@@ -15,12 +15,12 @@ export interface PresenceGuardParts {
   onFailed(error: unknown): void;
 }
 
-export class PresenceGuard {
-  readonly #parts: PresenceGuardParts;
+export class PresenceWatch {
+  readonly #parts: PresenceWatchParts;
   readonly #redis: Redis;
 
-  /** @param redis whose address and credentials the guard's own connection takes */
-  constructor(parts: PresenceGuardParts) {
+  /** @param redis whose address and credentials the watch's own connection takes */
+  constructor(parts: PresenceWatchParts) {
     this.#parts = parts;
     this.#redis = parts.redis.duplicate({
       connectionName: 'crossfade:presence',

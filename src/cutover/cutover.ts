@@ -1,4 +1,4 @@
-// The cutover stage, put together: in come what it needs of the other stages, out go the lane choice for calls, the
+// The cutover, put together: in come what it needs of the other stages, out go the lane choice for calls, the
 // operator's hand, and the ends that the consumer feeds (notes, and what was read).
 
 import type { BridgeState } from '../bridge/health.ts';
@@ -49,7 +49,7 @@ import { SharedState } from './shared-state.ts';
 import { cutoverStatus, type StatusParts } from './status.ts';
 import { Survey, type SurveyParts } from './survey.ts';
 
-export interface CutoverStageOptions {
+export interface CutoverOptions {
   config: Config;
   contract: Contract;
   log: Log;
@@ -76,7 +76,7 @@ const deafSlackMs = 1_000;
 /** A backplane is given this long after a bridge's 200 until its events count as shown by all bridges. */
 const settleMs = 500;
 
-export class CutoverStage implements LaneFailures {
+export class Cutover implements LaneFailures {
   /** Which lane a call takes. */
   readonly roomLanes: RoomLanes;
   readonly outage: Outage;
@@ -87,8 +87,8 @@ export class CutoverStage implements LaneFailures {
   readonly signature: PeerSignature;
   readonly survey: Survey;
   readonly guard: Guard;
-  readonly #options: CutoverStageOptions;
-  readonly #made: ReturnType<typeof makeStage>;
+  readonly #options: CutoverOptions;
+  readonly #made: ReturnType<typeof makeCutoverParts>;
   /** Whether there is a shared state to follow: there was a bridge at some time. */
   readonly #follows: boolean;
   readonly #stopWatching: () => void;
@@ -96,10 +96,10 @@ export class CutoverStage implements LaneFailures {
   /** From the first word on: who is taken for an older release keeps the others from giving out what it would not know. */
   #facts: Record<string, string> = { [relaysFact]: 'yes' };
 
-  constructor(options: CutoverStageOptions) {
+  constructor(options: CutoverOptions) {
     this.#options = options;
     this.#follows = options.bridge !== undefined || options.completed !== undefined;
-    this.#made = makeStage(options);
+    this.#made = makeCutoverParts(options);
     const { roomLanes, guard, outage, answers, uncertain, readerWatch, signature, survey } = this.#made;
     this.roomLanes = roomLanes;
     this.outage = outage;
@@ -197,7 +197,7 @@ export class CutoverStage implements LaneFailures {
     await this.#made.peers.refresh();
     if (this.roomLanes.standalone) return;
     // One that does not answer does not keep the clients waiting.
-    this.#options.faults.guard('peer', () => this.#made.outage.ask());
+    this.#options.faults.contain('peer', () => this.#made.outage.ask());
   }
 
   /** @returns why the entry is no note; undefined: it has had its effect */
@@ -301,8 +301,8 @@ export class CutoverStage implements LaneFailures {
   }
 }
 
-/** What the parts of the stage need of the flags and of the other stages. */
-function settingsOf({ config, contract, log, bridge, ids }: CutoverStageOptions) {
+/** What the parts of the cutover need of the flags and of the other stages. */
+function settingsOf({ config, contract, log, bridge, ids }: CutoverOptions) {
   const { instance, handoverTimeout: timeoutMs, killSwitch, hubs } = config;
   return {
     ...{ instance, timeoutMs, killSwitch, hubs },
@@ -314,8 +314,8 @@ function settingsOf({ config, contract, log, bridge, ids }: CutoverStageOptions)
   };
 }
 
-/** What the stage is made of, each from what stands above it: where rooms stand, how they change lane, who says that they do. */
-function makeStage(options: CutoverStageOptions) {
+/** What the cutover is made of, each from what stands above it: where rooms stand, how they change lane, who says that they do. */
+function makeCutoverParts(options: CutoverOptions) {
   const { config, contract, log, bridge, edge, reads, clock } = options;
   const given = { ...options, ...settingsOf(options) };
   const { instance, timeoutMs, standalone, settleMs: settled } = given;
