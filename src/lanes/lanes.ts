@@ -85,7 +85,7 @@ export class Lanes {
     if (event.coalescing !== undefined && this.#windows !== undefined) {
       if (this.#windows.add(event, undefined, await this.#windows.statedAt(event))) return;
     }
-    await this.#windows?.flushBefore(event.room, undefined);
+    void this.#windows?.flushRoom(event.room);
     await this.#options.log.append(event);
   }
 

@@ -97,8 +97,9 @@ export class Windows {
   /**
    * Ends the room's windows for a message that is about to be appended under the state of this epoch.
    * @returns as {@link flushRoom}; undefined also where the message need not wait. The log keeps what it is handed in that order. So
-   * typing stands before the message, or the log refuses it: as late, and it is dropped; or as stale, and so it refuses the message, which
-   * comes again under a newer state and then waits. A read receipt that is refused goes by the bridge: it is waited for.
+   * typing stands before the message, or is refused: as late, and it is dropped; or as stale, and so is the message, which comes again under
+   * a newer state and then waits. Where an answer is lost, readers drop what stands behind the message, and an outage counts what it meets.
+   * A read receipt that is refused goes by the bridge: it is waited for.
    */
   flushBefore(room: string, epoch: number | undefined): Promise<void> | undefined {
     const settled = this.flushRoom(room);

@@ -227,7 +227,7 @@ export interface LogHealth {
 export interface EventLog {
   /**
    * Keeps the entry at the end of its stream, unless one of its ids was kept in the last 5 minutes. Of two that are asked for one after
-   * the other, also without waiting, the first stands first.
+   * the other, also without waiting, the first stands first where both are answered over one connection.
    * Resolves when the log itself has acknowledged. Nothing can be written after a rejection with LOG_APPEND_REFUSED.
    * @returns `undecided` while another replica's claim on the id is open; `stale` where the entry's epoch is below that of
    *   the shared state (nothing is kept, and no id remembered)

@@ -252,6 +252,31 @@ test('a message waits for its room’s read receipts, which the bridge gets if t
   assert.deepEqual(scene.journal, ['log receipt', 'log typing', 'log message']);
 });
 
+test('a message that the log refuses goes to the bridge only when it is known what became of the typing before it', async () => {
+  const scene = new Scene();
+  await scene.carry(typing('typing'));
+  const { promise, resolve } = Promise.withResolvers<AppendResult>();
+  scene.append = ({ payload }) => (payload === 'typing' ? promise : refused());
+  const carried = scene.carry(call('message'));
+  await until(() => scene.decision.outage !== undefined);
+  await turn();
+  assert.deepEqual(scene.journal, ['log typing', 'log message']);
+  resolve('appended');
+  await carried;
+  assert.deepEqual(scene.journal, ['log typing', 'log message', 'bridge message']);
+});
+
+test('without a bridge, where nothing is ever stale, a message does not wait for typing either', async () => {
+  const scene = new Scene();
+  scene.decision = { lane: 'stream' };
+  await scene.carry(typing('typing'));
+  const decide = heldUp(scene, 'typing');
+  await scene.carry(call('message'));
+  assert.deepEqual(scene.journal, ['log typing', 'log message']);
+  decide('appended');
+  await scene.lanes.drain();
+});
+
 test('a message under a newer state waits for typing that the log may refuse as stale, and that is then appended once more', async () => {
   const scene = new Scene();
   await scene.carry(typing('typing'));
