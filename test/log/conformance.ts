@@ -100,6 +100,25 @@ export function conformance(name: string, open: OpenLog): void {
       assertRising(entries);
     });
 
+    test('what is appended at once while a reader waits is read in one order over all streams', async (t) => {
+      const log = await open(t);
+      const reader = await log.openReader(streams);
+      const [chat, ticket] = streams;
+      for (let i = 0; i < 20; i++) {
+        // The reader begins to wait when it has been given everything that was there.
+        const reading = readEntries(reader, 4);
+        await until(() => reader.stalenessMs < 50);
+        const wanted = [chat, ticket, chat, ticket].map((stream) => newEntry({ stream }));
+        await Promise.all(wanted.map((entry) => log.append(entry)));
+        const entries = await reading;
+        assertRising(entries);
+        assert.deepEqual(
+          entries.map(({ eventId }) => eventId),
+          wanted.map(({ eventIds: [id] }) => id),
+        );
+      }
+    });
+
     test('a thousand appends at once are all kept once and in one order, as they were asked for', async (t) => {
       const log = await open(t);
       const reader = await log.openReader(streams);

@@ -1,12 +1,13 @@
 // Appends on their way to Redis: what one turn of the event loop brings travels as one script call, with an answer for each. In comes one
-// append's part of the call, out goes what Redis says of it. Promises: appends go in the order in which they came; what fails one of
-// them fails no other, unless the whole call had no answer: then none of them has one.
+// append's part of the call, out goes what Redis says of it. Promises: appends go, and are read, in the order in which they came; what
+// fails one of them fails no other, unless the whole call had no answer: then none of them has one.
 
 import { type Redis, ReplyError } from 'ioredis';
 import { keys, run } from './scripts.ts';
 
 /** What one append adds to the call: see the script `append`. */
 export interface AppendPart {
+  stream: string;
   keys: string[];
   args: (string | number)[];
   /** About how much it adds. */
@@ -22,6 +23,28 @@ interface WaitingAppend {
 /** Redis does nothing else while it runs a script: 64 appends take it about 1 ms. */
 const maxAppends = 64;
 const maxChars = 256 * 1024;
+
+/** The appends of one script call. */
+class ScriptCall {
+  readonly appends: WaitingAppend[] = [];
+  readonly #streams = new Set<string>();
+  #chars = 0;
+
+  hasRoomFor({ stream, chars }: AppendPart): boolean {
+    const last = this.appends.at(-1)?.part;
+    if (last === undefined) return true;
+    // Redis before 7.2 gives a reader that waits on several streams the first that a script has written, with all that it wrote there: of
+    // chat, ticket, chat the reader would be given the second chat before the ticket.
+    const comesBack = stream !== last.stream && this.#streams.has(stream);
+    return !comesBack && this.appends.length < maxAppends && this.#chars + chars <= maxChars;
+  }
+
+  add(append: WaitingAppend): void {
+    this.appends.push(append);
+    this.#streams.add(append.part.stream);
+    this.#chars += append.part.chars;
+  }
+}
 
 export class AppendBatches {
   readonly #redis: Redis;
@@ -41,27 +64,23 @@ export class AppendBatches {
   }
 
   #sendAll(): void {
-    const all = this.#waiting;
-    this.#waiting = [];
-    let first = 0;
-    let chars = 0;
-    for (const [index, { part }] of all.entries()) {
-      const isFull = index - first === maxAppends || chars + part.chars > maxChars;
-      if (isFull && index > first) {
-        this.#sendOne(all.slice(first, index));
-        first = index;
-        chars = 0;
+    let call = new ScriptCall();
+    for (const append of this.#waiting) {
+      if (!call.hasRoomFor(append.part)) {
+        this.#sendOne(call.appends);
+        call = new ScriptCall();
       }
-      chars += part.chars;
+      call.add(append);
     }
-    this.#sendOne(all.slice(first));
+    this.#waiting = [];
+    this.#sendOne(call.appends);
   }
 
-  #sendOne(batch: WaitingAppend[]): void {
+  #sendOne(batch: readonly WaitingAppend[]): void {
     const keyNames = [keys.clock, keys.cutover];
     const args: (string | number)[] = [this.#maxStreamBytes];
     for (const { part } of batch) {
-      for (const key of part.keys) keyNames.push(key);
+      keyNames.push(part.stream, ...part.keys);
       for (const arg of part.args) args.push(arg);
     }
     run(this.#redis, 'append', keyNames, args).then(

@@ -57,7 +57,8 @@ export class Appender {
     const { options } = this.#parts;
     const fields = encodeEntry(entry, originOf(entry, options.clock.now(), options));
     return this.#batches.send({
-      keys: [entry.stream, ...marks.keys],
+      stream: entry.stream,
+      keys: marks.keys,
       args: [
         deadline,
         marks.keys.length,
