@@ -250,8 +250,12 @@ export class Plans {
     await this.#save(known, endedRun(run, 'ended', `${who}: ${what}${why === undefined ? '' : ` (${why})`}`, now));
   }
 
-  /** What the log cannot take now is kept here, and written when it can. A log that hangs is sent nothing more: it would take all of it late. */
+  /**
+   * What the log cannot take now is kept here, and written when it can. A log that hangs is sent nothing more: it would take all of it late.
+   * The log would refuse what follows a run that was changed meanwhile; kept here it would be told, once more, to who has just changed it.
+   */
   async #save({ stored }: KnownRun, run: PlanRun): Promise<void> {
+    if (stored !== this.#known.stored) return;
     this.#known = { stored, run };
     if (this.#answersSince !== undefined) await this.#writeOwn(this.#known).catch((error) => this.#sayFailed(error));
   }

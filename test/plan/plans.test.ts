@@ -281,6 +281,23 @@ for (const verb of ['stop', 'pause'] as const) {
   });
 }
 
+test('who pauses it while a sample is taken is told that it is paused', async () => {
+  const stand = setUp();
+  const plans = await stand.replica('a');
+  await plans.start(plan, 'ada');
+  await stand.pass(1);
+  const looking = Promise.withResolvers<void>();
+  stand.whileLooking = () => looking.promise;
+  await stand.pass(6);
+  await plans.pause('bob');
+  looking.resolve();
+  await stand.pass(1);
+  assert.equal(plans.run!.state, 'paused');
+  await stand.pass(10);
+  assert.equal(plans.run!.state, 'paused');
+  plans.close();
+});
+
 test('a rollback that is read in one go with its own step ends it', async () => {
   const stand = setUp();
   const plans = await stand.replica('a');
