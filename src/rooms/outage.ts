@@ -260,8 +260,11 @@ export class Outage {
     this.#answersSince ??= clock.monotonic();
     if (!this.#isSteadyFor(this.#steadyMs)) return;
     if (!this.#keepsIds) {
-      this.#keepsIds = true;
+      const since = this.#answersSince;
       await rememberRecentIds(clock.monotonic() - this.#beganAt + idsSlackMs);
+      // A call has failed meanwhile: all of it once more.
+      if (since !== this.#answersSince) return;
+      this.#keepsIds = true;
       await this.#exchange();
     }
     const isFirst = peers.others.every((other) => instance < other);

@@ -23,6 +23,8 @@ function setUp({ percent = 100, fallback = true } = {}) {
     heard: Promise.resolve(),
     shown: Promise.resolve(),
     failure: undefined as Error | undefined,
+    /** Until when the log takes ids. */
+    taken: Promise.resolve(),
     answers: [] as unknown[],
   };
   const told: OutageNews[] = [];
@@ -63,6 +65,7 @@ function setUp({ percent = 100, fallback = true } = {}) {
     deafMs: 1_000,
     async rememberRecentIds(withinMs) {
       if (peers.failure !== undefined) throw peers.failure;
+      await peers.taken;
       remembered.push(withinMs);
     },
     async comeBack() {
@@ -267,6 +270,34 @@ test('the first by its name brings the rooms back; where it does not, another on
   assert.equal(returns(), 0);
   await pass(600);
   assert.equal(returns(), 1);
+  outage.close();
+});
+
+test('while a replica still writes the ids that the bridge has accepted, it says that its log fails, so that no other one brings the rooms back', async () => {
+  const { peers, outage, pass, news, returns } = setUp();
+  const taken = Promise.withResolvers<void>();
+  peers.taken = taken.promise;
+  void outage.begin('timeout');
+  await pass(1_000);
+  assert.deepEqual([(await outage.hear(news('b', 1, false))).fails, outage.status?.fails], [true, ['a']]);
+  taken.resolve();
+  await pass(300);
+  assert.equal(returns(), 1);
+  outage.close();
+});
+
+test('a call that fails while the ids are written lets all of them be written once more', async () => {
+  const { peers, remembered, outage, pass, returns } = setUp();
+  const taken = Promise.withResolvers<void>();
+  peers.taken = taken.promise;
+  void outage.begin('timeout');
+  await pass(1_000);
+  void outage.begin('timeout');
+  taken.resolve();
+  await pass(200);
+  assert.deepEqual([remembered.length, returns()], [1, 0]);
+  await pass(400);
+  assert.deepEqual([remembered.length, returns()], [2, 1]);
   outage.close();
 });
 
