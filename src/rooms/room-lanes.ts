@@ -290,9 +290,14 @@ export class RoomLanes {
 
   async #admit(room: string): Promise<void> {
     if (!this.decides) await this.#awaitsState.promise;
-    if (!this.isFresh) await this.#untilFresh(this.#parts.timeoutMs);
-    const { traffic } = this.#parts;
-    for (let wait = traffic.waitFor(room); wait !== undefined; wait = traffic.waitFor(room)) await wait;
+    const { traffic, timeoutMs } = this.#parts;
+    for (;;) {
+      // Behind each door again: where the process stood still meanwhile, the door's own time is over before the commit is read.
+      if (!this.isFresh) await this.#untilFresh(timeoutMs);
+      const opened = traffic.waitFor(room);
+      if (opened === undefined) return;
+      await opened;
+    }
   }
 
   /** A replica that was stopped may have missed a commit; a log that hangs is not waited for beyond the bound. */

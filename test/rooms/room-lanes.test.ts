@@ -1,7 +1,9 @@
-// Which rooms may have left the stream lane by a change that did not wait for this replica: typing of their windows may be over.
+// When a call's lane is decided, and which rooms may have left the stream lane by a change that did not wait for this replica: typing of
+// their windows may be over.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RoomSet } from '../../src/room-set.ts';
 import { RoomLanes } from '../../src/rooms/room-lanes.ts';
 import { type Difference, initialState, laneOf, nextState } from '../../src/rooms/state.ts';
@@ -20,7 +22,8 @@ function setUp() {
   const traffic = new Traffic(clock);
   const flushed: RoomSet[] = [];
   traffic.connect((rooms) => void flushed.push(rooms));
-  const follow = { stalenessMs: () => 0, reachable: () => true };
+  const log = { stalenessMs: 0 };
+  const follow = { stalenessMs: () => log.stalenessMs, reachable: () => true };
   const hubs = { hubs: 'proxy' as const, hubNames: ['chat'] };
   const roomLanes = new RoomLanes({
     ...{ standalone: false, killSwitch: false, timeoutMs: 200, traffic, follow, clock },
@@ -31,8 +34,25 @@ function setUp() {
     roomLanes.adopt({ ...next, epoch: next.epoch + skips }, 'alone');
   };
   const left = () => [low, high].map((room) => roomLanes.hasLeftAlone(room));
-  return { roomLanes, clock, flushed, alone, left };
+  return { roomLanes, clock, traffic, log, flushed, alone, left };
 }
+
+test('a call that waits at a door while its replica stands still takes the lane of the commit that is read then', async () => {
+  const { roomLanes, clock, traffic, log } = setUp();
+  roomLanes.stateIsKnown();
+  traffic.close('a handover', new Set([low]));
+  const decided = roomLanes.carry(low, async ({ lane }) => lane);
+  await nextTurn();
+  // Its timers come before what its sockets hold.
+  clock.advance(3_000);
+  log.stalenessMs = 3_000;
+  traffic.open('a handover');
+  await nextTurn();
+  roomLanes.adopt(at(100), 'alone');
+  log.stalenessMs = 0;
+  clock.advance(100);
+  assert.equal(await decided, 'stream');
+});
 
 test('the state that a replica finds at its start takes no room off the stream lane', () => {
   const { roomLanes, alone, left, flushed } = setUp();
