@@ -6,7 +6,7 @@ import { CrossfadeError } from '../errors.ts';
 import type { Log } from '../log/log.ts';
 import { type Peers, peerPaths, type Told } from '../peers/peers.ts';
 import type { RoomLanes } from '../rooms/room-lanes.ts';
-import { type CutoverState, isRolledBack, rolledBack } from '../rooms/state.ts';
+import { type CutoverState, comesAfter, isRolledBack, rolledBack } from '../rooms/state.ts';
 import { type Clock, pause } from '../telemetry/clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { By, ChangeOf, Changes } from './changes.ts';
@@ -69,10 +69,13 @@ export class Rollback {
     requireBridge(this.#parts.roomLanes);
     if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
     const { roomLanes, changes, shared } = this.#parts;
+    // A word that comes late takes nothing back that was raised in spite of it.
+    const isPast = () => comesAfter(roomLanes.state, state);
+    if (isPast()) return;
     const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};
     // Several are told at once: the first that moves does it for all.
-    const change = (from: CutoverState) => (isRolledBack(from) ? undefined : rolledBack);
-    if ((await this.#byLog(change, { who, what })) !== undefined) return;
+    const change = (from: CutoverState) => (isRolledBack(from) || comesAfter(from, state) ? undefined : rolledBack);
+    if ((await this.#byLog(change, { who, what })) !== undefined || isPast()) return;
     const outdated = state.epoch <= roomLanes.state.epoch && !isRolledBack(roomLanes.state);
     shared.rollBackWithoutLog(outdated ? changes.next(roomLanes.state, () => rolledBack, { who, what })! : state);
   }

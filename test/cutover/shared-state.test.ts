@@ -213,6 +213,21 @@ test('who was told of a rollback while it was cut off from the log does not take
   }
 });
 
+test('a replica that is told of a rollback when it has read what was raised since then changes nothing', async () => {
+  for (const reachable of [true, false]) {
+    const { shared, roomLanes, state, rollback, begin } = setUp();
+    await begin();
+    const half = raised(50);
+    const back = nextState(half, rolledBack, { ...by, what: 'rollback', nowMs: 1_000 });
+    const again = raised(25, back);
+    for (const read of [half, back, again]) roomLanes.adopt(read, 'together');
+    shared.reachable = reachable;
+    await rollback.adoptFromPeer(back);
+    assert.deepEqual(roomLanes.state, again);
+    state.close();
+  }
+});
+
 test('a rollback without the log by who had not heard of it takes nothing back once the cutover is complete', async () => {
   for (const epochsAhead of [-1, 0, 3]) {
     const { shared, roomLanes, state, outages } = setUp();
