@@ -37,8 +37,10 @@ export class Replies<Answer> {
 
   /** From now on answers to the question are kept, until gather() has given them out. */
   open(question: string): void {
-    this.#answers.set(question, new Map());
-    this.#clock.after(openLimitMs, () => this.#answers.delete(question));
+    const answers = new Map<string, Answer>();
+    this.#answers.set(question, answers);
+    // Whoever asks once more has the whole time again.
+    this.#clock.after(openLimitMs, () => this.#answers.get(question) === answers && this.#answers.delete(question));
   }
 
   /** @returns the answers, of all `asked` or of those that came within `ms` */

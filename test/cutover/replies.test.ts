@@ -34,3 +34,14 @@ test('a question that could not be asked is forgotten', () => {
   clock.advance(30_000);
   assert.equal(replies.size, 0);
 });
+
+test('a question that is asked once more has the whole time again', async () => {
+  const clock = new TestClock();
+  const replies = new Replies<number>(clock);
+  replies.open('q');
+  clock.advance(20_000);
+  replies.open('q');
+  clock.advance(10_000);
+  replies.note('q', 'a', 1);
+  assert.deepEqual(await replies.gather('q', ['a'], 500), new Map([['a', 1]]));
+});

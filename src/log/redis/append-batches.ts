@@ -64,15 +64,16 @@ export class AppendBatches {
   }
 
   #sendAll(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
     let call = new ScriptCall();
-    for (const append of this.#waiting) {
+    for (const append of waiting) {
       if (!call.hasRoomFor(append.part)) {
         this.#sendOne(call.appends);
         call = new ScriptCall();
       }
       call.add(append);
     }
-    this.#waiting = [];
     this.#sendOne(call.appends);
   }
 
