@@ -68,12 +68,12 @@ export class Consumer {
         run.push(entry);
         continue;
       }
-      await this.#deliver(run, batch);
+      await this.#deliver(run);
       run = [];
       if (entry.stream === probeStream) await this.#deliverProbe(entry);
-      else if (!isHistory(entry, batch)) this.#options.faults.contain('note', () => this.#takeNote(entry));
+      else if (!entry.isHistory) this.#options.faults.contain('note', () => this.#takeNote(entry));
     }
-    await this.#deliver(run, batch);
+    await this.#deliver(run);
   }
 
   async #deliverProbe(entry: Entry): Promise<void> {
@@ -85,13 +85,13 @@ export class Consumer {
     if (reason !== undefined) this.#setAside({ ...entry, reason });
   }
 
-  async #deliver(entries: Entry[], batch: Batch): Promise<void> {
+  async #deliver(entries: Entry[]): Promise<void> {
     const { audience, faults } = this.#options;
     const shown: Entry[] = [];
     const messages: OutgoingMessage[] = [];
     for (const entry of entries) {
       faults.contain('entry', () => {
-        const message = this.#take(entry, batch);
+        const message = this.#take(entry);
         if (message === undefined) return;
         messages.push(message);
         shown.push(entry);
@@ -115,8 +115,8 @@ export class Consumer {
   }
 
   /** @returns what is to be shown of it, if anything */
-  #take(entry: Entry, batch: Batch): OutgoingMessage | undefined {
-    const reason = isHistory(entry, batch) ? 'history' : this.#options.reads.take(entry);
+  #take(entry: Entry): OutgoingMessage | undefined {
+    const reason = entry.isHistory ? 'history' : this.#options.reads.take(entry);
     if (reason !== undefined) {
       this.#options.metrics.withheld.inc({ reason });
       this.#options.logger.debug({ ...traceOf(entry), reason }, 'withheld');
@@ -168,11 +168,6 @@ export class Consumer {
     const seconds = Math.max(0, clock.now() - entry.publishedAtMs) / 1000;
     metrics.deliveryDuration.observe({ event_type: this.#label(entry.eventType), transport: 'redis_streams' }, seconds);
   }
-}
-
-/** A log that was replaced is read from its start; its notes have had their effect, too. */
-function isHistory(entry: Entry, { replacedSinceMs }: Batch): boolean {
-  return replacedSinceMs !== undefined && entry.publishedAtMs < replacedSinceMs;
 }
 
 function traceOf({ eventId, eventType, room, stream, position }: Entry): object {

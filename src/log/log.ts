@@ -91,6 +91,8 @@ export interface Entry {
   epoch?: number;
   /** The replica that wrote it; absent in an entry that another publisher wrote. */
   instance?: string;
+  /** It stands in a log that was put in another one's place, and was published before that: it had its effect there. */
+  isHistory?: true;
 }
 
 /** An entry that cannot be understood; it is acknowledged and never delivered. */
@@ -106,8 +108,6 @@ export interface Batch {
   malformed: Malformed[];
   /** Entries that were trimmed before this replica had read them. */
   missed: number;
-  /** Set in the first batches after the log was replaced: what was published before this time (ms) is history. */
-  replacedSinceMs?: number;
 }
 
 /** One replica's own cursor over the streams that it was opened for: the contract's, and those of replicas' notes. */

@@ -22,6 +22,8 @@ export class Cursor {
   readonly #delivering = new Set<Position>();
   /** How many of the entries that were ever added stand at or before `readTo`. */
   #count: number;
+  /** Set while a log is read that stands in another one's place: what was published before this (ms since 1970) had its effect there. */
+  #historyUntilMs: number | undefined;
 
   constructor(stream: string, tail: StreamInfo) {
     this.stream = stream;
@@ -47,9 +49,15 @@ export class Cursor {
       if (fields === null) {
         missed += this.#countsMissed ? 1 : 0;
         again.push(position);
-      } else this.held.push(decodeEntry(this.stream, position, fields));
+      } else this.held.push(this.#decode(position, fields));
     }
     return { again, missed };
+  }
+
+  #decode(position: Position, fields: string[]): Item {
+    const item = decodeEntry(this.stream, position, fields);
+    const until = this.#historyUntilMs;
+    return until !== undefined && 'eventId' in item && item.publishedAtMs < until ? { ...item, isHistory: true } : item;
   }
 
   /**
@@ -77,12 +85,25 @@ export class Cursor {
     return comparePositions(info.lastId || '0-0', this.readTo) < 0;
   }
 
-  /** Goes back to the start of a replaced stream. What was read of the old one is still handed out. */
-  restart(): void {
+  /**
+   * Goes back to the start of a replaced stream.
+   * @param sinceMs what was published before it is history there
+   * @returns what was held of the old one: its positions say nothing in the new one
+   */
+  restart(sinceMs: number): Item[] {
+    const { held } = this;
+    this.held = [];
     this.readTo = '0-0';
     this.#count = 0;
     this.complete = false;
     this.#delivering.clear();
+    this.#historyUntilMs = Math.min(this.#historyUntilMs ?? Number.POSITIVE_INFINITY, sinceMs);
+    return held;
+  }
+
+  /** A replaced log is read to its end: what comes from now on is no history. */
+  caughtUp(): void {
+    this.#historyUntilMs = undefined;
   }
 
   handOut(items: Item[]): void {

@@ -18,7 +18,10 @@ export class Cursors {
   readonly #byStream: Map<string, Cursor>;
   #position: Position;
   #missed = 0;
-  #replacedSinceMs: number | undefined;
+  /** Held of streams whose log was replaced: handed out before anything of the new one. */
+  #ofOldLog: Item[] = [];
+  /** A replaced log is read from its start: the position is not the highest that was read. */
+  #wentBack = false;
 
   /** @param tails what Redis says of each stream where the reader begins, at its end */
   constructor(streams: string[], tails: StreamInfo[]) {
@@ -63,21 +66,27 @@ export class Cursors {
 
   /** Another log stands in this stream's place: what was published before `sinceMs` is history in it. */
   restart(cursor: Cursor, sinceMs: number): void {
-    this.#replacedSinceMs = Math.min(this.#replacedSinceMs ?? Number.POSITIVE_INFINITY, sinceMs);
-    cursor.restart();
+    this.#wentBack = true;
+    this.#ofOldLog.push(...cursor.restart(sinceMs));
   }
 
   /** What nothing unread can precede any more; undefined where there is nothing, and nothing was missed. */
   takeBatch(): Batch | undefined {
     const { ready, rest } = mergeReady<Item>([...this.all]);
-    const batch = ready.length > 0 || this.#missed > 0 ? this.#toBatch(ready) : undefined;
+    const old = this.#ofOldLog.splice(0).sort((a, b) => comparePositions(a.position, b.position));
+    const items = [...old, ...ready];
+    const batch = items.length > 0 || this.#missed > 0 ? this.#toBatch(items) : undefined;
     for (const [index, cursor] of this.all.entries()) {
       cursor.handOut(cursor.held.slice(0, cursor.held.length - rest[index]!.length));
       cursor.held = rest[index]!;
     }
-    // The new log is read to its end: what comes from now on is no history.
-    if (this.isDrained) this.#replacedSinceMs = undefined;
+    if (this.isDrained) this.#caughtUp();
     return batch;
+  }
+
+  #caughtUp(): void {
+    this.#wentBack = false;
+    for (const cursor of this.all) cursor.caughtUp();
   }
 
   /** @returns by stream what is to be acknowledged */
@@ -97,19 +106,18 @@ export class Cursors {
     });
   }
 
-  #toBatch(ready: Item[]): Batch {
+  #toBatch(items: Item[]): Batch {
     const entries: Entry[] = [];
     const malformed: Malformed[] = [];
-    for (const item of ready) {
+    for (const item of items) {
       if ('reason' in item) malformed.push(item);
       else entries.push(item);
     }
     const missed = this.#missed;
-    const replacedSinceMs = this.#replacedSinceMs;
-    const last = ready.at(-1)?.position ?? this.#position;
-    this.#position = replacedSinceMs === undefined ? later(this.#position, last) : last;
+    const last = items.at(-1)?.position ?? this.#position;
+    this.#position = this.#wentBack ? last : later(this.#position, last);
     this.#missed = 0;
-    return { entries, malformed, missed, ...(replacedSinceMs !== undefined && { replacedSinceMs }) };
+    return { entries, malformed, missed };
   }
 }
 
