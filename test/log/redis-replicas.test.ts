@@ -4,6 +4,7 @@ import { hasCode } from '../../src/errors.ts';
 import { type Log, type LogOptions, presenceTtlMs } from '../../src/log/log.ts';
 import { type Clock, systemClock } from '../../src/telemetry/clock.ts';
 import { startRedis } from '../support/redis.ts';
+import { startProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
 import { chat, event, openTestLog } from './redis-setup.ts';
 
@@ -168,6 +169,63 @@ test('counters are seen by every replica, end with it, and are written again aft
   await until(async () => Object.keys((await told())[1]!.facts).length === 0);
   await a.close();
   assert.deepEqual(await others(), []);
+});
+
+test('counters that do not change are written again as well where others change before Redis’ loss is noticed', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  const { roster } = await openNamed(t, redis.url);
+  const inRedis = async () => {
+    const { '': facts, ...counters } = await client.hgetall('crossfade:roster:a');
+    return { facts, counters };
+  };
+  roster.describe({ release: '1' });
+  roster.set('user:u1', 1);
+  await until(async () => 'user:u1' in (await inRedis()).counters);
+  await client.flushall();
+  roster.set('user:u2', 1);
+  await until(async () => Object.keys((await inRedis()).counters).length === 2);
+  assert.deepEqual(await inRedis(), { facts: '{"release":"1"}', counters: { 'user:u1': '1', 'user:u2': '1' } });
+});
+
+test('what Redis had lost of the last changes before a broken connection is put right', async (t) => {
+  const redis = await startRedis(t);
+  const proxy = await startProxy(t, redis.port);
+  const client = redis.client();
+  const { roster } = await openNamed(t, `redis://127.0.0.1:${proxy.port}`);
+  for (const user of ['stays', 'goes', 'doubles']) roster.set(`user:${user}`, 1);
+  await until(async () => (await client.hlen('crossfade:roster:a')) === 4);
+  roster.set('user:goes', 0);
+  roster.set('user:doubles', 2);
+  await until(async () => (await client.hlen('crossfade:roster:a')) === 3);
+  await client.hset('crossfade:roster:a', { 'user:goes': 1, 'user:doubles': 1 });
+  proxy.cut();
+  const counters = async () => ({ ...(await client.hgetall('crossfade:roster:a')), '': undefined });
+  await until(async () => (await client.hlen('crossfade:roster:a')) === 3);
+  await until(async () => (await counters())['user:doubles'] === '2');
+  assert.deepEqual(await counters(), { 'user:stays': '1', 'user:doubles': '2', '': undefined });
+});
+
+test('a replica that has lost its name leaves the roster and the presence of who has it now alone', async (t) => {
+  const redis = await startRedis(t);
+  const client = redis.client();
+  let lost = 0;
+  const { roster } = await openTestLog(t, redis.url, { onInstanceLost: () => lost++ }).then(async (log) => {
+    await log.openReader([chat]);
+    return log;
+  });
+  roster.set('user:u1', 1);
+  roster.holdPresence('u1', 's1');
+  await until(async () => (await client.exists('presence:desktop:s1', 'presence:user:u1')) === 2);
+  await client.set(leaseKey, 'other', 'PX', 60_000);
+  await until(() => lost, { what: 'the loss to be told' });
+  roster.set('user:u1', 0);
+  roster.releasePresence('u1', 'user:u1');
+  roster.describe({ admin: 'ours' });
+  // What follows over the same connection has been executed when this is.
+  await roster.read();
+  assert.deepEqual(await client.hgetall('crossfade:roster:a'), { '': '{}', 'user:u1': '1' });
+  assert.equal(await client.exists('presence:desktop:s1', 'presence:user:u1'), 2);
 });
 
 test('presence is held for 660 s, renewed, and ends with the last connection of any replica', async (t) => {

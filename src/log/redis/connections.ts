@@ -16,7 +16,8 @@ new VerbatimString('txt', '');
 
 /** A Redis that is silent this long while it owes an answer is given up; what was not answered fails then. */
 const silenceMs = 2_000;
-const maxRetryDelayMs = 500;
+/** Below the time after which a holder of an instance name that is not connected counts as dead, see lease.ts. */
+const maxRetryDelayMs = 250;
 
 /**
  * ioredis repeats what was under way when a connection broke; an entry would be written twice. Here it fails instead.

@@ -25,6 +25,8 @@ export class Presence {
   readonly #stopRenewing: () => void;
   readonly #onReady = () => this.#renew('presence could not be written again');
   #releasing: Promise<void> | undefined;
+  /** The name is given back, or another process has it: whom it counts now is its own. */
+  #isStopped = false;
   #watch: PresenceWatch | undefined;
 
   constructor(redis: Redis, { clock, logger }: LogOptions) {
@@ -62,6 +64,7 @@ export class Presence {
   /** @param written resolves when Redis has the user's counter, which has just fallen: the script counts what Redis holds */
   release(user: string, counter: string, written: Promise<void>): void {
     this.#letGo(user);
+    if (this.#isStopped) return;
     this.#releases.set(user, counter);
     written
       .then(() => this.releaseUsers())
@@ -78,6 +81,7 @@ export class Presence {
 
   /** Ends the renewals of what is held. */
   stop(): void {
+    this.#isStopped = true;
     this.#stopRenewing();
     this.#watch?.stop();
     this.#redis.off('ready', this.#onReady);

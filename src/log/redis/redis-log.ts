@@ -252,6 +252,8 @@ export class RedisLog implements Log {
   /** What the name stands for belongs to its new holder from then on. */
   #nameLost(): void {
     this.#reader?.close().catch(() => {});
+    // Before the clients end for it: its roster and its users' presence are those of the other process.
+    this.#ownRoster.stop();
     this.#options.onInstanceLost();
   }
 }

@@ -28,6 +28,11 @@ export class RedisRoster implements Roster {
   #isScheduled = false;
   /** From begin() to stop(): before and after that the hash belongs to another process of this name. */
   #isOurs = false;
+  /** A Redis that was away may have come back without its last second. */
+  #mayDiffer = false;
+  readonly #onClose = () => {
+    this.#mayDiffer = true;
+  };
 
   constructor(redis: Redis, options: LogOptions) {
     this.#redis = redis;
@@ -35,6 +40,7 @@ export class RedisRoster implements Roster {
     this.#key = keys.rosterPrefix + options.instance;
     this.#others = new OtherReplicas(redis, options);
     this.#presence = new Presence(redis, options);
+    redis.on('close', this.#onClose);
   }
 
   set(counter: string, value: number): void {
@@ -62,6 +68,8 @@ export class RedisRoster implements Roster {
   }
 
   holdPresence(user: string, session: string): void {
+    // The user's counter goes first: another replica that releases the user at this moment ends what no counter speaks for.
+    this.#writeChanges().catch(() => {});
     this.#presence.hold(user, session);
   }
 
@@ -85,14 +93,15 @@ export class RedisRoster implements Roster {
   /** Keeps the replica's counters alive, or writes them whole where Redis lost them. Rejects as the connection does. */
   async renew(): Promise<void> {
     const isAlive = (await this.#redis.pexpire(this.#key, ttlMs)) === 1;
-    if (isAlive) await this.#writeChanges();
-    else await this.#write([...this.#counters.keys()]);
+    if (!isAlive || this.#mayDiffer) await this.#compare();
+    await this.#writeChanges();
     await this.#presence.releaseUsers();
   }
 
   /** Nothing is written any more, and what is held is not renewed. */
   stop(): void {
     this.#isOurs = false;
+    this.#redis.off('close', this.#onClose);
     this.#presence.stop();
   }
 
@@ -118,19 +127,48 @@ export class RedisRoster implements Roster {
     const changed = [...this.#unwritten];
     this.#unwritten.clear();
     try {
-      await this.#write(changed);
+      if (!(await this.#write(changed))) return;
     } catch (error) {
       for (const field of changed) this.#unwritten.add(field);
       throw error;
     }
+    this.#noteAll();
+    await this.#writeChanges();
   }
 
-  /** All of it is sent before anything that is asked of Redis later. */
-  async #write(changed: string[]): Promise<void> {
+  /** What Redis has of this replica is written anew where it is another than here, or gone. */
+  async #compare(): Promise<void> {
+    this.#mayDiffer = false;
+    try {
+      let from = '0';
+      do {
+        const [next, found] = await this.#redis.hscan(this.#key, from, 'COUNT', chunkSize);
+        for (const [index, field] of found.entries()) if (index % 2 === 0) this.#unwritten.add(field);
+        from = next;
+      } while (from !== '0');
+    } catch (error) {
+      this.#mayDiffer = true;
+      throw error;
+    }
+    this.#noteAll();
+  }
+
+  #noteAll(): void {
+    for (const counter of this.#counters.keys()) this.#unwritten.add(counter);
+    this.#unwritten.add(factsField);
+  }
+
+  /**
+   * All of it is sent before anything that is asked of Redis later.
+   * @returns whether Redis had nothing of this replica any more
+   */
+  async #write(changed: string[]): Promise<boolean> {
     const names = changed.filter((name) => name !== factsField);
     const { instance } = this.#options;
     const facts = JSON.stringify(this.#facts);
-    const pipelines = [this.#redis.pipeline().sadd(keys.replicas, instance).hset(this.#key, factsField, facts)];
+    const begin = this.#redis.pipeline().sadd(keys.replicas, instance).hset(this.#key, factsField, facts);
+    // Here, so that the hash of a process that dies before the rest is sent ends by its time.
+    const pipelines = [begin.pexpire(this.#key, ttlMs)];
     for (let start = 0; start < names.length; start += chunkSize) {
       const chunk = names.slice(start, start + chunkSize);
       const gone = chunk.filter((counter) => !this.#counters.has(counter));
@@ -144,7 +182,7 @@ export class RedisRoster implements Roster {
       if (gone.length > 0) pipeline.hdel(this.#key, ...gone);
       pipelines.push(pipeline);
     }
-    pipelines.push(this.#redis.pipeline().pexpire(this.#key, ttlMs));
-    await Promise.all(pipelines.map(runAll));
+    const [[, newFields]] = (await Promise.all(pipelines.map(runAll))) as [unknown[]];
+    return newFields === 1;
   }
 }
