@@ -2,17 +2,21 @@
 // request comes in pieces. Promises: a larger record than is wanted is passed over: no join and no typing is over 8 KiB, but what a client
 // nests into one may take seconds to read.
 
-import { ProtocolFault } from '../hub-protocol/protocol.ts';
+import { Pieces, ProtocolFault } from '../hub-protocol/protocol.ts';
 import type { Codec } from './codec.ts';
 
 /** Of a record that may join, leave or type. */
 export const maxSearchedBytes = 8 * 1024;
+/** By then a record that says how long it is has said so. */
+const maxPrefixBytes = 16;
 const nothing: Buffer = Buffer.alloc(0);
 
 export class ClientRecords {
   readonly #codec: Codec;
   readonly #maxRecords: number;
-  #pending = nothing;
+  /** The begin of a record, and how long it will be, where it says so. */
+  readonly #pending = new Pieces();
+  #length: number | undefined;
   /** Bytes of a large record that are still to come; Infinity where only its end will tell. */
   #toPass = 0;
   #lost = false;
@@ -39,7 +43,11 @@ export class ClientRecords {
   }
 
   #cut(chunk: Buffer): Buffer[] {
-    const bytes = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+    if (this.#pending.bytes > 0 && !this.#mayEndIn(chunk)) {
+      this.#keep(chunk, this.#length);
+      return [];
+    }
+    const bytes = this.#pending.bytes === 0 ? chunk : Buffer.concat([this.#pending.take(), chunk]);
     const records: Buffer[] = [];
     let at = 0;
     let length = this.#codec.recordLength(bytes, at);
@@ -53,11 +61,25 @@ export class ClientRecords {
     return records;
   }
 
+  /** Whether the record that has begun may end in this chunk. A client may send a large one byte by byte: it is not looked at anew for each. */
+  #mayEndIn(chunk: Buffer): boolean {
+    const bytes = this.#pending.bytes + chunk.length;
+    if (this.#length !== undefined) return bytes >= this.#length;
+    return bytes <= maxPrefixBytes || this.#codec.recordLength(chunk, 0) !== undefined;
+  }
+
+  /** The rest of a chunk is the begin of a record, or more of it. */
   #keep(rest: Buffer, length: number | undefined): void {
-    const isLarge = rest.length > this.#maxBytes;
+    const bytes = this.#pending.bytes + rest.length;
+    if (bytes > this.#maxBytes) {
+      this.#pending.take();
+      this.#toPass = (length ?? Number.POSITIVE_INFINITY) - bytes;
+      this.#length = undefined;
+      return;
+    }
     // A copy: what waits must not keep the whole chunk in memory.
-    this.#pending = rest.length === 0 || isLarge ? nothing : Buffer.from(rest);
-    if (isLarge) this.#toPass = (length ?? Number.POSITIVE_INFINITY) - rest.length;
+    if (rest.length > 0) this.#pending.add(Buffer.from(rest));
+    this.#length = length;
   }
 
   /** What of the chunk does not belong to a large record that is being passed over. */

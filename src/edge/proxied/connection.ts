@@ -151,7 +151,8 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     this.#noteUse(data);
     if (this.#state === 'untapped' || this.#state === 'ended') return;
     const behindHandshake = this.#spoken === undefined ? this.#greet(data) : data;
-    if (this.#spoken === undefined || behindHandshake === undefined) return;
+    if (this.#spoken === undefined || behindHandshake === undefined)
+      return this.#withinBudget(() => this.#budget.takeRecords(1));
     const { records, membership, codec } = this.#spoken;
     const crosses = this.#owner.overheard.crosses(this.hub.name);
     this.#withinBudget(() => {

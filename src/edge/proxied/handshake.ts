@@ -2,15 +2,14 @@
 // Both are JSON with a separator, whatever follows. Source: HubProtocol.md ("HandshakeRequest Message").
 
 import { recordLength } from '../hub-protocol/json.ts';
-import type { HubProtocolName } from '../hub-protocol/protocol.ts';
+import { type HubProtocolName, Pieces } from '../hub-protocol/protocol.ts';
 
 /** No handshake is as long; the bridge refuses one then. */
 const maxRequestBytes = 32 * 1024;
-const nothing: Buffer = Buffer.alloc(0);
 const knownNames: HubProtocolName[] = ['json', 'messagepack'];
 
 export class Handshake {
-  #request = nothing;
+  readonly #request = new Pieces();
   #protocol: HubProtocolName | undefined;
   #asked = false;
 
@@ -22,10 +21,12 @@ export class Handshake {
   /** @returns what the client sent behind its handshake; undefined while that is not whole */
   fromClient(data: Buffer): Buffer | undefined {
     if (this.#asked) return data;
-    const bytes = Buffer.concat([this.#request, data]);
+    this.#request.add(Buffer.from(data));
+    // It may come byte by byte: what came before is not looked at anew for each.
+    this.#asked = recordLength(data, 0) !== undefined || this.#request.bytes > maxRequestBytes;
+    if (!this.#asked) return undefined;
+    const bytes = this.#request.take();
     const length = recordLength(bytes, 0);
-    this.#asked = length !== undefined || bytes.length > maxRequestBytes;
-    this.#request = this.#asked ? nothing : bytes;
     if (length === undefined) return undefined;
     this.#protocol = protocolOf(bytes.subarray(0, length - 1));
     return bytes.subarray(length);

@@ -167,14 +167,15 @@ export class ProxiedHubs implements HubsSide {
       return events.start(this.#begin(request, path, address, events));
     }
     if (type?.startsWith('application/octet-stream')) {
-      const polls = new LongPolling({
+      const polls: LongPolling = new LongPolling({
         http: this.#http,
         address,
         admission,
         posts,
         clock,
         faults,
-        onForgotten: () => this.#byRequests.delete(token),
+        // Of two first polls at once the later one has the token.
+        onForgotten: () => this.#byRequests.get(token) === polls && this.#byRequests.delete(token),
         onUnreachable: (error) => this.#warnUnreachable(error),
       });
       this.#byRequests.set(token, polls);

@@ -56,6 +56,14 @@ test('a message of more records than any client sends at once cuts its connectio
   assert.deepEqual(ended, [{ labels: { hub: 'chat', reason: 'budget' }, value: 2 }]);
 });
 
+test('a handshake that comes byte by byte, without an end, cuts its connection long before it is too long', () => {
+  const { open } = setUp();
+  const client = open('chat');
+  let sent = 0;
+  for (; sent < 32_000 && !client.wasCut; sent++) client.tap.fromClient(Buffer.from('{'));
+  assert.ok(sent < 7_000, `${sent} were taken`);
+});
+
 test('typing faster than anybody types is told of once more, without its room, and not read', () => {
   const { proxied, joined, typings } = setUp();
   proxied.provesConnects = true;
