@@ -67,6 +67,9 @@ export interface ProxiedOwner extends Readonly<Telemetry> {
   onEnd(connection: ProxiedConnection): void;
 }
 
+/** See {@link Tap.fromBridge}. */
+type HandOn = (shown: Buffer) => void;
+
 /** What is known of a connection once both sides have shaken hands. */
 interface Spoken {
   protocol: HubProtocolName;
@@ -168,10 +171,11 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     });
   }
 
-  fromBridge(data: Buffer): Buffer | undefined {
+  fromBridge(data: Buffer, handOn: HandOn): void {
     this.#noteUse(data);
-    if (this.#state === 'greeting') return this.#readReply(data);
-    return this.#state === 'open' ? this.#pass(data) : data;
+    if (this.#state === 'greeting') this.#readReply(data, handOn);
+    else if (this.#state === 'open') this.#pass(data, handOn);
+    else handOn(data);
   }
 
   ended(): void {
@@ -316,9 +320,14 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     const events = crossingIn(this.hub, record, this.#spoken!.protocol, this.user, this.#budget);
     for (const event of events) {
       if (this.#uncrossed === undefined) this.#owner.overheard.onCrossing(event);
-      else if (this.#uncrossed.push(event) === 1) this.#behindThisMessage(() => this.#sendFence(nobodyWaits));
+      else if (this.#uncrossed.push(event) === 1) this.#fenceBehindThis();
       this.#budget.allowUnanswered(this.#uncrossed?.length ?? 0);
     }
+  }
+
+  /** The transport hands the client's message on in the same turn of the event loop; the fence goes in the microtask behind it. */
+  #fenceBehindThis(): void {
+    queueMicrotask(() => this.#contain(() => this.#sendFence(nobodyWaits)));
   }
 
   #crossKept(): void {
@@ -327,21 +336,25 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     for (const event of kept) this.#owner.overheard.onCrossing(event);
   }
 
-  #readReply(data: Buffer): Buffer | undefined {
+  #readReply(data: Buffer, handOn: HandOn): void {
     const { said, bytes } = this.#handshake.readReply(data);
     if (said !== 'accepted' || this.#spoken === undefined) {
       this.#state = 'untapped';
       if (said === 'accepted')
         this.#owner.logger.warn({ hub: this.hub.name }, 'a client speaks a protocol that is not known here');
       else if (said === 'missed') this.#miss();
-      return data;
+      return handOn(data);
     }
     this.#open();
-    if (data.length === bytes) return data;
+    if (data.length === bytes) return handOn(data);
     const behind = data.subarray(bytes);
-    const passed = this.#pass(behind);
-    if (passed === behind) return data;
-    return Buffer.concat([data.subarray(0, bytes), ...(passed === undefined ? [] : [passed])]);
+    let isFirst = true;
+    this.#pass(behind, (shown) => {
+      if (!isFirst) return handOn(shown);
+      isFirst = false;
+      handOn(shown === behind ? data : Buffer.concat([data.subarray(0, bytes), shown]));
+    });
+    if (isFirst) handOn(data.subarray(0, bytes));
   }
 
   /** Its joins were seen by another replica, so this one never knows its groups. A client that connects again is tapped from its begin. */
@@ -362,13 +375,24 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
 
   // The bridge's messages.
 
-  #pass(message: Buffer): Buffer | undefined {
+  /** What waited for one of the records goes out right behind it: what stands behind that in the message is newer. */
+  #pass(message: Buffer, handOn: HandOn): void {
     this.watch?.saw(this, message);
-    if (!this.#isWanted(message)) return message;
-    const records = cutRecords(this.#spoken!.codec, message);
-    const shown = records?.filter((record) => this.#isShown(record));
-    if (shown === undefined || shown.length === records!.length) return message;
-    return shown.length === 0 ? undefined : Buffer.concat(shown);
+    const records = this.#isWanted(message) ? cutRecords(this.#spoken!.codec, message) : undefined;
+    if (records === undefined) return handOn(message);
+    let shown: Buffer[] = [];
+    let isWhole = true;
+    for (const record of records) {
+      const { isShown, release } = this.#look(record);
+      if (isShown) shown.push(record);
+      if (!isShown || release !== undefined) isWhole = false;
+      if (release === undefined) continue;
+      if (shown.length > 0) handOn(Buffer.concat(shown));
+      shown = [];
+      this.#contain(release);
+    }
+    if (isWhole) handOn(message);
+    else if (shown.length > 0) handOn(Buffer.concat(shown));
   }
 
   /** Whether the message may hold a fence's answer or a confirmation. A search for bytes, as nearly no message holds one. */
@@ -376,24 +400,28 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     return this.#fences.mayBeIn(message) || this.#spoken!.membership.mayBeIn(message);
   }
 
-  #isShown(record: Buffer): boolean {
+  /** @returns whether the client is shown the record, and what lets those go that waited for it */
+  #look(record: Buffer): { isShown: boolean; release?: () => void } {
     const { codec, membership } = this.#spoken!;
     const read = codec.readRecord(record);
-    if (read === undefined) return true;
+    if (read === undefined) return { isShown: true };
     const wasProven = membership.connectProven;
     const fence = read.type === 3 ? this.#fences.take(read.invocationId) : undefined;
     if (fence === undefined) this.#withinBudget(() => membership.fromBridge(read));
     else membership.proveConnect();
-    if (!wasProven && membership.connectProven) this.#behindThisMessage(() => this.#release(this.#untilProven));
     const isKnown = fence !== undefined || membership.isConfirmed;
-    if (isKnown && this.#uncrossed !== undefined) this.#behindThisMessage(() => this.#crossKept());
-    if (fence !== undefined) this.#behindThisMessage(fence);
-    return fence === undefined;
+    if (isKnown && this.#uncrossed !== undefined) this.#contain(() => this.#crossKept());
+    const provesNow = !wasProven && membership.connectProven && this.#queues.has(this.#untilProven);
+    if (fence === undefined && !provesNow) return { isShown: true };
+    const release = () => {
+      if (provesNow) this.#release(this.#untilProven);
+      fence?.();
+    };
+    return { isShown: fence === undefined, release };
   }
 
-  /** The transport hands the bridge's message on in the same turn of the event loop; `run` injects in the microtask behind it. */
-  #behindThisMessage(run: () => void): void {
-    queueMicrotask(this.#owner.faults.contained('bridge', run, () => this.terminate('fault')));
+  #contain(run: () => void): void {
+    this.#owner.faults.contain('bridge', run, () => this.terminate('fault'));
   }
 
   // The log's messages.

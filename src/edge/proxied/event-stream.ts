@@ -109,8 +109,7 @@ export class EventStream implements Carrier {
 
   #pass({ raw, data }: EventPart): void {
     if (data === undefined || this.#tap === undefined) return this.#write(raw);
-    const shown = this.#tap.fromBridge(data);
-    if (shown !== undefined) this.#write(shown === data ? raw : eventOf(shown));
+    this.#tap.fromBridge(data, (shown) => this.#write(shown === data ? raw : eventOf(shown)));
   }
 
   #write(bytes: Buffer): void {

@@ -45,12 +45,11 @@ export interface Tap {
   /** Bytes that the client sent, before they go on (they go on unchanged). */
   fromClient(data: Buffer): void;
   /**
-   * Bytes that the bridge sent: one WebSocket message, one server-sent event's data, one poll's body. What comes back
-   * is handed to the client before anything else happens: what waited for these bytes is injected in the next microtask.
-   * @returns what the client gets of it: the same Buffer (the normal case, no copy), a shorter one (the answer to
-   * a fence of crossfade's own was cut out), or undefined (nothing is left)
+   * Bytes that the bridge sent: one WebSocket message, one server-sent event's data, one poll's body.
+   * @param handOn takes what the client gets of it, and hands it on at once: the same Buffer (the normal case, no copy), or what stands
+   * before and behind the answer to a fence of crossfade's own, in which case what waited for that is injected in between
    */
-  fromBridge(data: Buffer): Buffer | undefined;
+  fromBridge(data: Buffer, handOn: (shown: Buffer) => void): void;
   /** The client has asked for all that waited, and gets it: where {@link Leg.backlogBytes} would rarely be seen at 0 (long polling). */
   caughtUp(): void;
   /** Resolves when all that the bridge has sent by now was shown to fromBridge() and handed on, or when the connection is over. */

@@ -217,10 +217,15 @@ export class LongPolling implements Carrier {
 
   #pass({ client }: BridgePoll, answer: PollAnswer): void {
     this.#learnShape(answer);
-    const shown = this.#tap === undefined || answer.body.length === 0 ? answer.body : this.#tap.fromBridge(answer.body);
-    const asItCame = shown === answer.body && this.#waiting.length === 0;
+    const { body } = answer;
+    let asItCame = false;
+    const handOn = (shown: Buffer) => {
+      asItCame = shown === body && this.#waiting.length === 0 && client !== undefined;
+      if (!asItCame && shown.length > 0) this.#wait(shown);
+    };
+    if (this.#tap === undefined || body.length === 0) handOn(body);
+    else this.#tap.fromBridge(body, handOn);
     if (client !== undefined && asItCame) return this.#answer(client, answer);
-    if (shown !== undefined && shown.length > 0) this.#wait(shown);
     // Also where no bytes are left for it: an empty answer, as after the poll's timeout, makes the client poll again.
     if (client !== undefined) this.#answerWaiting(client);
     else this.#answerNewest();

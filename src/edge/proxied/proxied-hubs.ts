@@ -348,8 +348,8 @@ class OpenClient implements Tap, Client {
     this.#tap.fromClient(data);
   }
 
-  fromBridge(data: Buffer): Buffer | undefined {
-    return this.#tap.fromBridge(data);
+  fromBridge(data: Buffer, handOn: (shown: Buffer) => void): void {
+    this.#tap.fromBridge(data, handOn);
   }
 
   caughtUp(): void {
@@ -372,7 +372,7 @@ const untapped: Tap = {
   lastUse: 0,
   untilReady: () => undefined,
   fromClient() {},
-  fromBridge: (data) => data,
+  fromBridge: (data, handOn) => handOn(data),
   caughtUp() {},
   fence: () => Promise.resolve(),
   ended() {},

@@ -139,8 +139,11 @@ export class ProxiedWebSocket implements Carrier {
 
   #passBridgeMessage(data: Buffer, binary: boolean): void {
     this.#protocol ??= binary ? 'messagepack' : 'json';
-    const shown = this.#tap === undefined ? data : this.#tap.fromBridge(data);
-    if (shown !== undefined && this.#client.readyState === WebSocket.OPEN) this.#client.send(shown, { binary });
+    const handOn = (shown: Buffer) => {
+      if (this.#client.readyState === WebSocket.OPEN) this.#client.send(shown, { binary });
+    };
+    if (this.#tap === undefined) handOn(data);
+    else this.#tap.fromBridge(data, handOn);
   }
 
   onConclude(side: Side, code: number | undefined, reason: string | Buffer | undefined): void {

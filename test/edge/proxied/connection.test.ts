@@ -26,10 +26,10 @@ test('after a refused handshake nothing is tapped, injected or fenced', async ()
   const client = open('chat', { protocol: 'messagepack' });
   client.tap.fromClient(Buffer.from('{"protocol":"messagepack","version":1}\x1e'));
   const refusal = record({ error: "The protocol 'messagepack' is not supported." });
-  assert.equal(client.tap.fromBridge(refusal), refusal);
+  assert.equal(client.passes(refusal), refusal);
   client.invoke('JoinRoom', ['r'], '0');
   const confirmation = client.invocation('RoomJoined', ['r']);
-  assert.equal(client.tap.fromBridge(confirmation), confirmation);
+  assert.equal(client.passes(confirmation), confirmation);
   assert.equal(members('chat', 'request:r'), 0);
   assert.equal(proxied.count, 0);
   await proxied.fence('f');
@@ -41,7 +41,7 @@ test('a protocol that is not known here passes, and is not counted as one that g
   const client = open('chat');
   client.tap.fromClient(Buffer.from('{"protocol":"blazorpack","version":1}\x1e'));
   const reply = Buffer.from('{}\x1e');
-  assert.equal(client.tap.fromBridge(reply), reply);
+  assert.equal(client.passes(reply), reply);
   assert.equal(proxied.count, 0);
 });
 
@@ -51,7 +51,7 @@ test('the handshake may come in pieces, in any case, with more behind it, and so
   client.tap.fromClient(Buffer.from('{"version":2,"proto'));
   client.tap.fromClient(Buffer.from('col":"JSON"}\x1e{"type":6}\x1e'));
   const reply = Buffer.concat([Buffer.from('{}\x1e'), client.invocation('Connected', [{ userId: 'u1' }])]);
-  assert.equal(client.tap.fromBridge(reply), reply);
+  assert.equal(client.passes(reply), reply);
   assert.equal(proxied.count, 1);
   assert.equal(members('notification', 'notifications:u1'), 1);
 });
@@ -61,11 +61,11 @@ test('what is no whole record passes as it is', () => {
   const client = connect('chat');
   void proxied.fence('f');
   const broken = Buffer.from(`{"type":3,"invocationId":"${client.fences[0]}"`);
-  assert.equal(client.tap.fromBridge(broken), broken);
+  assert.equal(client.passes(broken), broken);
   const binary = connect('chat', { protocol: 'messagepack' });
   binary.invoke('JoinRoom', ['r'], '0');
   for (const bytes of [Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]), Buffer.from([5, 0x91])]) {
-    assert.equal(binary.tap.fromBridge(bytes), bytes);
+    assert.equal(binary.passes(bytes), bytes);
   }
 });
 
@@ -82,14 +82,14 @@ test('a message is parsed only while something is wanted of it', (t) => {
   assert.equal(reads.callCount(), 2);
   client.invoke('LeaveRoom', ['r'], '1');
   void proxied.fence('f');
-  client.tap.fromBridge(client.invocation('ReceiveMessage', ['x']));
+  client.passes(client.invocation('ReceiveMessage', ['x']));
   assert.equal(reads.callCount(), 4, 'the invocation, and the fence in the test’s own hands');
-  client.tap.fromBridge(client.invocation('TypingIndicator', ['RoomLef']));
+  client.passes(client.invocation('TypingIndicator', ['RoomLef']));
   assert.equal(reads.callCount(), 4, 'this confirms nothing');
-  client.tap.fromBridge(client.completion('1'));
-  client.tap.fromBridge(client.fenceAnswer());
+  client.passes(client.completion('1'));
+  client.passes(client.fenceAnswer());
   assert.equal(reads.callCount(), 6);
-  client.tap.fromBridge(client.invocation('RoomLeft', ['r']));
+  client.passes(client.invocation('RoomLeft', ['r']));
   assert.equal(reads.callCount(), 6);
 });
 
@@ -106,14 +106,14 @@ test('a connection that began elsewhere passes; while the stream lane is used it
         proxied.provesConnects = used;
         const client = open('chat', { protocol });
         const message = middle(client);
-        assert.equal(client.tap.fromBridge(message), message);
+        assert.equal(client.passes(message), message);
         assert.equal(client.wasCut, used);
       }
     }
   }
   assert.equal(proxied.count, 0, 'none of them gets every message');
   const refused = open('chat');
-  refused.tap.fromBridge(Buffer.from('{"error":"Handshake was canceled."}\x1e'));
+  refused.passes(Buffer.from('{"error":"Handshake was canceled."}\x1e'));
   assert.equal(refused.wasCut, false);
   assert.equal(connect('chat').wasCut, false);
 });

@@ -70,6 +70,20 @@ test('the stream’s head and first comment come at once, then every event as it
   assert.deepEqual(tap.received, ['{}\x1e', 'two\x1ethree\x1e']);
 });
 
+test('what waited within an event stands between what is left of it', async (t) => {
+  const { stream, atBridge, tap } = await connected(t);
+  let injected = '';
+  tap.splitting = (data, handOn) => {
+    handOn(data.subarray(0, 6));
+    injected = tap.inject('1');
+    handOn(data.subarray(6));
+  };
+  atBridge.write('data: older\x1enewer\x1e\r\n\r\n');
+  await until(() => stream.text().endsWith('newer\x1e\r\n\r\n'));
+  const events = ['older\x1e', `${injected}\x1e`, 'newer\x1e'].map((data) => `data: ${data}\r\n\r\n`);
+  assert.equal(stream.text(), `:\r\n${events.join('')}`);
+});
+
 test('what is injected stands between two events, wherever the bridge’s bytes are cut', async (t) => {
   const { stream, atBridge, tap } = await connected(t);
   const event = 'data: {"a":"é"}\x1e\r\n\r\n';

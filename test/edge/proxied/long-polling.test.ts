@@ -108,6 +108,20 @@ test('one poll of the client is one poll at the bridge, and its answer the bridg
   );
 });
 
+test('what waited within an answer of the bridge stands between what is left of it', async (t) => {
+  const { bridge, poll, tap } = await connected(t);
+  let injected = '';
+  tap.splitting = (data, handOn) => {
+    handOn(data.subarray(0, 6));
+    injected = tap.inject('1');
+    handOn(data.subarray(6));
+  };
+  const one = poll();
+  give(await nth(bridge, 2), 'older\x1enewer\x1e');
+  await until(() => one.answer);
+  assert.equal(one.answer!.body, `older\x1e${injected}\x1enewer\x1e`);
+});
+
 test('what is injected answers the waiting poll in the bridge’s shape; the bridge’s poll stays, and the next one joins it', async (t) => {
   const { bridge, poll, tap, first } = await connected(t);
   const one = poll();

@@ -60,19 +60,29 @@ export class FakeConnection implements Leg {
   /** Both sides shake hands. */
   shakeHands(): void {
     this.tap.fromClient(Buffer.from(`{"protocol":"${this.protocol}","version":1}\x1e`));
-    this.tap.fromBridge(Buffer.from('{}\x1e'));
+    this.passes(Buffer.from('{}\x1e'));
   }
 
   invoke(target: string, args: unknown[], invocationId?: string): void {
     this.tap.fromClient(this.invocation(target, args, invocationId));
   }
 
-  /** The bridge sends one message. @returns what the client gets of it */
+  /** The bridge sends one message. @returns what the client gets of it: the message itself where nothing was cut out */
   bridgeSends(...records: Buffer[]): Buffer | undefined {
-    const message = records.length === 1 ? records[0]! : Buffer.concat(records);
-    const passed = this.tap.fromBridge(message);
-    for (const record of passed === undefined ? [] : this.#read(passed)) this.got.push(`bridge ${named(record)}`);
-    return passed;
+    return this.passes(records.length === 1 ? records[0]! : Buffer.concat(records), (shown) => {
+      for (const record of this.#read(shown)) this.got.push(`bridge ${named(record)}`);
+    });
+  }
+
+  /** The same for any bytes of the bridge. */
+  passes(bytes: Buffer, onShown: (shown: Buffer) => void = () => {}): Buffer | undefined {
+    const all: Buffer[] = [];
+    this.tap.fromBridge(bytes, (shown) => {
+      all.push(shown);
+      onShown(shown);
+    });
+    if (all.length === 0) return undefined;
+    return all.length === 1 ? all[0]! : Buffer.concat(all);
   }
 
   invocation(target: string, args: unknown[], invocationId?: string): Buffer {

@@ -33,6 +33,11 @@ export class TestTap implements Tap {
   company = '';
   /** What the client gets of the bridge's bytes; all of it unless a test says otherwise. */
   cutting: (data: Buffer) => Buffer | undefined = (data) => data;
+  /** ... in several pieces, with what is injected between them. */
+  splitting: Tap['fromBridge'] = (data, handOn) => {
+    const shown = this.cutting(data);
+    if (shown !== undefined) handOn(shown);
+  };
 
   constructor(facts: ConnectionFacts, leg: Leg) {
     this.facts = facts;
@@ -50,9 +55,9 @@ export class TestTap implements Tap {
     this.sent.push(data.toString());
   }
 
-  fromBridge(data: Buffer): Buffer | undefined {
+  fromBridge(data: Buffer, handOn: (shown: Buffer) => void): void {
     this.received.push(data.toString());
-    return this.cutting(data);
+    this.splitting(data, handOn);
   }
 
   /** How often the client has got all that waited for it. */

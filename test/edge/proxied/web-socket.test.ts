@@ -91,6 +91,22 @@ test('what is injected comes as a message of its own, and behind the message for
   );
 });
 
+test('what waited for a message goes before the next one, also where both came in one chunk', async (t) => {
+  const { client, tap, atBridge } = await connected(t);
+  let injected = '';
+  tap.splitting = (data, handOn) => {
+    if (data.toString() === 'answer') injected = tap.inject('1');
+    else handOn(data);
+  };
+  const { _socket: raw } = atBridge.socket as unknown as { _socket: NodeJS.WritableStream };
+  raw.write(Buffer.from('\x81\x06answer\x81\x05newer', 'latin1'));
+  await until(() => client.messages.length === 2);
+  assert.deepEqual(
+    client.messages.map(({ data }) => data),
+    [`${injected}\x1e`, 'newer'],
+  );
+});
+
 test('a message of the bridge that arrives byte by byte is never broken by what is injected', async (t) => {
   const bridge = await startScriptedBridge(t);
   const { url, taps } = await startProxiedEdge(t, [bridge.url]);
