@@ -28,6 +28,11 @@ export class ClientRecords {
     this.#maxRecords = maxRecords;
   }
 
+  /** Whether the rest of a record is still to come. */
+  get isMidRecord(): boolean {
+    return this.#pending.bytes > 0 || this.#toPass > 0;
+  }
+
   /** @returns the records that this chunk completes, with their framing; none larger than `maxBytes` */
   push(chunk: Buffer, maxBytes = maxSearchedBytes): Buffer[] {
     if (this.#lost) return [];

@@ -169,6 +169,7 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
         if (this.#owner.provesConnects) this.#tellTyping(record, codec);
       }
     });
+    if (this.#fences.waitingCount > 0 && this.#maySendFence) this.#behindClientsBytes(() => this.#sendForWaiting());
   }
 
   fromBridge(data: Buffer, handOn: HandOn): void {
@@ -320,14 +321,14 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     const events = crossingIn(this.hub, record, this.#spoken!.protocol, this.user, this.#budget);
     for (const event of events) {
       if (this.#uncrossed === undefined) this.#owner.overheard.onCrossing(event);
-      else if (this.#uncrossed.push(event) === 1) this.#fenceBehindThis();
+      else if (this.#uncrossed.push(event) === 1) this.#behindClientsBytes(() => this.#sendFence(nobodyWaits));
       this.#budget.allowUnanswered(this.#uncrossed?.length ?? 0);
     }
   }
 
-  /** The transport hands the client's message on in the same turn of the event loop; the fence goes in the microtask behind it. */
-  #fenceBehindThis(): void {
-    queueMicrotask(() => this.#contain(() => this.#sendFence(nobodyWaits)));
+  /** The transport hands what the client sends on in the same turn of the event loop; a fence goes in the microtask behind it. */
+  #behindClientsBytes(run: () => void): void {
+    queueMicrotask(() => this.#contain(run));
   }
 
   #crossKept(): void {
@@ -464,7 +465,7 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
 
   /** An append without an answer asks for one at every connection: when the log hangs, hundreds of them do within a moment. */
   #sendFence(asked: FenceAsked): void {
-    if (this.#fences.count >= maxFencesOut) {
+    if (!this.#maySendFence) {
       this.#fences.wait(asked);
       if (this.#fences.waitingCount >= maxFencesAsked) this.#cutSlow();
       return;
@@ -477,6 +478,11 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     });
     this.#leg.sendToBridge(codec.invocation(fenceMethod, [], id), protocol);
     asked.onSent();
+  }
+
+  /** Not within a record of the client's, which the bridge would read as one with the fence, and end the connection for it. */
+  get #maySendFence(): boolean {
+    return this.#fences.count < maxFencesOut && !this.#spoken!.records.isMidRecord;
   }
 
   #sendForWaiting(): void {

@@ -26,7 +26,7 @@ export class OpenFences {
     return id;
   }
 
-  /** It is sent when one of those that are out has come back. */
+  /** It is sent when one of those that are out has come back, and the client is not within a record. */
   wait(asked: FenceAsked): void {
     this.#waiting.push(asked);
   }

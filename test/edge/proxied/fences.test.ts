@@ -271,6 +271,26 @@ test('a connection whose bridge answers none of its fences is cut before they pi
   assert.equal(silent.wasCut, true);
 });
 
+test('a fence that is asked for between two halves of a client’s record goes to the bridge behind the second one', async () => {
+  for (const protocol of ['json', 'messagepack'] as const) {
+    const { proxied, joined } = setUp();
+    const client = joined('r', { protocol });
+    for (const size of [10, 20_000]) {
+      const record = client.invocation('Other', ['x'.repeat(size)]);
+      client.tap.fromClient(record.subarray(0, 5));
+      client.tap.fromClient(record.subarray(5, -1));
+      const fenced = proxied.fence(`f${size}`);
+      assert.equal(client.fences.length, 0);
+      client.tap.fromClient(record.subarray(-1));
+      assert.equal(client.fences.length, 0, 'the transport hands it on first');
+      await nextTurn();
+      assert.equal(client.fences.length, 1);
+      client.fenceComesBack();
+      await fenced;
+    }
+  }
+});
+
 test('hundreds of fences that are asked for at once are a few invocations, and each is answered by one that was sent behind its asking', async () => {
   const { proxied, joined } = setUp();
   const client = joined('r');
