@@ -40,7 +40,7 @@ class LeftStreamLane extends Error {
 }
 
 /** What the windows of one room have given out and what has not arrived yet. */
-interface UnderWay {
+interface GivenOut {
   /** Resolves when all of it is in the log, or at the bridge, or lost. */
   settled: Promise<void>;
   /** Whether it is typing alone, all of it handed to the log under the state of this epoch. */
@@ -52,7 +52,7 @@ export class Windows {
   readonly #options: WindowsOptions;
   readonly #coalescer: Coalescer<IncomingCall | undefined>;
   /** By room. */
-  readonly #underWay = new Map<string, UnderWay>();
+  readonly #givenOut = new Map<string, GivenOut>();
 
   constructor(options: WindowsOptions) {
     this.#options = options;
@@ -91,7 +91,7 @@ export class Windows {
   /** Ends the room's windows. @returns when what they gave out is in the log, or at the bridge, or lost; undefined where nothing is under way */
   flushRoom(room: string): Promise<void> | undefined {
     this.#coalescer.flushRoom(room);
-    return this.#underWay.get(room)?.settled;
+    return this.#givenOut.get(room)?.settled;
   }
 
   /**
@@ -103,8 +103,8 @@ export class Windows {
    */
   flushBefore(room: string, epoch: number | undefined): Promise<void> | undefined {
     const settled = this.flushRoom(room);
-    const underWay = this.#underWay.get(room);
-    return underWay?.isTypingInLog && underWay.epoch === epoch ? undefined : settled;
+    const givenOut = this.#givenOut.get(room);
+    return givenOut?.isTypingInLog && givenOut.epoch === epoch ? undefined : settled;
   }
 
   /** Ends the windows of these rooms; what was in them is under way then, see {@link LaneChoice.begin}. */
@@ -115,7 +115,7 @@ export class Windows {
   /** Ends all of them. Resolves when what they gave out is in the log, or at the bridge, or lost and counted. */
   async drain(): Promise<void> {
     this.flush(allRooms);
-    await Promise.all(this.#underWay.values().map(({ settled }) => settled));
+    await Promise.all(this.#givenOut.values().map(({ settled }) => settled));
   }
 
   /** Counts an event that is shown nowhere. */
@@ -132,22 +132,22 @@ export class Windows {
     const arrival = this.#appendByLane(identified, decision)
       .catch((error) => this.#rescue(identified, origins, lateMs, error))
       .catch((error) => this.#options.logger.warn({ err: error }, 'a coalesced event was lost'));
-    this.#isUnderWay(entry, decision, arrival);
+    this.#noteGivenOut(entry, decision, arrival);
   }
 
-  #isUnderWay({ room, typing }: NewEntry, { lane, epoch }: Decision, arrival: Promise<void>): void {
-    const before = this.#underWay.get(room);
+  #noteGivenOut({ room, typing }: NewEntry, { lane, epoch }: Decision, arrival: Promise<void>): void {
+    const before = this.#givenOut.get(room);
     const end = this.#options.cutover.begin(room);
     const restIsTyping = before === undefined || (before.isTypingInLog && before.epoch === epoch);
-    const underWay: UnderWay = {
+    const givenOut: GivenOut = {
       settled: Promise.all([before?.settled, arrival]).then(() => {
         end();
-        if (this.#underWay.get(room) === underWay) this.#underWay.delete(room);
+        if (this.#givenOut.get(room) === givenOut) this.#givenOut.delete(room);
       }),
       isTypingInLog: restIsTyping && typing !== undefined && lane === 'stream',
       epoch,
     };
-    this.#underWay.set(room, underWay);
+    this.#givenOut.set(room, givenOut);
   }
 
   /** A window may end after its room has changed lane. @param decided at this moment */
