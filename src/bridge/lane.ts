@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { errors } from 'undici';
-import { CrossfadeError } from '../errors.ts';
+import { CrossfadeError, hasCode } from '../errors.ts';
 import type { BridgeAddress, BridgeAddresses } from './addresses.ts';
 import { BridgeClient, type BridgeRequest, type BridgeResponse, bodyOf, neverSent } from './client.ts';
 import { endToEnd } from './headers.ts';
@@ -85,13 +85,18 @@ export class BridgeLane {
 
   /**
    * Sends one call and gathers the answer, whatever its status. Of several answers (`all`) the worst one counts: a
-   * call that one bridge has not taken is lost for that bridge's clients.
-   * Errors: BRIDGE_UNREACHABLE, BRIDGE_TIMEOUT, BRIDGE_OVERLOADED.
+   * call that one bridge has not taken is lost for that bridge's clients. It is under way until all have answered.
+   * Errors: BRIDGE_UNREACHABLE (see {@link certainlyNotSent}), BRIDGE_TIMEOUT, BRIDGE_OVERLOADED.
    */
   send(request: RawRequest): Promise<BridgeAnswer> {
     return this.#bounded(async () => {
       if (this.#options.calls === 'one') return this.#sendToOne(request);
-      const answers = await Promise.all(this.#options.addresses.all.map((address) => this.#sendTo(address, request)));
+      const sent = await Promise.allSettled(
+        this.#options.addresses.all.map((address) => this.#sendTo(address, request)),
+      );
+      const failures = sent.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+      if (failures.length > 0) throw failureOf(failures, sent.length);
+      const answers = sent.map((each) => (each as PromiseFulfilledResult<BridgeAnswer>).value);
       return answers.find(({ status }) => status !== 200) ?? answers[0]!;
     });
   }
@@ -192,6 +197,18 @@ export class BridgeLane {
       throw error;
     }
   }
+}
+
+/** Whether no bridge can have got the call: where one may have shown it, it must not go by stream as well. */
+export function certainlyNotSent(error: unknown): boolean {
+  return hasCode(error, 'BRIDGE_UNREACHABLE') && neverSent(error.cause);
+}
+
+/** Of several bridges the one counts that may have got the call; where only some failed, the others have. */
+function failureOf(failures: unknown[], asked: number): unknown {
+  const sent = failures.find((failure) => !neverSent(failure));
+  if (sent !== undefined || failures.length === asked) return sent ?? failures[0];
+  return new Error(`one of ${asked} bridges: ${(failures[0] as Error).message}`);
 }
 
 async function passOn(answer: BridgeResponse, response: ServerResponse): Promise<void> {

@@ -4,7 +4,7 @@
 // of a room in order; a call that the log could not take goes to the bridge, and all rooms with it (unless that is switched off, there is
 // none, or a hub is native: its clients would not hear of it).
 
-import type { BridgeAnswer, BridgeLane } from '../bridge/lane.ts';
+import { type BridgeAnswer, type BridgeLane, certainlyNotSent } from '../bridge/lane.ts';
 import type { ReadMemory } from '../consumer/read-memory.ts';
 import type { Event } from '../contract/event.ts';
 import { CrossfadeError, hasCode } from '../errors.ts';
@@ -166,7 +166,7 @@ export class Lanes {
       kept = answer.status === 200;
       return { kind: 'bridge', answer };
     } catch (error) {
-      if (!this.#options.settings.bridgeFallback || !hasCode(error, 'BRIDGE_UNREACHABLE')) throw error;
+      if (!this.#options.settings.bridgeFallback || !certainlyNotSent(error)) throw error;
       const entry = { ...withTrace(call, epoch), idsSettled: claimed !== undefined };
       const outcome = await this.#append(entry);
       kept = true;

@@ -6,7 +6,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { BridgeAddresses } from '../../src/bridge/addresses.ts';
-import { BridgeLane } from '../../src/bridge/lane.ts';
+import { BridgeLane, certainlyNotSent } from '../../src/bridge/lane.ts';
 import { CrossfadeError } from '../../src/errors.ts';
 import { systemClock } from '../../src/telemetry/clock.ts';
 import { startAwayBridge } from '../support/away-bridge.ts';
@@ -144,4 +144,32 @@ test('nothing is kept of an address that is gone, but what is under way there is
   answersNow.resolve();
   assert.equal((await late).body.toString(), 'old');
   await until(() => isGone, { what: 'the end of its connection' });
+});
+
+test('of several bridges that get every call one is enough to have shown it: only where none was reached it was certainly not sent', async (t) => {
+  const up = await listen(t, (_, response) => response.end('{"broadcast":true}'));
+  const breaks = await listen(t, ({ socket }) => socket.destroy());
+  const refusing = async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    return `http://127.0.0.1:${port}`;
+  };
+  const [one, two] = [await refusing(), await refusing()];
+  const request = { method: 'POST', url: '/', rawHeaders: [], body: Buffer.from('{}') };
+  for (const [urls, expected] of [
+    [[one, two], true],
+    [[up, one], false],
+    [[one, breaks], false],
+    [[breaks], false],
+  ] as const) {
+    const addresses = await BridgeAddresses.open([...urls], { clock: systemClock });
+    const lane = new BridgeLane({ addresses, calls: 'all' });
+    const error = await lane.send(request).catch((failure) => failure);
+    assert.equal((error as CrossfadeError).code, 'BRIDGE_UNREACHABLE');
+    assert.equal(certainlyNotSent(error), expected, (error as Error).message);
+    addresses.close();
+    await lane.close();
+  }
 });

@@ -112,13 +112,21 @@ function call(name: string, extra: Partial<Event> = {}): IncomingCall {
   return { event, request: { method: 'POST', url: '/', rawHeaders: [], body: Buffer.from(name) } };
 }
 
-function unreachable() {
-  return Promise.reject(new CrossfadeError('BRIDGE_UNREACHABLE', 'refused'));
+function unreachable(code = 'ECONNREFUSED') {
+  return Promise.reject(new CrossfadeError('BRIDGE_UNREACHABLE', 'no answer', { cause: { code } }));
 }
+
+test('with --bridge-fallback a call that the bridge may have shown before its connection broke is not appended', async () => {
+  const scene = new Scene({ bridgeFallback: true });
+  scene.decision = { lane: 'bridge', epoch: 1 };
+  scene.send = () => unreachable('ECONNRESET');
+  await assert.rejects(scene.carry(call('m')), { code: 'BRIDGE_UNREACHABLE' });
+  assert.deepEqual(scene.journal, ['bridge m']);
+});
 
 test('with --bridge-fallback a call that the log refuses as stale is decided anew, and not answered', async () => {
   const scene = new Scene({ bridgeFallback: true });
-  scene.send = unreachable;
+  scene.send = () => unreachable();
   scene.append = async () => 'stale';
   await assert.rejects(scene.carry(call('m'), { lane: 'bridge', epoch: 1 }), StaleEpoch);
   assert.deepEqual(scene.settled, [['m', false]]);
@@ -128,7 +136,7 @@ test('with --bridge-fallback a call that the log refuses as stale is decided ane
 
 test('with --bridge-fallback a repeat that only the log knows is answered as one', async () => {
   const scene = new Scene({ bridgeFallback: true });
-  scene.send = unreachable;
+  scene.send = () => unreachable();
   scene.claim = () => Promise.reject(new CrossfadeError('LOG_UNAVAILABLE', 'no answer'));
   scene.append = async () => 'duplicate';
   assert.deepEqual(await scene.carry(call('m'), { lane: 'bridge', epoch: 1 }), { kind: 'duplicate' });
@@ -137,7 +145,7 @@ test('with --bridge-fallback a repeat that only the log knows is answered as one
 test('a claim without an answer does not stay open when the bridge has not kept the call', async () => {
   const scene = new Scene();
   scene.claim = () => Promise.reject(new CrossfadeError('LOG_UNAVAILABLE', 'no answer'));
-  scene.send = unreachable;
+  scene.send = () => unreachable();
   await assert.rejects(scene.carry(call('m'), { lane: 'bridge', epoch: 1 }), { code: 'BRIDGE_UNREACHABLE' });
   assert.deepEqual(scene.settled, [['m', false]]);
 });
