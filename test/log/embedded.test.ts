@@ -35,6 +35,17 @@ describe('embedded: the file', () => {
     await (await openIn(t, dir)).close();
   });
 
+  test('ids that are over are forgotten a portion at a time', (t) => {
+    const store = Store.open(temporaryDir(t));
+    t.after(() => store.close());
+    store.transact(() => {
+      for (let i = 0; i < 1_100; i++) store.rememberId(`${i}`, 'kept', i < 1_050 ? 1_000 : 3_000);
+    });
+    const forget = () => store.transact(() => store.forgetExpired(2_000));
+    assert.deepEqual([forget(), forget(), forget()], [true, true, false]);
+    assert.equal(store.idState('1099', 2_000), 'kept');
+  });
+
   test('has one owner over processes, until that one is gone', async (t) => {
     const dir = temporaryDir(t);
     const writer = startWriter(t, dir);

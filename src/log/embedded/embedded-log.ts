@@ -260,6 +260,11 @@ export class EmbeddedLog implements Log {
 
   #tidy(): void {
     this.#shared.forgetExpired();
-    this.#change('LOG_UNAVAILABLE', (nowMs) => this.#store.forgetExpired(nowMs)).catch(() => undefined);
+    this.#forgetIds().catch(() => undefined);
+  }
+
+  /** A portion in a turn, until none is over. */
+  async #forgetIds(): Promise<void> {
+    while (await this.#change('LOG_UNAVAILABLE', (nowMs) => this.#store.forgetExpired(nowMs)));
   }
 }

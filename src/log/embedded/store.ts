@@ -34,6 +34,8 @@ const trimSlack = 1.1;
 /** Of the bytes, how much goes at once. */
 const bytePortion = 1 / 32;
 const sqliteBusy = 5;
+/** Ids that are forgotten in one transaction: some ms. */
+const idPortion = 500;
 
 /** The numbers of a stream's oldest and newest entry; first is last + 1 where it has none. `bytes`: what all of them take. */
 interface Extent {
@@ -109,7 +111,7 @@ export class Store {
        ON CONFLICT (id) DO UPDATE SET kept = 1, expires = iif(kept, max(expires, excluded.expires), excluded.expires)`,
     );
     this.#endClaim = prepare('DELETE FROM ids WHERE id = ? AND kept = 0');
-    this.#expireIds = prepare('DELETE FROM ids WHERE expires <= ?');
+    this.#expireIds = prepare(`DELETE FROM ids WHERE id IN (SELECT id FROM ids WHERE expires <= ? LIMIT ${idPortion})`);
     this.#swapped = prepare('SELECT value FROM swapped WHERE key = ? AND expires > ?');
     this.#setSwapped = prepare('INSERT OR REPLACE INTO swapped (key, value, expires) VALUES (?, ?, ?)');
     this.#expireSwapped = prepare('DELETE FROM swapped WHERE expires <= ?');
@@ -191,10 +193,10 @@ export class Store {
     this.#endClaim.run(id);
   }
 
-  /** Ids and shared values. */
-  forgetExpired(nowMs: number): void {
-    this.#expireIds.run(nowMs);
+  /** Ids and shared values. @returns whether more ids are over: so many at once would hold the event loop up */
+  forgetExpired(nowMs: number): boolean {
     this.#expireSwapped.run(nowMs);
+    return Number(this.#expireIds.run(nowMs).changes) === idPortion;
   }
 
   /** A shared value that outlives the process. */

@@ -38,6 +38,7 @@ export class Presence {
   }
 
   hold(user: string, session: string): void {
+    if (this.#isStopped) return;
     this.#releases.delete(user);
     const sessions = this.#held.get(user) ?? new Set();
     this.#held.set(user, sessions.add(session));
@@ -53,6 +54,7 @@ export class Presence {
       for (const user of [...this.#held.keys()]) this.#letGo(user);
       return;
     }
+    if (this.#isStopped) return;
     this.#watch = new PresenceWatch({
       redis: this.#redis,
       onChanged: (key) => this.#onChanged(key),

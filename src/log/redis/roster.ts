@@ -28,6 +28,7 @@ export class RedisRoster implements Roster {
   #isScheduled = false;
   /** From begin() to stop(): before and after that the hash belongs to another process of this name. */
   #isOurs = false;
+  #isStopped = false;
   /** A Redis that was away may have come back without its last second. */
   #mayDiffer = false;
   readonly #onClose = () => {
@@ -86,6 +87,7 @@ export class RedisRoster implements Roster {
     await this.#redis.del(this.#key);
     this.#unwritten.clear();
     await this.#write([...this.#counters.keys()]);
+    if (this.#isStopped) return;
     this.#isOurs = true;
     await this.#writeChanges();
   }
@@ -100,6 +102,7 @@ export class RedisRoster implements Roster {
 
   /** Nothing is written any more, and what is held is not renewed. */
   stop(): void {
+    this.#isStopped = true;
     this.#isOurs = false;
     this.#redis.off('close', this.#onClose);
     this.#presence.stop();
@@ -124,38 +127,38 @@ export class RedisRoster implements Roster {
 
   async #writeChanges(): Promise<void> {
     if (this.#unwritten.size === 0 || !this.#isOurs || !isReady(this.#redis)) return;
-    const changed = [...this.#unwritten];
+    const changed = new Set(this.#unwritten);
     this.#unwritten.clear();
     try {
-      if (!(await this.#write(changed))) return;
+      if (!(await this.#write([...changed]))) return;
     } catch (error) {
       for (const field of changed) this.#unwritten.add(field);
+      // A part of it may be there, by which the rest is not missed any more.
+      this.#mayDiffer = true;
       throw error;
     }
-    this.#noteAll();
+    for (const counter of this.#counters.keys()) if (!changed.has(counter)) this.#unwritten.add(counter);
     await this.#writeChanges();
   }
 
-  /** What Redis has of this replica is written anew where it is another than here, or gone. */
+  /** What Redis has of this replica is noted where it is another than here, or gone. */
   async #compare(): Promise<void> {
     this.#mayDiffer = false;
+    const found = new Map<string, string>();
     try {
       let from = '0';
       do {
-        const [next, found] = await this.#redis.hscan(this.#key, from, 'COUNT', chunkSize);
-        for (const [index, field] of found.entries()) if (index % 2 === 0) this.#unwritten.add(field);
+        const [next, flat] = await this.#redis.hscan(this.#key, from, 'COUNT', chunkSize);
+        for (let at = 0; at < flat.length; at += 2) found.set(flat[at]!, flat[at + 1]!);
         from = next;
       } while (from !== '0');
     } catch (error) {
       this.#mayDiffer = true;
       throw error;
     }
-    this.#noteAll();
-  }
-
-  #noteAll(): void {
-    for (const counter of this.#counters.keys()) this.#unwritten.add(counter);
     this.#unwritten.add(factsField);
+    for (const field of new Set([...found.keys(), ...this.#counters.keys()]))
+      if (found.get(field) !== String(this.#counters.get(field))) this.#unwritten.add(field);
   }
 
   /**
