@@ -43,10 +43,11 @@ export class Online {
     if (keeps === this.#keeps) return;
     this.#keeps = keeps;
     const { roster } = this.#parts;
-    for (const [user, { connections, sessions }] of this.#users) {
-      roster.set(counterNames.ofUser(user), keeps ? connections : 0);
-      if (keeps) for (const session of sessions) roster.holdPresence(user, session);
-    }
+    for (const [user, { connections }] of this.#users) roster.set(counterNames.ofUser(user), keeps ? connections : 0);
+    // Behind all of them: what is held sends the counters first.
+    if (keeps)
+      for (const [user, { sessions }] of this.#users)
+        for (const session of sessions) roster.holdPresence(user, session);
     if (withBridge || !keeps) roster.keepPresence(keeps);
   }
 

@@ -234,6 +234,7 @@ export class Plans {
     if (stored !== known.stored && !this.#hasSent(stored)) return;
     logger.warn({ plan: run.plan.name, step: run.steps.length, why }, 'the plan rolls back');
     const { kept, notReached } = await rollback.rollBack({ who: actorOf(run), why });
+    logger.info({ plan: run.plan.name, kept, notReached }, 'the plan has rolled back');
     const missing = notReached.length === 0 ? '' : `; not reached: ${notReached.join(', ')}`;
     await this.#save(known, endedRun(run, 'rolled back', `${why} (rolled back ${kept}${missing})`, clock.now()));
   }

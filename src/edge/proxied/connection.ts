@@ -85,6 +85,9 @@ const maxFencesOut = 8;
 /** A bridge that answers none while so many are asked for does not answer this connection at all. */
 const maxFencesAsked = 1_000;
 
+/** ms for which a fence waits for the end of a client's record. */
+const maxMidRecordMs = 1_000;
+
 const nobodyWaits: FenceAsked = { onSent() {}, onEnd() {} };
 
 export class ProxiedConnection implements Member, Tap, Place, Watched {
@@ -109,6 +112,9 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
    */
   readonly #untilProven: FencedRooms = { rooms: allRooms };
   readonly #fences = new OpenFences();
+  /** Since when a fence waits for the end of a record, ms monotonic; and whether it waits no more. */
+  #midRecordSince: number | undefined;
+  #breaksIn = false;
   /** What it has sent to others before the bridge has proven that it knows the client; undefined: it has. */
   #uncrossed: Event[] | undefined = [];
   readonly #slowness: SlowClient;
@@ -267,8 +273,9 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
     if (this.#queues.bytes === 0) this.#slowness.caughtUp(this.#owner.clock.monotonic());
   }
 
-  /** The slow-client clock; called about once a second. */
+  /** Called about once a second: for a client that is slow, and for fences that its record keeps back. */
   sweep(now: number): void {
+    this.#breakIn(now);
     if (this.#slowness.isBehind(this.#bytesBehind, now)) this.#cutSlow();
   }
 
@@ -482,7 +489,17 @@ export class ProxiedConnection implements Member, Tap, Place, Watched {
 
   /** Not within a record of the client's, which the bridge would read as one with the fence, and end the connection for it. */
   get #maySendFence(): boolean {
-    return this.#fences.count < maxFencesOut && !this.#spoken!.records.isMidRecord;
+    return this.#fences.count < maxFencesOut && (this.#breaksIn || !this.#spoken!.records.isMidRecord);
+  }
+
+  /** A client that does not end its record must not keep its rooms back. What looks like one may be white space, too. */
+  #breakIn(now: number): void {
+    if (this.#fences.waitingCount === 0 || !this.#spoken?.records.isMidRecord) this.#midRecordSince = undefined;
+    else this.#midRecordSince ??= now;
+    if (this.#midRecordSince === undefined || now - this.#midRecordSince < maxMidRecordMs) return;
+    this.#breaksIn = true;
+    this.#sendForWaiting();
+    this.#breaksIn = false;
   }
 
   #sendForWaiting(): void {

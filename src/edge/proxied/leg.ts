@@ -46,8 +46,8 @@ export interface Tap {
   fromClient(data: Buffer): void;
   /**
    * Bytes that the bridge sent: one WebSocket message, one server-sent event's data, one poll's body.
-   * @param handOn takes what the client gets of it, and hands it on at once: the same Buffer (the normal case, no copy), or what stands
-   * before and behind the answer to a fence of crossfade's own, in which case what waited for that is injected in between
+   * @param handOn takes what the client gets of it, and hands it on at once: the same Buffer (the normal case, no copy), or the parts of
+   * it between which something is injected: what waited for a fence, whose answer is cut out, or for the proof of a connect
    */
   fromBridge(data: Buffer, handOn: (shown: Buffer) => void): void;
   /** The client has asked for all that waited, and gets it: where {@link Leg.backlogBytes} would rarely be seen at 0 (long polling). */

@@ -66,6 +66,8 @@ export class LongPolling implements Carrier {
   /** Bytes for the client's next poll. */
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
+  /** An answer of the bridge is being put together with what is injected, for a client that waits for it. */
+  #isAnswering = false;
   /** The answer that ended the connection while no poll of the client was there to get it. */
   #last: PollAnswer | undefined;
   /** What an answer of this connection looks like: that of the bridge's latest 200. */
@@ -132,7 +134,7 @@ export class LongPolling implements Carrier {
   }
 
   get backlogBytes(): number {
-    return this.#waitingBytes;
+    return this.#isAnswering ? 0 : this.#waitingBytes;
   }
 
   /**
@@ -219,13 +221,18 @@ export class LongPolling implements Carrier {
     this.#learnShape(answer);
     const { body } = answer;
     let asItCame = false;
+    // A client that is about to get it all is not behind.
+    this.#isAnswering = client !== undefined;
     const handOn = (shown: Buffer) => {
       asItCame = shown === body && this.#waiting.length === 0 && client !== undefined;
       if (!asItCame && shown.length > 0) this.#wait(shown);
     };
     if (this.#tap === undefined || body.length === 0) handOn(body);
     else this.#tap.fromBridge(body, handOn);
+    this.#isAnswering = false;
     if (client !== undefined && asItCame) return this.#answer(client, answer);
+    // It was cut off meanwhile, and what stood before in this answer is gone: nothing newer may follow.
+    if (client !== undefined && this.#last !== undefined) return this.#tellEnd(client, this.#last);
     // Also where no bytes are left for it: an empty answer, as after the poll's timeout, makes the client poll again.
     if (client !== undefined) this.#answerWaiting(client);
     else this.#answerNewest();

@@ -291,6 +291,19 @@ test('a fence that is asked for between two halves of a client’s record goes t
   }
 });
 
+test('a fence does not wait for a record that never ends', async () => {
+  const { proxied, joined, clock } = setUp();
+  const client = joined('r');
+  client.tap.fromClient(Buffer.from('\n'));
+  const fenced = proxied.fence('f');
+  for (let second = 0; second < 3 && client.fences.length === 0; second++) {
+    proxied.sweep(clock.monotonic());
+    clock.advance(1_000);
+  }
+  client.fenceComesBack();
+  await fenced;
+});
+
 test('hundreds of fences that are asked for at once are a few invocations, and each is answered by one that was sent behind its asking', async () => {
   const { proxied, joined } = setUp();
   const client = joined('r');

@@ -113,6 +113,7 @@ test('what waited within an answer of the bridge stands between what is left of 
   let injected = '';
   tap.splitting = (data, handOn) => {
     handOn(data.subarray(0, 6));
+    assert.equal(tap.leg.backlogBytes, 0, 'its client is about to get it');
     injected = tap.inject('1');
     handOn(data.subarray(6));
   };
