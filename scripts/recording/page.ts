@@ -19,7 +19,7 @@ const rooms = Array.from({ length: 200 }, (_, i) => `request-${i}`);
 const clients = 40;
 const callsPerSecond = 60;
 const moveMs = 20_000;
-const wide = { width: 1280, height: 1800 };
+const wide = { width: 1280, height: 1950 };
 const narrow = { width: 390, height: 844 };
 
 const plan = `name: to-the-streams
@@ -81,7 +81,7 @@ async function operate(page: Page): Promise<void> {
   await sleep(20_000);
   await page.getByText('Start a plan').click();
   await page.locator('#plan-text').fill(plan);
-  await page.getByRole('button', { name: 'Start', exact: true }).click();
+  await page.locator('#plan-start').click();
   await page.locator('#plan-steps li:nth-child(2)[aria-current=step]').waitFor({ timeout: 3 * moveMs });
   await sleep(20_000);
   await page.getByRole('slider').fill('50');
