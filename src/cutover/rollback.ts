@@ -70,12 +70,12 @@ export class Rollback {
     if (!isRolledBack(state)) throw new CrossfadeError('CUTOVER_INVALID', 'replicas take over nothing but a rollback');
     const { roomLanes, changes, shared } = this.#parts;
     // A word that comes late takes nothing back that was raised in spite of it.
-    const isPast = () => comesAfter(roomLanes.state, state);
-    if (isPast()) return;
+    const isPast = (now: CutoverState) => comesAfter(now, state);
+    if (isPast(roomLanes.state)) return;
     const { who = 'rollback', what = 'rollback' } = state.history.at(-1) ?? {};
     // Several are told at once: the first that moves does it for all.
-    const change = (from: CutoverState) => (isRolledBack(from) || comesAfter(from, state) ? undefined : rolledBack);
-    if ((await this.#byLog(change, { who, what })) !== undefined || isPast()) return;
+    const change = (from: CutoverState) => (isRolledBack(from) || isPast(from) ? undefined : rolledBack);
+    if ((await this.#byLog(change, { who, what })) !== undefined || isPast(roomLanes.state)) return;
     const outdated = state.epoch <= roomLanes.state.epoch && !isRolledBack(roomLanes.state);
     shared.rollBackWithoutLog(outdated ? changes.next(roomLanes.state, () => rolledBack, { who, what })! : state);
   }

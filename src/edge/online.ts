@@ -44,7 +44,7 @@ export class Online {
     this.#keeps = keeps;
     const { roster } = this.#parts;
     for (const [user, { connections }] of this.#users) roster.set(counterNames.ofUser(user), keeps ? connections : 0);
-    // Behind all of them: what is held sends the counters first.
+    // Behind all counters: the first session that is held sends them, in few commands.
     if (keeps)
       for (const [user, { sessions }] of this.#users)
         for (const session of sessions) roster.holdPresence(user, session);

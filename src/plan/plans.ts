@@ -253,7 +253,8 @@ export class Plans {
 
   /**
    * What the log cannot take now is kept here, and written when it can. A log that hangs is sent nothing more: it would take all of it late.
-   * The log would refuse what follows a run that was changed meanwhile; kept here it would be told, once more, to who has just changed it.
+   * What follows a run that somebody has changed meanwhile is dropped: the log would refuse it, and until the next look this replica would
+   * show it in place of that change.
    */
   async #save({ stored }: KnownRun, run: PlanRun): Promise<void> {
     if (stored !== this.#known.stored) return;

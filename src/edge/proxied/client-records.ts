@@ -7,7 +7,7 @@ import type { Codec } from './codec.ts';
 
 /** Of a record that may join, leave or type. */
 export const maxSearchedBytes = 8 * 1024;
-/** By then a record that says how long it is has said so. */
+/** A record that begins with its length has said it within so many bytes. */
 const maxPrefixBytes = 16;
 const nothing: Buffer = Buffer.alloc(0);
 
@@ -68,8 +68,9 @@ export class ClientRecords {
 
   /** Whether the record that has begun may end in this chunk. A client may send a large one byte by byte: it is not looked at anew for each. */
   #mayEndIn(chunk: Buffer): boolean {
-    const bytes = this.#pending.bytes + chunk.length;
-    if (this.#length !== undefined) return bytes >= this.#length;
+    const { bytes } = this.#pending;
+    if (this.#length !== undefined) return bytes + chunk.length >= this.#length;
+    // Behind that it is one that ends with a separator, for which the chunk alone is searched.
     return bytes <= maxPrefixBytes || this.#codec.recordLength(chunk, 0) !== undefined;
   }
 

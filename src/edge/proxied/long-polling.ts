@@ -220,6 +220,7 @@ export class LongPolling implements Carrier {
   #pass({ client }: BridgePoll, answer: PollAnswer): void {
     this.#learnShape(answer);
     const { body } = answer;
+    const before = this.#last;
     let asItCame = false;
     // A client that is about to get it all is not behind.
     this.#isAnswering = client !== undefined;
@@ -231,8 +232,9 @@ export class LongPolling implements Carrier {
     else this.#tap.fromBridge(body, handOn);
     this.#isAnswering = false;
     if (client !== undefined && asItCame) return this.#answer(client, answer);
-    // It was cut off meanwhile, and what stood before in this answer is gone: nothing newer may follow.
-    if (client !== undefined && this.#last !== undefined) return this.#tellEnd(client, this.#last);
+    // It was cut off just now, and what stood before in this answer is gone: nothing newer may follow.
+    if (client !== undefined && this.#last !== undefined && this.#last !== before)
+      return this.#tellEnd(client, this.#last);
     // Also where no bytes are left for it: an empty answer, as after the poll's timeout, makes the client poll again.
     if (client !== undefined) this.#answerWaiting(client);
     else this.#answerNewest();

@@ -26,9 +26,8 @@ export class RedisRoster implements Roster {
   /** Fields of the hash that Redis does not have yet: counters, and the facts. */
   readonly #unwritten = new Set<string>();
   #isScheduled = false;
-  /** From begin() to stop(): before and after that the hash belongs to another process of this name. */
-  #isOurs = false;
-  #isStopped = false;
+  /** `ours` from begin() to stop(): before and after that the hash belongs to another process of this name. */
+  #state: 'before' | 'ours' | 'over' = 'before';
   /** A Redis that was away may have come back without its last second. */
   #mayDiffer = false;
   readonly #onClose = () => {
@@ -87,8 +86,8 @@ export class RedisRoster implements Roster {
     await this.#redis.del(this.#key);
     this.#unwritten.clear();
     await this.#write([...this.#counters.keys()]);
-    if (this.#isStopped) return;
-    this.#isOurs = true;
+    if (this.#state === 'over') return;
+    this.#state = 'ours';
     await this.#writeChanges();
   }
 
@@ -102,8 +101,7 @@ export class RedisRoster implements Roster {
 
   /** Nothing is written any more, and what is held is not renewed. */
   stop(): void {
-    this.#isStopped = true;
-    this.#isOurs = false;
+    this.#state = 'over';
     this.#redis.off('close', this.#onClose);
     this.#presence.stop();
   }
@@ -126,7 +124,7 @@ export class RedisRoster implements Roster {
   }
 
   async #writeChanges(): Promise<void> {
-    if (this.#unwritten.size === 0 || !this.#isOurs || !isReady(this.#redis)) return;
+    if (this.#unwritten.size === 0 || this.#state !== 'ours' || !isReady(this.#redis)) return;
     const changed = new Set(this.#unwritten);
     this.#unwritten.clear();
     try {

@@ -123,6 +123,19 @@ test('what waited within an answer of the bridge stands between what is left of 
   assert.equal(one.answer!.body, `older\x1e${injected}\x1enewer\x1e`);
 });
 
+test('a connection that is cut off within an answer of the bridge is over: what stands behind is not shown after a gap', async (t) => {
+  const { bridge, poll, tap } = await connected(t);
+  tap.splitting = (data, handOn) => {
+    handOn(data.subarray(0, 6));
+    tap.leg.cut();
+    handOn(data.subarray(6));
+  };
+  const one = poll();
+  give(await nth(bridge, 2), 'older\x1enewer\x1e');
+  await until(() => one.answer);
+  assert.deepEqual([one.answer!.status, one.answer!.body], [204, '']);
+});
+
 test('what is injected answers the waiting poll in the bridge’s shape; the bridge’s poll stays, and the next one joins it', async (t) => {
   const { bridge, poll, tap, first } = await connected(t);
   const one = poll();
