@@ -299,6 +299,19 @@ test('with --bridge-fallback the calls of a bridge that is away go by stream, on
   assert.deepEqual(await ofAll([stranded, other], ({ percent }) => percent), [0, 0]);
 });
 
+test('with --bridge-fallback and several bridges that get every call, one that is away lets no call be shown twice at the other', async (t) => {
+  const redis = await startRedis(t);
+  const [stays, goes] = [await startBridge(t), await startBridge(t)];
+  const bridges = ['--bridge', `${stays.url},${goes.url}`, '--bridge-calls', 'all', '--bridge-fallback'];
+  const sidecar = await startSidecar(t, ['--redis', redis.url, ...bridges]);
+  await goes.close();
+  assert.equal((await call(sidecar.listen, 'chat/message', messageOf('r', '1'))).status, 502);
+  assert.deepEqual([broadcastsAt(stays).length, await redis.client().xlen('events:chat')], [1, 0]);
+  await stays.close();
+  assert.deepEqual(await call(sidecar.listen, 'chat/message', messageOf('r', '2')), broadcast);
+  assert.equal(await redis.client().xlen('events:chat'), 1);
+});
+
 test('a sidecar that starts while Redis is down sends every call to the bridge, and takes its percent when Redis is there', async (t) => {
   const redis = await startRedis(t, { appendfsync: 'always' });
   const bridge = await startBridge(t);
